@@ -1,0 +1,182 @@
+import { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context, MiddlewareHandler } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { methodNotAllowed } from 'hono/method-not-allowed'
+import { routePath } from 'hono/route'
+import { secureHeaders } from 'hono/secure-headers'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { getPath } from 'hono/utils/url'
+import { rateLimiter } from 'hono-rate-limiter'
+import type { Authenticator, Principal } from './auth.ts'
+import { addDocs, type DocsConfig } from './docs.ts'
+import { AppError, ERRORS } from './errors.ts'
+import type { Answer } from './idempotency.ts'
+import type { Logger } from './logging.ts'
+import { type ProblemShape, plainProblem, sendProblem, toAppError, validationError } from './problems.ts'
+import { trusted } from './trusted.ts'
+
+const LARGEST_BODY_BYTES = 64 * 1024
+/** What API Gateway's stage and serverless-offline put in front of every path. */
+const STAGE = /^\/dev(?=\/|$)/
+const CORRELATION_ID = /^[\w.:-]{1,128}$/
+const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/
+
+/** What ties the calls of one request together, in our logs and in those of whoever traces us. */
+export interface Trace {
+  correlationId: string
+  /** W3C Trace Context, passed on as it came. */
+  traceparent: string | undefined
+}
+
+/** On whose behalf a verb works. */
+export interface Caller {
+  principal: Principal
+  trace: Trace
+}
+
+export interface AppEnv {
+  Variables: {
+    authenticator: Authenticator
+    limitRate: MiddlewareHandler
+    principal: Principal
+    trace: Trace
+  }
+}
+
+/** What every service's app is made from. */
+export interface ServiceDeps {
+  logger: Logger
+  authenticator: Authenticator
+  /** Requests a principal may make in a minute; undefined is no limit. */
+  rateLimitPerMinute?: number | undefined
+  /** Resolves when all that the service needs answers, else says what does not. */
+  ready(): Promise<void>
+  /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
+  lifecycle: { draining: boolean }
+}
+
+export type ServiceApp = OpenAPIHono<AppEnv>
+
+/**
+ * An app with all that the services have in common: correlation, logs, limits, problem documents, health, docs.
+ * Its routes are added by the caller.
+ */
+export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: ProblemShape = plainProblem): ServiceApp {
+  const app = new OpenAPIHono<AppEnv>({
+    getPath: (request) => getPath(request).replace(STAGE, '') || '/',
+    defaultHook: (result) => {
+      if (!result.success) throw validationError(result.target, result.error.issues)
+    },
+  })
+  const limitRate = deps.rateLimitPerMinute === undefined ? noLimit : limitPerMinute(deps.rateLimitPerMinute)
+  app.use(async (c, next) => {
+    c.set('trace', traceOf(c))
+    c.set('authenticator', deps.authenticator)
+    c.set('limitRate', limitRate)
+    await next()
+  })
+  app.use(logRequests(deps.logger))
+  app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }))
+  app.use(async (c, next) => {
+    await next()
+    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
+  })
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (c, methods) => {
+        throw new AppError('method_not_allowed', `${c.req.method} is not possible here.`, { allow: methods })
+      },
+    }),
+  )
+  app.use(
+    bodyLimit({
+      maxSize: LARGEST_BODY_BYTES,
+      onError: () => {
+        throw new AppError('payload_too_large', 'The body is larger than 64 KiB.')
+      },
+    }),
+  )
+  app.notFound((c) => {
+    const error = new AppError('route_not_found', 'There is nothing at this path.')
+    return sendProblem(c, error, shape, traceOf(c).correlationId)
+  })
+  app.onError((thrown, c) => {
+    const error = toAppError(thrown)
+    const { status } = ERRORS[error.code]
+    if (status >= 500) {
+      deps.logger.error(
+        { err: error.cause ?? error, code: error.code, correlation_id: traceOf(c).correlationId },
+        'failed',
+      )
+    }
+    return sendProblem(c, error, shape, traceOf(c).correlationId)
+  })
+  app.get('/health', (c) => c.json({ status: 'ok' }))
+  app.get('/ready', async (c) => {
+    if (deps.lifecycle.draining) throw new AppError('unavailable', 'The service is stopping.')
+    await deps.ready().catch((cause) => {
+      throw new AppError('unavailable', 'A part that the service needs does not answer.', {}, { cause })
+    })
+    return c.json({ status: 'ok' })
+  })
+  addDocs(app, docs)
+  return app
+}
+
+/** On whose behalf the request is made. */
+export function callerOf(c: Context<AppEnv>): Caller {
+  return { principal: c.var.principal, trace: c.var.trace }
+}
+
+/** Sends an answer's own bytes, so that the first answer and its replays are one. */
+export function sendAnswer<T>(c: Context, answer: Answer, headers: Record<string, string> = {}): T {
+  const all = {
+    ...headers,
+    'content-type': 'application/json',
+    ...(answer.replayed && { 'idempotent-replayed': 'true' }),
+  }
+  return trusted<T>(c.body(answer.body, trusted<ContentfulStatusCode>(answer.status), all))
+}
+
+function traceOf(c: Context<AppEnv>): Trace {
+  if (c.var.trace) return c.var.trace
+  const asked = c.req.header('x-correlation-id') ?? ''
+  const correlationId = CORRELATION_ID.test(asked) ? asked : crypto.randomUUID()
+  const traceparent = c.req.header('traceparent') ?? ''
+  return { correlationId, traceparent: TRACEPARENT.test(traceparent) ? traceparent : undefined }
+}
+
+/** One line a request. The path is the route's template: ids are in the answer's place, never a query or a token. */
+function logRequests(logger: Logger): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const start = performance.now()
+    await next()
+    c.header('x-correlation-id', c.var.trace.correlationId)
+    logger.info(
+      {
+        method: c.req.method,
+        route: routePath(c, -1),
+        status: c.res.status,
+        ms: Math.round((performance.now() - start) * 10) / 10,
+        correlation_id: c.var.trace.correlationId,
+        principal: c.var.principal?.id,
+      },
+      'request',
+    )
+  }
+}
+
+const noLimit: MiddlewareHandler = (_, next) => next()
+
+function limitPerMinute(limit: number): MiddlewareHandler<AppEnv> {
+  return rateLimiter<AppEnv>({
+    windowMs: 60_000,
+    limit,
+    standardHeaders: 'draft-7',
+    keyGenerator: (c) => c.var.principal.id,
+    handler: () => {
+      throw new AppError('rate_limited', `At most ${limit} requests a minute. Wait, then go on.`)
+    },
+  })
+}

@@ -1,0 +1,112 @@
+import { verify } from 'hono/jwt'
+import { createRemoteJWKSet, errors as joseErrors, jwtVerify } from 'jose'
+import { z } from 'zod'
+import { AppError } from './errors.ts'
+import { sameSecret, sha256 } from './hash.ts'
+
+export const SCOPES = [
+  'customers:read',
+  'customers:write',
+  'products:read',
+  'products:write',
+  'orders:read',
+  'orders:write',
+] as const
+
+export type Scope = (typeof SCOPES)[number]
+
+/** Who is calling. `customerId` is set for a client that is bound to one customer and must see no other. */
+export interface Principal {
+  id: string
+  scopes: ReadonlySet<string>
+  customerId: number | null
+}
+
+/** Turns an `Authorization` header into a principal, or throws `unauthorized` or `invalid_token`. */
+export interface Authenticator {
+  /** A JWT, or the service token with the rights on orders that the orchestrator needs. */
+  caller(authorization: string | undefined): Promise<Principal>
+  /** The service token alone: what opens `/internal/*`. */
+  service(authorization: string | undefined): Principal
+}
+
+export interface AuthConfig {
+  jwt: { secret: string; issuer: string; audience: string; jwksUrl: string | undefined }
+  serviceTokens: readonly string[]
+  /** Who calls when nobody says so; absent, such a call is refused. */
+  anonymous?: Principal
+}
+
+/** What a token must say of its bearer. RFC 7519 names, RFC 8693 `scope`; `customer_id` is ours. */
+const Claims = z.object({
+  sub: z.string().min(1),
+  exp: z.number(),
+  scope: z.string().default(''),
+  customer_id: z.int().positive().optional(),
+})
+
+const SERVICE: Principal = { id: 'service', scopes: new Set<Scope>(['orders:read', 'orders:write']), customerId: null }
+
+export function createAuthenticator(config: AuthConfig): Authenticator {
+  const verifyToken =
+    config.jwt.jwksUrl === undefined ? ownTokens(config.jwt) : providerTokens(config.jwt, config.jwt.jwksUrl)
+  const isServiceToken = (token: string) => config.serviceTokens.map((known) => sameSecret(known, token)).includes(true)
+  return {
+    async caller(authorization) {
+      if (authorization === undefined && config.anonymous) return config.anonymous
+      const token = bearer(authorization)
+      if (isServiceToken(token)) return SERVICE
+      const payload = await verifyToken(token)
+      const claims = Claims.safeParse(payload)
+      if (!claims.success) throw invalidToken()
+      const { sub, scope, customer_id } = claims.data
+      return { id: principalId(sub), scopes: new Set(scope.split(' ')), customerId: customer_id ?? null }
+    },
+    service(authorization) {
+      if (!isServiceToken(bearer(authorization))) throw invalidToken()
+      return SERVICE
+    },
+  }
+}
+
+type VerifyToken = (token: string) => Promise<unknown>
+
+function ownTokens({ secret, issuer, audience }: AuthConfig['jwt']): VerifyToken {
+  const options = { alg: 'HS256', iss: issuer, aud: audience } as const
+  return (token) =>
+    verify(token, secret, options).catch(() => {
+      throw invalidToken()
+    })
+}
+
+function providerTokens({ issuer, audience }: AuthConfig['jwt'], jwksUrl: string): VerifyToken {
+  // Keeps the provider's keys, and asks for them again when a token names one it has not seen.
+  const keys = createRemoteJWKSet(new URL(jwksUrl))
+  const options = { issuer, audience, algorithms: ['RS256', 'ES256', 'EdDSA'], requiredClaims: ['exp', 'sub'] }
+  return async (token) => {
+    try {
+      return (await jwtVerify(token, keys, options)).payload
+    } catch (error) {
+      const theirs = error instanceof joseErrors.JOSEError && !(error instanceof joseErrors.JWKSTimeout)
+      if (theirs && error.code !== 'ERR_JOSE_GENERIC') throw invalidToken()
+      throw new AppError('unavailable', 'The identity provider cannot be reached. Try again.', {}, { cause: error })
+    }
+  }
+}
+
+function bearer(authorization: string | undefined): string {
+  if (authorization === undefined)
+    throw new AppError('unauthorized', 'Send a bearer token in the Authorization header.')
+  const [, token] = /^Bearer +([\w.~+/=-]+)$/i.exec(authorization) ?? []
+  if (token === undefined) throw invalidToken()
+  return token
+}
+
+function invalidToken(): AppError {
+  return new AppError('invalid_token', 'The token is malformed, expired, or not meant for this service.')
+}
+
+/** Subjects come from whoever issues tokens: long or unusual ones are told apart by their hash. */
+function principalId(subject: string): string {
+  return /^[\w.:@|-]{1,100}$/.test(subject) ? `client:${subject}` : `client:sha256:${sha256(subject)}`
+}

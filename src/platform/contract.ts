@@ -1,0 +1,183 @@
+import { z } from '@hono/zod-openapi'
+import type { MiddlewareHandler } from 'hono'
+import type { AppEnv } from './app.ts'
+import type { Scope } from './auth.ts'
+import { AppError, ERRORS, type ErrorCode } from './errors.ts'
+import { type ProblemShape, plainProblem } from './problems.ts'
+
+/** A positive integer that JSON and JavaScript carry exactly. */
+export const Id = z.int().positive()
+
+export const Cents = z.int().min(0).meta({ description: 'Integer cents' })
+
+export const Timestamp = z.iso.datetime({ precision: 3 }).meta({ description: 'RFC 3339, UTC, milliseconds' })
+
+/** One line of text: trimmed, without control characters, storable in UTF-8. */
+export const line = (max: number) =>
+  z
+    .string()
+    .trim()
+    .min(1)
+    .max(max)
+    .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'Must be one line of valid Unicode text')
+
+export const IdParams = z.object({
+  id: z
+    .string()
+    .regex(/^[1-9]\d{0,15}$/)
+    .transform(Number)
+    .pipe(Id)
+    .openapi({ param: { name: 'id', in: 'path' }, type: 'integer', format: 'int64', minimum: 1, example: 1 }),
+})
+
+/** `If-Match`: do it only if the resource still has this `ETag`. */
+export const IfMatch = z.object({
+  'if-match': z
+    .string()
+    .optional()
+    .openapi({ description: 'The `ETag` last read. If the resource has changed since: 412.', example: '"1"' }),
+})
+
+export const ETag = {
+  ETag: { description: 'The version, for `If-Match`', schema: { type: 'string' as const }, example: '"1"' },
+}
+
+export function etagOf(resource: { version: number }): string {
+  return `"${resource.version}"`
+}
+
+/** Whether a stated `If-Match` (RFC 9110, strong comparison) still holds for this version. */
+export function matches(ifMatch: string | undefined, version: number): boolean {
+  if (ifMatch === undefined || ifMatch.trim() === '*') return true
+  return ifMatch.split(',').some((tag) => tag.trim() === etagOf({ version }))
+}
+
+const KeyText = z
+  .string()
+  .transform((text) => (/^".*"$/.test(text) ? text.slice(1, -1) : text))
+  .pipe(z.string().regex(/^[\x21-\x7e]{1,255}$/))
+
+/**
+ * The idempotency key of a request: 1–255 visible ASCII characters, bare or quoted as in the IETF draft. It may be said
+ * in several places, as long as they say the same.
+ * @throws AppError `invalid_idempotency_key`
+ */
+export function idempotencyKey(...given: (string | undefined)[]): string | undefined {
+  const keys = given.filter((text) => text !== undefined).map((text) => KeyText.safeParse(text))
+  const distinct = new Set(keys.map((key) => key.data))
+  if (distinct.has(undefined)) {
+    throw new AppError('invalid_idempotency_key', 'An idempotency key is 1 to 255 visible ASCII characters.')
+  }
+  if (distinct.size > 1)
+    throw new AppError('invalid_idempotency_key', 'The request names two different idempotency keys.')
+  return [...distinct][0]
+}
+
+export const IdempotencyHeaders = z.object({
+  'idempotency-key': z.string().optional().openapi({
+    description: 'Makes the request safe to send again: the same key and request get the first answer, byte for byte.',
+    example: 'f3a1c9e2-order-42',
+  }),
+  'x-idempotency-key': z.string().optional().openapi({ description: 'The same, by its older name.' }),
+})
+
+export const Replayed = {
+  'Idempotent-Replayed': {
+    description: '`true` when this is the stored first answer to an earlier request with the same key',
+    schema: { type: 'string' as const, enum: ['true'] },
+  },
+}
+
+export const Location = {
+  Location: { description: 'Where the new resource is', schema: { type: 'string' as const }, example: '/orders/5' },
+}
+
+export function jsonBody<T extends z.ZodType>(schema: T) {
+  return { required: true, content: { 'application/json': { schema } } } as const
+}
+
+export function jsonAnswer<T extends z.ZodType, H extends object>(schema: T, description: string, headers?: H) {
+  return { description, content: { 'application/json': { schema } }, ...(headers && { headers }) }
+}
+
+/** The refusals that any route can answer with, and those that any route with a token can. */
+const ANY_ROUTE = ['internal_error'] as const satisfies ErrorCode[]
+const ANY_PROTECTED_ROUTE = ['unauthorized', 'invalid_token', 'rate_limited'] as const satisfies ErrorCode[]
+
+/** The refusals of any route that takes a JSON body. */
+export const bodyProblems = [
+  'malformed_json',
+  'validation_failed',
+  'payload_too_large',
+  'unsupported_media_type',
+] as const satisfies ErrorCode[]
+
+type StatusOf<C extends ErrorCode> = (typeof ERRORS)[C]['status']
+type ProblemResponse = ReturnType<typeof problemResponse>
+
+/** Declares every refusal of a route, grouped by status, each with an example of its document. */
+export function problems<const C extends ErrorCode>(...codes: C[]) {
+  return declareProblems(plainProblem, [...codes, ...ANY_ROUTE])
+}
+
+/** Like {@link problems}, for a route that asks who is calling. */
+export function protectedProblems<const C extends ErrorCode>(...codes: C[]) {
+  return declareProblems(plainProblem, [...codes, ...ANY_ROUTE, ...ANY_PROTECTED_ROUTE])
+}
+
+/** Like {@link problems}, for a service that writes its refusals in a shape of its own. */
+export function declareProblems<C extends ErrorCode>(
+  shape: ProblemShape,
+  codes: C[],
+): Record<StatusOf<C>, ProblemResponse> {
+  const groups = Object.groupBy(codes, (code) => ERRORS[code].status)
+  const responses = Object.entries(groups).map(([status, group]) => [status, problemResponse(shape, group ?? [])])
+  return Object.fromEntries(responses)
+}
+
+function problemResponse({ schema, of }: ProblemShape, codes: ErrorCode[]) {
+  const examples = codes.map((code) => {
+    const error = new AppError(code, ERRORS[code].title, EXAMPLE_EXTRA[code])
+    return [code, { value: of(error, '2f1c4b0e-7a39-4c54-9d0e-1f4a7a0f6c11') }]
+  })
+  return {
+    description: [...new Set(codes.map((code) => ERRORS[code].title))].join('; '),
+    content: { 'application/problem+json': { schema, examples: Object.fromEntries(examples) } },
+  }
+}
+
+const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
+  validation_failed: { errors: [{ path: 'items.0.qty', message: 'Too small: expected number to be >=1' }] },
+  insufficient_stock: { lines: [{ product_id: 1, requested: 3, available: 2 }] },
+  product_not_found: { product_ids: [99] },
+  insufficient_scope: { scope: 'orders:write' },
+  overloaded: { retry_after: 1 },
+}
+
+/** A route for callers with a token that has this scope. */
+export function protectedBy(scope: Scope) {
+  return { security: [{ oauth2: [scope] }, { bearer: [] }], middleware: [requireScope(scope), limitRate] }
+}
+
+/** A route for the other services alone. */
+export const serviceOnly = { security: [{ serviceToken: [] }], middleware: [requireServiceToken()] }
+
+function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const principal = await c.var.authenticator.caller(c.req.header('authorization'))
+    c.set('principal', principal)
+    if (!principal.scopes.has(scope)) {
+      throw new AppError('insufficient_scope', `This needs a token with the scope ${scope}.`, { scope })
+    }
+    await next()
+  }
+}
+
+function requireServiceToken(): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    c.set('principal', c.var.authenticator.service(c.req.header('authorization')))
+    await next()
+  }
+}
+
+const limitRate: MiddlewareHandler<AppEnv> = (c, next) => c.var.limitRate(c, next)

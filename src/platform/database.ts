@@ -1,0 +1,136 @@
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Kysely, MysqlDialect, sql } from 'kysely'
+import { createPool } from 'mysql2'
+import { createConnection } from 'mysql2/promise'
+import { isConflict, isConnectionLost } from './dialect.ts'
+import { AppError } from './errors.ts'
+import { sqliteDialect } from './sqlite.ts'
+import type { Tables } from './tables.ts'
+
+/** A connection or a transaction: Kysely's `Transaction` is a `Kysely`, so a store cannot tell and need not. */
+export type Database = Kysely<Tables>
+
+/** Where the data is. Without `host` it is the embedded SQLite file. */
+export interface DatabaseConfig {
+  host?: string | undefined
+  port: number
+  user: string
+  password: string
+  name: string
+  /** Connections a process may hold at once. */
+  pool: number
+  file: string
+}
+
+export function openDatabase(config: DatabaseConfig): Promise<Database> {
+  return config.host === undefined ? openSqlite(config.file) : Promise.resolve(openMysql(config))
+}
+
+async function openSqlite(file: string): Promise<Database> {
+  const { DatabaseSync } = await import('node:sqlite')
+  if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true })
+  const database = new DatabaseSync(file)
+  // The timeout comes first: switching to WAL needs a lock that another starting process may hold.
+  database.exec('pragma busy_timeout = 10000')
+  database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on')
+  return new Kysely<Tables>({ dialect: sqliteDialect(database) })
+}
+
+function openMysql(config: DatabaseConfig): Database {
+  const pool = createPool({
+    host: config.host ?? 'localhost',
+    port: config.port,
+    user: config.user,
+    password: config.password,
+    database: config.name,
+    connectionLimit: config.pool,
+    queueLimit: config.pool * 100,
+    connectTimeout: 5_000,
+    charset: 'utf8mb4',
+    timezone: 'Z',
+    dateStrings: true,
+    supportBigNumbers: true,
+  })
+  pool.on('connection', (connection) => {
+    // Sent before anything else on the new connection: mysql2 keeps the order of a connection's commands.
+    for (const statement of SESSION) connection.query(statement, (error) => error && connection.destroy())
+    // Without a listener, a server that goes away would end the process.
+    connection.on('error', () => {})
+  })
+  return new Kysely<Tables>({ dialect: new MysqlDialect({ pool }) })
+}
+
+const SESSION = [
+  'set session transaction isolation level read committed',
+  `set session innodb_lock_wait_timeout = 10, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'`,
+]
+
+/** Makes the database itself where the server has none of that name. Needs the right to do so. */
+export async function ensureDatabase(config: DatabaseConfig): Promise<void> {
+  if (config.host === undefined) return
+  const { host, port, user, password, name } = config
+  const connection = await createConnection({ host, port, user, password, connectTimeout: 5_000 })
+  try {
+    await connection.query('create database if not exists ?? character set utf8mb4 collate utf8mb4_bin', [name])
+  } finally {
+    await connection.end()
+  }
+}
+
+const MOST_ATTEMPTS = 8
+
+export interface TransactOptions {
+  /**
+   * True when running the work again after it may have been committed changes nothing more: it is keyed, or ends in
+   * a state that it recognises. Only then is it retried after a connection that was lost during the commit.
+   */
+  repeatable: boolean
+}
+
+/**
+ * Runs work in one transaction, again from its start when the database undid it (deadlock, lost connection), after a
+ * short random wait. Work must not reach outside the database: it may run more than once.
+ * @throws AppError `unavailable` when the database can't be reached, or when nobody can know whether it committed
+ */
+export async function transact<T>(
+  db: Database,
+  options: TransactOptions,
+  work: (trx: Database) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    let finished = false
+    let cause: unknown
+    try {
+      return await db.transaction().execute(async (trx) => {
+        try {
+          const result = await work(trx)
+          finished = true
+          return result
+        } catch (error) {
+          cause = error
+          throw error
+        }
+      })
+    } catch (error) {
+      // A rollback on a dead connection fails too; what made the work fail says more.
+      const failure = cause ?? error
+      if (failure instanceof AppError) throw failure
+      const lost = isConnectionLost(failure)
+      const again = isConflict(failure) || failure instanceof RunAgain || (lost && (!finished || options.repeatable))
+      if (again && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
+      else if (again || lost)
+        throw new AppError('unavailable', 'The database could not do this now. Try again.', {}, { cause: failure })
+      else throw failure
+    }
+  }
+}
+
+/** Thrown inside {@link transact} when another transaction won a race that only a fresh start can see. */
+export class RunAgain extends Error {}
+
+/** Resolves when the database answers. */
+export async function ping(db: Database): Promise<void> {
+  await sql`select 1`.execute(db)
+}

@@ -1,0 +1,140 @@
+import { z } from 'zod'
+import type { DatabaseConfig } from './database.ts'
+
+/** Secrets that are printed in documents or in this repository: good enough to try the system, refused in production. */
+const PUBLISHED_SECRETS = new Set(['secret123', 'internal123', 'demo-secret'])
+const SHORTEST_SECRET_BYTES = 32
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+const flag = z.enum(['true', 'false']).transform((value) => value === 'true')
+const url = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
+
+const Variables = z.object({
+  NODE_ENV: z.enum(['development', 'test', 'production']).default('development'),
+  PORT: port.optional(),
+  CUSTOMERS_PORT: port.default(3001),
+  ORDERS_PORT: port.default(3010),
+  ORCHESTRATOR_PORT: port.default(3000),
+  DB_HOST: z.string().optional(),
+  DB_PORT: port.default(3306),
+  DB_USER: z.string().default('root'),
+  DB_PASS: z.string().default(''),
+  DB_NAME: z.string().default('b2b'),
+  DB_POOL: whole(1, 500).default(10),
+  DB_FILE: z.string().default('.data/b2b.sqlite'),
+  JWT_SECRET: z.string().optional(),
+  JWT_ISSUER: z.string().default('b2b-orders'),
+  JWT_AUDIENCE: z.string().default('b2b-orders'),
+  JWT_TTL_SECONDS: whole(60, 86_400).default(3600),
+  JWKS_URL: url.optional(),
+  SERVICE_TOKEN: z.string().optional(),
+  CUSTOMERS_API_BASE: url.optional(),
+  ORDERS_API_BASE: url.optional(),
+  ORDER_HOLD_MINUTES: whole(1, 10_080).default(1440),
+  CANCEL_WINDOW_MINUTES: whole(0, 525_600).default(10),
+  ORDER_SWEEP_SECONDS: whole(1, 3600).default(15),
+  IDEMPOTENCY_TTL_HOURS: whole(1, 8760).default(24),
+  RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).optional(),
+  HTTP_TIMEOUT_MS: whole(1, 29_000).default(5000),
+  ORCHESTRATOR_DEADLINE_MS: whole(1, 29_000).default(10_000),
+  ORCHESTRATOR_PUBLIC: flag.default(false),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+})
+
+export interface Env {
+  production: boolean
+  ports: { own: number | undefined; customers: number; orders: number; orchestrator: number }
+  database: DatabaseConfig
+  jwt: { secret: string; issuer: string; audience: string; ttlSeconds: number; jwksUrl: string | undefined }
+  serviceTokens: string[]
+  customersBase: string | undefined
+  ordersBase: string | undefined
+  orders: { holdMinutes: number; cancelWindowMinutes: number; sweepSeconds: number }
+  idempotencyTtlMinutes: number
+  rateLimitPerMinute: number | undefined
+  httpTimeoutMs: number
+  orchestrator: { deadlineMs: number; public: boolean }
+  logLevel: string
+}
+
+/** What is wrong with the environment, as one message with a line for each fault. */
+export class EnvError extends Error {
+  constructor(faults: string[]) {
+    super(`The environment is not usable:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`)
+    this.name = 'EnvError'
+  }
+}
+
+/**
+ * Reads the environment. An empty variable counts as absent, as docker-compose passes them.
+ * @throws EnvError naming every variable that is wrong, missing, or too weak for production
+ */
+export function parseEnv(record: Record<string, string | undefined>): Env {
+  const given = Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined && value !== ''))
+  const parsed = Variables.safeParse(given)
+  if (!parsed.success) {
+    throw new EnvError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`))
+  }
+  const vars = parsed.data
+  const production = vars.NODE_ENV === 'production'
+  const serviceTokens = (vars.SERVICE_TOKEN ?? 'internal123').split(',').map((token) => token.trim())
+  const faults = production ? productionFaults(vars, serviceTokens) : []
+  if (serviceTokens.length > 2 || serviceTokens.includes('')) {
+    faults.push('SERVICE_TOKEN: must be one token, or two with a comma between while one is rotated')
+  }
+  if (faults.length > 0) throw new EnvError(faults)
+  return {
+    production,
+    ports: {
+      own: vars.PORT,
+      customers: vars.CUSTOMERS_PORT,
+      orders: vars.ORDERS_PORT,
+      orchestrator: vars.ORCHESTRATOR_PORT,
+    },
+    database: {
+      host: vars.DB_HOST,
+      port: vars.DB_PORT,
+      user: vars.DB_USER,
+      password: vars.DB_PASS,
+      name: vars.DB_NAME,
+      pool: vars.DB_POOL,
+      file: vars.DB_FILE,
+    },
+    jwt: {
+      secret: vars.JWT_SECRET ?? 'secret123',
+      issuer: vars.JWT_ISSUER,
+      audience: vars.JWT_AUDIENCE,
+      ttlSeconds: vars.JWT_TTL_SECONDS,
+      jwksUrl: vars.JWKS_URL,
+    },
+    serviceTokens,
+    customersBase: vars.CUSTOMERS_API_BASE,
+    ordersBase: vars.ORDERS_API_BASE,
+    orders: {
+      holdMinutes: vars.ORDER_HOLD_MINUTES,
+      cancelWindowMinutes: vars.CANCEL_WINDOW_MINUTES,
+      sweepSeconds: vars.ORDER_SWEEP_SECONDS,
+    },
+    idempotencyTtlMinutes: vars.IDEMPOTENCY_TTL_HOURS * 60,
+    rateLimitPerMinute: vars.RATE_LIMIT_PER_MINUTE,
+    httpTimeoutMs: vars.HTTP_TIMEOUT_MS,
+    orchestrator: { deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS, public: vars.ORCHESTRATOR_PUBLIC },
+    logLevel: vars.LOG_LEVEL,
+  }
+}
+
+function productionFaults(vars: z.infer<typeof Variables>, serviceTokens: string[]): string[] {
+  const jwt = vars.JWKS_URL === undefined ? [weakness('JWT_SECRET', vars.JWT_SECRET)] : []
+  const service = vars.SERVICE_TOKEN === undefined ? [undefined] : serviceTokens
+  return [...jwt, ...service.map((token) => weakness('SERVICE_TOKEN', token))].filter((fault) => fault !== undefined)
+}
+
+function weakness(name: string, secret: string | undefined): string | undefined {
+  const remedy = 'make one with: openssl rand -base64 32'
+  if (secret === undefined) return `${name}: must be set in production; ${remedy}`
+  if (PUBLISHED_SECRETS.has(secret)) return `${name}: this value is published; ${remedy}`
+  const bytes = new TextEncoder().encode(secret).length
+  if (bytes >= SHORTEST_SECRET_BYTES) return undefined
+  return `${name}: must be at least ${SHORTEST_SECRET_BYTES} bytes in production; ${remedy}`
+}

@@ -1,0 +1,16 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+
+/** SHA-256 in lower-case hex, 64 characters. */
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** Compares two texts in a time that tells nothing of where they differ, nor of their lengths. */
+export function sameSecret(a: string, b: string): boolean {
+  return timingSafeEqual(createHash('sha256').update(a).digest(), createHash('sha256').update(b).digest())
+}
+
+/** A fresh secret of 256 random bits, as 43 characters that are safe in URLs. */
+export function randomSecret(): string {
+  return randomBytes(32).toString('base64url')
+}

@@ -1,0 +1,189 @@
+import type { Database } from './database.ts'
+import { RunAgain, transact } from './database.ts'
+import { dialectOf, isDuplicate } from './dialect.ts'
+import { AppError } from './errors.ts'
+import { sha256 } from './hash.ts'
+import { addMinutes, type DbTime } from './time.ts'
+
+/** What a key belongs to besides its principal, and the HTTP status of the one answer that is ever stored for it. */
+export interface Operation {
+  name: string
+  status: number
+  targetType: string
+}
+
+/** One caller's right to do one thing once. */
+export interface Claim {
+  key: string
+  principal: string
+  /** SHA-256 of the request, so that another request under the same key is told apart. */
+  requestHash: string
+}
+
+/** The answer to a keyed request. `body` is the JSON text itself: a replay is the same bytes. */
+export interface Answer {
+  targetId: number
+  status: number
+  body: string
+  replayed: boolean
+}
+
+/**
+ * @param key the caller's key; without one the request gets a key of its own, so that our own retry after a lost
+ *   commit finds what it did instead of doing it twice
+ * @param request everything that makes the request what it is, in a fixed order
+ */
+export function claimOf(principal: string, key: string | undefined, ...request: unknown[]): Claim {
+  return { key: key ?? `once:${crypto.randomUUID()}`, principal, requestHash: sha256(JSON.stringify(request)) }
+}
+
+/** How a claim is looked up among the claims of one operation. */
+export function claimId(claim: Pick<Claim, 'key' | 'principal'>): string {
+  return `${claim.key} ${claim.principal}`
+}
+
+/** The stored answer as a replay, or the refusal when the key was used for another request. */
+export function replayOf(claim: Claim, first: { requestHash: string; answer: Answer }): Answer | AppError {
+  return first.requestHash === claim.requestHash ? { ...first.answer, replayed: true } : keyReused()
+}
+
+export function keyReused(): AppError {
+  const detail = 'This idempotency key was used for another request. Use a new key for a new request.'
+  return new AppError('idempotency_key_reused', detail)
+}
+
+/** What a transaction begins by reading. */
+export interface Opening {
+  /** The database's clock. Two machines of ours can disagree; the database can't disagree with itself. */
+  now: DbTime
+  /** How far apart the server's generated ids are. */
+  idStep: number
+  /** The stored answers to the claims, by {@link claimId}. */
+  answers: Map<string, { requestHash: string; answer: Answer }>
+}
+
+/**
+ * The clock and the stored answers of some claims, in one round trip. Keys past their time are removed here, so that
+ * they are free for the caller to use again.
+ */
+export async function openWith(db: Database, operation: Operation, claims: readonly Claim[]): Promise<Opening> {
+  const { now, idStep } = dialectOf(db)
+  const keys = claims.length > 0 ? claims.map((claim) => claim.key) : ['']
+  const rows = await db
+    .selectFrom(db.selectNoFrom([now.as('now'), idStep.as('id_step')]).as('clock'))
+    .leftJoin('idempotency_keys as k', (join) => join.on('k.operation', '=', operation.name).on('k.key', 'in', keys))
+    .select(['clock.now', 'clock.id_step', 'k.key', 'k.principal', 'k.request_hash'])
+    .select(['k.target_id', 'k.status', 'k.response_body', 'k.expires_at'])
+    .execute()
+  const [clock] = rows
+  if (clock === undefined) throw new Error('the database has no clock')
+  const answers: Opening['answers'] = new Map()
+  let expired = 0
+  for (const { key, principal, request_hash, target_id, status, response_body, expires_at } of rows) {
+    if (key === null || principal === null || request_hash === null || expires_at === null) continue
+    if (target_id === null || status === null || response_body === null) continue
+    if (expires_at <= clock.now) expired++
+    else {
+      const answer = { targetId: target_id, status, body: response_body, replayed: false }
+      answers.set(claimId({ key, principal }), { requestHash: request_hash, answer })
+    }
+  }
+  if (expired > 0) {
+    await db
+      .deleteFrom('idempotency_keys')
+      .where('operation', '=', operation.name)
+      .where('key', 'in', keys)
+      .where('expires_at', '<=', clock.now)
+      .execute()
+  }
+  return { now: clock.now, idStep: clock.id_step, answers }
+}
+
+/**
+ * Writes the first answers of these claims. When another transaction committed one of the keys meanwhile the whole
+ * transaction starts again, and then finds that answer: a key that can be seen always has its final answer.
+ */
+export async function saveAnswers(
+  db: Database,
+  operation: Operation,
+  answers: readonly { claim: Claim; answer: Answer }[],
+  times: { now: DbTime; ttlMinutes: number },
+): Promise<void> {
+  const rows = answers
+    .map(({ claim, answer }) => ({
+      operation: operation.name,
+      key: claim.key,
+      principal: claim.principal,
+      request_hash: claim.requestHash,
+      target_type: operation.targetType,
+      target_id: answer.targetId,
+      status: answer.status,
+      response_body: answer.body,
+      created_at: times.now,
+      expires_at: addMinutes(times.now, times.ttlMinutes),
+    }))
+    // Two transactions that write the same keys meet in the same order, and so wait instead of deadlocking.
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+  const most = dialectOf(db).rowsPerInsert(10)
+  try {
+    for (let i = 0; i < rows.length; i += most) {
+      await db
+        .insertInto('idempotency_keys')
+        .values(rows.slice(i, i + most))
+        .execute()
+    }
+  } catch (error) {
+    if (isDuplicate(error, { index: 'PRIMARY', column: 'idempotency_keys.key' })) throw new RunAgain()
+    throw error
+  }
+}
+
+/**
+ * Does a piece of work at most once for its claim, in one transaction with the record of its answer.
+ * For verbs that are called too seldom to be batched.
+ * @throws AppError `idempotency_key_reused`, and whatever the work throws; a refusal is not stored
+ */
+export function once<T extends { id: number }>(
+  db: Database,
+  operation: Operation,
+  claim: Claim,
+  ttlMinutes: number,
+  work: (trx: Database, now: DbTime) => Promise<T>,
+): Promise<Answer> {
+  return transact(db, { repeatable: true }, async (trx) => {
+    const { now, answers } = await openWith(trx, operation, [claim])
+    const first = answers.get(claimId(claim))
+    if (first) {
+      const replay = replayOf(claim, first)
+      if (replay instanceof AppError) throw replay
+      return replay
+    }
+    const made = await work(trx, now)
+    const answer = { targetId: made.id, status: operation.status, body: JSON.stringify(made), replayed: false }
+    await saveAnswers(trx, operation, [{ claim, answer }], { now, ttlMinutes })
+    return answer
+  })
+}
+
+/** The database's clock alone. */
+export async function readClock(db: Database): Promise<DbTime> {
+  const { now } = await db.selectNoFrom(dialectOf(db).now.as('now')).executeTakeFirstOrThrow()
+  return now
+}
+
+/** Removes records whose time has passed, about `limit` of them, and returns how many. */
+export async function purgeExpiredKeys(db: Database, limit: number): Promise<number> {
+  const last = await db
+    .selectFrom('idempotency_keys')
+    .select('expires_at')
+    .where('expires_at', '<=', dialectOf(db).now)
+    .orderBy('expires_at')
+    .limit(1)
+    .offset(limit - 1)
+    .executeTakeFirst()
+  const { numDeletedRows } = await db
+    .deleteFrom('idempotency_keys')
+    .where('expires_at', '<=', last?.expires_at ?? dialectOf(db).now)
+    .executeTakeFirst()
+  return Number(numDeletedRows)
+}

@@ -1,0 +1,124 @@
+import { z } from '@hono/zod-openapi'
+import { Id } from './contract.ts'
+import { AppError } from './errors.ts'
+import type { SearchPlace } from './search.ts'
+import { wordsOf } from './words.ts'
+
+export const PageQuery = z.object({
+  limit: z
+    .string()
+    .regex(/^(100|[1-9]\d?)$/, 'Must be an integer from 1 to 100')
+    .transform(Number)
+    .default(20)
+    .openapi({ type: 'integer', minimum: 1, maximum: 100, default: 20 }),
+  cursor: z
+    .string()
+    .max(500)
+    .optional()
+    .openapi({ description: '`next_cursor` of the page before', example: undefined }),
+})
+
+export const SearchQuery = PageQuery.extend({
+  search: z
+    .string()
+    .max(200)
+    .optional()
+    .openapi({ description: 'Beginnings of words, in any order, without regard to case and accents', example: 'acme' }),
+})
+
+export function pageOf<T extends z.ZodType>(row: T) {
+  return z.object({ data: z.array(row), next_cursor: z.string().nullable() })
+}
+
+export const NextLink = {
+  Link: {
+    description: 'RFC 8288, `rel="next"`: the next page, where there is one',
+    schema: { type: 'string' as const },
+  },
+}
+
+export interface PageRequest {
+  search?: string | undefined
+  cursor?: string | undefined
+  limit: number
+}
+
+export interface Page<T> {
+  data: T[]
+  next_cursor: string | null
+}
+
+/**
+ * One page of a keyset list. The caller reads one row more than the page holds; it tells whether there is a next one.
+ * @param list the list's name, so that a cursor of another list is refused
+ * @param keyOf the row's place in the list's order
+ */
+export function cutPage<T>(list: string, rows: T[], limit: number, keyOf: (row: T) => (string | number)[]): Page<T> {
+  const data = rows.slice(0, limit)
+  const last = data.at(-1)
+  const more = rows.length > limit && last !== undefined
+  return { data, next_cursor: more ? encodeCursor([list, ...keyOf(last)]) : null }
+}
+
+function encodeCursor(values: (string | number)[]): string {
+  const bytes = new TextEncoder().encode(JSON.stringify(values))
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '')
+}
+
+/**
+ * The place a cursor names, as its list's key; undefined without a cursor.
+ * @throws AppError `validation_failed` for anything that this list did not hand out
+ */
+export function readCursor<T extends z.ZodTuple>(
+  list: string,
+  cursor: string | undefined,
+  key: T,
+): z.output<T> | undefined {
+  if (cursor === undefined) return undefined
+  try {
+    const text = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'))
+    const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0))
+    const [name, ...values] = z
+      .array(z.unknown())
+      .parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)))
+    if (name !== list) throw new Error('a cursor of another list')
+    return key.parse(values)
+  } catch (cause) {
+    const errors = [{ path: 'cursor', message: 'Not a cursor of this list' }]
+    throw new AppError('validation_failed', 'The query has a fault.', { errors }, { cause })
+  }
+}
+
+/** RFC 8288. Relative to the request, so that it holds behind any prefix a gateway adds. */
+export function nextLink(requestUrl: string, page: Page<unknown>): Record<string, string> {
+  if (page.next_cursor === null) return {}
+  const query = new URL(requestUrl).searchParams
+  query.set('cursor', page.next_cursor)
+  return { link: `<?${query}>; rel="next"` }
+}
+
+const ById = z.tuple([Id])
+const ByWord = z.tuple([z.string().max(64), Id])
+
+/**
+ * A page of a list that goes by id, or, with a search, by the word that matched. The two have cursors of their own.
+ * @throws AppError `validation_failed` for a cursor that this list did not hand out
+ */
+export async function searchablePage<Row extends { id: number }, Found extends Row & { matched_word: string }>(
+  list: string,
+  { search, cursor, limit }: PageRequest,
+  byId: (after: number | undefined, limit: number) => Promise<Row[]>,
+  byWord: (words: string[], after: SearchPlace | undefined, limit: number) => Promise<Found[]>,
+): Promise<Page<Row>> {
+  if (!search?.trim()) {
+    const [after] = readCursor(list, cursor, ById) ?? []
+    return cutPage(list, await byId(after, limit + 1), limit, (row) => [row.id])
+  }
+  const place = readCursor(`${list}.search`, cursor, ByWord)
+  const after = place && { word: place[0], id: place[1] }
+  const rows = await byWord(wordsOf(search), after, limit + 1)
+  return cutPage(`${list}.search`, rows, limit, (row) => [row.matched_word, row.id])
+}

@@ -1,0 +1,109 @@
+import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { HTTPException } from 'hono/http-exception'
+import type { $ZodIssue } from 'zod/v4/core'
+import { AppError, ERRORS, type ErrorCode, type ErrorExtra } from './errors.ts'
+
+/** RFC 9457. The one shape of every refusal, of every service. */
+export const Problem = z
+  .looseObject({
+    type: z
+      .string()
+      .meta({ description: 'A URI reference that names the kind of problem: `urn:problem:` and the code.' }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.string().meta({ description: 'Stable. Programs decide by this one.' }),
+    request_id: z
+      .string()
+      .meta({ description: 'The correlation id of the request, to be named when asking for help.' }),
+    errors: z
+      .array(z.object({ path: z.string(), message: z.string() }))
+      .optional()
+      .meta({ description: 'For validation: what is wrong, and where.' }),
+  })
+  .openapi('Problem')
+
+export interface ProblemDocument extends ErrorExtra {
+  type: string
+  title: string
+  status: number
+  detail: string
+  code: ErrorCode
+  request_id: string
+}
+
+/** How a service writes its refusals. */
+export interface ProblemShape {
+  schema: z.ZodType
+  of(error: AppError, requestId: string): object
+}
+
+export const plainProblem: ProblemShape = { schema: Problem, of: problemDocument }
+
+export function problemDocument(error: AppError, requestId: string): ProblemDocument {
+  const { status, title } = ERRORS[error.code]
+  return {
+    type: `urn:problem:${error.code}`,
+    title,
+    status,
+    detail: error.message,
+    code: error.code,
+    request_id: requestId,
+    ...error.extra,
+  }
+}
+
+/** What was thrown, as the refusal a caller may see. What we did not foresee is a 500 that says nothing. */
+export function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  if (error instanceof HTTPException) {
+    if (error.status === 400) return new AppError('malformed_json', 'The body could not be parsed as JSON.')
+    if (error.status === 413) return new AppError('payload_too_large', 'The body is larger than 64 KiB.')
+    if (error.status === 415) {
+      return new AppError('unsupported_media_type', 'Send the body with the content type that this route declares.')
+    }
+  }
+  return new AppError('internal_error', 'The request failed. It may be sent again.', {}, { cause: error })
+}
+
+export function sendProblem(c: Context, error: AppError, shape: ProblemShape, requestId: string): Response {
+  const { status } = ERRORS[error.code]
+  return c.body(JSON.stringify(shape.of(error, requestId)), status, problemHeaders(error))
+}
+
+function problemHeaders(error: AppError): Record<string, string> {
+  const headers: Record<string, string> = { 'content-type': 'application/problem+json' }
+  const challenge = challengeOf(error)
+  if (challenge !== undefined) headers['www-authenticate'] = challenge
+  const { retry_after, allow } = error.extra
+  if (typeof retry_after === 'number') headers['retry-after'] = String(retry_after)
+  if (Array.isArray(allow)) headers.allow = allow.join(', ')
+  return headers
+}
+
+/** RFC 6750: says how to authenticate, and what was wrong with the attempt. */
+function challengeOf(error: AppError): string | undefined {
+  if (error.code === 'invalid_client') return 'Basic realm="b2b-orders"'
+  if (error.code === 'unauthorized') return 'Bearer realm="b2b-orders"'
+  if (error.code === 'invalid_token') return 'Bearer realm="b2b-orders", error="invalid_token"'
+  if (error.code === 'insufficient_scope') {
+    return `Bearer realm="b2b-orders", error="insufficient_scope", scope="${error.extra.scope}"`
+  }
+  return undefined
+}
+
+/** The refusal for input that a schema did not take, with a line for each fault. */
+export function validationError(target: string, issues: readonly $ZodIssue[]): AppError {
+  if (target === 'param') return new AppError('invalid_id', 'The id in the path must be a positive integer.')
+  const errors = issues.flatMap((issue) => {
+    if (issue.code !== 'unrecognized_keys') return [{ path: issue.path.join('.'), message: issue.message }]
+    return issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message: 'Unknown field' }))
+  })
+  const where = { json: 'body', form: 'body', query: 'query', header: 'headers' }[target] ?? target
+  return new AppError(
+    'validation_failed',
+    `The ${where} has ${errors.length === 1 ? 'a fault' : `${errors.length} faults`}.`,
+    { errors },
+  )
+}
