@@ -1,0 +1,55 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { jsonAnswer, problems } from '../platform/contract.ts'
+
+/** RFC 6749, section 4.4. Also accepted as a form, and with the client in a Basic header. */
+export const TokenRequest = z
+  .strictObject({
+    grant_type: z.string().meta({ example: 'client_credentials' }),
+    client_id: z.string().optional().meta({ example: 'demo' }),
+    client_secret: z.string().optional().meta({ example: 'demo-secret' }),
+    scope: z
+      .string()
+      .optional()
+      .meta({ description: 'Fewer scopes than the client has; absent, all of them.', example: 'orders:write' }),
+  })
+  .openapi('TokenRequest')
+
+export const Token = z
+  .object({
+    access_token: z.string().meta({ example: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2ln' }),
+    token_type: z.literal('Bearer'),
+    expires_in: z.int().positive().meta({ description: 'Seconds', example: 3600 }),
+    scope: z.string().meta({ example: 'orders:read orders:write' }),
+  })
+  .openapi('Token')
+
+export const issueToken = createRoute({
+  method: 'post',
+  path: '/auth/token',
+  operationId: 'issueToken',
+  tags: ['Auth'],
+  summary: 'A token for a client (OAuth 2 client credentials)',
+  security: [],
+  request: {
+    body: {
+      required: true,
+      content: {
+        'application/x-www-form-urlencoded': { schema: TokenRequest },
+        'application/json': { schema: TokenRequest },
+      },
+    },
+  },
+  responses: {
+    200: jsonAnswer(Token, 'The token'),
+    ...problems(
+      'malformed_json',
+      'validation_failed',
+      'unsupported_grant_type',
+      'invalid_scope',
+      'invalid_client',
+      'payload_too_large',
+      'unsupported_media_type',
+      'unavailable',
+    ),
+  },
+})
