@@ -1,0 +1,41 @@
+import type { Trace } from '../platform/app.ts'
+import { callService, type Route } from '../platform/client.ts'
+import { AppError } from '../platform/errors.ts'
+import { Customer } from './contract.ts'
+import type { Customer as CustomerValue } from './service.ts'
+
+export interface CustomersClient {
+  /**
+   * The customer, or undefined when there is none.
+   * @throws AppError `upstream_failed`, `unavailable`, `deadline_exceeded`
+   */
+  getCustomer(id: number, trace: Trace, signal?: AbortSignal): Promise<CustomerValue | undefined>
+}
+
+export function createCustomersClient(route: Route): CustomersClient {
+  return {
+    async getCustomer(id, trace, signal) {
+      try {
+        const call = { method: 'GET', path: `/internal/customers/${id}`, trace, answer: Customer, signal } as const
+        return (await callService(route, call)).value
+      } catch (error) {
+        if (error instanceof AppError && error.code === 'not_found') return undefined
+        throw error
+      }
+    },
+  }
+}
+
+/** Callers that ask for one customer while it is being fetched share that call, and whatever comes of it. */
+export function shareLookups(client: CustomersClient): CustomersClient {
+  const underWay = new Map<number, Promise<CustomerValue | undefined>>()
+  return {
+    getCustomer(id, trace) {
+      const shared = underWay.get(id)
+      if (shared) return shared
+      const lookup = client.getCustomer(id, trace).finally(() => underWay.delete(id))
+      underWay.set(id, lookup)
+      return lookup
+    },
+  }
+}

@@ -1,0 +1,154 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import {
+  bodyProblems,
+  ETag,
+  Id,
+  IdempotencyHeaders,
+  IdParams,
+  IfMatch,
+  jsonAnswer,
+  jsonBody,
+  Location,
+  line,
+  problems,
+  protectedBy,
+  protectedProblems,
+  Replayed,
+  serviceOnly,
+  Timestamp,
+} from '../platform/contract.ts'
+import { NextLink, pageOf, SearchQuery } from '../platform/pages.ts'
+
+export const NewCustomer = z
+  .strictObject({
+    name: line(200).meta({ example: 'ACME Corp' }),
+    email: z.string().trim().max(254).pipe(z.email()).meta({ example: 'ops@acme.com' }),
+    phone: line(32).nullish().meta({ example: '555-1234' }),
+  })
+  .openapi('NewCustomer')
+
+export const Customer = z
+  .object({
+    id: Id.meta({ example: 1 }),
+    name: z.string().meta({ example: 'ACME Corp' }),
+    email: z.string().meta({ example: 'ops@acme.com' }),
+    phone: z.string().nullable().meta({ example: '555-1234' }),
+    created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
+    updated_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
+    version: z.int().positive().meta({ description: 'Rises with every change; the `ETag`', example: 1 }),
+  })
+  .openapi('Customer')
+
+const CustomerPage = pageOf(Customer).openapi('CustomerPage')
+
+const tags = ['Customers']
+
+export const createCustomer = createRoute({
+  ...protectedBy('customers:write'),
+  method: 'post',
+  path: '/customers',
+  operationId: 'createCustomer',
+  tags,
+  summary: 'Add a customer',
+  request: { headers: IdempotencyHeaders, body: jsonBody(NewCustomer) },
+  responses: {
+    201: jsonAnswer(Customer, 'The customer', { ...Location, ...ETag, ...Replayed }),
+    ...protectedProblems(
+      ...bodyProblems,
+      'invalid_idempotency_key',
+      'insufficient_scope',
+      'bound_client',
+      'email_taken',
+      'idempotency_key_reused',
+      'unavailable',
+    ),
+  },
+})
+
+export const getCustomer = createRoute({
+  ...protectedBy('customers:read'),
+  method: 'get',
+  path: '/customers/{id}',
+  operationId: 'getCustomer',
+  tags,
+  summary: 'One customer',
+  request: { params: IdParams },
+  responses: {
+    200: jsonAnswer(Customer, 'The customer', ETag),
+    ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
+  },
+})
+
+export const listCustomers = createRoute({
+  ...protectedBy('customers:read'),
+  method: 'get',
+  path: '/customers',
+  operationId: 'listCustomers',
+  tags,
+  summary: 'Customers, by id; with a search, by the word that matches',
+  request: { query: SearchQuery },
+  responses: {
+    200: jsonAnswer(CustomerPage, 'A page', NextLink),
+    ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
+  },
+})
+
+export const replaceCustomer = createRoute({
+  ...protectedBy('customers:write'),
+  method: 'put',
+  path: '/customers/{id}',
+  operationId: 'replaceCustomer',
+  tags,
+  summary: 'Change a customer',
+  description: 'Replaces all fields: a `phone` that is not sent is removed.',
+  request: { params: IdParams, headers: IfMatch, body: jsonBody(NewCustomer) },
+  responses: {
+    200: jsonAnswer(Customer, 'The customer', ETag),
+    ...protectedProblems(
+      ...bodyProblems,
+      'invalid_id',
+      'insufficient_scope',
+      'bound_client',
+      'not_found',
+      'email_taken',
+      'precondition_failed',
+      'unavailable',
+    ),
+  },
+})
+
+export const deleteCustomer = createRoute({
+  ...protectedBy('customers:write'),
+  method: 'delete',
+  path: '/customers/{id}',
+  operationId: 'deleteCustomer',
+  tags,
+  summary: 'Remove a customer',
+  description: 'Orders keep their history. The id is not found from then on, and the e-mail is free again.',
+  request: { params: IdParams, headers: IfMatch },
+  responses: {
+    204: { description: 'Removed' },
+    ...protectedProblems(
+      'invalid_id',
+      'insufficient_scope',
+      'bound_client',
+      'not_found',
+      'precondition_failed',
+      'unavailable',
+    ),
+  },
+})
+
+export const getInternalCustomer = createRoute({
+  ...serviceOnly,
+  method: 'get',
+  path: '/internal/customers/{id}',
+  operationId: 'getInternalCustomer',
+  tags: ['Internal'],
+  summary: 'One customer, for the other services',
+  request: { params: IdParams },
+  responses: {
+    200: jsonAnswer(Customer, 'The customer', ETag),
+    ...problems('invalid_id', 'unauthorized', 'invalid_token', 'not_found', 'unavailable'),
+  },
+})

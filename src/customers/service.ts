@@ -1,0 +1,147 @@
+import type { z } from 'zod'
+import type { Caller } from '../platform/app.ts'
+import { matches } from '../platform/contract.ts'
+import { type Database, transact } from '../platform/database.ts'
+import { isDuplicate } from '../platform/dialect.ts'
+import { AppError } from '../platform/errors.ts'
+import { type Answer, claimOf, type Operation, once, readClock } from '../platform/idempotency.ts'
+import { type Page, type PageRequest, searchablePage } from '../platform/pages.ts'
+import { toRfc3339 } from '../platform/time.ts'
+import type { Customer as CustomerSchema, NewCustomer } from './contract.ts'
+import {
+  type CustomerFields,
+  type CustomerRow,
+  EMAIL_INDEX,
+  findCustomer,
+  insertCustomer,
+  listCustomers,
+  lockCustomer,
+  searchCustomers,
+  softDeleteCustomer,
+  updateCustomer,
+} from './store.ts'
+
+export type Customer = z.output<typeof CustomerSchema>
+
+const CREATE_CUSTOMER: Operation = { name: 'customers.create', status: 201, targetType: 'customer' }
+
+export interface CustomersConfig {
+  idempotencyTtlMinutes: number
+}
+
+export type CustomersService = ReturnType<typeof createCustomersService>
+
+/** What can be done with customers. A caller that is bound to one customer sees no other. */
+export function createCustomersService(db: Database, config: CustomersConfig) {
+  return {
+    /** @throws AppError `bound_client`, `email_taken`, `idempotency_key_reused` */
+    createCustomer(caller: Caller, input: z.output<typeof NewCustomer>, key: string | undefined): Promise<Answer> {
+      refuseBound(caller)
+      const fields = fieldsOf(input)
+      const claim = claimOf(caller.principal.id, key, fields)
+      return once(db, CREATE_CUSTOMER, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+        const id = await refuseTakenEmail(insertCustomer(trx, fields, now))
+        return presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
+      })
+    },
+
+    /** @throws AppError `not_found` */
+    async getCustomer(caller: Caller, id: number): Promise<Customer> {
+      if (!mayKnow(caller, id)) throw customerNotFound(id)
+      return presentCustomer(found(await findCustomer(db, id), id))
+    },
+
+    /** For the other services, which may know every customer. @throws AppError `not_found` */
+    async getAnyCustomer(id: number): Promise<Customer> {
+      return presentCustomer(found(await findCustomer(db, id), id))
+    },
+
+    /** @throws AppError `validation_failed` for a cursor of another list */
+    async listCustomers(caller: Caller, request: PageRequest): Promise<Page<Customer>> {
+      const only = caller.principal.customerId ?? undefined
+      const page = await searchablePage(
+        'customers',
+        request,
+        (after, limit) => listCustomers(db, { after, limit, only }),
+        (beginnings, after, limit) => searchCustomers(db, { beginnings, after, limit, only }),
+      )
+      return { ...page, data: page.data.map(presentCustomer) }
+    },
+
+    /** @throws AppError `bound_client`, `not_found`, `precondition_failed`, `email_taken` */
+    replaceCustomer(
+      caller: Caller,
+      id: number,
+      input: z.output<typeof NewCustomer>,
+      ifMatch: string | undefined,
+    ): Promise<Customer> {
+      refuseBound(caller, id)
+      const fields = fieldsOf(input)
+      return transact(db, { repeatable: ifMatch === undefined }, async (trx) => {
+        const before = await lockAtVersion(trx, id, ifMatch)
+        const now = await readClock(trx)
+        await refuseTakenEmail(updateCustomer(trx, id, fields, now))
+        return presentCustomer({ ...before, ...fields, updated_at: now, version: before.version + 1 })
+      })
+    },
+
+    /** @throws AppError `bound_client`, `not_found`, `precondition_failed` */
+    deleteCustomer(caller: Caller, id: number, ifMatch: string | undefined): Promise<void> {
+      refuseBound(caller, id)
+      return transact(db, { repeatable: false }, async (trx) => {
+        await lockAtVersion(trx, id, ifMatch)
+        await softDeleteCustomer(trx, id, await readClock(trx))
+      })
+    },
+  }
+}
+
+function presentCustomer({
+  id,
+  name,
+  email,
+  phone,
+  created_at,
+  updated_at,
+  version,
+}: Omit<CustomerRow, 'email_key' | 'deleted_at'>): Customer {
+  return { id, name, email, phone, created_at: toRfc3339(created_at), updated_at: toRfc3339(updated_at), version }
+}
+
+function fieldsOf({ name, email, phone }: z.output<typeof NewCustomer>): CustomerFields {
+  return { name, email, phone: phone ?? null }
+}
+
+function mayKnow({ principal }: Caller, id: number): boolean {
+  return principal.customerId === null || principal.customerId === id
+}
+
+/** A bound client may read its customer and change none. Of another customer it does not even learn that much. */
+function refuseBound(caller: Caller, id?: number): void {
+  if (id !== undefined && !mayKnow(caller, id)) throw customerNotFound(id)
+  if (caller.principal.customerId !== null) {
+    throw new AppError('bound_client', 'A client bound to a customer may not change customers.')
+  }
+}
+
+function found(row: CustomerRow | undefined, id: number): CustomerRow {
+  if (row === undefined) throw customerNotFound(id)
+  return row
+}
+
+function customerNotFound(id: number): AppError {
+  return new AppError('not_found', `There is no customer ${id}.`)
+}
+
+async function lockAtVersion(trx: Database, id: number, ifMatch: string | undefined): Promise<CustomerRow> {
+  const row = found(await lockCustomer(trx, id), id)
+  if (matches(ifMatch, row.version)) return row
+  throw new AppError('precondition_failed', `The customer is at version ${row.version} by now. Read it again.`)
+}
+
+async function refuseTakenEmail<T>(write: Promise<T>): Promise<T> {
+  return write.catch((error) => {
+    if (isDuplicate(error, EMAIL_INDEX)) throw new AppError('email_taken', 'Another customer has this e-mail address.')
+    throw error
+  })
+}

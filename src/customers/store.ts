@@ -1,0 +1,89 @@
+import type { Selectable } from 'kysely'
+import type { Database } from '../platform/database.ts'
+import { dialectOf } from '../platform/dialect.ts'
+import { insertWords, searchWords, type WordSearch } from '../platform/search.ts'
+import type { Tables } from '../platform/tables.ts'
+import type { DbTime } from '../platform/time.ts'
+import { wordsOf } from '../platform/words.ts'
+
+export type CustomerRow = Selectable<Tables['customers']>
+
+export interface CustomerFields {
+  name: string
+  email: string
+  phone: string | null
+}
+
+/** The unique index that keeps e-mails apart, as each engine names it in an error. */
+export const EMAIL_INDEX = { index: 'customers_email_key', column: 'customers.email_key' }
+
+export async function insertCustomer(db: Database, fields: CustomerFields, now: DbTime): Promise<number> {
+  const { insertId } = await db
+    .insertInto('customers')
+    .values({ ...fields, email_key: emailKey(fields.email), created_at: now, updated_at: now })
+    .executeTakeFirstOrThrow()
+  const id = Number(insertId)
+  await indexCustomer(db, id, fields)
+  return id
+}
+
+export function findCustomer(db: Database, id: number): Promise<CustomerRow | undefined> {
+  return liveCustomers(db).where('id', '=', id).executeTakeFirst()
+}
+
+/** Like {@link findCustomer}, and nobody else may change it until the transaction ends. */
+export function lockCustomer(db: Database, id: number): Promise<CustomerRow | undefined> {
+  return liveCustomers(db).where('id', '=', id).modifyEnd(dialectOf(db).forUpdate).executeTakeFirst()
+}
+
+export async function updateCustomer(db: Database, id: number, fields: CustomerFields, now: DbTime): Promise<void> {
+  await db
+    .updateTable('customers')
+    .set((eb) => ({ ...fields, email_key: emailKey(fields.email), updated_at: now, version: eb('version', '+', 1) }))
+    .where('id', '=', id)
+    .execute()
+  await db.deleteFrom('customer_words').where('customer_id', '=', id).execute()
+  await indexCustomer(db, id, fields)
+}
+
+/** The row stays for the orders that name it; its e-mail and its words go. */
+export async function softDeleteCustomer(db: Database, id: number, now: DbTime): Promise<void> {
+  await db
+    .updateTable('customers')
+    .set((eb) => ({ email_key: null, deleted_at: now, updated_at: now, version: eb('version', '+', 1) }))
+    .where('id', '=', id)
+    .execute()
+  await db.deleteFrom('customer_words').where('customer_id', '=', id).execute()
+}
+
+export interface IdList {
+  after: number | undefined
+  limit: number
+  /** The one customer that may be listed. */
+  only: number | undefined
+}
+
+export function listCustomers(db: Database, { after = 0, limit, only }: IdList): Promise<CustomerRow[]> {
+  return liveCustomers(db)
+    .where('id', '>', after)
+    .$if(only !== undefined, (query) => query.where('id', '=', only ?? 0))
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+}
+
+export function searchCustomers(db: Database, search: WordSearch) {
+  return searchWords<CustomerRow>(db, 'customers', search)
+}
+
+function liveCustomers(db: Database) {
+  return db.selectFrom('customers').selectAll().where('deleted_at', 'is', null)
+}
+
+function indexCustomer(db: Database, id: number, { name, email }: CustomerFields): Promise<void> {
+  return insertWords(db, 'customers', id, wordsOf(name, email))
+}
+
+function emailKey(email: string): string {
+  return email.toLowerCase()
+}
