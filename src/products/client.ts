@@ -1,0 +1,43 @@
+import { sql } from 'kysely'
+import type { Database } from '../platform/database.ts'
+import { dialectOf } from '../platform/dialect.ts'
+import type { DbTime } from '../platform/time.ts'
+
+// What an order does with products, inside its own transaction.
+
+export interface Shelf {
+  id: number
+  price_cents: number
+  stock: number
+}
+
+/**
+ * Prices and stock of these products, which nobody else may change until the transaction ends. Locked in the order of
+ * their ids, so that two transactions that want the same products wait for each other instead of deadlocking.
+ */
+export async function lockShelves(db: Database, ids: readonly number[]): Promise<Map<number, Shelf>> {
+  if (ids.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('products')
+    .select(['id', 'price_cents', 'stock'])
+    .where(
+      'id',
+      'in',
+      [...ids].sort((a, b) => a - b),
+    )
+    .orderBy('id')
+    .modifyEnd(dialectOf(db).forUpdate)
+    .execute()
+  return new Map(rows.map((row) => [row.id, row]))
+}
+
+/** Adds to the stock of many products in one statement; a negative number takes away. */
+export async function moveStock(db: Database, deltas: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
+  if (deltas.size === 0) return
+  const ids = [...deltas.keys()].sort((a, b) => a - b)
+  const cases = ids.map((id) => sql`when ${id} then ${deltas.get(id)}`)
+  await sql`
+    update products
+    set stock = stock + case id ${sql.join(cases, sql` `)} else 0 end, version = version + 1, updated_at = ${now}
+    where id in (${sql.join(ids)})`.execute(db)
+}

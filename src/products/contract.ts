@@ -1,0 +1,186 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import {
+  bodyProblems,
+  Cents,
+  ETag,
+  Id,
+  IdempotencyHeaders,
+  IdParams,
+  IfMatch,
+  jsonAnswer,
+  jsonBody,
+  Location,
+  line,
+  protectedBy,
+  protectedProblems,
+  Replayed,
+  Timestamp,
+} from '../platform/contract.ts'
+import { NextLink, pageOf, SearchQuery } from '../platform/pages.ts'
+
+const Price = Cents.max(100_000_000_000)
+const Stock = z.int().min(0).max(1_000_000_000_000)
+
+export const NewProduct = z
+  .strictObject({
+    sku: z
+      .string()
+      .trim()
+      .regex(/^[\w./-]{1,64}$/, 'Must be 1 to 64 letters, digits, or any of _ . / -')
+      .meta({ example: 'LAP-15' }),
+    name: line(200).meta({ example: 'Laptop 15"' }),
+    price_cents: Price.meta({ example: 129900 }),
+    stock: Stock.meta({ example: 500 }),
+  })
+  .openapi('NewProduct')
+
+export const ProductChange = z
+  .strictObject({
+    name: NewProduct.shape.name.optional(),
+    price_cents: NewProduct.shape.price_cents.optional(),
+    stock: NewProduct.shape.stock
+      .optional()
+      .meta({ description: 'Sets the count. The difference is written to the ledger of adjustments.', example: 480 }),
+  })
+  .refine((change) => Object.values(change).some((value) => value !== undefined), 'Name at least one field to change')
+  .openapi('ProductChange')
+
+export const Product = z
+  .object({
+    id: Id.meta({ example: 1 }),
+    sku: z.string().meta({ example: 'LAP-15' }),
+    name: z.string().meta({ example: 'Laptop 15"' }),
+    price_cents: Cents.meta({ example: 129900 }),
+    stock: z.int().min(0).meta({ description: 'Pieces that can be sold now', example: 500 }),
+    created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
+    updated_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
+    version: z
+      .int()
+      .positive()
+      .meta({ description: 'Rises with every change, of the stock too; the `ETag`', example: 1 }),
+  })
+  .openapi('Product')
+
+const ProductPage = pageOf(Product).openapi('ProductPage')
+
+export const NewStockAdjustment = z
+  .strictObject({
+    delta: z
+      .int()
+      .min(-1_000_000_000)
+      .max(1_000_000_000)
+      .refine((delta) => delta !== 0, 'Must not be 0')
+      .meta({ example: -3 }),
+    reason: line(200).meta({ example: 'Broken in the warehouse' }),
+  })
+  .openapi('NewStockAdjustment')
+
+export const StockAdjustment = z
+  .object({
+    id: Id.meta({ example: 7 }),
+    product_id: Id.meta({ example: 1 }),
+    delta: z.int().meta({ example: -3 }),
+    reason: z.string().meta({ example: 'Broken in the warehouse' }),
+    stock: z.int().min(0).meta({ description: 'The count after it', example: 497 }),
+    created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
+  })
+  .openapi('StockAdjustment')
+
+const tags = ['Products']
+
+export const createProduct = createRoute({
+  ...protectedBy('products:write'),
+  method: 'post',
+  path: '/products',
+  operationId: 'createProduct',
+  tags,
+  summary: 'Add a product',
+  request: { headers: IdempotencyHeaders, body: jsonBody(NewProduct) },
+  responses: {
+    201: jsonAnswer(Product, 'The product', { ...Location, ...ETag, ...Replayed }),
+    ...protectedProblems(
+      ...bodyProblems,
+      'invalid_idempotency_key',
+      'insufficient_scope',
+      'sku_taken',
+      'idempotency_key_reused',
+      'unavailable',
+    ),
+  },
+})
+
+export const getProduct = createRoute({
+  ...protectedBy('products:read'),
+  method: 'get',
+  path: '/products/{id}',
+  operationId: 'getProduct',
+  tags,
+  summary: 'One product',
+  request: { params: IdParams },
+  responses: {
+    200: jsonAnswer(Product, 'The product', ETag),
+    ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
+  },
+})
+
+export const listProducts = createRoute({
+  ...protectedBy('products:read'),
+  method: 'get',
+  path: '/products',
+  operationId: 'listProducts',
+  tags,
+  summary: 'Products, by id; with a search, by the word that matches',
+  request: { query: SearchQuery },
+  responses: {
+    200: jsonAnswer(ProductPage, 'A page', NextLink),
+    ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
+  },
+})
+
+export const changeProduct = createRoute({
+  ...protectedBy('products:write'),
+  method: 'patch',
+  path: '/products/{id}',
+  operationId: 'changeProduct',
+  tags,
+  summary: 'Change a product',
+  description:
+    'Fields that are not sent stay. Setting `stock` overwrites what orders took since you read it unless `If-Match` ' +
+    'is sent; to add or remove pieces whatever the count is, use a stock adjustment.',
+  request: { params: IdParams, headers: IfMatch, body: jsonBody(ProductChange) },
+  responses: {
+    200: jsonAnswer(Product, 'The product', ETag),
+    ...protectedProblems(
+      ...bodyProblems,
+      'invalid_id',
+      'insufficient_scope',
+      'not_found',
+      'precondition_failed',
+      'unavailable',
+    ),
+  },
+})
+
+export const adjustStock = createRoute({
+  ...protectedBy('products:write'),
+  method: 'post',
+  path: '/products/{id}/stock-adjustments',
+  operationId: 'adjustStock',
+  tags,
+  summary: 'Add or remove pieces',
+  request: { params: IdParams, headers: IdempotencyHeaders, body: jsonBody(NewStockAdjustment) },
+  responses: {
+    201: jsonAnswer(StockAdjustment, 'The adjustment', Replayed),
+    ...protectedProblems(
+      ...bodyProblems,
+      'invalid_id',
+      'invalid_idempotency_key',
+      'insufficient_scope',
+      'not_found',
+      'insufficient_stock',
+      'amount_too_large',
+      'idempotency_key_reused',
+      'unavailable',
+    ),
+  },
+})

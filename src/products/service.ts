@@ -1,0 +1,143 @@
+import type { z } from 'zod'
+import type { Caller } from '../platform/app.ts'
+import { matches } from '../platform/contract.ts'
+import { type Database, transact } from '../platform/database.ts'
+import { isDuplicate } from '../platform/dialect.ts'
+import { AppError } from '../platform/errors.ts'
+import { type Answer, claimOf, type Operation, once, readClock } from '../platform/idempotency.ts'
+import { type Page, type PageRequest, searchablePage } from '../platform/pages.ts'
+import { toRfc3339 } from '../platform/time.ts'
+import { moveStock } from './client.ts'
+import type { NewProduct, NewStockAdjustment, ProductChange, Product as ProductSchema } from './contract.ts'
+import {
+  findProduct,
+  insertProduct,
+  insertStockAdjustment,
+  listProducts,
+  lockProduct,
+  type ProductRow,
+  SKU_INDEX,
+  searchProducts,
+  updateProduct,
+} from './store.ts'
+
+export type Product = z.output<typeof ProductSchema>
+
+const CREATE_PRODUCT: Operation = { name: 'products.create', status: 201, targetType: 'product' }
+const ADJUST_STOCK: Operation = { name: 'products.adjust_stock', status: 201, targetType: 'adjustment' }
+
+export interface ProductsConfig {
+  idempotencyTtlMinutes: number
+}
+
+export type ProductsService = ReturnType<typeof createProductsService>
+
+/** What can be done with products and their stock. Whatever changes a count by hand writes it to the ledger. */
+export function createProductsService(db: Database, config: ProductsConfig) {
+  return {
+    /** @throws AppError `sku_taken`, `idempotency_key_reused` */
+    createProduct(caller: Caller, input: z.output<typeof NewProduct>, key: string | undefined): Promise<Answer> {
+      const principal = caller.principal.id
+      const claim = claimOf(principal, key, input)
+      return once(db, CREATE_PRODUCT, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+        const id = await refuseTakenSku(insertProduct(trx, input, now))
+        if (input.stock > 0) {
+          const adjustment = { product_id: id, delta: input.stock, reason: 'initial stock', principal }
+          await insertStockAdjustment(trx, adjustment, now)
+        }
+        return presentProduct({ ...input, id, version: 1, created_at: now, updated_at: now })
+      })
+    },
+
+    /** @throws AppError `not_found` */
+    async getProduct(id: number): Promise<Product> {
+      return presentProduct(found(await findProduct(db, id), id))
+    },
+
+    /** @throws AppError `validation_failed` for a cursor of another list */
+    async listProducts(request: PageRequest): Promise<Page<Product>> {
+      const page = await searchablePage(
+        'products',
+        request,
+        (after, limit) => listProducts(db, { after, limit }),
+        (beginnings, after, limit) => searchProducts(db, { beginnings, after, limit }),
+      )
+      return { ...page, data: page.data.map(presentProduct) }
+    },
+
+    /** @throws AppError `not_found`, `precondition_failed` */
+    changeProduct(
+      caller: Caller,
+      id: number,
+      change: z.output<typeof ProductChange>,
+      ifMatch: string | undefined,
+    ): Promise<Product> {
+      return transact(db, { repeatable: ifMatch === undefined }, async (trx) => {
+        const before = found(await lockProduct(trx, id), id)
+        if (!matches(ifMatch, before.version)) {
+          throw new AppError(
+            'precondition_failed',
+            `The product is at version ${before.version} by now. Read it again.`,
+          )
+        }
+        const now = await readClock(trx)
+        const { name = before.name, price_cents = before.price_cents, stock = before.stock } = change
+        await updateProduct(trx, before, { name, price_cents, stock }, now)
+        const delta = stock - before.stock
+        if (delta !== 0) {
+          const adjustment = { product_id: id, delta, reason: 'count set', principal: caller.principal.id }
+          await insertStockAdjustment(trx, adjustment, now)
+        }
+        return presentProduct({ ...before, name, price_cents, stock, updated_at: now, version: before.version + 1 })
+      })
+    },
+
+    /** @throws AppError `not_found`, `insufficient_stock`, `amount_too_large`, `idempotency_key_reused` */
+    adjustStock(
+      caller: Caller,
+      id: number,
+      input: z.output<typeof NewStockAdjustment>,
+      key: string | undefined,
+    ): Promise<Answer> {
+      const principal = caller.principal.id
+      const claim = claimOf(principal, key, id, input)
+      return once(db, ADJUST_STOCK, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+        const before = found(await lockProduct(trx, id), id)
+        const stock = before.stock + input.delta
+        if (stock < 0) {
+          const lines = [{ product_id: id, requested: -input.delta, available: before.stock }]
+          throw new AppError('insufficient_stock', `There are only ${before.stock} pieces.`, { lines })
+        }
+        if (stock > Number.MAX_SAFE_INTEGER) throw new AppError('amount_too_large', 'The count would be too large.')
+        await moveStock(trx, new Map([[id, input.delta]]), now)
+        const adjustmentId = await insertStockAdjustment(trx, { product_id: id, ...input, principal }, now)
+        return { id: adjustmentId, product_id: id, ...input, stock, created_at: toRfc3339(now) }
+      })
+    },
+  }
+}
+
+function presentProduct({ id, sku, name, price_cents, stock, created_at, updated_at, version }: ProductRow): Product {
+  return {
+    id,
+    sku,
+    name,
+    price_cents,
+    stock,
+    created_at: toRfc3339(created_at),
+    updated_at: toRfc3339(updated_at),
+    version,
+  }
+}
+
+function found(row: ProductRow | undefined, id: number): ProductRow {
+  if (row === undefined) throw new AppError('not_found', `There is no product ${id}.`)
+  return row
+}
+
+async function refuseTakenSku<T>(write: Promise<T>): Promise<T> {
+  return write.catch((error) => {
+    if (isDuplicate(error, SKU_INDEX)) throw new AppError('sku_taken', 'Another product has this SKU.')
+    throw error
+  })
+}

@@ -1,0 +1,76 @@
+import type { Selectable } from 'kysely'
+import type { Database } from '../platform/database.ts'
+import { dialectOf } from '../platform/dialect.ts'
+import { insertWords, searchWords, type WordSearch } from '../platform/search.ts'
+import type { Tables } from '../platform/tables.ts'
+import type { DbTime } from '../platform/time.ts'
+import { wordsOf } from '../platform/words.ts'
+
+export type ProductRow = Selectable<Tables['products']>
+
+/** The unique index that keeps SKUs apart, as each engine names it in an error. */
+export const SKU_INDEX = { index: 'products_sku', column: 'products.sku' }
+
+export async function insertProduct(
+  db: Database,
+  fields: Pick<ProductRow, 'sku' | 'name' | 'price_cents' | 'stock'>,
+  now: DbTime,
+): Promise<number> {
+  const { insertId } = await db
+    .insertInto('products')
+    .values({ ...fields, created_at: now, updated_at: now })
+    .executeTakeFirstOrThrow()
+  const id = Number(insertId)
+  await insertWords(db, 'products', id, wordsOf(fields.sku, fields.name))
+  return id
+}
+
+export function findProduct(db: Database, id: number): Promise<ProductRow | undefined> {
+  return db.selectFrom('products').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+/** Like {@link findProduct}, and nobody else may change it until the transaction ends. */
+export function lockProduct(db: Database, id: number): Promise<ProductRow | undefined> {
+  const { forUpdate } = dialectOf(db)
+  return db.selectFrom('products').selectAll().where('id', '=', id).modifyEnd(forUpdate).executeTakeFirst()
+}
+
+/** Writes a product that the transaction has locked. */
+export async function updateProduct(
+  db: Database,
+  { id, sku }: ProductRow,
+  fields: Pick<ProductRow, 'name' | 'price_cents' | 'stock'>,
+  now: DbTime,
+): Promise<void> {
+  await db
+    .updateTable('products')
+    .set((eb) => ({ ...fields, updated_at: now, version: eb('version', '+', 1) }))
+    .where('id', '=', id)
+    .execute()
+  await db.deleteFrom('product_words').where('product_id', '=', id).execute()
+  await insertWords(db, 'products', id, wordsOf(sku, fields.name))
+}
+
+/** Every change of stock that is not an order's. @returns the adjustment's id */
+export async function insertStockAdjustment(
+  db: Database,
+  adjustment: { product_id: number; delta: number; reason: string; principal: string },
+  now: DbTime,
+): Promise<number> {
+  const values = { ...adjustment, created_at: now }
+  const { insertId } = await db.insertInto('stock_adjustments').values(values).executeTakeFirstOrThrow()
+  return Number(insertId)
+}
+
+export interface IdList {
+  after: number | undefined
+  limit: number
+}
+
+export function listProducts(db: Database, { after = 0, limit }: IdList): Promise<ProductRow[]> {
+  return db.selectFrom('products').selectAll().where('id', '>', after).orderBy('id').limit(limit).execute()
+}
+
+export function searchProducts(db: Database, search: WordSearch) {
+  return searchWords<ProductRow>(db, 'products', search)
+}
