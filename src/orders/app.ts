@@ -1,0 +1,58 @@
+import { addTokenRoute } from '../auth/app.ts'
+import type { TokenService } from '../auth/service.ts'
+import { callerOf, createServiceApp, type ServiceApp, type ServiceDeps, sendAnswer } from '../platform/app.ts'
+import { idempotencyKey } from '../platform/contract.ts'
+import { AppError } from '../platform/errors.ts'
+import { nextLink } from '../platform/pages.ts'
+import { addProductRoutes } from '../products/app.ts'
+import type { ProductsService } from '../products/service.ts'
+import { cancelOrder, confirmOrder, getOrder, listOrders, placeOrder } from './contract.ts'
+import type { OrdersService } from './service.ts'
+
+export interface OrdersDeps extends ServiceDeps {
+  orders: OrdersService
+  products: ProductsService
+  /** Absent when an identity provider issues the tokens. */
+  tokens: TokenService | undefined
+}
+
+/** The Orders API, products and stock included: a pure function of what it is given. */
+export function createOrdersApp({ orders, products, tokens, ...deps }: OrdersDeps): ServiceApp {
+  const app = createServiceApp(deps, {
+    title: 'Orders',
+    description:
+      'Orders, products and stock. Money is integer cents, times are UTC, every refusal is a problem document.',
+    tokens: tokens !== undefined,
+    internal: false,
+  })
+  if (tokens) addTokenRoute(app, tokens)
+  addProductRoutes(app, products)
+
+  app.openapi(placeOrder, async (c) => {
+    const key = idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+    const answer = await orders.placeOrder(callerOf(c), c.req.valid('json'), key)
+    return sendAnswer(c, answer, { location: `/orders/${answer.targetId}` })
+  })
+
+  app.openapi(getOrder, async (c) => c.json(await orders.getOrder(callerOf(c), c.req.valid('param').id), 200))
+
+  app.openapi(listOrders, async (c) => {
+    const page = await orders.listOrders(callerOf(c), c.req.valid('query'))
+    return c.json(page, 200, nextLink(c.req.url, page))
+  })
+
+  app.openapi(confirmOrder, async (c) => {
+    const key = idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+    if (key === undefined) {
+      throw new AppError('idempotency_key_required', 'Send an X-Idempotency-Key (or Idempotency-Key) header.')
+    }
+    return sendAnswer(c, await orders.confirmOrder(callerOf(c), c.req.valid('param').id, key))
+  })
+
+  app.openapi(cancelOrder, async (c) => {
+    const { if_status } = c.req.valid('json')
+    return sendAnswer(c, await orders.cancelOrder(callerOf(c), c.req.valid('param').id, if_status))
+  })
+
+  return app
+}

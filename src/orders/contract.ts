@@ -1,0 +1,223 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import {
+  bodyProblems,
+  Cents,
+  Id,
+  IdempotencyHeaders,
+  IdParams,
+  jsonAnswer,
+  jsonBody,
+  Location,
+  protectedBy,
+  protectedProblems,
+  Replayed,
+  Timestamp,
+} from '../platform/contract.ts'
+import { NextLink, PageQuery, pageOf } from '../platform/pages.ts'
+
+export const OrderStatus = z.enum(['CREATED', 'CONFIRMED', 'CANCELED']).openapi('OrderStatus')
+
+export const NewOrderItems = z
+  .array(
+    z.strictObject({
+      product_id: Id.meta({ example: 1 }),
+      qty: z.int().min(1).max(1_000_000).meta({ example: 2 }),
+    }),
+  )
+  .min(1)
+  .max(200)
+  .meta({ description: 'Two lines of one product count together against its stock.' })
+
+export const NewOrder = z
+  .strictObject({
+    customer_id: Id.meta({ example: 1 }),
+    items: NewOrderItems,
+    hold_minutes: z.int().min(1).max(10_080).optional().meta({
+      description: 'How long the stock is held while the order is not confirmed; absent, `ORDER_HOLD_MINUTES`.',
+      example: 60,
+    }),
+  })
+  .openapi('NewOrder')
+
+export const OrderItem = z
+  .object({
+    product_id: Id.meta({ example: 1 }),
+    qty: z.int().positive().meta({ example: 2 }),
+    unit_price_cents: Cents.meta({ example: 129900 }),
+    subtotal_cents: Cents.meta({ example: 259800 }),
+  })
+  .openapi('OrderItem')
+
+export const OrderSummary = z
+  .object({
+    id: Id.meta({ example: 5 }),
+    customer_id: Id.meta({ example: 1 }),
+    status: OrderStatus,
+    total_cents: Cents.meta({ example: 259800 }),
+    created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
+    confirmed_at: Timestamp.nullable().meta({ example: null }),
+    canceled_at: Timestamp.nullable().meta({ example: null }),
+    expires_at: Timestamp.nullable().meta({
+      description: 'When the hold of an order that is not confirmed ends; null once confirmed',
+      example: '2026-01-06T09:00:00.000Z',
+    }),
+  })
+  .openapi('OrderSummary')
+
+export const Order = z
+  .object({
+    id: OrderSummary.shape.id,
+    customer_id: OrderSummary.shape.customer_id,
+    status: OrderStatus,
+    total_cents: OrderSummary.shape.total_cents,
+    items: z.array(OrderItem),
+    created_at: OrderSummary.shape.created_at,
+    confirmed_at: OrderSummary.shape.confirmed_at,
+    canceled_at: OrderSummary.shape.canceled_at,
+    expires_at: OrderSummary.shape.expires_at,
+  })
+  .openapi('Order')
+
+const OrderPage = pageOf(OrderSummary).openapi('OrderPage')
+
+/** A date or a time, as an instant that every engine can hold. */
+const Instant = z
+  .union([z.iso.datetime({ offset: true }), z.iso.date()], 'Must be an RFC 3339 time or a date')
+  .refine((time) => /^[1-9]\d{3}-/.test(new Date(time).toISOString()), 'Must lie between the years 1000 and 9999')
+  .openapi({ type: 'string', format: 'date-time' })
+
+export const OrderQuery = PageQuery.extend({
+  status: OrderStatus.optional(),
+  customer_id: IdParams.shape.id.optional().openapi({
+    param: { name: 'customer_id', in: 'query', required: false },
+    type: 'integer',
+    minimum: 1,
+    example: 1,
+  }),
+  from: Instant.optional().openapi({ description: 'Created at this time or later', example: '2026-01-01T00:00:00Z' }),
+  to: Instant.optional().openapi({ description: 'Created before this time', example: '2030-01-01T00:00:00Z' }),
+})
+
+/** Where a page of orders ended: the time and id of its last one. */
+export const OrderPlace = z.tuple([Timestamp, Id])
+
+export const CancelOrder = z
+  .strictObject({
+    if_status: OrderStatus.optional().meta({
+      description:
+        'Cancel only if the order is in this state now; else nothing happens and the order is answered as it is.',
+      example: 'CREATED',
+    }),
+  })
+  .openapi('CancelOrder')
+
+const tags = ['Orders']
+
+export const placeOrder = createRoute({
+  ...protectedBy('orders:write'),
+  method: 'post',
+  path: '/orders',
+  operationId: 'placeOrder',
+  tags,
+  summary: 'Place an order',
+  description:
+    'Prices are those of this moment and the stock is taken at once, for all lines or for none. With an idempotency key ' +
+    'the request may be sent again at any time.',
+  request: { headers: IdempotencyHeaders, body: jsonBody(NewOrder) },
+  responses: {
+    201: jsonAnswer(Order, 'The order', { ...Location, ...Replayed }),
+    ...protectedProblems(
+      ...bodyProblems,
+      'invalid_idempotency_key',
+      'insufficient_scope',
+      'not_found',
+      'insufficient_stock',
+      'customer_not_found',
+      'product_not_found',
+      'amount_too_large',
+      'idempotency_key_reused',
+      'upstream_failed',
+      'unavailable',
+      'overloaded',
+      'deadline_exceeded',
+    ),
+  },
+})
+
+export const getOrder = createRoute({
+  ...protectedBy('orders:read'),
+  method: 'get',
+  path: '/orders/{id}',
+  operationId: 'getOrder',
+  tags,
+  summary: 'One order, with its lines',
+  request: { params: IdParams },
+  responses: {
+    200: jsonAnswer(Order, 'The order'),
+    ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
+  },
+})
+
+export const listOrders = createRoute({
+  ...protectedBy('orders:read'),
+  method: 'get',
+  path: '/orders',
+  operationId: 'listOrders',
+  tags,
+  summary: 'Orders, newest first, without their lines',
+  request: { query: OrderQuery },
+  responses: {
+    200: jsonAnswer(OrderPage, 'A page', NextLink),
+    ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
+  },
+})
+
+export const confirmOrder = createRoute({
+  ...protectedBy('orders:write'),
+  method: 'post',
+  path: '/orders/{id}/confirm',
+  operationId: 'confirmOrder',
+  tags,
+  summary: 'Confirm an order',
+  description: 'An idempotency key is required. An order that is confirmed already is answered as it is.',
+  request: { params: IdParams, headers: IdempotencyHeaders },
+  responses: {
+    200: jsonAnswer(Order, 'The order', Replayed),
+    ...protectedProblems(
+      'invalid_id',
+      'idempotency_key_required',
+      'invalid_idempotency_key',
+      'insufficient_scope',
+      'not_found',
+      'order_canceled',
+      'idempotency_key_reused',
+      'unavailable',
+      'overloaded',
+    ),
+  },
+})
+
+export const cancelOrder = createRoute({
+  ...protectedBy('orders:write'),
+  method: 'post',
+  path: '/orders/{id}/cancel',
+  operationId: 'cancelOrder',
+  tags,
+  summary: 'Cancel an order',
+  description:
+    'The stock goes back, exactly once. A canceled order is answered as it is. A confirmed one can be canceled for ' +
+    '`CANCEL_WINDOW_MINUTES` after its confirmation. The body may be left out.',
+  request: { params: IdParams, body: { content: { 'application/json': { schema: CancelOrder } } } },
+  responses: {
+    200: jsonAnswer(Order, 'The order'),
+    ...protectedProblems(
+      ...bodyProblems,
+      'invalid_id',
+      'insufficient_scope',
+      'not_found',
+      'cancel_window_passed',
+      'unavailable',
+      'overloaded',
+    ),
+  },
+})

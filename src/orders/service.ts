@@ -1,0 +1,138 @@
+import type { z } from 'zod'
+import type { CustomersClient } from '../customers/client.ts'
+import type { Caller } from '../platform/app.ts'
+import { createBatcher } from '../platform/batcher.ts'
+import type { Database } from '../platform/database.ts'
+import { AppError } from '../platform/errors.ts'
+import {
+  type Answer,
+  type Claim,
+  claimId,
+  claimOf,
+  openWith,
+  purgeExpiredKeys,
+  replayOf,
+} from '../platform/idempotency.ts'
+import { cutPage, type Page, readCursor } from '../platform/pages.ts'
+import type { OrderStatus } from '../platform/tables.ts'
+import { fromRfc3339, toRfc3339 } from '../platform/time.ts'
+import { type ChangeCommand, changeOrders } from './changing.ts'
+import { type NewOrder, OrderPlace, type OrderQuery } from './contract.ts'
+import { PLACE_ORDER, type PlaceCommand, placeOrders } from './placing.ts'
+import { type Order, type OrderSummary, presentOrder, presentSummary } from './presenting.ts'
+import { findExpiredHolds, findLines, findOrder, listOrders } from './store.ts'
+
+/** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
+const BATCH = { most: 256, queue: 5_000 }
+const SWEEP = 500
+
+export interface OrdersConfig {
+  /** How long the stock of an unconfirmed order is held, unless the caller says otherwise. */
+  holdMinutes: number
+  cancelWindowMinutes: number
+  idempotencyTtlMinutes: number
+}
+
+export type OrdersService = ReturnType<typeof createOrdersService>
+
+/** What can be done with orders. Writes of one moment share a transaction; each caller still gets its own answer. */
+export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersConfig) {
+  const place = createBatcher<PlaceCommand, Answer>((commands) => placeOrders(db, commands, config), BATCH)
+  const change = createBatcher<ChangeCommand, Answer>((commands) => changeOrders(db, commands, config), BATCH)
+
+  return {
+    /**
+     * @throws AppError `customer_not_found`, `product_not_found`, `insufficient_stock`, `amount_too_large`,
+     *   `idempotency_key_reused`, and those of the customers client
+     */
+    async placeOrder(caller: Caller, input: z.output<typeof NewOrder>, key: string | undefined): Promise<Answer> {
+      const { customer_id, items, hold_minutes } = input
+      const { principal, trace } = caller
+      if (principal.customerId !== null && principal.customerId !== customer_id) {
+        throw new AppError('not_found', `There is no customer ${customer_id}.`)
+      }
+      const claim = claimOf(principal.id, key, customer_id, items, hold_minutes ?? null)
+      try {
+        const customer = await customers.getCustomer(customer_id, trace)
+        if (customer === undefined) throw new AppError('customer_not_found', `There is no customer ${customer_id}.`)
+      } catch (error) {
+        // An order that was placed already stays placed, whatever became of its customer or of Customers since.
+        return await firstAnswer(claim, error)
+      }
+      return place({ claim, customerId: customer_id, items, holdMinutes: hold_minutes ?? config.holdMinutes })
+    },
+
+    /** @throws AppError `not_found` */
+    async getOrder({ principal }: Caller, id: number): Promise<Order> {
+      const row = await findOrder(db, id)
+      if (row === undefined || (principal.customerId !== null && principal.customerId !== row.customer_id)) {
+        throw new AppError('not_found', `There is no order ${id}.`)
+      }
+      const lines = await findLines(db, [id])
+      return presentOrder(row, lines.get(id) ?? [])
+    },
+
+    /** Newest first. @throws AppError `validation_failed` for a cursor of another list */
+    async listOrders({ principal }: Caller, query: z.output<typeof OrderQuery>): Promise<Page<OrderSummary>> {
+      const { status, customer_id, from, to, cursor, limit } = query
+      const [createdAt, id] = readCursor('orders', cursor, OrderPlace) ?? []
+      const rows = await listOrders(db, {
+        status,
+        customerIds: [customer_id, principal.customerId].filter((id) => typeof id === 'number'),
+        from: from && fromRfc3339(from),
+        to: to && fromRfc3339(to),
+        after: createdAt && id ? { createdAt: fromRfc3339(createdAt), id } : undefined,
+        limit: limit + 1,
+      })
+      const page = cutPage('orders', rows, limit, (row) => [toRfc3339(row.created_at), row.id])
+      return { ...page, data: page.data.map(presentSummary) }
+    },
+
+    /** @throws AppError `not_found`, `order_canceled`, `idempotency_key_reused` */
+    confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
+      const claim = claimOf(principal.id, key, orderId)
+      return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim })
+    },
+
+    /**
+     * @param ifStatus cancel only from this state; the order is answered as it is either way
+     * @throws AppError `not_found`, `cancel_window_passed`
+     */
+    cancelOrder({ principal }: Caller, orderId: number, ifStatus: OrderStatus | undefined): Promise<Answer> {
+      return change({ kind: 'cancel', orderId, boundTo: principal.customerId, ifStatus })
+    },
+
+    /**
+     * Cancels the orders whose hold has ended, so that their stock can be sold again. Any number of machines may do
+     * it at once. @returns how many holds were found ended
+     */
+    async releaseExpiredHolds(): Promise<number> {
+      let released = 0
+      for (;;) {
+        const ids = await findExpiredHolds(db, SWEEP)
+        await Promise.all(ids.map((orderId) => change({ kind: 'expire', orderId, boundTo: null })))
+        released += ids.length
+        if (ids.length < SWEEP) return released
+      }
+    },
+
+    /** Removes idempotency records past their time. @returns how many */
+    async purgeExpiredKeys(): Promise<number> {
+      let purged = 0
+      for (;;) {
+        const some = await purgeExpiredKeys(db, SWEEP)
+        purged += some
+        if (some < SWEEP) return purged
+      }
+    },
+  }
+
+  async function firstAnswer(claim: Claim, otherwise: unknown): Promise<Answer> {
+    const { answers } = await openWith(db, PLACE_ORDER, [claim])
+    const stored = answers.get(claimId(claim))
+    const replay = stored && replayOf(claim, stored)
+    if (replay === undefined) throw otherwise
+    if (replay instanceof AppError) throw replay
+    return replay
+  }
+}

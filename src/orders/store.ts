@@ -1,0 +1,145 @@
+import type { Selectable } from 'kysely'
+import type { Database } from '../platform/database.ts'
+import { dialectOf } from '../platform/dialect.ts'
+import type { OrderStatus, Tables } from '../platform/tables.ts'
+import type { DbTime } from '../platform/time.ts'
+
+export type OrderRow = Selectable<Tables['orders']>
+
+export interface OrderLine {
+  product_id: number
+  qty: number
+  unit_price_cents: number
+  subtotal_cents: number
+}
+
+export type OrderLines = ReadonlyMap<number, OrderLine[]>
+
+/** Writes new orders and their lines. @returns their ids, in the order given */
+export async function insertOrders(
+  db: Database,
+  orders: readonly (Omit<OrderRow, 'id'> & { lines: readonly OrderLine[] })[],
+  idStep: number,
+): Promise<number[]> {
+  const dialect = dialectOf(db)
+  const ids: number[] = []
+  for (const some of chunks(orders, dialect.rowsPerInsert(7))) {
+    const values = some.map(({ lines: _, ...order }) => order)
+    const { insertId } = await db.insertInto('orders').values(values).executeTakeFirstOrThrow()
+    ids.push(...dialect.insertedIds(insertId, some.length, idStep))
+  }
+  const lines = orders.flatMap((order, i) => order.lines.map((line) => ({ ...line, order_id: ids[i] ?? 0 })))
+  for (const some of chunks(lines, dialect.rowsPerInsert(5))) await db.insertInto('order_items').values(some).execute()
+  return ids
+}
+
+function* chunks<T>(rows: readonly T[], size: number): Generator<readonly T[]> {
+  for (let i = 0; i < rows.length; i += size) yield rows.slice(i, i + size)
+}
+
+export function findOrder(db: Database, id: number): Promise<OrderRow | undefined> {
+  return db.selectFrom('orders').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+/** These orders, by id, which nobody else may change until the transaction ends. Locked in the order of their ids. */
+export async function lockOrders(db: Database, ids: readonly number[]): Promise<Map<number, OrderRow>> {
+  if (ids.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('orders')
+    .selectAll()
+    .where(
+      'id',
+      'in',
+      [...ids].sort((a, b) => a - b),
+    )
+    .orderBy('id')
+    .modifyEnd(dialectOf(db).forUpdate)
+    .execute()
+  return new Map(rows.map((row) => [row.id, row]))
+}
+
+/** The lines of these orders, by order id, in the order they were placed in. */
+export async function findLines(db: Database, orderIds: readonly number[]): Promise<OrderLines> {
+  const lines = new Map<number, OrderLine[]>(orderIds.map((id) => [id, []]))
+  if (orderIds.length === 0) return lines
+  const rows = await db
+    .selectFrom('order_items')
+    .select(['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'])
+    .where('order_id', 'in', orderIds)
+    .orderBy('order_id')
+    .orderBy('id')
+    .execute()
+  for (const { order_id, ...line } of rows) lines.get(order_id)?.push(line)
+  return lines
+}
+
+const MOVES = {
+  CONFIRMED: (now: DbTime) => ({ status: 'CONFIRMED', confirmed_at: now, expires_at: null }) as const,
+  CANCELED: (now: DbTime) => ({ status: 'CANCELED', canceled_at: now }) as const,
+}
+
+/**
+ * The one way an order changes state: `from` → `to`, for many orders at once, only where they are in `from` now.
+ * Confirm, cancel and expiry all pass here, so exactly one of them wins.
+ * @returns how many orders moved
+ */
+export async function moveOrders(
+  db: Database,
+  ids: readonly number[],
+  from: readonly OrderStatus[],
+  to: keyof typeof MOVES,
+  now: DbTime,
+): Promise<number> {
+  if (ids.length === 0) return 0
+  const { numUpdatedRows } = await db
+    .updateTable('orders')
+    .set(MOVES[to](now))
+    .where('id', 'in', ids)
+    .where('status', 'in', from)
+    .executeTakeFirst()
+  return Number(numUpdatedRows)
+}
+
+/** Orders whose hold has ended and that nobody confirmed, the longest ended first. */
+export async function findExpiredHolds(db: Database, limit: number): Promise<number[]> {
+  const rows = await db
+    .selectFrom('orders')
+    .select('id')
+    .where('status', '=', 'CREATED')
+    .where('expires_at', '<=', dialectOf(db).now)
+    .orderBy('expires_at')
+    .limit(limit)
+    .execute()
+  return rows.map((row) => row.id)
+}
+
+export interface OrderFilter {
+  status?: OrderStatus | undefined
+  /** All of these must be the order's customer. */
+  customerIds: readonly number[]
+  from?: DbTime | undefined
+  to?: DbTime | undefined
+  after?: { createdAt: DbTime; id: number } | undefined
+  limit: number
+}
+
+/** Newest first. Every combination of filters has an index that yields the rows in this order. */
+export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[]> {
+  let query = db
+    .selectFrom('orders')
+    .selectAll()
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(filter.limit)
+  const { status, customerIds, from, to, after } = filter
+  if (status !== undefined) query = query.where('status', '=', status)
+  for (const customerId of customerIds) query = query.where('customer_id', '=', customerId)
+  if (from !== undefined) query = query.where('created_at', '>=', from)
+  if (to !== undefined) query = query.where('created_at', '<', to)
+  if (after !== undefined) {
+    query = query
+      .where('created_at', '<=', after.createdAt)
+      .where((eb) => eb.or([eb('created_at', '<', after.createdAt), eb('id', '<', after.id)]))
+  }
+  return query.execute()
+}
