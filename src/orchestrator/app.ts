@@ -1,0 +1,41 @@
+import { callerOf, createServiceApp, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
+import { idempotencyKey } from '../platform/contract.ts'
+import { AppError } from '../platform/errors.ts'
+import { createAndConfirmOrder, failureShape } from './contract.ts'
+import type { OrchestratorService } from './service.ts'
+
+export interface OrchestratorDeps extends ServiceDeps {
+  orchestrator: OrchestratorService
+}
+
+/** The orchestrator, a pure function of what it is given. */
+export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDeps): ServiceApp {
+  const docs = {
+    title: 'Orchestrator',
+    description: 'Creates and confirms an order in one call, which may be sent again at any moment.',
+    tokens: false,
+    internal: false,
+  }
+  const app = createServiceApp(deps, docs, failureShape)
+
+  app.openapi(createAndConfirmOrder, async (c) => {
+    const input = c.req.valid('json')
+    if (input.correlation_id !== undefined) c.set('trace', { ...c.var.trace, correlationId: input.correlation_id })
+    const key = idempotencyKey(
+      input.idempotency_key,
+      c.req.header('idempotency-key'),
+      c.req.header('x-idempotency-key'),
+    )
+    if (key === undefined) {
+      throw new AppError(
+        'idempotency_key_required',
+        'Send an idempotency_key in the body, or an Idempotency-Key header.',
+      )
+    }
+    const { data, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
+    const headers = replayed ? { 'idempotent-replayed': 'true' } : {}
+    return c.json({ success: true as const, correlationId: c.var.trace.correlationId, data }, 201, headers)
+  })
+
+  return app
+}

@@ -1,0 +1,115 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { Customer } from '../customers/contract.ts'
+import { NewOrderItems, Order } from '../orders/contract.ts'
+import {
+  declareProblems,
+  Id,
+  IdempotencyHeaders,
+  jsonAnswer,
+  jsonBody,
+  protectedBy,
+  Replayed,
+} from '../platform/contract.ts'
+import { Problem, type ProblemShape, problemDocument } from '../platform/problems.ts'
+
+export const CreateAndConfirm = z
+  .strictObject({
+    customer_id: Id.meta({ example: 1 }),
+    items: NewOrderItems,
+    idempotency_key: z.string().optional().meta({
+      description:
+        'Names this order for good: sent again with the same key, it is the same order. May be sent as a header.',
+      example: 'abc-123',
+    }),
+    correlation_id: z
+      .string()
+      .regex(/^[\w.:-]{1,128}$/)
+      .optional()
+      .meta({ example: 'req-789' }),
+  })
+  .openapi('CreateAndConfirm')
+
+export const ConfirmedOrder = z
+  .object({
+    success: z.literal(true),
+    correlationId: z.string().meta({ example: 'req-789' }),
+    data: z.object({
+      customer: Customer.pick({ id: true, name: true, email: true, phone: true }),
+      order: Order.pick({ id: true, status: true, total_cents: true, items: true }),
+    }),
+  })
+  .openapi('ConfirmedOrder', {
+    example: {
+      success: true,
+      correlationId: 'req-789',
+      data: {
+        customer: { id: 1, name: 'ACME Corp', email: 'ops@acme.com', phone: '555-1234' },
+        order: {
+          id: 5,
+          status: 'CONFIRMED',
+          total_cents: 259800,
+          items: [{ product_id: 1, qty: 2, unit_price_cents: 129900, subtotal_cents: 259800 }],
+        },
+      },
+    },
+  })
+
+/** A problem document that also carries the orchestrator's envelope, for callers who know only that. */
+export const Failure = Problem.extend({
+  success: z.literal(false),
+  correlationId: z.string(),
+  error: z.looseObject({
+    code: z.string().meta({ description: 'Stable. Programs decide by this one.' }),
+    message: z.string(),
+    retryable: z.boolean().meta({ description: 'Whether the same request, with the same key, may succeed later' }),
+  }),
+}).openapi('OrchestrationFailure')
+
+export const failureShape: ProblemShape = {
+  schema: Failure,
+  of(error, correlationId) {
+    const { code, message, retryable, extra } = error
+    const envelope = { success: false, correlationId, error: { code, message, retryable, ...extra } }
+    return { ...envelope, ...problemDocument(error, correlationId) }
+  },
+}
+
+export const createAndConfirmOrder = createRoute({
+  ...protectedBy('orders:write'),
+  method: 'post',
+  path: '/orchestrator/create-and-confirm-order',
+  operationId: 'createAndConfirmOrder',
+  tags: ['Orchestrator'],
+  summary: 'Create and confirm an order in one call',
+  description:
+    'May be sent again at any moment with the same key, until it answers: it is one order. Open to anonymous callers only ' +
+    'where `ORCHESTRATOR_PUBLIC=true`.',
+  request: { headers: IdempotencyHeaders, body: jsonBody(CreateAndConfirm) },
+  responses: {
+    201: jsonAnswer(ConfirmedOrder, 'The confirmed order', Replayed),
+    ...declareProblems(failureShape, [
+      'malformed_json',
+      'validation_failed',
+      'idempotency_key_required',
+      'invalid_idempotency_key',
+      'unauthorized',
+      'invalid_token',
+      'insufficient_scope',
+      'not_found',
+      'insufficient_stock',
+      'order_canceled',
+      'payload_too_large',
+      'unsupported_media_type',
+      'customer_not_found',
+      'product_not_found',
+      'amount_too_large',
+      'idempotency_key_reused',
+      'rate_limited',
+      'internal_error',
+      'upstream_failed',
+      'unavailable',
+      'overloaded',
+      'deadline_exceeded',
+    ]),
+  },
+})

@@ -1,0 +1,105 @@
+import type { z } from 'zod'
+import type { CustomersClient } from '../customers/client.ts'
+import type { OrdersClient } from '../orders/client.ts'
+import type { Caller, Trace } from '../platform/app.ts'
+import { AppError } from '../platform/errors.ts'
+import { sha256 } from '../platform/hash.ts'
+import type { Logger } from '../platform/logging.ts'
+import type { ConfirmedOrder, CreateAndConfirm } from './contract.ts'
+
+/** How long the stock waits for a confirm that a crash has cut off, when no retry comes. */
+const HOLD_MINUTES = 15
+/** Orders that one key may have had canceled under it before its caller is told to take a new key. */
+const MOST_ATTEMPTS = 5
+
+export interface OrchestratorConfig {
+  /** All steps end within this time. */
+  deadlineMs: number
+}
+
+type Input = z.output<typeof CreateAndConfirm>
+type Order = Awaited<ReturnType<OrdersClient['placeOrder']>>['value']
+
+export interface Orchestrated {
+  data: z.output<typeof ConfirmedOrder>['data']
+  /** Both steps had been done before: this answer has been given already. */
+  replayed: boolean
+}
+
+export type OrchestratorService = ReturnType<typeof createOrchestratorService>
+
+/**
+ * Customer → create → confirm, through the other services. It keeps no state: the keys of its steps derive from the
+ * caller's own, so whoever sends the request again, at whatever moment, goes on with the same order.
+ */
+export function createOrchestratorService(
+  customers: CustomersClient,
+  orders: OrdersClient,
+  config: OrchestratorConfig,
+  logger: Logger,
+) {
+  return {
+    /**
+     * @throws AppError the refusal of the step that failed; `upstream_failed`, `unavailable`, `deadline_exceeded`
+     *   where a service is at fault
+     */
+    async createAndConfirm(caller: Caller, input: Input, key: string): Promise<Orchestrated> {
+      const deadline = AbortSignal.timeout(config.deadlineMs)
+      const { customer_id, items } = input
+      refuseOtherCustomer(caller, customer_id)
+      const customer = await customers.getCustomer(customer_id, caller.trace, deadline)
+      if (customer === undefined) throw new AppError('customer_not_found', `There is no customer ${customer_id}.`)
+
+      for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+        const stepKey = (step: string) => `${step}:${sha256(JSON.stringify([caller.principal.id, key, attempt]))}`
+        const input = { customer_id, items, hold_minutes: HOLD_MINUTES }
+        const created = await orders.placeOrder(input, stepKey('create'), caller.trace, deadline)
+        const confirmed = await confirmOrGiveUp(created.value.id, stepKey('confirm'), caller.trace, deadline)
+        // Canceled under us: an earlier try was given up, or its hold ended. It never counted, so this key starts afresh.
+        if (confirmed === 'canceled') continue
+        const { id, name, email, phone } = customer
+        return {
+          data: { customer: { id, name, email, phone }, order: presentOrder(confirmed.order) },
+          replayed: created.replayed && confirmed.replayed,
+        }
+      }
+      throw new AppError('order_canceled', 'The orders of this key were canceled. Send the request with a new key.')
+    },
+  }
+
+  async function confirmOrGiveUp(id: number, key: string, trace: Trace, deadline: AbortSignal) {
+    try {
+      const { value, replayed } = await orders.confirmOrder(id, key, trace, deadline)
+      return { order: value, replayed }
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'order_canceled') return 'canceled'
+      const order = await giveUp(id, trace)
+      if (order?.status === 'CONFIRMED') return { order, replayed: false }
+      throw error
+    }
+  }
+
+  /**
+   * Returns the stock of an order that could not be confirmed, unless its confirm did arrive after all: then the order
+   * stands. If this fails too, the hold ends by itself.
+   */
+  async function giveUp(id: number, trace: Trace): Promise<Order | undefined> {
+    const limit = AbortSignal.timeout(Math.min(2_000, config.deadlineMs))
+    try {
+      return await orders.cancelUnconfirmedOrder(id, trace, limit)
+    } catch (err) {
+      logger.warn({ err, order_id: id, correlation_id: trace.correlationId }, 'the order is left to its hold')
+      return undefined
+    }
+  }
+}
+
+/** A client that is bound to a customer orders for that one; another customer does not exist for it. */
+function refuseOtherCustomer({ principal }: Caller, customerId: number): void {
+  if (principal.customerId === null || principal.customerId === customerId) return
+  throw new AppError('not_found', `There is no customer ${customerId}.`)
+}
+
+function presentOrder({ id, status, total_cents, items }: Order): Orchestrated['data']['order'] {
+  return { id, status, total_cents, items }
+}
