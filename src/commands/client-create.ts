@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto'
+import { createClient } from '../auth/service.ts'
+import { connected, run, StartError } from '../entrypoints/running.ts'
+import { openDatabase } from '../platform/database.ts'
+import { readOptions, readPositive, readScopes, UsageError } from './command-line.ts'
+
+const HELP = `Makes an API client and prints its secret, once: only a hash of it is kept.
+
+  npm run client:create -- --name "ERP of ACME" --scope "orders:read orders:write" [--customer-id 1]
+
+  --name         what people call it
+  --scope        the scopes it may have, separated by spaces
+  --customer-id  binds it to one customer: it sees and places only that customer's orders`
+
+/** They change what belongs to no customer, so a client bound to one has no use for them. */
+const UNBOUND_SCOPES = ['customers:write', 'products:write']
+
+await run(async (env) => {
+  const options = { name: { type: 'string' }, scope: { type: 'string' }, 'customer-id': { type: 'string' } } as const
+  const { name, scope, 'customer-id': customer } = readOptions(options, HELP)
+  if (!name || !scope) throw new UsageError('--name and --scope are needed.', HELP)
+  const scopes = readScopes(scope, HELP)
+  const customerId = readPositive(customer, '--customer-id', HELP) ?? null
+  const unfit = customerId === null ? [] : scopes.filter((known) => UNBOUND_SCOPES.includes(known))
+  if (unfit.length > 0) throw new UsageError(`A client bound to a customer can't have: ${unfit.join(', ')}.`, HELP)
+
+  await connected(env, async () => {
+    const db = await openDatabase(env.database)
+    const known = await db
+      .selectFrom('customers')
+      .select('id')
+      .where('id', '=', customerId ?? 0)
+      .executeTakeFirst()
+    if (customerId !== null && known === undefined) throw new StartError(`There is no customer ${customerId}.`)
+    const id = `client_${randomBytes(9).toString('base64url')}`
+    const { clientSecret } = await createClient(db, { id, name, scopes, customerId })
+    await db.destroy()
+    console.log(`client_id:     ${id}\nclient_secret: ${clientSecret}\n\nThe secret is not shown again.`)
+  })
+})

@@ -1,0 +1,42 @@
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { StartError } from '../entrypoints/running.ts'
+import { SCOPES, type Scope } from '../platform/auth.ts'
+
+/** A command line that can't be understood, with the help that says how it should look. */
+export class UsageError extends StartError {
+  constructor(fault: string, help: string) {
+    super(`${fault}\n\n${help}`)
+  }
+}
+
+/** Reads options. `--help` prints the help and ends the process. @throws UsageError */
+export function readOptions<O extends ParseArgsOptionsConfig>(options: O, help: string) {
+  if (process.argv.some((argument) => argument === '--help' || argument === '-h')) {
+    console.log(help)
+    process.exit(0)
+  }
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error), help)
+  }
+}
+
+/** @throws UsageError for a scope that does not exist */
+export function readScopes(text: string, help: string): Scope[] {
+  const names = [...new Set(text.split(/[\s,]+/).filter((name) => name !== ''))]
+  const scopes = SCOPES.filter((scope) => names.includes(scope))
+  const unknown = names.filter((name) => !scopes.some((scope) => scope === name))
+  if (unknown.length > 0)
+    throw new UsageError(`Unknown scope: ${unknown.join(', ')}. There are: ${SCOPES.join(', ')}.`, help)
+  if (scopes.length === 0) throw new UsageError('At least one scope is needed.', help)
+  return scopes
+}
+
+/** @throws UsageError for anything but a positive integer */
+export function readPositive(text: string | undefined, option: string, help: string): number | undefined {
+  if (text === undefined) return undefined
+  const number = Number(text)
+  if (Number.isSafeInteger(number) && number > 0) return number
+  throw new UsageError(`${option} must be a positive integer.`, help)
+}

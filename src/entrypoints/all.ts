@@ -1,0 +1,78 @@
+import { signToken } from '../auth/service.ts'
+import { startSweeper } from '../orders/sweeper.ts'
+import { SCOPES } from '../platform/auth.ts'
+import type { Env } from '../platform/env.ts'
+import { createLogger } from '../platform/logging.ts'
+import { serve } from '../platform/serving.ts'
+import { composeCustomers, composeOrchestrator, composeOrders } from './composing.ts'
+import { openPreparedDatabase, run, stopGracefully, whereIs } from './running.ts'
+
+/** So that the system can be tried with one command and one curl; in production nothing is open unless it is said. */
+const DEFAULTS = process.env.NODE_ENV === 'production' ? {} : { ORCHESTRATOR_PUBLIC: 'true' }
+const BANNER_TOKEN_SECONDS = 12 * 3600
+
+await run(async (env) => {
+  const logger = await createLogger(env.logLevel)
+  const lifecycle = { draining: false }
+  const db = await openPreparedDatabase(env, logger)
+  const customers = composeCustomers(env, db, logger.child({ service: 'customers' }), lifecycle)
+  const { app: ordersApp, orders } = composeOrders(
+    env,
+    db,
+    env.customersBase ?? customers,
+    logger.child({ service: 'orders' }),
+    lifecycle,
+  )
+  const neighbours = { customers: env.customersBase ?? customers, orders: env.ordersBase ?? ordersApp }
+  const orchestrator = composeOrchestrator(env, neighbours, logger.child({ service: 'orchestrator' }), lifecycle)
+
+  const servings = [
+    await serve(customers, env.ports.customers),
+    await serve(ordersApp, env.ports.orders),
+    await serve(orchestrator, env.ports.orchestrator),
+  ] as const
+  const stopSweeper = startSweeper(orders, env.orders.sweepSeconds, logger)
+  const close = async () => {
+    await stopSweeper()
+    await db.destroy()
+  }
+  stopGracefully(lifecycle, servings, close, logger)
+  const [atCustomers, atOrders, atOrchestrator] = servings.map((serving) => `http://localhost:${serving.port}`)
+  process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator }))
+}, DEFAULTS)
+
+interface Addresses {
+  atCustomers: string | undefined
+  atOrders: string | undefined
+  atOrchestrator: string | undefined
+}
+
+async function banner(env: Env, { atCustomers, atOrders, atOrchestrator }: Addresses): Promise<string> {
+  const lines = [
+    '',
+    `  Customers     ${atCustomers}   docs: ${atCustomers}/docs`,
+    `  Orders        ${atOrders}   docs: ${atOrders}/docs`,
+    `  Orchestrator  ${atOrchestrator}   docs: ${atOrchestrator}/docs`,
+    `  Database      ${whereIs(env.database)}`,
+    '',
+  ]
+  if (!env.production) {
+    const client = { clientId: 'demo', scope: SCOPES.join(' '), customerId: null }
+    const token = await signToken({ ...env.jwt, ttlSeconds: BANNER_TOKEN_SECONDS }, client)
+    const body =
+      '{"customer_id":1,"items":[{"product_id":1,"qty":2}],"idempotency_key":"abc-123","correlation_id":"req-789"}'
+    lines.push(
+      '  Place and confirm an order; run it twice, it is one order:',
+      '',
+      `    curl -X POST ${atOrchestrator}/dev/orchestrator/create-and-confirm-order \\`,
+      `      -H 'content-type: application/json' -d '${body}'`,
+      '',
+      '  A token for the other routes, good for 12 hours:',
+      '',
+      `    export TOKEN=${token.access_token}`,
+      `    curl ${atOrders}/orders -H "authorization: Bearer $TOKEN"`,
+      '',
+    )
+  }
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,116 @@
+import { type Database, type DatabaseConfig, ensureDatabase, openDatabase } from '../platform/database.ts'
+import { type Env, EnvError, parseEnv } from '../platform/env.ts'
+import type { Logger } from '../platform/logging.ts'
+import { migrate, pendingMigrations, seed } from '../platform/migrations.ts'
+import type { Serving } from '../platform/serving.ts'
+
+const LONGEST_DRAIN_MS = 9_000
+
+/** Runs a program. What stops it from starting is told in one message, without a stack trace, and the exit code is 1. */
+export async function run(program: (env: Env) => Promise<void>, defaults: Record<string, string> = {}): Promise<void> {
+  try {
+    await program(parseEnv({ ...defaults, ...nonEmpty(process.env) }))
+  } catch (error) {
+    console.error(`\n${explain(error)}\n`)
+    process.exit(1)
+  }
+}
+
+function nonEmpty(record: NodeJS.ProcessEnv): Record<string, string> {
+  const entries = Object.entries(record).flatMap(([name, value]) => (value ? [[name, value] as const] : []))
+  return Object.fromEntries(entries)
+}
+
+/** A start that can't go on, in words for whoever started it. */
+export class StartError extends Error {}
+
+function explain(error: unknown): string {
+  if (error instanceof EnvError || error instanceof StartError) return error.message
+  if (!(error instanceof Error)) return String(error)
+  if ('code' in error && error.code === 'EADDRINUSE' && 'port' in error) {
+    return `Port ${error.port} is in use. Stop what listens there, or choose another port (PORT, CUSTOMERS_PORT, ORDERS_PORT, ORCHESTRATOR_PORT).`
+  }
+  if ('code' in error && error.code === 'EACCES' && 'port' in error)
+    return `Port ${error.port} may not be used by this user.`
+  return error.stack ?? error.message
+}
+
+/** Opens the database, brought up to date; tells where it was looked for when it is not there. */
+export function openPreparedDatabase(env: Env, logger: Logger): Promise<Database> {
+  return connected(env, async () => {
+    if (!env.production) await ensureDatabase(env.database)
+    const db = await openDatabase(env.database)
+    await prepare(env, db, logger)
+    return db
+  })
+}
+
+/** Does something with the database that is set up. @throws StartError saying which database it was, and what it said */
+export async function connected<T>(env: Env, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof StartError) throw error
+    throw new StartError(`The database ${whereIs(env.database)} can't be used: ${reasonOf(error)}`)
+  }
+}
+
+/** Outside production the schema is brought up to date, and a new database gets the demo data. */
+async function prepare(env: Env, db: Database, logger: Logger): Promise<void> {
+  if (env.production) {
+    const pending = await pendingMigrations(db)
+    if (pending.length === 0) return
+    throw new StartError(`The database lacks ${pending.join(', ')}. Run: npm run migrate`)
+  }
+  const done = await migrate(db)
+  if (done.length > 0) logger.info({ migrations: done }, 'migrated')
+  if (done.includes('0001_initial')) await seed(db)
+}
+
+export function whereIs({ host, port, name, file }: DatabaseConfig): string {
+  return host === undefined ? file : `${name} at ${host}:${port}`
+}
+
+export function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ')
+  if (!(error instanceof Error)) return String(error)
+  return error.message || ('code' in error ? String(error.code) : error.name)
+}
+
+/**
+ * On SIGTERM or Ctrl-C: `/ready` says no, nothing new is accepted, what runs is finished, then all is closed and
+ * the process ends with 0. It ends with 1 if that takes longer than a platform would wait.
+ */
+export function stopGracefully(
+  lifecycle: { draining: boolean },
+  servings: readonly Serving[],
+  closeRest: () => Promise<void>,
+  logger: Logger,
+): void {
+  const stop = async (signal: string) => {
+    if (lifecycle.draining) return
+    lifecycle.draining = true
+    logger.info({ signal }, 'stopping')
+    setTimeout(() => {
+      logger.error('requests are still running; leaving them')
+      process.exit(1)
+    }, LONGEST_DRAIN_MS).unref()
+    await Promise.all(servings.map((serving) => serving.close()))
+    await closeRest()
+    logger.info('stopped')
+    process.exit(0)
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+}
+
+/** The address of another service: its variable, or outside production its port on this machine. */
+export function requireBase(env: Env, name: 'CUSTOMERS_API_BASE' | 'ORDERS_API_BASE'): string {
+  const [base, port] = {
+    CUSTOMERS_API_BASE: [env.customersBase, env.ports.customers] as const,
+    ORDERS_API_BASE: [env.ordersBase, env.ports.orders] as const,
+  }[name]
+  if (base !== undefined) return base
+  if (env.production) throw new EnvError([`${name}: must be set in production`])
+  return `http://localhost:${port}`
+}
