@@ -1,0 +1,61 @@
+/** An answer, read whole. `body` is the parsed JSON, or the text where it is none. */
+export interface ApiAnswer {
+  status: number
+  headers: Headers
+  text: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape, and their expectations check them.
+  body: any
+}
+
+export interface ApiRequest {
+  /** Sent as JSON; a string is sent as it is. */
+  body?: unknown
+  headers?: Record<string, string>
+  /** Instead of the client's own; null sends none. */
+  token?: string | null
+}
+
+export interface ApiClient {
+  base: string
+  get(path: string, request?: ApiRequest): Promise<ApiAnswer>
+  post(path: string, body?: unknown, request?: ApiRequest): Promise<ApiAnswer>
+  put(path: string, body?: unknown, request?: ApiRequest): Promise<ApiAnswer>
+  patch(path: string, body?: unknown, request?: ApiRequest): Promise<ApiAnswer>
+  delete(path: string, request?: ApiRequest): Promise<ApiAnswer>
+  call(method: string, path: string, request?: ApiRequest): Promise<ApiAnswer>
+}
+
+/** A caller of one service over real HTTP, with a token for everything unless a request says otherwise. */
+export function apiClient(base: string, ownToken: string): ApiClient {
+  async function call(method: string, path: string, request: ApiRequest = {}): Promise<ApiAnswer> {
+    const { body, headers = {}, token = ownToken } = request
+    const response = await fetch(`${base}${path}`, {
+      method,
+      headers: {
+        ...(token !== null && { authorization: `Bearer ${token}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, text, body: parse(text) }
+  }
+  return {
+    base,
+    call,
+    get: (path, request) => call('GET', path, request),
+    post: (path, body, request) => call('POST', path, { ...request, body }),
+    put: (path, body, request) => call('PUT', path, { ...request, body }),
+    patch: (path, body, request) => call('PATCH', path, { ...request, body }),
+    delete: (path, request) => call('DELETE', path, request),
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}

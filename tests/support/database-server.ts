@@ -1,0 +1,125 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createConnection } from 'mysql2/promise'
+
+export interface DatabaseServer {
+  host: string
+  port: number
+  user: string
+  password: string
+  /** Its own name and version. */
+  version: string
+  stop(): Promise<void>
+}
+
+const START_LIMIT_MS = 30_000
+
+/**
+ * A MySQL-family server for tests: the one that `TEST_DB_HOST` (`_PORT`, `_USER`, `_PASS`) names, else a private one
+ * from the installed `mysqld` or `mariadbd`, in a temporary folder and on a free port, that needs no rights.
+ * @returns undefined when there is neither
+ */
+export async function startDatabaseServer(): Promise<DatabaseServer | undefined> {
+  const { TEST_DB_HOST, TEST_DB_PORT, TEST_DB_USER, TEST_DB_PASS } = process.env
+  if (TEST_DB_HOST) {
+    const server = {
+      host: TEST_DB_HOST,
+      port: Number(TEST_DB_PORT || 3306),
+      user: TEST_DB_USER || 'root',
+      password: TEST_DB_PASS ?? '',
+    }
+    return { ...server, version: await versionOf(server), stop: async () => {} }
+  }
+  const mariadbd = findBinary('mariadbd')
+  const binary = mariadbd ?? findBinary('mysqld')
+  return binary === undefined ? undefined : startPrivateServer(binary, mariadbd !== undefined)
+}
+
+/** How to get a server, for whoever has none. */
+export const HOW_TO_GET_A_SERVER = `No MySQL or MariaDB server: set TEST_DB_HOST (TEST_DB_PORT, TEST_DB_USER, TEST_DB_PASS), or install one
+(Debian, Ubuntu: apt-get install mariadb-server; macOS: brew install mariadb). It need not be running.`
+
+async function startPrivateServer(binary: string, isMariadb: boolean): Promise<DatabaseServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-mysql-'))
+  const data = join(folder, 'data')
+  const asRoot = process.getuid?.() === 0 ? ['--user=root'] : []
+  initialise(binary, isMariadb, data, asRoot)
+  const port = await freePort()
+  const server = spawn(
+    binary,
+    [
+      '--no-defaults',
+      ...asRoot,
+      `--datadir=${data}`,
+      `--socket=${join(folder, 'sock')}`,
+      `--pid-file=${join(folder, 'pid')}`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      '--max-connections=500',
+      '--innodb-flush-log-at-trx-commit=2',
+      '--innodb-buffer-pool-size=256M',
+    ],
+    { stdio: 'ignore' },
+  )
+  const stop = () => stopServer(server, folder)
+  const address = { host: '127.0.0.1', port, user: 'root', password: '' }
+  const until = Date.now() + START_LIMIT_MS
+  while (Date.now() < until && server.exitCode === null) {
+    const version = await versionOf(address).catch(() => undefined)
+    if (version !== undefined) return { ...address, version, stop }
+    await sleep(100)
+  }
+  await stop()
+  throw new Error(`${binary} did not start within ${START_LIMIT_MS / 1000} s`)
+}
+
+function initialise(binary: string, isMariadb: boolean, data: string, asRoot: string[]): void {
+  const [command, ...args] = isMariadb
+    ? [
+        findBinary('mariadb-install-db') ?? 'mariadb-install-db',
+        '--auth-root-authentication-method=normal',
+        '--skip-test-db',
+      ]
+    : [binary, '--initialize-insecure']
+  const all = ['--no-defaults', ...args, ...asRoot, `--datadir=${data}`]
+  const { status, stderr, error } = spawnSync(command ?? binary, all, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr}`)
+}
+
+async function stopServer(server: ReturnType<typeof spawn>, folder: string): Promise<void> {
+  if (server.exitCode === null) {
+    const ended = new Promise((resolve) => server.once('exit', resolve))
+    server.kill('SIGTERM')
+    await ended
+  }
+  rmSync(folder, { recursive: true, force: true })
+}
+
+async function versionOf(address: { host: string; port: number; user: string; password: string }): Promise<string> {
+  const connection = await createConnection({ ...address, connectTimeout: 2_000 })
+  const [rows] = await connection.query('select version() as version')
+  await connection.end()
+  return String(Array.isArray(rows) && rows[0] && 'version' in rows[0] ? rows[0].version : 'unknown')
+}
+
+function findBinary(name: string): string | undefined {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/usr/local/mysql/bin']
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() =>
+        address !== null && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port')),
+      )
+    })
+  })
+}
