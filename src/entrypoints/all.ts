@@ -7,11 +7,10 @@ import { serve } from '../platform/serving.ts'
 import { composeCustomers, composeOrchestrator, composeOrders } from './composing.ts'
 import { openPreparedDatabase, run, stopGracefully, whereIs } from './running.ts'
 
-/** So that the system can be tried with one command and one curl; in production nothing is open unless it is said. */
-const DEFAULTS = process.env.NODE_ENV === 'production' ? {} : { ORCHESTRATOR_PUBLIC: 'true' }
 const BANNER_TOKEN_SECONDS = 12 * 3600
 
-await run(async (env) => {
+await run(async (given) => {
+  const env = openToTry(given)
   const logger = await createLogger(env.logLevel)
   const lifecycle = { draining: false }
   const db = await openPreparedDatabase(env, logger)
@@ -39,7 +38,12 @@ await run(async (env) => {
   stopGracefully(lifecycle, servings, close, logger)
   const [atCustomers, atOrders, atOrchestrator] = servings.map((serving) => `http://localhost:${serving.port}`)
   process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator }))
-}, DEFAULTS)
+})
+
+/** So that the system can be tried with one curl; in production nothing is open unless it is said. */
+function openToTry(env: Env): Env {
+  return { ...env, orchestrator: { ...env.orchestrator, public: env.orchestrator.public ?? !env.production } }
+}
 
 interface Addresses {
   atCustomers: string | undefined

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { type Database, type DatabaseConfig, ensureDatabase, openDatabase } from '../platform/database.ts'
 import { type Env, EnvError, parseEnv } from '../platform/env.ts'
 import type { Logger } from '../platform/logging.ts'
@@ -7,18 +8,15 @@ import type { Serving } from '../platform/serving.ts'
 const LONGEST_DRAIN_MS = 9_000
 
 /** Runs a program. What stops it from starting is told in one message, without a stack trace, and the exit code is 1. */
-export async function run(program: (env: Env) => Promise<void>, defaults: Record<string, string> = {}): Promise<void> {
+export async function run(program: (env: Env) => Promise<void>): Promise<void> {
   try {
-    await program(parseEnv({ ...defaults, ...nonEmpty(process.env) }))
+    // What is set already wins over the file.
+    if (existsSync('.env')) process.loadEnvFile('.env')
+    await program(parseEnv(process.env))
   } catch (error) {
     console.error(`\n${explain(error)}\n`)
     process.exit(1)
   }
-}
-
-function nonEmpty(record: NodeJS.ProcessEnv): Record<string, string> {
-  const entries = Object.entries(record).flatMap(([name, value]) => (value ? [[name, value] as const] : []))
-  return Object.fromEntries(entries)
 }
 
 /** A start that can't go on, in words for whoever started it. */

@@ -38,7 +38,7 @@ const Variables = z.object({
   RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).optional(),
   HTTP_TIMEOUT_MS: whole(1, 29_000).default(5000),
   ORCHESTRATOR_DEADLINE_MS: whole(1, 29_000).default(10_000),
-  ORCHESTRATOR_PUBLIC: flag.default(false),
+  ORCHESTRATOR_PUBLIC: flag.optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 })
 
@@ -54,7 +54,8 @@ export interface Env {
   idempotencyTtlMinutes: number
   rateLimitPerMinute: number | undefined
   httpTimeoutMs: number
-  orchestrator: { deadlineMs: number; public: boolean }
+  /** `public`: open to callers without a token; undefined when nobody said. */
+  orchestrator: { deadlineMs: number; public: boolean | undefined }
   logLevel: string
 }
 

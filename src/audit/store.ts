@@ -1,0 +1,106 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { Database } from '../platform/database.ts'
+import { readClock } from '../platform/idempotency.ts'
+import { addMinutes } from '../platform/time.ts'
+
+/** One thing in the books that is not as it must be: what it is about, and the figures that disagree. */
+export type Difference = Record<string, string | number | null>
+
+/** Reads what breaks a promise. Each is one statement, so it sees one moment even while orders are being taken. */
+type Query = RawBuilder<Difference>
+
+export function wrongStock(): Query {
+  return sql`
+    select p.id as product_id, p.stock, coalesce(a.adjusted, 0) - coalesce(t.taken, 0) as expected
+    from products p
+    left join (
+      select product_id, sum(delta) as adjusted from stock_adjustments group by product_id
+    ) a on a.product_id = p.id
+    left join (
+      select i.product_id, sum(i.qty) as taken
+      from order_items i join orders o on o.id = i.order_id
+      where o.status <> 'CANCELED'
+      group by i.product_id
+    ) t on t.product_id = p.id
+    where p.stock <> coalesce(a.adjusted, 0) - coalesce(t.taken, 0)
+    order by p.id`
+}
+
+export function wrongLines(): Query {
+  return sql`
+    select order_id, product_id, subtotal_cents, qty * unit_price_cents as expected
+    from order_items
+    where subtotal_cents <> qty * unit_price_cents
+    order by id`
+}
+
+export function wrongTotals(): Query {
+  return sql`
+    select o.id as order_id, o.total_cents, s.total as expected
+    from orders o
+    left join (select order_id, sum(subtotal_cents) as total from order_items group by order_id) s on s.order_id = o.id
+    where s.total is null or s.total <> o.total_cents
+    order by o.id`
+}
+
+export function wrongStates(): Query {
+  return sql`
+    select id as order_id, status, created_at, confirmed_at, canceled_at, expires_at
+    from orders
+    where not (
+      (status = 'CREATED' and confirmed_at is null and canceled_at is null and expires_at is not null)
+      or (status = 'CONFIRMED' and confirmed_at is not null and canceled_at is null and expires_at is null)
+      or (status = 'CANCELED' and canceled_at is not null)
+    )
+    or confirmed_at < created_at
+    or canceled_at < coalesce(confirmed_at, created_at)
+    order by id`
+}
+
+export function wrongPlacementKeys(): Query {
+  return sql`
+    select k.target_id as order_id, count(*) as placed_by_keys, max(o.status) as status
+    from idempotency_keys k left join orders o on o.id = k.target_id
+    where k.operation = 'orders.place'
+    group by k.target_id
+    having count(*) > 1 or max(o.id) is null
+    order by k.target_id`
+}
+
+export function wrongConfirmationKeys(): Query {
+  return sql`
+    select k.target_id as order_id, o.status, o.confirmed_at
+    from idempotency_keys k left join orders o on o.id = k.target_id
+    where k.operation = 'orders.confirm' and o.confirmed_at is null
+    order by k.target_id`
+}
+
+/** @param endedBefore holds that ended before this time should have been released by now */
+export function overdueHolds(endedBefore: string): Query {
+  return sql`
+    select id as order_id, customer_id, expires_at
+    from orders
+    where status = 'CREATED' and expires_at < ${endedBefore}
+    order by expires_at`
+}
+
+export async function findDifferences(db: Database, query: Query, most: number): Promise<Difference[]> {
+  const { rows } = await sql<Difference>`${query} limit ${sql.lit(most)}`.execute(db)
+  return rows
+}
+
+/** The database's clock, so many minutes ago. */
+export async function clockBefore(db: Database, minutes: number): Promise<string> {
+  return addMinutes(await readClock(db), -minutes)
+}
+
+export async function countBooks(db: Database): Promise<{ products: number; orders: number; keys: number }> {
+  const count = async (table: 'products' | 'orders' | 'idempotency_keys') => {
+    const row = await db
+      .selectFrom(table)
+      .select((eb) => eb.fn.countAll<number>().as('n'))
+      .executeTakeFirstOrThrow()
+    return Number(row.n)
+  }
+  return { products: await count('products'), orders: await count('orders'), keys: await count('idempotency_keys') }
+}
