@@ -1,12 +1,16 @@
+import type { Context } from 'hono'
+import type { z } from 'zod'
 import type { ServiceApp } from '../platform/app.ts'
 import { AppError } from '../platform/errors.ts'
-import { issueToken } from './contract.ts'
+import { validationError } from '../platform/problems.ts'
+import { issueToken, TokenRequest } from './contract.ts'
 import type { Credentials, TokenService } from './service.ts'
 
 export function addTokenRoute(app: ServiceApp, tokens: TokenService): void {
-  app.openapi(issueToken, async (c) => {
-    const isForm = c.req.header('content-type')?.toLowerCase().startsWith('application/x-www-form-urlencoded')
-    const { grant_type, client_id, client_secret, scope } = isForm ? c.req.valid('form') : c.req.valid('json')
+  // `app.openapi` would hold every body to the form's schema and to the JSON's: here it is one or the other.
+  app.openAPIRegistry.registerPath(issueToken)
+  app.post(issueToken.getRoutingPath(), async (c) => {
+    const { grant_type, client_id, client_secret, scope } = await readTokenRequest(c)
     if (grant_type !== 'client_credentials') {
       const error = 'unsupported_grant_type'
       throw new AppError(error, 'The only grant_type is client_credentials.', { error })
@@ -14,6 +18,24 @@ export function addTokenRoute(app: ServiceApp, tokens: TokenService): void {
     const credentials = credentialsOf(c.req.header('authorization'), client_id, client_secret)
     return c.json(await tokens.issueToken(credentials, scope), 200)
   })
+}
+
+const MEDIA_TYPE = /^application\/(json|x-www-form-urlencoded) *(;|$)/i
+
+/** @throws AppError `unsupported_media_type`, `malformed_json`, `validation_failed` */
+async function readTokenRequest(c: Context): Promise<z.output<typeof TokenRequest>> {
+  const [, type] = MEDIA_TYPE.exec(c.req.header('content-type') ?? '') ?? []
+  if (type === undefined) throw new AppError('unsupported_media_type', 'Send a form or JSON.')
+  const isForm = type.toLowerCase() !== 'json'
+  const body: unknown = isForm ? await c.req.parseBody({ all: true }) : await c.req.json().catch(refuseMalformedJson)
+  const request = TokenRequest.safeParse(body)
+  if (request.success) return request.data
+  const { code, message, extra } = validationError('json', request.error.issues)
+  throw new AppError(code, message, { ...extra, error: 'invalid_request' })
+}
+
+function refuseMalformedJson(): never {
+  throw new AppError('malformed_json', 'The body could not be parsed as JSON.')
 }
 
 /** From the Basic header, or else from the body's fields (RFC 6749, section 2.3.1). */

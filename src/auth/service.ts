@@ -1,5 +1,4 @@
-import { sign } from 'hono/jwt'
-import type { Scope } from '../platform/auth.ts'
+import { type Scope, signClaims } from '../platform/auth.ts'
 import type { Database } from '../platform/database.ts'
 import { AppError } from '../platform/errors.ts'
 import { randomSecret, sameSecret, sha256 } from '../platform/hash.ts'
@@ -77,7 +76,7 @@ export async function signToken(
     exp: now + config.ttlSeconds,
   }
   return {
-    access_token: await sign(claims, config.secret, 'HS256'),
+    access_token: await signClaims(claims, config.secret),
     token_type: 'Bearer',
     expires_in: config.ttlSeconds,
     scope: client.scope,

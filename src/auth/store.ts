@@ -5,7 +5,11 @@ import type { Tables } from '../platform/tables.ts'
 
 export type ApiClient = Selectable<Tables['api_clients']>
 
-export function findClient(db: Database, id: string): Promise<ApiClient | undefined> {
+/** Ids are visible ASCII. MySQL would fail to compare the column with more, and ignore spaces at the end. */
+const CLIENT_ID = /^[\x21-\x7e]{1,64}$/
+
+export async function findClient(db: Database, id: string): Promise<ApiClient | undefined> {
+  if (!CLIENT_ID.test(id)) return undefined
   return db.selectFrom('api_clients').selectAll().where('id', '=', id).executeTakeFirst()
 }
 

@@ -8,8 +8,8 @@ import {
   IfMatch,
   jsonAnswer,
   jsonBody,
-  Location,
   line,
+  locationLike,
   problems,
   protectedBy,
   protectedProblems,
@@ -22,7 +22,12 @@ import { NextLink, pageOf, SearchQuery } from '../platform/pages.ts'
 export const NewCustomer = z
   .strictObject({
     name: line(200).meta({ example: 'ACME Corp' }),
-    email: z.string().trim().max(254).pipe(z.email()).meta({ example: 'ops@acme.com' }),
+    email: z
+      .string()
+      .trim()
+      .max(254)
+      .pipe(z.email())
+      .openapi({ type: 'string', format: 'email', maxLength: 254, example: 'ops@acme.com' }),
     phone: line(32).nullish().meta({ example: '555-1234' }),
   })
   .openapi('NewCustomer')
@@ -52,7 +57,7 @@ export const createCustomer = createRoute({
   summary: 'Add a customer',
   request: { headers: IdempotencyHeaders, body: jsonBody(NewCustomer) },
   responses: {
-    201: jsonAnswer(Customer, 'The customer', { ...Location, ...ETag, ...Replayed }),
+    201: jsonAnswer(Customer, 'The customer', { ...locationLike('/customers/1'), ...ETag, ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',
@@ -134,6 +139,7 @@ export const deleteCustomer = createRoute({
       'bound_client',
       'not_found',
       'precondition_failed',
+      'payload_too_large',
       'unavailable',
     ),
   },

@@ -7,9 +7,10 @@ import { secureHeaders } from 'hono/secure-headers'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { getPath } from 'hono/utils/url'
 import { rateLimiter } from 'hono-rate-limiter'
-import type { Authenticator, Principal } from './auth.ts'
+import { type Authenticator, type Principal, SERVICE } from './auth.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
+import { addHealthRoutes } from './health.ts'
 import type { Answer } from './idempotency.ts'
 import type { Logger } from './logging.ts'
 import { type ProblemShape, plainProblem, sendProblem, toAppError, validationError } from './problems.ts'
@@ -20,6 +21,12 @@ const LARGEST_BODY_BYTES = 64 * 1024
 const STAGE = /^\/dev(?=\/|$)/
 const CORRELATION_ID = /^[\w.:-]{1,128}$/
 const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/
+
+/** Answers are data: not to be kept, and nothing to run. The page of the documentation says otherwise for itself. */
+const UNLESS_SET = [
+  ['cache-control', 'no-store'],
+  ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
+] as const
 
 /** What ties the calls of one request together, in our logs and in those of whoever traces us. */
 export interface Trace {
@@ -76,10 +83,10 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
     await next()
   })
   app.use(logRequests(deps.logger))
-  app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }))
+  app.use(secureHeaders())
   app.use(async (c, next) => {
     await next()
-    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
+    for (const [name, value] of UNLESS_SET) if (!c.res.headers.has(name)) c.header(name, value)
   })
   app.use(
     methodNotAllowed({
@@ -112,14 +119,7 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
     }
     return sendProblem(c, error, shape, traceOf(c).correlationId)
   })
-  app.get('/health', (c) => c.json({ status: 'ok' }))
-  app.get('/ready', async (c) => {
-    if (deps.lifecycle.draining) throw new AppError('unavailable', 'The service is stopping.')
-    await deps.ready().catch((cause) => {
-      throw new AppError('unavailable', 'A part that the service needs does not answer.', {}, { cause })
-    })
-    return c.json({ status: 'ok' })
-  })
+  addHealthRoutes(app, deps, shape)
   addDocs(app, docs)
   return app
 }
@@ -174,6 +174,7 @@ function limitPerMinute(limit: number): MiddlewareHandler<AppEnv> {
     windowMs: 60_000,
     limit,
     standardHeaders: 'draft-7',
+    skip: (c) => c.var.principal === SERVICE,
     keyGenerator: (c) => c.var.principal.id,
     handler: () => {
       throw new AppError('rate_limited', `At most ${limit} requests a minute. Wait, then go on.`)

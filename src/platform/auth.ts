@@ -1,4 +1,4 @@
-import { verify } from 'hono/jwt'
+import { sign, verify } from 'hono/jwt'
 import { createRemoteJWKSet, errors as joseErrors, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { AppError } from './errors.ts'
@@ -45,7 +45,12 @@ const Claims = z.object({
   customer_id: z.int().positive().optional(),
 })
 
-const SERVICE: Principal = { id: 'service', scopes: new Set<Scope>(['orders:read', 'orders:write']), customerId: null }
+/** Another service, on behalf of callers whose rate it has limited itself. */
+export const SERVICE: Principal = {
+  id: 'service',
+  scopes: new Set<Scope>(['orders:read', 'orders:write']),
+  customerId: null,
+}
 
 export function createAuthenticator(config: AuthConfig): Authenticator {
   const verifyToken =
@@ -69,10 +74,18 @@ export function createAuthenticator(config: AuthConfig): Authenticator {
   }
 }
 
+const OWN_ALGORITHM = 'HS256'
+
+/** A token of our own: what {@link createAuthenticator} takes where no identity provider is set up. */
+export function signClaims(claims: Record<string, unknown>, secret: string): Promise<string> {
+  return sign(claims, secret, OWN_ALGORITHM)
+}
+
 type VerifyToken = (token: string) => Promise<unknown>
 
 function ownTokens({ secret, issuer, audience }: AuthConfig['jwt']): VerifyToken {
-  const options = { alg: 'HS256', iss: issuer, aud: audience } as const
+  // `iat` decides nothing: the clock of the machine that issued the token may run a little ahead of ours.
+  const options = { alg: OWN_ALGORITHM, iss: issuer, aud: audience, iat: false } as const
   return (token) =>
     verify(token, secret, options).catch(() => {
       throw invalidToken()
@@ -87,11 +100,16 @@ function providerTokens({ issuer, audience }: AuthConfig['jwt'], jwksUrl: string
     try {
       return (await jwtVerify(token, keys, options)).payload
     } catch (error) {
-      const theirs = error instanceof joseErrors.JOSEError && !(error instanceof joseErrors.JWKSTimeout)
-      if (theirs && error.code !== 'ERR_JOSE_GENERIC') throw invalidToken()
+      if (isFaultOfToken(error)) throw invalidToken()
       throw new AppError('unavailable', 'The identity provider cannot be reached. Try again.', {}, { cause: error })
     }
   }
+}
+
+/** And not of the provider, or of the way to it: then the same token may be good a moment later. */
+function isFaultOfToken(error: unknown): boolean {
+  if (!(error instanceof joseErrors.JOSEError)) return false
+  return !['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID'].includes(error.code)
 }
 
 function bearer(authorization: string | undefined): string {

@@ -144,9 +144,16 @@ function refusalOf(response: Response, body: unknown): AppError {
   const { code, detail, type, title, status, request_id, ...extra } = trusted<Record<string, unknown>>(body ?? {})
   if (typeof code === 'string' && code in ERRORS && typeof detail === 'string') {
     const known = trusted<ErrorCode>(code)
-    // Our token is wrong there: a fault between the services, not of the caller.
-    if (response.status === 401 || response.status === 403) return upstreamFailed(response)
-    if (ERRORS[known].status === response.status && response.status !== 500) return new AppError(known, detail, extra)
+    // Our token, or our idea of its paths, is wrong there: a fault between the services, not of the caller.
+    const ours = [401, 403, 405].includes(response.status) || known === 'route_not_found'
+    if (ours || response.status === 500) return upstreamFailed(response)
+    if (ERRORS[known].status === response.status) {
+      if (response.status < 500) return new AppError(known, detail, extra)
+      // Why a service failed is for the log, not for whoever called us; when to try again is.
+      const { retry_after } = extra
+      const when = typeof retry_after === 'number' ? { retry_after } : {}
+      return new AppError(known, `${ERRORS[known].title}.`, when, { cause: detail })
+    }
   }
   if (response.status === 503) return new AppError('unavailable', 'A service cannot answer right now.')
   if (response.status === 504) return new AppError('deadline_exceeded', 'A service did not answer in time.')

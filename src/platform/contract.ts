@@ -35,11 +35,16 @@ export const IfMatch = z.object({
   'if-match': z
     .string()
     .optional()
-    .openapi({ description: 'The `ETag` last read. If the resource has changed since: 412.', example: '"1"' }),
+    .openapi({ description: 'The `ETag` last read, such as `"1"`. If the resource has changed since: 412.' }),
 })
 
 export const ETag = {
-  ETag: { description: 'The version, for `If-Match`', schema: { type: 'string' as const }, example: '"1"' },
+  ETag: {
+    description: 'The version, for `If-Match`',
+    required: true,
+    schema: { type: 'string' as const },
+    example: '"1"',
+  },
 }
 
 export function etagOf(resource: { version: number }): string {
@@ -74,10 +79,14 @@ export function idempotencyKey(...given: (string | undefined)[]): string | undef
 }
 
 export const IdempotencyHeaders = z.object({
-  'idempotency-key': z.string().optional().openapi({
-    description: 'Makes the request safe to send again: the same key and request get the first answer, byte for byte.',
-    example: 'f3a1c9e2-order-42',
-  }),
+  'idempotency-key': z
+    .string()
+    .optional()
+    .openapi({
+      description:
+        'Makes the request safe to send again: the same key and request get the first answer, byte for byte. ' +
+        '1 to 255 visible ASCII characters, such as `f3a1c9e2-order-42`.',
+    }),
   'x-idempotency-key': z.string().optional().openapi({ description: 'The same, by its older name.' }),
 })
 
@@ -88,8 +97,9 @@ export const Replayed = {
   },
 }
 
-export const Location = {
-  Location: { description: 'Where the new resource is', schema: { type: 'string' as const }, example: '/orders/5' },
+export function locationLike(example: string) {
+  const description = 'Where the new resource is'
+  return { Location: { description, required: true, schema: { type: 'string' as const }, example } }
 }
 
 export function jsonBody<T extends z.ZodType>(schema: T) {
@@ -135,13 +145,52 @@ export function declareProblems<C extends ErrorCode>(
   return Object.fromEntries(responses)
 }
 
+type HeaderDescription = {
+  description: string
+  required?: boolean
+  schema: { type: 'string' | 'integer' }
+  example?: string
+}
+
+const challenge: HeaderDescription = {
+  description: 'How to authenticate, and what was wrong with the attempt (RFC 6750)',
+  schema: { type: 'string' },
+}
+const retryAfter: HeaderDescription = { description: 'Seconds to wait', schema: { type: 'integer' } }
+
+/** The headers that refusals of a status come with. */
+const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
+  401: { 'WWW-Authenticate': { ...challenge, required: true } },
+  403: { 'WWW-Authenticate': challenge },
+  429: {
+    'Retry-After': { ...retryAfter, required: true },
+    RateLimit: {
+      description:
+        '`limit`, `remaining` and `reset` (seconds) of the minute that runs: the IETF draft, its 7th version',
+      required: true,
+      schema: { type: 'string' },
+      example: 'limit=60, remaining=0, reset=12',
+    },
+    'RateLimit-Policy': {
+      description: 'Requests, and the seconds that they are for',
+      required: true,
+      schema: { type: 'string' },
+      example: '60;w=60',
+    },
+  },
+  503: { 'Retry-After': retryAfter },
+}
+
 function problemResponse({ schema, of }: ProblemShape, codes: ErrorCode[]) {
   const examples = codes.map((code) => {
     const error = new AppError(code, ERRORS[code].title, EXAMPLE_EXTRA[code])
     return [code, { value: of(error, '2f1c4b0e-7a39-4c54-9d0e-1f4a7a0f6c11') }]
   })
+  const [status] = codes.map((code) => ERRORS[code].status)
+  const headers = status === undefined ? undefined : PROBLEM_HEADERS[status]
   return {
     description: [...new Set(codes.map((code) => ERRORS[code].title))].join('; '),
+    ...(headers && { headers }),
     content: { 'application/problem+json': { schema, examples: Object.fromEntries(examples) } },
   }
 }
@@ -156,7 +205,7 @@ const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
 
 /** A route for callers with a token that has this scope. */
 export function protectedBy(scope: Scope) {
-  return { security: [{ oauth2: [scope] }, { bearer: [] }], middleware: [requireScope(scope), limitRate] }
+  return { security: [{ oauth2: [scope] }, { bearer: [scope] }], middleware: [requireScope(scope), limitRate] }
 }
 
 /** A route for the other services alone. */

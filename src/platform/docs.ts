@@ -1,12 +1,12 @@
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { swaggerUI } from '@hono/swagger-ui'
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context } from 'hono'
+import { type Env, Hono } from 'hono'
 import type { AppEnv } from './app.ts'
 import { SCOPES } from './auth.ts'
-import { AppError } from './errors.ts'
-import { trusted } from './trusted.ts'
+import { HEALTH_TAG } from './health.ts'
 
 const API_VERSION = '1.0.0'
 
@@ -24,38 +24,82 @@ export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig): void {
   registerSecuritySchemes(app, config)
   let document: string | undefined
   app.get('/openapi.json', (c) => {
-    document ??= JSON.stringify(describe(app, config))
+    document ??= JSON.stringify(describe(app, config), config.tokens ? undefined : withoutOAuth)
     return c.body(document, 200, { 'content-type': 'application/json' })
   })
+  addDocsFiles(app)
+  let page: Promise<Page> | undefined
+  app.get('/docs', async (c) => {
+    page ??= renderPage(`${config.title} – API`)
+    const { html, policy } = await page
+    return c.html(html, 200, { 'content-security-policy': policy })
+  })
+}
+
+/** Swagger UI's own files, from its package. Where a bundle does not carry them they are not found. */
+export function addDocsFiles<E extends Env>(app: Hono<E>): void {
   app.get('/docs/swagger-ui-dist/:file', async (c) => {
     const file = c.req.param('file')
-    const type = ASSETS[file]
-    if (type === undefined) throw new AppError('route_not_found', 'There is nothing at this path.')
-    const bytes = await readFile(fileURLToPath(import.meta.resolve(`swagger-ui-dist/${file}`)))
+    const type = FILES.get(file)
+    const bytes = type === undefined ? undefined : await readPackageFile(file)
+    if (type === undefined || bytes === undefined) return c.notFound()
     return c.body(new Uint8Array(bytes), 200, { 'content-type': type, 'cache-control': 'public, max-age=86400' })
   })
+}
+
+async function readPackageFile(file: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(fileURLToPath(import.meta.resolve(`swagger-ui-dist/${file}`)))
+  } catch {
+    return undefined
+  }
+}
+
+const ICON = 'docs/swagger-ui-dist/favicon-32x32.png'
+
+interface Page {
+  html: string
+  /** Lets the page run its own scripts, talk to its own origin, and nothing else. */
+  policy: string
+}
+
+/** Swagger UI's page. Its addresses are relative, so that it holds behind a stage. */
+async function renderPage(title: string): Promise<Page> {
   const page = swaggerUI({
-    title: `${config.title} – API`,
+    title,
     url: 'openapi.json',
     baseUrl: 'docs',
     persistAuthorization: true,
     displayRequestDuration: true,
     displayOperationId: false,
     validatorUrl: '',
+    // Else a wrong secret, answered with the Basic challenge of RFC 6749, opens the browser's own login window.
+    requestInterceptor: "(request) => Object.assign(request, { credentials: 'omit' })",
   })
-  app.get('/docs', async (c, next) => {
-    c.header('content-security-policy', DOCS_POLICY)
-    return page(trusted<Context>(c), next)
-  })
+  const made = await (await new Hono().get('/', page).request('/')).text()
+  const html = made.replace('</head>', `<link rel="icon" type="image/png" href="${ICON}" /></head>`)
+  const scripts = [...html.matchAll(/<script>(.*?)<\/script>/gs)].map(([, script]) => `'${contentHash(script ?? '')}'`)
+  const policy = [
+    "default-src 'none'",
+    `script-src 'self' ${scripts.join(' ')}`,
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "frame-ancestors 'none'",
+  ]
+  return { html, policy: policy.join('; ') }
 }
 
-const ASSETS: Record<string, string> = {
-  'swagger-ui.css': 'text/css; charset=utf-8',
-  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+/** As Content Security Policy names a script by what is in it. */
+function contentHash(script: string): string {
+  return `sha256-${createHash('sha256').update(script).digest('base64')}`
 }
 
-const DOCS_POLICY =
-  "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+const FILES = new Map([
+  ['favicon-32x32.png', 'image/png'],
+  ['swagger-ui.css', 'text/css; charset=utf-8'],
+  ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
+])
 
 /** The document, from the routes themselves. Its server is wherever the document was read, so it holds behind a stage. */
 function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) {
@@ -67,23 +111,41 @@ function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) 
       version: API_VERSION,
       license: { name: 'MIT', url: 'https://spdx.org/licenses/MIT.html' },
     },
-    servers: [{ url: '.' }],
+    servers: [{ url: '.', description: 'this service' }],
+    tags: tagsOf(app).map((name) => ({ name })),
   })
+}
+
+/** As the routes come, but what every service has at the end. */
+function tagsOf(app: OpenAPIHono<AppEnv>): string[] {
+  const tags = new Set(app.openAPIRegistry.definitions.flatMap((it) => (it.type === 'route' && it.route.tags) || []))
+  tags.delete(HEALTH_TAG)
+  return [...tags, HEALTH_TAG]
+}
+
+/** A JSON replacer: where no tokens are handed out there is no OAuth flow to name, and callers are left with `bearer`. */
+function withoutOAuth(key: string, value: unknown): unknown {
+  if (key !== 'security' || !Array.isArray(value)) return value
+  return value.filter((requirement: object) => !('oauth2' in requirement))
 }
 
 function registerSecuritySchemes(app: OpenAPIHono<AppEnv>, { tokens, internal }: DocsConfig): void {
   const registry = app.openAPIRegistry
   const scopes = Object.fromEntries(SCOPES.map((scope) => [scope, scope.replace(/(.*):(.*)/, '$2 $1')]))
+  if (tokens) {
+    registry.registerComponent('securitySchemes', 'oauth2', {
+      type: 'oauth2',
+      description: 'Client credentials. The demo client is `demo` with the secret `demo-secret`.',
+      flows: { clientCredentials: { tokenUrl: 'auth/token', scopes } },
+    })
+  }
   registry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',
     scheme: 'bearer',
     bearerFormat: 'JWT',
-    description: 'A token from `POST /auth/token` (or `npm run token`), or of the identity provider that is set up.',
-  })
-  registry.registerComponent('securitySchemes', 'oauth2', {
-    type: 'oauth2',
-    description: 'Client credentials. The demo client is `demo` with the secret `demo-secret`.',
-    flows: { clientCredentials: { tokenUrl: tokens ? 'auth/token' : 'https://customers.example/auth/token', scopes } },
+    description:
+      'A token from `POST /auth/token` of Customers or Orders (or from `npm run token`), or of the identity provider ' +
+      'where one is set up. Each route names the scope that must be in it.',
   })
   if (!internal) return
   registry.registerComponent('securitySchemes', 'serviceToken', {

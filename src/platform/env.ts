@@ -5,13 +5,22 @@ import type { DatabaseConfig } from './database.ts'
 const PUBLISHED_SECRETS = new Set(['secret123', 'internal123', 'demo-secret'])
 const SHORTEST_SECRET_BYTES = 32
 
-const port = z.coerce.number().int().min(0).max(65_535)
-const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
-const flag = z.enum(['true', 'false']).transform((value) => value === 'true')
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .refine(
+      (text) => /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max,
+      `must be a whole number from ${min} to ${max}`,
+    )
+    .transform(Number)
+const port = whole(0, 65_535)
+const oneOf = <const V extends string[]>(...values: V) =>
+  z.enum(values, { error: `must be one of: ${values.join(', ')}` })
+const flag = oneOf('true', 'false').transform((value) => value === 'true')
 const url = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
 
 const Variables = z.object({
-  NODE_ENV: z.enum(['development', 'test', 'production']).default('development'),
+  NODE_ENV: oneOf('development', 'test', 'production').default('development'),
   PORT: port.optional(),
   CUSTOMERS_PORT: port.default(3001),
   ORDERS_PORT: port.default(3010),
@@ -39,7 +48,7 @@ const Variables = z.object({
   HTTP_TIMEOUT_MS: whole(1, 29_000).default(5000),
   ORCHESTRATOR_DEADLINE_MS: whole(1, 29_000).default(10_000),
   ORCHESTRATOR_PUBLIC: flag.optional(),
-  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  LOG_LEVEL: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent').default('info'),
 })
 
 export interface Env {
@@ -69,22 +78,21 @@ export class EnvError extends Error {
 
 /**
  * Reads the environment. An empty variable counts as absent, as docker-compose passes them.
+ * @param serves whether the program answers callers, and so needs secrets that are fit for production
  * @throws EnvError naming every variable that is wrong, missing, or too weak for production
  */
-export function parseEnv(record: Record<string, string | undefined>): Env {
+export function parseEnv(record: Record<string, string | undefined>, { serves = true } = {}): Env {
   const given = Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined && value !== ''))
   const parsed = Variables.safeParse(given)
-  if (!parsed.success) {
-    throw new EnvError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`))
-  }
-  const vars = parsed.data
-  const production = vars.NODE_ENV === 'production'
-  const serviceTokens = (vars.SERVICE_TOKEN ?? 'internal123').split(',').map((token) => token.trim())
-  const faults = production ? productionFaults(vars, serviceTokens) : []
+  const production = given.NODE_ENV === 'production'
+  const serviceTokens = (given.SERVICE_TOKEN ?? 'internal123').split(',').map((token) => token.trim())
+  const faults = parsed.error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`) ?? []
   if (serviceTokens.length > 2 || serviceTokens.includes('')) {
     faults.push('SERVICE_TOKEN: must be one token, or two with a comma between while one is rotated')
   }
-  if (faults.length > 0) throw new EnvError(faults)
+  if (production && serves) faults.push(...productionFaults(given, serviceTokens))
+  if (!parsed.success || faults.length > 0) throw new EnvError(faults)
+  const vars = parsed.data
   return {
     production,
     ports: {
@@ -125,7 +133,7 @@ export function parseEnv(record: Record<string, string | undefined>): Env {
   }
 }
 
-function productionFaults(vars: z.infer<typeof Variables>, serviceTokens: string[]): string[] {
+function productionFaults(vars: Record<string, string | undefined>, serviceTokens: string[]): string[] {
   const jwt = vars.JWKS_URL === undefined ? [weakness('JWT_SECRET', vars.JWT_SECRET)] : []
   const service = vars.SERVICE_TOKEN === undefined ? [undefined] : serviceTokens
   return [...jwt, ...service.map((token) => weakness('SERVICE_TOKEN', token))].filter((fault) => fault !== undefined)

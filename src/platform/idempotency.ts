@@ -139,6 +139,16 @@ export async function saveAnswers(
 }
 
 /**
+ * Starts the transaction again when one of these claims, about to be refused, has an answer by now: what stands in its
+ * way is then its own twin, which was committed since this transaction began.
+ */
+export async function yieldToTwins(db: Database, operation: Operation, refused: readonly Claim[]): Promise<void> {
+  if (refused.length === 0) return
+  const { answers } = await openWith(db, operation, refused)
+  if (refused.some((claim) => answers.has(claimId(claim)))) throw new RunAgain()
+}
+
+/**
  * Does a piece of work at most once for its claim, in one transaction with the record of its answer.
  * For verbs that are called too seldom to be batched.
  * @throws AppError `idempotency_key_reused`, and whatever the work throws; a refusal is not stored
@@ -158,7 +168,10 @@ export function once<T extends { id: number }>(
       if (replay instanceof AppError) throw replay
       return replay
     }
-    const made = await work(trx, now)
+    const made = await work(trx, now).catch(async (refusal) => {
+      if (refusal instanceof AppError) await yieldToTwins(trx, operation, [claim])
+      throw refusal
+    })
     const answer = { targetId: made.id, status: operation.status, body: JSON.stringify(made), replayed: false }
     await saveAnswers(trx, operation, [{ claim, answer }], { now, ttlMinutes })
     return answer

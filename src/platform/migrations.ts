@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'kysely'
-import { type Migration, Migrator } from 'kysely/migration'
+import { DEFAULT_MIGRATION_LOCK_TABLE, type Migration, Migrator } from 'kysely/migration'
 import type { Database } from './database.ts'
 import { dialectOf, type Engine } from './dialect.ts'
 
@@ -53,7 +53,11 @@ export async function migrate(db: Database): Promise<string[]> {
   return results.map((result) => result.migrationName)
 }
 
-/** Puts the demo data in, each row only where it is missing. Safe to run twice. */
+/** Puts the demo data in, each row only where it is missing. Safe to run twice, and from two machines at once. */
 export async function seed(db: Database): Promise<void> {
-  await db.transaction().execute((trx) => runStatements(trx, new URL('seed.sql', DB_FOLDER)))
+  await db.transaction().execute(async (trx) => {
+    // One at a time: two that find the same row missing would both put it in.
+    await sql`select id from ${sql.table(DEFAULT_MIGRATION_LOCK_TABLE)} ${dialectOf(trx).forUpdate}`.execute(trx)
+    await runStatements(trx, new URL('seed.sql', DB_FOLDER))
+  })
 }

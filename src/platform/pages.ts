@@ -19,11 +19,9 @@ export const PageQuery = z.object({
 })
 
 export const SearchQuery = PageQuery.extend({
-  search: z
-    .string()
-    .max(200)
-    .optional()
-    .openapi({ description: 'Beginnings of words, in any order, without regard to case and accents', example: 'acme' }),
+  search: z.string().max(200).optional().openapi({
+    description: 'Beginnings of words, such as `acm`, in any order, without regard to case and accents',
+  }),
 })
 
 export function pageOf<T extends z.ZodType>(row: T) {
@@ -100,6 +98,9 @@ export function nextLink(requestUrl: string, page: Page<unknown>): Record<string
   return { link: `<?${query}>; rel="next"` }
 }
 
+/** Each word of a search is a condition of the query: those past this many are not asked for. */
+const MOST_WORDS = 60
+
 const ById = z.tuple([Id])
 const ByWord = z.tuple([z.string().max(64), Id])
 
@@ -119,6 +120,6 @@ export async function searchablePage<Row extends { id: number }, Found extends R
   }
   const place = readCursor(`${list}.search`, cursor, ByWord)
   const after = place && { word: place[0], id: place[1] }
-  const rows = await byWord(wordsOf(search), after, limit + 1)
+  const rows = await byWord(wordsOf(search).slice(0, MOST_WORDS), after, limit + 1)
   return cutPage(`${list}.search`, rows, limit, (row) => [row.matched_word, row.id])
 }

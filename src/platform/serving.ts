@@ -1,5 +1,5 @@
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { trusted } from './trusted.ts'
 
@@ -17,19 +17,35 @@ export function serve(
   port: number,
 ): Promise<Serving> {
   const server = trusted<Server>(createAdaptorServer({ fetch: app.fetch }))
+  const unused = trackUnused(server)
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, () => {
       const address = trusted<AddressInfo>(server.address())
-      resolve({ port: address.port, close: () => drain(server) })
+      resolve({ port: address.port, close: () => drain(server, unused) })
     })
   })
 }
 
-function drain(server: Server): Promise<void> {
+/** Connections without a request so far, such as browsers and load balancers open ahead of need. */
+function trackUnused(server: Server): ReadonlySet<Socket> {
+  const unused = new Set<Socket>()
+  server.on('connection', (socket) => {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
+  })
+  server.on('request', (request) => unused.delete(request.socket))
+  return unused
+}
+
+function drain(server: Server, unused: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
     // A kept-alive connection becomes idle only when its answer is out; until then it holds the server open.
-    const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+    // An unused one would too, for as long as its first request may take to come: Node does not count it as idle.
+    const idle = setInterval(() => {
+      server.closeIdleConnections()
+      for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
+    }, IDLE_CHECK_MS)
     server.close(() => {
       clearInterval(idle)
       resolve()

@@ -9,8 +9,8 @@ import {
   IfMatch,
   jsonAnswer,
   jsonBody,
-  Location,
   line,
+  locationLike,
   protectedBy,
   protectedProblems,
   Replayed,
@@ -97,7 +97,7 @@ export const createProduct = createRoute({
   summary: 'Add a product',
   request: { headers: IdempotencyHeaders, body: jsonBody(NewProduct) },
   responses: {
-    201: jsonAnswer(Product, 'The product', { ...Location, ...ETag, ...Replayed }),
+    201: jsonAnswer(Product, 'The product', { ...locationLike('/products/1'), ...ETag, ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',

@@ -1,0 +1,434 @@
+import { describe, expect, it } from 'vitest'
+import { idsOf, readPages } from '../../tests/support/lists.ts'
+import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
+import {
+  describeKeyedCreation,
+  describePages,
+  describeRequests,
+  describeSearch,
+  type Resource,
+} from '../../tests/support/resource-suites.ts'
+import { newCustomer, newOrder, newProduct, newWord, statusCounts } from '../../tests/support/rows.ts'
+import { describeEachEngine, useSystem } from '../../tests/support/system.ts'
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+function input(name = `Customer ${newWord()}`) {
+  return { name, email: `${newWord()}@example.com` }
+}
+
+describeEachEngine('customers', (engine) => {
+  const system = useSystem(engine)
+  const resource: Resource = { system, service: 'customers', path: '/customers', input }
+
+  const read = (id: number) => system.customers.get(`/customers/${id}`)
+  const replace = (id: number, body: unknown, ifMatch?: string) =>
+    system.customers.put(`/customers/${id}`, body, ifMatch === undefined ? {} : { headers: { 'if-match': ifMatch } })
+  const remove = (id: number, ifMatch?: string) =>
+    system.customers.delete(`/customers/${id}`, ifMatch === undefined ? {} : { headers: { 'if-match': ifMatch } })
+  const readInternal = (id: number) =>
+    system.customers.get(`/internal/customers/${id}`, { token: system.env.serviceTokens[0] ?? '' })
+  const search = async (text: string) =>
+    idsOf(await readPages(system.customers, `/customers?search=${encodeURIComponent(text)}`))
+
+  describe('any request', () => describeRequests(resource))
+
+  describe('creating', () => {
+    it('when a customer is created, then it is answered with where it is, its version and all its fields', async () => {
+      const body = { ...input(), phone: '555-1234' }
+      const answer = await system.customers.post('/customers', body)
+      expect(answer.status).toBe(201)
+      expect(answer.body).toEqual({
+        id: expect.any(Number),
+        ...body,
+        created_at: expect.stringMatching(TIME),
+        updated_at: answer.body.created_at,
+        version: 1,
+      })
+      expect(answer.headers.get('content-type')).toBe('application/json')
+      expect(answer.headers.get('location')).toBe(`/customers/${answer.body.id}`)
+      expect(answer.headers.get('etag')).toBe('"1"')
+      expect((await read(answer.body.id)).body).toEqual(answer.body)
+    })
+
+    it('when the phone is null or left out, then it is null', async () => {
+      for (const phone of [{}, { phone: null }]) {
+        expect((await system.customers.post('/customers', { ...input(), ...phone })).body.phone).toBeNull()
+      }
+    })
+
+    it('when fields have spaces around them, then they are kept without', async () => {
+      const { name, email } = input()
+      const padded = { name: ` ${name}\t`, email: `  ${email} `, phone: ' 1 2 ' }
+      expect((await system.customers.post('/customers', padded)).body).toMatchObject({ name, email, phone: '1 2' })
+    })
+
+    it('when the name is in any script, then it comes back as it was sent', async () => {
+      const name = `Café Ñandú 株式会社 مكتب 🏭 O'Neil "&<>\\ ${newWord()}`
+      const { id } = await newCustomer(system, { name })
+      expect((await read(id)).body.name).toBe(name)
+    })
+
+    it('when the e-mail is taken, then 409, whatever its case', async () => {
+      const { email } = await newCustomer(system, { email: `Ops.${newWord()}@Example.com` })
+      for (const same of [email, email.toLowerCase(), email.toUpperCase(), ` ${email} `]) {
+        expectProblem(await system.customers.post('/customers', { ...input(), email: same }), 409, 'email_taken')
+      }
+    })
+
+    it('when ten ask for one e-mail at once, then one gets it', async () => {
+      const { email } = input()
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, () => system.customers.post('/customers', { ...input(), email })),
+      )
+      expect(statusCounts(answers)).toEqual({ 201: 1, 409: 9 })
+    })
+
+    it.each([
+      ['name', undefined],
+      ['name', null],
+      ['name', 7],
+      ['name', ''],
+      ['name', '   '],
+      ['name', 'a'.repeat(201)],
+      ['name', 'two\nlines'],
+      ['name', 'nul\u0000'],
+      ['name', 'half \ud83d of a pair'],
+      ['email', undefined],
+      ['email', null],
+      ['email', ''],
+      ['email', 'nobody'],
+      ['email', 'a@b'],
+      ['email', 'a b@example.com'],
+      ['email', 'a@example.com\u0000'],
+      ['email', `a\ud800@example.com`],
+      ['email', `${'a'.repeat(250)}@example.com`],
+      ['phone', ''],
+      ['phone', 5551234],
+      ['phone', '5'.repeat(33)],
+      ['phone', '5\u001b5'],
+    ])('when %s is %j, then that field is refused', async (field, value) => {
+      expectFaults(await system.customers.post('/customers', { ...input(), [field]: value }), [field])
+    })
+
+    it('when several fields are wrong, then all are named at once', async () => {
+      expectFaults(await system.customers.post('/customers', { phone: 1, extra: 2 }), [
+        'email',
+        'extra',
+        'name',
+        'phone',
+      ])
+    })
+
+    describe('with an idempotency key', () => {
+      describeKeyedCreation(resource)
+
+      it('when the customer has changed or gone since, then the first answer still comes', async () => {
+        const [body, headers] = [input(), { 'idempotency-key': newWord() }]
+        const first = await system.customers.post('/customers', body, { headers })
+        await replace(first.body.id, input())
+        expect((await system.customers.post('/customers', body, { headers })).text).toBe(first.text)
+        await remove(first.body.id)
+        expect((await system.customers.post('/customers', body, { headers })).text).toBe(first.text)
+      })
+    })
+  })
+
+  describe('reading', () => {
+    it('when a customer is read, then its version is its ETag', async () => {
+      const { id } = await newCustomer(system)
+      const answer = await read(id)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('etag')).toBe('"1"')
+    })
+
+    it('when another service reads it, then it is the same', async () => {
+      const { id } = await newCustomer(system)
+      const [outside, inside] = [await read(id), await readInternal(id)]
+      expect(inside.text).toBe(outside.text)
+      expect(inside.headers.get('etag')).toBe('"1"')
+    })
+
+    it('when the internal route is called without the service token, then 401', async () => {
+      const path = '/internal/customers/1'
+      expectProblem(await system.customers.get(path, { token: null }), 401, 'unauthorized')
+      expectProblem(await system.customers.get(path, { token: 'wrong' }), 401, 'invalid_token')
+      expectProblem(await system.customers.get(path), 401, 'invalid_token')
+    })
+
+    it('when the internal route is asked for a bad or unknown id, then 400 or 404', async () => {
+      const token = system.env.serviceTokens[0] ?? ''
+      expectProblem(await system.customers.get('/internal/customers/abc', { token }), 400, 'invalid_id')
+      expectProblem(await readInternal(Number.MAX_SAFE_INTEGER), 404, 'not_found')
+    })
+  })
+
+  describe('replacing', () => {
+    it('when a customer is replaced, then all its fields are the new ones and its version rises', async () => {
+      const before = (await system.customers.post('/customers', { ...input(), phone: '555-1234' })).body
+      const body = input()
+      const answer = await replace(before.id, body)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('etag')).toBe('"2"')
+      expect(answer.body).toEqual({ ...before, ...body, phone: null, version: 2, updated_at: expect.any(String) })
+      expect(answer.body.updated_at >= before.updated_at).toBe(true)
+      expect((await read(before.id)).text).toBe(answer.text)
+    })
+
+    it('when only the case of its own e-mail changes, then it is taken', async () => {
+      const { id, email } = await newCustomer(system)
+      expect((await replace(id, { ...input(), email: email.toUpperCase() })).body.email).toBe(email.toUpperCase())
+    })
+
+    it('when the e-mail is another customer’s, then 409 and nothing changes', async () => {
+      const [one, other] = [await newCustomer(system), await newCustomer(system)]
+      expectProblem(await replace(one.id, { ...input(), email: other.email }), 409, 'email_taken')
+      expect((await read(one.id)).body).toEqual(one)
+    })
+
+    it('when ten customers would take one e-mail at once, then one does', async () => {
+      const [ids, { email }] = [await makeCustomers(10), input()]
+      const answers = await Promise.all(ids.map((id) => replace(id, { ...input(), email })))
+      expect(statusCounts(answers)).toEqual({ 200: 1, 409: 9 })
+    })
+
+    it('when the e-mail was changed, then the old one is free and the new one is not', async () => {
+      const { id, email } = await newCustomer(system)
+      const changed = await replace(id, input())
+      await newCustomer(system, { email })
+      const again = await system.customers.post('/customers', { ...input(), email: changed.body.email })
+      expectProblem(again, 409, 'email_taken')
+    })
+
+    it('when the body is faulty, then the fields are named and nothing changes', async () => {
+      const customer = await newCustomer(system)
+      expectFaults(await replace(customer.id, { name: 'A', email: 'b', id: 3 }), ['email', 'id'])
+      expect((await read(customer.id)).body).toEqual(customer)
+    })
+
+    it('when the customer does not exist or its id is none, then 404 or 400', async () => {
+      expectProblem(await replace(Number.MAX_SAFE_INTEGER, input()), 404, 'not_found')
+      expectProblem(await system.customers.put('/customers/0', input()), 400, 'invalid_id')
+    })
+
+    it.each(['"1"', '*', ' * ', '"7", "1"', '"1" ,"7"', 'W/"3", "1"'])(
+      'when If-Match is %s and the version is 1, then it is replaced',
+      async (ifMatch) => {
+        const { id } = await newCustomer(system)
+        expect((await replace(id, input(), ifMatch)).status).toBe(200)
+      },
+    )
+
+    it.each(['"2"', '"0"', 'W/"1"', '1', '"1', '"7", "8"', '"01"', ''])(
+      'when If-Match is %j and the version is 1, then 412 and nothing changes',
+      async (ifMatch) => {
+        const customer = await newCustomer(system)
+        expectProblem(await replace(customer.id, input(), ifMatch), 412, 'precondition_failed')
+        expect((await read(customer.id)).body).toEqual(customer)
+      },
+    )
+
+    it('when If-Match names a customer that does not exist, then 404', async () => {
+      expectProblem(await replace(Number.MAX_SAFE_INTEGER, input(), '*'), 404, 'not_found')
+    })
+
+    it('when ten replace one version at once, then one does and the others learn of it', async () => {
+      const { id } = await newCustomer(system)
+      const answers = await Promise.all(Array.from({ length: 10 }, () => replace(id, input(), '"1"')))
+      expect(statusCounts(answers)).toEqual({ 200: 1, 412: 9 })
+      expect((await read(id)).body).toEqual(answers.find(({ status }) => status === 200)?.body)
+    })
+
+    it('when ten replace it at once whatever its version, then each counts', async () => {
+      const { id } = await newCustomer(system)
+      const answers = await Promise.all(Array.from({ length: 10 }, () => replace(id, input())))
+      expect(answers.map(({ body }) => body.version).sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+      expect((await read(id)).body).toEqual(answers.find(({ body }) => body.version === 11)?.body)
+    })
+  })
+
+  describe('deleting', () => {
+    it('when a customer is deleted, then it is found nowhere', async () => {
+      const word = newWord()
+      const { id } = await newCustomer(system, { name: word })
+      const answer = await remove(id)
+      expect({ status: answer.status, text: answer.text }).toEqual({ status: 204, text: '' })
+      expectProblem(await read(id), 404, 'not_found')
+      expectProblem(await readInternal(id), 404, 'not_found')
+      expectProblem(await replace(id, input()), 404, 'not_found')
+      expectProblem(await remove(id), 404, 'not_found')
+      expect(idsOf(await readPages(system.customers, '/customers?limit=100'))).not.toContain(id)
+      expect(await search(word)).toEqual([])
+    })
+
+    it('when a customer is deleted, then its row stays', async () => {
+      const { id, email } = await newCustomer(system)
+      await remove(id)
+      const row = await system.db.selectFrom('customers').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+      expect(row).toMatchObject({ email, email_key: null, deleted_at: expect.any(String) })
+    })
+
+    it('when a customer is deleted, then its e-mail is free, each time again', async () => {
+      const { email } = input()
+      for (let i = 0; i < 3; i++) await remove((await newCustomer(system, { email })).id)
+      expect((await system.customers.post('/customers', { ...input(), email })).status).toBe(201)
+    })
+
+    it('when the customer has orders, then it can be deleted and they can be read', async () => {
+      const { id } = await newCustomer(system)
+      const product = await newProduct(system)
+      const order = await newOrder(system, [{ product_id: product.id, qty: 2 }], { customer_id: id })
+      expect((await remove(id)).status).toBe(204)
+      expect((await system.orders.get(`/orders/${order.id}`)).body).toEqual(order)
+      expect(idsOf((await system.orders.get(`/orders?customer_id=${id}`)).body.data)).toEqual([order.id])
+    })
+
+    it('when a deleted customer would order, then it does not exist', async () => {
+      const { id } = await newCustomer(system)
+      const product = await newProduct(system)
+      await remove(id)
+      const order = { customer_id: id, items: [{ product_id: product.id, qty: 1 }] }
+      expectProblem(await system.orders.post('/orders', order), 422, 'customer_not_found')
+    })
+
+    it('when If-Match is stale, then 412 and the customer stays', async () => {
+      const { id } = await newCustomer(system)
+      await replace(id, input())
+      expectProblem(await remove(id, '"1"'), 412, 'precondition_failed')
+      expect((await read(id)).status).toBe(200)
+      expect((await remove(id, '"2"')).status).toBe(204)
+    })
+
+    it('when ten delete it at once, then one does', async () => {
+      const { id } = await newCustomer(system)
+      expect(statusCounts(await Promise.all(Array.from({ length: 10 }, () => remove(id))))).toEqual({ 204: 1, 404: 9 })
+    })
+
+    it('when the id is none, then 400', async () => {
+      expectProblem(await system.customers.delete('/customers/abc'), 400, 'invalid_id')
+    })
+  })
+
+  describe('listing', () => {
+    describePages(resource, { path: '/products', service: 'orders' })
+
+    it('when rows are deleted between two pages, then no other row is skipped or repeated', async () => {
+      const made = await makeCustomers(6)
+      const [first = 0, fifth = 0] = [made[0], made[4]]
+      const rows = await readPages(system.customers, '/customers?limit=2', async (page) => {
+        if (idsOf(page).includes(first)) for (const id of [first, fifth]) await remove(id)
+      })
+      expect(idsOf(rows).filter((id) => made.includes(id))).toEqual(made.filter((id) => id !== fifth))
+    })
+  })
+
+  describe('searching', () => {
+    describeSearch(resource)
+
+    it('when the search is a whole e-mail or the beginnings of its parts, then its customer is found', async () => {
+      const [local, domain] = [newWord(), newWord()]
+      const { id } = await newCustomer(system, { email: `Ops.${local}+eu@${domain}.example` })
+      await newCustomer(system, { email: `ops.${newWord()}@${domain}.example` })
+      expect(await search(`ops.${local}+EU@${domain}.example`)).toEqual([id])
+      expect(await search(`${local}@${domain}`)).toEqual([id])
+      expect(await search(domain.slice(0, 9))).toHaveLength(2)
+    })
+
+    it('when the name alone would fill the index, then the e-mail is found all the same', async () => {
+      const name = Array.from({ length: 100 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join(' ')
+      const { id, email } = await newCustomer(system, { name })
+      expect(await search(email)).toEqual([id])
+      expect(await search(`${name.at(-1)}`)).toEqual([id])
+    })
+
+    it('when a customer is replaced, then it is found by its new words and not by the old ones', async () => {
+      const [before, after] = [newWord(), newWord()]
+      const { id } = await newCustomer(system, { name: before, email: `${before}@example.com` })
+      await replace(id, { name: `The ${after}`, email: `${newWord()}@example.com` })
+      expect(await search(before)).toEqual([])
+      expect(await search(after)).toEqual([id])
+    })
+
+    it('when rows are deleted between two pages, then no other row is skipped or repeated', async () => {
+      const word = newWord()
+      const made = await makeCustomers(5, word)
+      const rows = await readPages(system.customers, `/customers?limit=1&search=${word}`, async (_, page) => {
+        if (page === 2) for (const id of [made[1], made[3]]) await remove(id ?? 0)
+      })
+      expect(idsOf(rows)).toEqual([made[0], made[1], made[2], made[4]])
+    })
+  })
+
+  describe('a client bound to a customer', () => {
+    async function boundClient() {
+      const [own, other] = [await newCustomer(system), await newCustomer(system)]
+      return { own, other, request: { token: await system.token({ customerId: own.id }) } }
+    }
+
+    it('when it reads its own customer, then it sees it, and of others it learns nothing', async () => {
+      const { own, other, request } = await boundClient()
+      expect((await system.customers.get(`/customers/${own.id}`, request)).body).toEqual(own)
+      const refused = await system.customers.get(`/customers/${other.id}`, request)
+      const absent = await system.customers.get(`/customers/${Number.MAX_SAFE_INTEGER}`, request)
+      expectProblem(refused, 404, 'not_found')
+      expect(Object.keys(refused.body)).toEqual(Object.keys(absent.body))
+    })
+
+    it('when it lists or searches, then it sees only its own', async () => {
+      const { own, request } = await boundClient()
+      for (const query of ['', '?limit=1', '?search=customer', `?search=${own.email}`]) {
+        const { body } = await system.customers.get(`/customers${query}`, request)
+        expect(body).toEqual({ data: [own], next_cursor: null })
+      }
+      expect((await system.customers.get('/customers?search=acme', request)).body.data).toEqual([])
+    })
+
+    it('when it would write, then it is refused and nothing changes', async () => {
+      const { own, other, request } = await boundClient()
+      expectProblem(await system.customers.post('/customers', input(), request), 403, 'bound_client')
+      expectProblem(await system.customers.put(`/customers/${own.id}`, input(), request), 403, 'bound_client')
+      expectProblem(await system.customers.delete(`/customers/${own.id}`, request), 403, 'bound_client')
+      expectProblem(await system.customers.put(`/customers/${other.id}`, input(), request), 404, 'not_found')
+      expectProblem(await system.customers.delete(`/customers/${other.id}`, request), 404, 'not_found')
+      for (const customer of [own, other]) expect((await read(customer.id)).body).toEqual(customer)
+    })
+  })
+
+  describe('the correlation id', () => {
+    const echoed = async (id: string, path = '/customers/1') =>
+      (await system.customers.get(path, { headers: { 'x-correlation-id': id } })).headers.get('x-correlation-id')
+
+    it.each(['req-789', 'a', 'A.b:c_d-9', 'x'.repeat(128)])('when it is %s, then it comes back', async (id) => {
+      expect(await echoed(id)).toBe(id)
+    })
+
+    it.each(['', 'two words', 'x'.repeat(129), 'a/b', 'é', '"quoted"'])(
+      'when it is %j, then a fresh one comes back',
+      async (id) => {
+        expect(await echoed(id)).toMatch(/^[\da-f]{8}-[\da-f-]{27}$/)
+      },
+    )
+
+    it('when the request is refused, then the problem names it too', async () => {
+      const refusals = [
+        await system.customers.get('/customers/abc', { headers: { 'x-correlation-id': 'req-1' } }),
+        await system.customers.get('/nowhere', { headers: { 'x-correlation-id': 'req-1' } }),
+        await system.customers.call('PATCH', '/customers', { headers: { 'x-correlation-id': 'req-1' } }),
+        await system.customers.get('/customers', { headers: { 'x-correlation-id': 'req-1' }, token: 'bad' }),
+      ]
+      for (const { headers, body } of refusals) {
+        expect({ header: headers.get('x-correlation-id'), body: body.request_id }).toEqual({
+          header: 'req-1',
+          body: 'req-1',
+        })
+      }
+    })
+  })
+
+  /** One after the other, so that their ids and, with a word, their matching words rise. */
+  async function makeCustomers(count: number, word = newWord()): Promise<number[]> {
+    const ids: number[] = []
+    for (let i = 0; i < count; i++) ids.push((await newCustomer(system, { name: `${word}${i}` })).id)
+    return ids
+  }
+})

@@ -1,0 +1,123 @@
+import { describe, expect, it } from 'vitest'
+import { createBatcher } from './batcher.ts'
+import { AppError } from './errors.ts'
+
+type Run = (commands: readonly string[]) => Promise<readonly (string | AppError)[]>
+
+const done: Run = async (commands) => commands.map((command) => `${command} done`)
+const ROOMY = { most: 100, queue: 100 }
+
+/** A batcher that tells what each of its runs was given. */
+function recorded(run: Run, options = ROOMY) {
+  const runs: string[][] = []
+  const submit = createBatcher<string, string>((commands) => {
+    runs.push([...commands])
+    return run(commands)
+  }, options)
+  return { runs, submit }
+}
+
+/** One whose first run is under way, alone, until it is let go. */
+async function busy(options = ROOMY) {
+  const started = Promise.withResolvers<void>()
+  const gate = Promise.withResolvers<void>()
+  const batcher = recorded(async (commands) => {
+    started.resolve()
+    await gate.promise
+    return done(commands)
+  }, options)
+  const first = batcher.submit('first')
+  await started.promise
+  return { ...batcher, first, letGo: () => gate.resolve() }
+}
+
+/** What became of each: its result, or the code or message it was refused with. */
+async function outcomes(answers: Promise<string>[]): Promise<string[]> {
+  const settled = await Promise.allSettled(answers)
+  return settled.map((one) => (one.status === 'fulfilled' ? one.value : (one.reason.code ?? one.reason.message)))
+}
+
+describe('a batcher', () => {
+  it('when a caller is alone, then it waits for nobody', async () => {
+    const { runs, submit } = recorded(done)
+    expect(await submit('a')).toBe('a done')
+    expect(runs).toEqual([['a']])
+  })
+
+  it('when commands come at one moment, then one run takes them all, in their order', async () => {
+    const { runs, submit } = recorded(done)
+    expect(await outcomes(['a', 'b', 'c'].map(submit))).toEqual(['a done', 'b done', 'c done'])
+    expect(runs).toEqual([['a', 'b', 'c']])
+  })
+
+  it('when commands come while a run is under way, then the next run takes them all, in their order', async () => {
+    const { runs, submit, first, letGo } = await busy()
+    const later = ['a', 'b', 'c'].map(submit)
+    letGo()
+    expect(await outcomes([first, ...later])).toEqual(['first done', 'a done', 'b done', 'c done'])
+    expect(runs).toEqual([['first'], ['a', 'b', 'c']])
+  })
+
+  it('when more wait than one run may take, then the oldest go first', async () => {
+    const { runs, submit } = recorded(done, { most: 2, queue: 100 })
+    await outcomes(['a', 'b', 'c', 'd', 'e'].map(submit))
+    expect(runs).toEqual([['a', 'b'], ['c', 'd'], ['e']])
+  })
+
+  it('when a command is refused, then its caller alone learns of it', async () => {
+    const { runs, submit } = recorded(async (commands) =>
+      commands.map((command) => (command === 'b' ? new AppError('not_found', 'No b.') : command)),
+    )
+    expect(await outcomes(['a', 'b', 'c'].map(submit))).toEqual(['a', 'not_found', 'c'])
+    expect(runs).toHaveLength(1)
+  })
+
+  it('when one command makes the whole run fail, then it is found by splitting, and the others are done in order', async () => {
+    const finished: string[] = []
+    const { submit } = recorded(async (commands) => {
+      if (commands.includes('d')) throw new Error('no d')
+      finished.push(...commands)
+      return done(commands)
+    })
+    const all = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
+    expect(await outcomes(all.map(submit))).toEqual(
+      all.map((command) => (command === 'd' ? 'no d' : `${command} done`)),
+    )
+    expect(finished).toEqual(['a', 'b', 'c', 'e', 'f', 'g'])
+  })
+
+  it('when a run has failed, then commands that come later are done', async () => {
+    let broken = true
+    const { submit } = recorded(async (commands) => {
+      if (broken) throw new Error('broken')
+      return done(commands)
+    })
+    expect(await outcomes(['a', 'b'].map(submit))).toEqual(['broken', 'broken'])
+    broken = false
+    expect(await submit('c')).toBe('c done')
+  })
+
+  it('when the database is away, then all learn of it and nothing is tried again', async () => {
+    const { runs, submit } = recorded(async () => {
+      throw new AppError('unavailable', 'The database is away.')
+    })
+    expect(await outcomes(['a', 'b', 'c'].map(submit))).toEqual(['unavailable', 'unavailable', 'unavailable'])
+    expect(runs).toHaveLength(1)
+  })
+
+  it('when a run leaves a command without a result, then its caller does not wait for ever', async () => {
+    const { submit } = recorded(async () => ['a done'])
+    const [a, b] = await outcomes(['a', 'b'].map(submit))
+    expect(a).toBe('a done')
+    expect(b).toMatch(/without a result/)
+  })
+
+  it('when too many wait, then one more is refused at once, and those before it are not', async () => {
+    const { submit, first, letGo } = await busy({ most: 1, queue: 2 })
+    const waiting = ['a', 'b'].map(submit)
+    await expect(submit('c')).rejects.toMatchObject({ code: 'overloaded', extra: { retry_after: 1 } })
+    letGo()
+    expect(await outcomes([first, ...waiting])).toEqual(['first done', 'a done', 'b done'])
+    expect(await submit('d')).toBe('d done')
+  })
+})

@@ -1,0 +1,170 @@
+import { describe, expect, it } from 'vitest'
+import { EnvError, parseEnv } from './env.ts'
+
+const STRONG = 'kGm1Yb0Jm7q0p3c9m4vWc0aPq8sX2tYzU5nL'
+const OTHER = 'Zr8uQe2Lw5xTn1Vb6Hd9Kj3Pf7Ms4Cg0YaIo'
+const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: STRONG, SERVICE_TOKEN: OTHER }
+
+/** What is wrong with an environment: the lines of the one message. */
+function faultsOf(variables: Record<string, string | undefined>): string[] {
+  try {
+    parseEnv(variables)
+  } catch (error) {
+    if (!(error instanceof EnvError)) throw error
+    const [heading, ...lines] = error.message.split('\n')
+    expect(heading).toBe('The environment is not usable:')
+    return lines.map((line) => line.replace(/^ {2}- /, ''))
+  }
+  return []
+}
+
+/** The names of the variables that are wrong. */
+function faulty(variables: Record<string, string | undefined>): string[] {
+  return faultsOf(variables).map((fault) => fault.slice(0, fault.indexOf(':')))
+}
+
+describe('the environment', () => {
+  it('when nothing is set, then all have the defaults that are documented', () => {
+    expect(parseEnv({})).toMatchObject({
+      production: false,
+      ports: { own: undefined, customers: 3001, orders: 3010, orchestrator: 3000 },
+      database: { host: undefined, port: 3306, pool: 10, file: '.data/b2b.sqlite' },
+      serviceTokens: ['internal123'],
+      orders: { holdMinutes: 1440, cancelWindowMinutes: 10 },
+      idempotencyTtlMinutes: 24 * 60,
+      rateLimitPerMinute: undefined,
+      orchestrator: { deadlineMs: 10_000 },
+    })
+  })
+
+  it('when the names of the assignment are set, then they are taken', () => {
+    const env = parseEnv({
+      PORT: '8080',
+      DB_HOST: 'mysql',
+      DB_PORT: '3307',
+      DB_USER: 'app',
+      DB_PASS: 'pass',
+      DB_NAME: 'shop',
+      DB_POOL: '5',
+      JWT_SECRET: 'jwt',
+      SERVICE_TOKEN: 'token',
+      CUSTOMERS_API_BASE: 'http://customers-api:3001',
+      ORDERS_API_BASE: 'https://orders.example/api',
+    })
+    expect(env.ports.own).toBe(8080)
+    expect(env.database).toMatchObject({ host: 'mysql', port: 3307, user: 'app', password: 'pass', name: 'shop' })
+    expect(env.database.pool).toBe(5)
+    expect(env.jwt.secret).toBe('jwt')
+    expect(env.serviceTokens).toEqual(['token'])
+    expect(env.customersBase).toBe('http://customers-api:3001')
+    expect(env.ordersBase).toBe('https://orders.example/api')
+  })
+
+  it('when a variable is empty, then it counts as absent', () => {
+    expect(parseEnv({ DB_HOST: '', PORT: '', JWT_SECRET: '', SERVICE_TOKEN: '', JWKS_URL: '' })).toEqual(parseEnv({}))
+  })
+
+  it('when a variable is none of ours, then it is passed over', () => {
+    expect(faultsOf({ HOME: '/root', PATH: '/bin' })).toEqual([])
+  })
+
+  it('when several are wrong, then all are in one list, each with its reason', () => {
+    const faults = faultsOf({
+      PORT: 'abc',
+      DB_PORT: '70000',
+      CUSTOMERS_API_BASE: 'customers:3001',
+      ORDERS_API_BASE: 'ftp://orders',
+      ORCHESTRATOR_PUBLIC: 'yes',
+      NODE_ENV: 'staging',
+      SERVICE_TOKEN: 'a,b,c',
+    })
+    expect(faults.map((fault) => fault.slice(0, fault.indexOf(':'))).sort()).toEqual([
+      'CUSTOMERS_API_BASE',
+      'DB_PORT',
+      'NODE_ENV',
+      'ORCHESTRATOR_PUBLIC',
+      'ORDERS_API_BASE',
+      'PORT',
+      'SERVICE_TOKEN',
+    ])
+    for (const fault of faults) expect(fault).toMatch(/^[A-Z_]+: \S.+/)
+  })
+
+  it('when values are wrong and secrets are too weak, then both are told at once', () => {
+    expect(faulty({ NODE_ENV: 'production', PORT: 'abc' }).sort()).toEqual(['JWT_SECRET', 'PORT', 'SERVICE_TOKEN'])
+  })
+
+  it.each([
+    ['PORT', '-1'],
+    ['PORT', '1.5'],
+    ['PORT', ' '],
+    ['PORT', '0x50'],
+    ['DB_POOL', '0'],
+    ['ORDER_HOLD_MINUTES', '10081'],
+    ['CANCEL_WINDOW_MINUTES', '-1'],
+    ['IDEMPOTENCY_TTL_HOURS', '0'],
+    ['RATE_LIMIT_PER_MINUTE', '0'],
+    ['ORCHESTRATOR_DEADLINE_MS', '29001'],
+    ['ORCHESTRATOR_PUBLIC', 'TRUE'],
+    ['LOG_LEVEL', 'loud'],
+    ['JWKS_URL', 'file:///etc/keys'],
+  ])('when %s is %j, then it is refused', (name, value) => {
+    expect(faulty({ [name]: value })).toEqual([name])
+  })
+})
+
+describe('service tokens', () => {
+  it('when one is rotated, then two are taken, with or without a space', () => {
+    expect(parseEnv({ SERVICE_TOKEN: 'new,old' }).serviceTokens).toEqual(['new', 'old'])
+    expect(parseEnv({ SERVICE_TOKEN: 'new, old' }).serviceTokens).toEqual(['new', 'old'])
+  })
+
+  it.each(['a,b,c', 'a,', ',a', ',', ' '])('when they are %j, then it is refused', (tokens) => {
+    expect(faulty({ SERVICE_TOKEN: tokens })).toEqual(['SERVICE_TOKEN'])
+  })
+})
+
+describe('production', () => {
+  it('when the secrets are strong, then it starts', () => {
+    expect(parseEnv(PRODUCTION)).toMatchObject({ production: true, jwt: { secret: STRONG }, serviceTokens: [OTHER] })
+  })
+
+  it('when a service token is rotated, then both must be strong', () => {
+    expect(faultsOf({ ...PRODUCTION, SERVICE_TOKEN: `${OTHER},${STRONG}` })).toEqual([])
+    expect(faulty({ ...PRODUCTION, SERVICE_TOKEN: `${OTHER},internal123` })).toEqual(['SERVICE_TOKEN'])
+    expect(faulty({ ...PRODUCTION, SERVICE_TOKEN: `short,${OTHER}` })).toEqual(['SERVICE_TOKEN'])
+  })
+
+  it.each([
+    ['missing', undefined, /must be set in production/],
+    ['empty', '', /must be set in production/],
+    ['short', 'x'.repeat(31), /at least 32 bytes/],
+    ['published', 'secret123', /published/],
+    ['published elsewhere here', 'internal123', /published/],
+    ['the demo client’s', 'demo-secret', /published/],
+  ])(
+    'when a secret is %s, then it is refused, with the way to make one and without the secret',
+    (_, secret, reason) => {
+      for (const name of ['JWT_SECRET', 'SERVICE_TOKEN']) {
+        const [fault = '', ...others] = faultsOf({ ...PRODUCTION, [name]: secret })
+        expect(others).toEqual([])
+        expect(fault).toMatch(new RegExp(`^${name}: .*openssl rand`))
+        expect(fault).toMatch(reason)
+        if (secret) expect(fault).not.toContain(secret)
+      }
+    },
+  )
+
+  it('when a secret has 32 bytes in fewer characters, then it is long enough', () => {
+    expect(faultsOf({ ...PRODUCTION, JWT_SECRET: 'é'.repeat(16) })).toEqual([])
+  })
+
+  it('when an identity provider issues the tokens, then no JWT secret is needed', () => {
+    const variables = { ...PRODUCTION, JWT_SECRET: undefined, JWKS_URL: 'https://id.example/jwks' }
+    expect(parseEnv(variables).jwt.jwksUrl).toBe('https://id.example/jwks')
+  })
+
+  it('when it is development, then the published secrets do', () => {
+    expect(faultsOf({ JWT_SECRET: 'secret123', SERVICE_TOKEN: 'internal123' })).toEqual([])
+  })
+})

@@ -1,0 +1,400 @@
+import { describe, expect, it } from 'vitest'
+import { idsOf, readPages } from '../../tests/support/lists.ts'
+import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
+import {
+  describeKeyedCreation,
+  describePages,
+  describeRequests,
+  describeSearch,
+  type Resource,
+} from '../../tests/support/resource-suites.ts'
+import { atOnce, newKey, newOrder, newProduct, newWord, statusCounts, stockOf } from '../../tests/support/rows.ts'
+import { describeEachEngine, useSystem } from '../../tests/support/system.ts'
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+function input(name = `Product ${newWord()}`) {
+  return { sku: newWord(), name, price_cents: 1000, stock: 10 }
+}
+
+describeEachEngine('products', (engine) => {
+  const system = useSystem(engine)
+  const resource: Resource = { system, service: 'orders', path: '/products', input }
+
+  const create = (body: unknown) => system.orders.post('/products', body)
+  const read = (id: number) => system.orders.get(`/products/${id}`)
+  const change = (id: number, body: unknown, ifMatch?: string) =>
+    system.orders.patch(`/products/${id}`, body, ifMatch === undefined ? {} : { headers: { 'if-match': ifMatch } })
+  const adjust = (id: number, delta: number, headers: Record<string, string> = {}) =>
+    system.orders.post(`/products/${id}/stock-adjustments`, { delta, reason: 'Counted' }, { headers })
+  const search = async (text: string) =>
+    idsOf(await readPages(system.orders, `/products?search=${encodeURIComponent(text)}`))
+
+  /** The product's rows in the ledger, the oldest first. */
+  const ledgerOf = (id: number) =>
+    system.db
+      .selectFrom('stock_adjustments')
+      .select(['delta', 'reason', 'principal'])
+      .where('product_id', '=', id)
+      .orderBy('id')
+      .execute()
+
+  /** What the ledger and the live orders say that the stock must be. */
+  async function stockByTheBooks(id: number): Promise<number> {
+    const sold = await system.db
+      .selectFrom('order_items as line')
+      .innerJoin('orders as o', 'o.id', 'line.order_id')
+      .select('line.qty')
+      .where('line.product_id', '=', id)
+      .where('o.status', '!=', 'CANCELED')
+      .execute()
+    return sum((await ledgerOf(id)).map((row) => row.delta)) - sum(sold.map((line) => line.qty))
+  }
+
+  describe('any request', () => describeRequests(resource))
+
+  describe('creating', () => {
+    it('when a product is created, then it is answered with where it is, its version and all its fields', async () => {
+      const body = input()
+      const answer = await create(body)
+      expect(answer.status).toBe(201)
+      expect(answer.body).toEqual({
+        id: expect.any(Number),
+        ...body,
+        created_at: expect.stringMatching(TIME),
+        updated_at: answer.body.created_at,
+        version: 1,
+      })
+      expect(answer.headers.get('content-type')).toBe('application/json')
+      expect(answer.headers.get('location')).toBe(`/products/${answer.body.id}`)
+      expect(answer.headers.get('etag')).toBe('"1"')
+      const found = await read(answer.body.id)
+      expect(found.body).toEqual(answer.body)
+      expect(found.headers.get('etag')).toBe('"1"')
+    })
+
+    it('when it has stock, then that is the first row of its ledger, and without stock there is none', async () => {
+      const [stocked, empty] = [await newProduct(system, { stock: 7 }), await newProduct(system, { stock: 0 })]
+      expect(await ledgerOf(stocked.id)).toEqual([{ delta: 7, reason: 'initial stock', principal: 'client:tests' }])
+      expect(await ledgerOf(empty.id)).toEqual([])
+    })
+
+    it('when numbers are as large as they may be, then they come back exactly', async () => {
+      const largest = { price_cents: 100_000_000_000, stock: 1_000_000_000_000 }
+      expect((await create({ ...input(), ...largest })).body).toMatchObject(largest)
+    })
+
+    it('when the SKU is taken, then 409', async () => {
+      const { sku } = await newProduct(system)
+      for (const same of [sku, ` ${sku} `]) expectProblem(await create({ ...input(), sku: same }), 409, 'sku_taken')
+    })
+
+    it('when ten ask for one SKU at once, then one gets it', async () => {
+      const { sku } = input()
+      expect(statusCounts(await atOnce(10, () => create({ ...input(), sku })))).toEqual({ 201: 1, 409: 9 })
+    })
+
+    it.each([
+      ['sku', undefined],
+      ['sku', ''],
+      ['sku', 'two words'],
+      ['sku', 'é'],
+      ['sku', 'x'.repeat(65)],
+      ['name', undefined],
+      ['name', '  '],
+      ['name', 'a'.repeat(201)],
+      ['name', 'bell\u0007'],
+      ['name', '\udc00'],
+      ['price_cents', undefined],
+      ['price_cents', null],
+      ['price_cents', '1000'],
+      ['price_cents', 9.99],
+      ['price_cents', -1],
+      ['price_cents', 100_000_000_001],
+      ['stock', undefined],
+      ['stock', true],
+      ['stock', 0.5],
+      ['stock', -1],
+      ['stock', 1_000_000_000_001],
+    ])('when %s is %j, then that field is refused', async (field, value) => {
+      expectFaults(await create({ ...input(), [field]: value }), [field])
+    })
+
+    it.each(['1e400', '9007199254740993', '-1e400'])('when a price is %s, then it is refused', async (price) => {
+      const text = JSON.stringify(input()).replace('"price_cents":1000', `"price_cents":${price}`)
+      expect(await create(text)).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
+    })
+
+    describe('with an idempotency key', () => {
+      describeKeyedCreation(resource)
+
+      it('when the product has changed since, then the first answer still comes', async () => {
+        const [body, headers] = [input(), { 'idempotency-key': newKey() }]
+        const first = await system.orders.post('/products', body, { headers })
+        await change(first.body.id, { stock: 3 })
+        expect((await system.orders.post('/products', body, { headers })).text).toBe(first.text)
+        expect(await ledgerOf(first.body.id)).toHaveLength(2)
+      })
+    })
+  })
+
+  describe('changing', () => {
+    it.each([{ name: 'Renamed' }, { price_cents: 1 }, { price_cents: 0 }, { stock: 3 }, { name: 'Both', stock: 0 }])(
+      'when only %j is sent, then only that changes',
+      async (fields) => {
+        const { body: before } = await create(input())
+        const answer = await change(before.id, fields)
+        expect(answer.status).toBe(200)
+        expect(answer.headers.get('etag')).toBe('"2"')
+        expect(answer.body).toEqual({ ...before, ...fields, version: 2, updated_at: expect.stringMatching(TIME) })
+        expect((await read(before.id)).text).toBe(answer.text)
+      },
+    )
+
+    it('when nothing is sent to change, then it is refused', async () => {
+      const { id } = await newProduct(system)
+      expectFaults(await change(id, {}), [''])
+      expect((await read(id)).body.version).toBe(1)
+    })
+
+    it('when a field may not change, then it is named and nothing changes', async () => {
+      const { id } = await newProduct(system)
+      expectFaults(await change(id, { name: 'New', sku: 'new', version: 7 }), ['sku', 'version'])
+      expectFaults(await change(id, { name: 'New', stock: -1, price_cents: null }), ['price_cents', 'stock'])
+      expect((await read(id)).body.version).toBe(1)
+    })
+
+    it('when the stock is set, then the difference is a row of the ledger', async () => {
+      const { id } = await newProduct(system, { stock: 10 })
+      await newOrder(system, [{ product_id: id, qty: 4 }])
+      await change(id, { stock: 20 })
+      await change(id, { stock: 15 })
+      expect((await ledgerOf(id)).slice(1)).toEqual([
+        { delta: 14, reason: 'count set', principal: 'client:tests' },
+        { delta: -5, reason: 'count set', principal: 'client:tests' },
+      ])
+    })
+
+    it('when the stock is set to what it is, or not at all, then the ledger has no row of it', async () => {
+      const { id } = await newProduct(system, { stock: 10 })
+      await change(id, { stock: 10 })
+      await change(id, { name: 'Renamed' })
+      expect(await ledgerOf(id)).toHaveLength(1)
+    })
+
+    it('when the price changes, then orders from then on have it and those before do not', async () => {
+      const { id } = await newProduct(system, { price_cents: 100 })
+      const before = await newOrder(system, [{ product_id: id, qty: 2 }])
+      await change(id, { price_cents: 150 })
+      const after = await newOrder(system, [{ product_id: id, qty: 2 }])
+      expect(after.total_cents).toBe(300)
+      expect((await system.orders.get(`/orders/${before.id}`)).body.total_cents).toBe(200)
+    })
+
+    it('when an order came between reading and changing, then If-Match makes it 412 and nothing changes', async () => {
+      const { id } = await newProduct(system, { stock: 10 })
+      const etag = (await read(id)).headers.get('etag') ?? ''
+      await newOrder(system, [{ product_id: id, qty: 4 }])
+      expectProblem(await change(id, { stock: 20 }, etag), 412, 'precondition_failed')
+      expect(await stockOf(system, id)).toBe(6)
+      expect(await ledgerOf(id)).toHaveLength(1)
+      const again = (await read(id)).headers.get('etag') ?? ''
+      expect((await change(id, { stock: 20 }, again)).status).toBe(200)
+    })
+
+    it('when a cancel or an adjustment came between, then If-Match makes it 412 too', async () => {
+      const { id } = await newProduct(system)
+      const order = await newOrder(system, [{ product_id: id, qty: 1 }])
+      for (const act of [() => adjust(id, 1), () => system.orders.post(`/orders/${order.id}/cancel`)]) {
+        const etag = (await read(id)).headers.get('etag') ?? ''
+        expect((await act()).status).toBeLessThan(300)
+        expectProblem(await change(id, { stock: 0 }, etag), 412, 'precondition_failed')
+      }
+    })
+
+    it('when If-Match is *, or names the version among others, then it changes', async () => {
+      const { id } = await newProduct(system)
+      expect((await change(id, { stock: 1 }, '*')).status).toBe(200)
+      expect((await change(id, { stock: 2 }, '"9", "2"')).status).toBe(200)
+      expectProblem(await change(id, { stock: 3 }, 'W/"3"'), 412, 'precondition_failed')
+    })
+
+    it('when ten change one version at once, then one does', async () => {
+      const { id } = await newProduct(system)
+      const answers = await atOnce(10, (i) => change(id, { stock: i }, '"1"'))
+      expect(statusCounts(answers)).toEqual({ 200: 1, 412: 9 })
+      expect((await read(id)).body).toEqual(answers.find(({ status }) => status === 200)?.body)
+    })
+
+    it('when the product does not exist or its id is none, then 404 or 400', async () => {
+      expectProblem(await change(Number.MAX_SAFE_INTEGER, { stock: 1 }), 404, 'not_found')
+      expectProblem(await change(0, { stock: 1 }), 400, 'invalid_id')
+    })
+  })
+
+  describe('adjusting stock', () => {
+    it('when pieces are added or removed, then the count, the version and the ledger follow', async () => {
+      const { id } = await newProduct(system, { stock: 10 })
+      const added = await adjust(id, 5)
+      expect(added.status).toBe(201)
+      expect(added.body).toEqual({
+        id: expect.any(Number),
+        product_id: id,
+        delta: 5,
+        reason: 'Counted',
+        stock: 15,
+        created_at: expect.stringMatching(TIME),
+      })
+      expect((await adjust(id, -15)).body).toMatchObject({ delta: -15, stock: 0 })
+      expect((await read(id)).body).toMatchObject({ stock: 0, version: 3 })
+      expect((await ledgerOf(id)).slice(1)).toEqual([
+        { delta: 5, reason: 'Counted', principal: 'client:tests' },
+        { delta: -15, reason: 'Counted', principal: 'client:tests' },
+      ])
+    })
+
+    it('when there would be less than nothing, then 409 says what there is, and nothing changes', async () => {
+      const { id } = await newProduct(system, { stock: 10 })
+      await newOrder(system, [{ product_id: id, qty: 4 }])
+      const refused = await adjust(id, -7)
+      expectProblem(refused, 409, 'insufficient_stock')
+      expect(refused.body.lines).toEqual([{ product_id: id, requested: 7, available: 6 }])
+      expect(await stockOf(system, id)).toBe(6)
+      expect(await ledgerOf(id)).toHaveLength(1)
+    })
+
+    it.each([
+      ['delta', undefined],
+      ['delta', 0],
+      ['delta', -0],
+      ['delta', 1.5],
+      ['delta', '5'],
+      ['delta', 1_000_000_001],
+      ['reason', undefined],
+      ['reason', ''],
+      ['reason', 'a\nb'],
+      ['reason', 'a'.repeat(201)],
+      ['stock', 5],
+    ])('when %s is %j, then that field is refused', async (field, value) => {
+      const { id } = await newProduct(system)
+      const body = { delta: 1, reason: 'Counted', [field]: value }
+      expectFaults(await system.orders.post(`/products/${id}/stock-adjustments`, body), [field])
+    })
+
+    it('when the product does not exist or its id is none, then 404 or 400', async () => {
+      expectProblem(await adjust(Number.MAX_SAFE_INTEGER, 1), 404, 'not_found')
+      expectProblem(await adjust(-1, 1), 400, 'invalid_id')
+    })
+
+    it('when an adjustment comes again with its key, then it gets the first answer and counts once', async () => {
+      const { id } = await newProduct(system, { stock: 10 })
+      const headers = { 'idempotency-key': newKey() }
+      const first = await adjust(id, -4, headers)
+      await adjust(id, 1)
+      const again = await adjust(id, -4, headers)
+      expect({ status: again.status, text: again.text }).toEqual({ status: 201, text: first.text })
+      expect(again.headers.get('idempotent-replayed')).toBe('true')
+      expect(await stockOf(system, id)).toBe(7)
+      expect(await ledgerOf(id)).toHaveLength(3)
+    })
+
+    it('when the key comes with another delta or for another product, then 422 and nothing changes', async () => {
+      const [one, other] = [await newProduct(system, { stock: 10 }), await newProduct(system, { stock: 10 })]
+      const headers = { 'idempotency-key': newKey() }
+      await adjust(one.id, -4, headers)
+      expectProblem(await adjust(one.id, -5, headers), 422, 'idempotency_key_reused')
+      expectProblem(await adjust(other.id, -4, headers), 422, 'idempotency_key_reused')
+      expect([await stockOf(system, one.id), await stockOf(system, other.id)]).toEqual([6, 10])
+    })
+
+    it('when an adjustment was refused, then its key works once there is stock', async () => {
+      const { id } = await newProduct(system, { stock: 1 })
+      const headers = { 'idempotency-key': newKey() }
+      expect((await adjust(id, -2, headers)).status).toBe(409)
+      await adjust(id, 1)
+      expect((await adjust(id, -2, headers)).status).toBe(201)
+      expect(await stockOf(system, id)).toBe(0)
+    })
+
+    it('when ten of one keyed adjustment come at once, and take the last pieces, then all get one answer', async () => {
+      for (let round = 0; round < 5; round++) {
+        const { id } = await newProduct(system, { stock: 5 })
+        const headers = { 'idempotency-key': newKey() }
+        const answers = await atOnce(10, () => adjust(id, -5, headers))
+        expect(statusCounts(answers)).toEqual({ 201: 10 })
+        expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+        expect(await stockOf(system, id)).toBe(0)
+      }
+    })
+
+    it('when many adjustments come at once, then each counts', async () => {
+      const { id } = await newProduct(system, { stock: 100 })
+      const answers = await atOnce(40, (i) => adjust(id, i % 2 === 0 ? 3 : -1))
+      expect(statusCounts(answers)).toEqual({ 201: 40 })
+      expect(await stockOf(system, id)).toBe(100 + 20 * 3 - 20)
+      expect((await read(id)).body.version).toBe(41)
+    })
+
+    it('when more is taken at once than there is, then what there is is taken and the rest refused', async () => {
+      const { id } = await newProduct(system, { stock: 5 })
+      expect(statusCounts(await atOnce(20, () => adjust(id, -1)))).toEqual({ 201: 5, 409: 15 })
+      expect(await stockOf(system, id)).toBe(0)
+    })
+  })
+
+  describe('the books', () => {
+    it('when orders, adjustments, changes and cancels come all at once, then the stock is what they say', async () => {
+      const products = [await newProduct(system, { stock: 50 }), await newProduct(system, { stock: 50 })]
+      const [one, other] = idsOf(products)
+      if (one === undefined || other === undefined) throw new Error('no products')
+      const placed = await atOnce(10, () => newOrder(system, [{ product_id: one, qty: 2 }]))
+      const place = (items: { product_id: number; qty: number }[]) =>
+        system.orders.post('/orders', { customer_id: 1, items })
+      const acts = [
+        () => place([{ product_id: one, qty: 3 }]),
+        () => place([other, one, other].map((product_id) => ({ product_id, qty: 1 }))),
+        (i: number) => system.orders.post(`/orders/${placed[i]?.id}/cancel`),
+        (i: number) => adjust(i % 2 ? one : other, i - 5 || 1),
+        (i: number) => change(i % 2 ? other : one, { stock: 40 + i }),
+        (i: number) => change(one, { name: `Renamed ${i}` }),
+      ]
+      const answers = await atOnce(60, (i) => acts[i % acts.length]?.(Math.floor(i / acts.length)) ?? read(one))
+      expect(answers.map(({ status }) => status).filter((status) => status !== 409 && status >= 300)).toEqual([])
+      for (const { id } of products) expect(await stockOf(system, id)).toBe(await stockByTheBooks(id))
+    })
+  })
+
+  describe('listing', () => {
+    describePages(resource, { path: '/orders', service: 'orders' })
+
+    it('when a client is bound to a customer, then it sees the products all the same', async () => {
+      const { id } = await newProduct(system)
+      const request = { token: await system.token({ customerId: 1 }) }
+      expect((await system.orders.get(`/products/${id}`, request)).status).toBe(200)
+      expect((await system.orders.get('/products?limit=1', request)).body.data).toHaveLength(1)
+    })
+  })
+
+  describe('searching', () => {
+    describeSearch(resource)
+
+    it('when the search begins any part of a SKU, then its product is found', async () => {
+      const [head, tail] = [newWord(), newWord()]
+      const { id } = await newProduct(system, { sku: `${head.toUpperCase()}-4/${tail}` })
+      for (const text of [head, tail, `${tail} 4`, `${head}-4/${tail}`]) expect(await search(text)).toEqual([id])
+    })
+
+    it('when a product is renamed, then it is found by its new name and its SKU, and not by the old name', async () => {
+      const [before, after] = [newWord(), newWord()]
+      const { id, sku } = await newProduct(system, { name: before, sku: newWord() })
+      await change(id, { name: after })
+      expect(await search(before)).toEqual([])
+      expect(await search(after)).toEqual([id])
+      expect(await search(sku)).toEqual([id])
+    })
+  })
+})
+
+function sum(numbers: number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}
