@@ -57,6 +57,8 @@ async function startPrivateServer(binary: string, isMariadb: boolean): Promise<D
       `--datadir=${data}`,
       `--socket=${join(folder, 'sock')}`,
       `--pid-file=${join(folder, 'pid')}`,
+      // A server that starts sweeps its temporary folder: shared, it would take the tables of another one that runs.
+      `--tmpdir=${folder}`,
       `--port=${port}`,
       '--bind-address=127.0.0.1',
       '--max-connections=500',

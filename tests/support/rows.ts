@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { readClock } from '../../src/platform/idempotency.ts'
+import { addMinutes } from '../../src/platform/time.ts'
 import type { TestSystem } from './system.ts'
 
 /** Rows of a test's own, made through the API, so that no test depends on another's. */
@@ -51,4 +53,41 @@ export function statusCounts(answers: { status: number }[]): Record<number, numb
   const counts: Record<number, number> = {}
   for (const { status } of answers) counts[status] = (counts[status] ?? 0) + 1
   return counts
+}
+
+/** Answers of many calls that are made at once. */
+export function atOnce<T>(count: number, call: (i: number) => Promise<T>): Promise<T[]> {
+  return Promise.all(Array.from({ length: count }, (_, i) => call(i)))
+}
+
+export async function orderOf(system: TestSystem, orderId: number) {
+  return (await system.orders.get(`/orders/${orderId}`)).body
+}
+
+/** A customer's orders, newest first, 100 at most. */
+export async function ordersOf(system: TestSystem, customerId: number): Promise<{ id: number; status: string }[]> {
+  return (await system.orders.get(`/orders?customer_id=${customerId}&limit=100`)).body.data
+}
+
+const LONG_AGO = '2020-01-01 00:00:00.000'
+
+/** As if the time of the order's hold had gone by. */
+export async function endHold(system: TestSystem, orderId: number): Promise<void> {
+  await system.db.updateTable('orders').set({ expires_at: LONG_AGO }).where('id', '=', orderId).execute()
+}
+
+/** As if the order had been confirmed so many minutes ago. */
+export async function ageConfirmation(system: TestSystem, orderId: number, minutes: number): Promise<void> {
+  const confirmed_at = addMinutes(await readClock(system.db), -minutes)
+  await system.db.updateTable('orders').set({ confirmed_at }).where('id', '=', orderId).execute()
+}
+
+/** As if the life of an idempotency key had gone by. */
+export async function expireKey(system: TestSystem, key: string): Promise<void> {
+  await system.db.updateTable('idempotency_keys').set({ expires_at: LONG_AGO }).where('key', '=', key).execute()
+}
+
+/** A word for names that no other row has. */
+export function newWord(): string {
+  return `w${randomBytes(6).toString('hex')}`
 }

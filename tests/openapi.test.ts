@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest'
+import {
+  composeApps,
+  examplesOf,
+  faultsOfDocument,
+  type Operation,
+  operationsOf,
+  pointerTo,
+  readDocuments,
+  refsOf,
+  resolveRef,
+  SERVICES,
+  sampleOf,
+  schemaChecker,
+  schemaPointersOf,
+} from './support/openapi.ts'
+import { useSystem } from './support/system.ts'
+
+const documents = await readDocuments()
+const operations = operationsOf(documents)
+
+const PUBLIC = ['POST /auth/token', 'GET /health', 'GET /ready']
+/** Of the document and its page, not of the service. */
+const UNDOCUMENTED = ['GET /openapi.json', 'GET /docs', 'GET /docs/swagger-ui-dist/{file}']
+
+describe.each(SERVICES)('the document of %s', (service) => {
+  const system = useSystem('sqlite')
+  const document = documents[service]
+  const checker = schemaChecker(document)
+  const own = operations.filter((operation) => operation.service === service)
+
+  it('when it is fetched, then it is the same bytes each time, also behind a stage', async () => {
+    const first = await system[service].get('/openapi.json', { token: null })
+    expect(first.status).toBe(200)
+    expect(first.headers.get('content-type')).toBe('application/json')
+    expect(first.body).toEqual(document)
+    for (const path of ['/openapi.json', '/dev/openapi.json', '/openapi.json?fresh=1', '/dev/openapi.json']) {
+      expect((await system[service].get(path, { token: null })).text).toBe(first.text)
+    }
+  })
+
+  it('when it is held to the schema of OpenAPI 3.1, then it has no fault', () => {
+    expect(document.openapi).toMatch(/^3\.1\.\d+$/)
+    expect(faultsOfDocument(document)).toEqual([])
+  })
+
+  it('when a reference is followed, then it leads somewhere', () => {
+    const refs = refsOf(document)
+    expect(refs).not.toEqual([])
+    for (const ref of refs) expect(resolveRef(document, ref), ref).toBeDefined()
+  })
+
+  it('when a schema is compiled strictly, then it has no unknown keyword or format', () => {
+    const pointers = schemaPointersOf(document)
+    expect(pointers.length).toBeGreaterThan(20)
+    for (const pointer of pointers) expect(() => checker.faultsAt(pointer, null), pointer).not.toThrow()
+  })
+
+  it('when an example is held to its schema, then it fits', () => {
+    const examples = examplesOf(document)
+    expect(examples.length).toBeGreaterThan(20)
+    for (const { schemaPointer, value } of examples) {
+      expect(checker.faultsAt(schemaPointer, value), `${schemaPointer} ${JSON.stringify(value)}`).toEqual([])
+    }
+  })
+
+  it('when the routes of the app are listed, then they are those of the document', async () => {
+    const app = (await composeApps())[service]
+    const routes = app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)
+    const documented = own.map(({ method, path }) => `${method} ${path}`)
+    expect([...new Set(routes)].map((route) => route.replace(/:(\w+)/g, '{$1}')).sort()).toEqual(
+      [...documented, ...UNDOCUMENTED].sort(),
+    )
+  })
+
+  it('when operations are told apart by their ids or tags, then each id is unique and each tag is listed', () => {
+    const ids = own.map(({ operationId }) => operationId)
+    expect(new Set(ids).size).toBe(ids.length)
+    const tags = document.tags.map(({ name }) => name)
+    expect(new Set(own.flatMap((operation) => operation.tags))).toEqual(new Set(tags))
+  })
+
+  it('when it names a security scheme or a scope, then that is declared', () => {
+    const schemes = document.components.securitySchemes
+    const requirements = own.flatMap(({ security }) => security)
+    expect(new Set(requirements.flatMap((requirement) => Object.keys(requirement)))).toEqual(
+      new Set(Object.keys(schemes)),
+    )
+    for (const scope of requirements.flatMap(({ oauth2 }) => oauth2 ?? [])) {
+      expect(schemes.oauth2.flows.clientCredentials.scopes).toHaveProperty([scope])
+    }
+  })
+})
+
+describe.each(operations.map((operation): [string, Operation] => [operation.title, operation]))(
+  '%s',
+  (_, operation) => {
+    const { service, method, path, pointer } = operation
+    const document = documents[service]
+    const checker = schemaChecker(document)
+
+    it('when it is looked up, then it says what it does and who may call it', () => {
+      expect(operation.operationId).toMatch(/^[a-z][A-Za-z]+$/)
+      expect(operation.summary).toMatch(/\w/)
+      expect(operation.tags).not.toEqual([])
+      expect(operation.security).toBeInstanceOf(Array)
+      expect(operation.security.length > 0, 'is protected').toBe(!PUBLIC.includes(`${method} ${path}`))
+    })
+
+    it('when its path has parameters, then each is declared, and nothing else in the path is', () => {
+      const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
+      const declared = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path')
+      expect(declared.map(({ name }) => name)).toEqual(inPath)
+      for (const parameter of declared) expect(parameter.required).toBe(true)
+    })
+
+    it('when its answers are listed, then there is a success, and for each refusal an example of its problem document', () => {
+      const statuses = Object.keys(operation.responses)
+      expect(statuses.filter((status) => status.startsWith('2'))).toHaveLength(1)
+      for (const [status, response] of Object.entries(operation.responses)) {
+        expect(response.description).toMatch(/\w/)
+        if (status.startsWith('2')) continue
+        expect(Object.keys(response.content ?? {})).toEqual(['application/problem+json'])
+        const examples = Object.entries(response.content?.['application/problem+json']?.examples ?? {})
+        expect(examples).not.toEqual([])
+        for (const [code, { value }] of examples) {
+          expect(value).toMatchObject({ code, status: Number(status), type: `urn:problem:${code}` })
+          expect(checker.faultsAt(pointerTo('components', 'schemas', 'Problem'), value)).toEqual([])
+        }
+      }
+    })
+
+    it('when it takes a body, then the body made of the examples of its parts is a valid one', () => {
+      for (const [mediaType, { schema }] of Object.entries(operation.requestBody?.content ?? {})) {
+        const at = `${pointer}${pointerTo('requestBody', 'content', mediaType, 'schema')}`
+        expect(checker.faultsAt(at, sampleOf(document, schema))).toEqual([])
+      }
+    })
+  },
+)

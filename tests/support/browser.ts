@@ -1,0 +1,129 @@
+import { existsSync } from 'node:fs'
+import { type Browser, chromium, type Locator, type Page } from 'playwright-core'
+import { afterAll, beforeAll, onTestFinished } from 'vitest'
+
+const EXECUTABLE = process.env.CHROMIUM_PATH || '/usr/bin/chromium'
+const QUIET = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+const PATIENCE_MS = 15_000
+
+/** Whether this run looks at pages in a browser. In CI it always does, so that there a missing one is a failure. */
+export function runsInBrowser(): boolean {
+  if (process.env.CI === 'true' || existsSync(EXECUTABLE)) return true
+  const line = '='.repeat(100)
+  const how = 'Install Chromium (Debian, Ubuntu: apt-get install chromium) or set CHROMIUM_PATH.'
+  console.warn(`\n${line}\nNO PAGE IS TESTED IN A BROWSER: there is no ${EXECUTABLE}.\n${how}\n${line}\n`)
+  return false
+}
+
+/** A headless Chromium for the tests of the surrounding suite. To be asked for inside tests. */
+export function useBrowser(): () => Browser {
+  let browser: Browser | undefined
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: EXECUTABLE, args: QUIET })
+  })
+  afterAll(() => browser?.close())
+  return () => {
+    if (browser === undefined) throw new Error('the browser runs inside tests only')
+    return browser
+  }
+}
+
+/** Swagger UI's page, as a person uses it. */
+export interface DocsPage {
+  page: Page
+  /** What was asked of any other host: all of it was blocked. */
+  foreign: string[]
+  /** Errors in the console, and those that nothing caught. */
+  errors: string[]
+  /** The address of every request. */
+  requested: string[]
+  title(): Promise<string>
+  /** As `GET /orders/{id}`. */
+  routes(): Promise<string[]>
+  /** Through the dialog: OAuth 2 client credentials, all scopes. Throws what the dialog says if that fails. */
+  logIn(clientId: string, clientSecret: string): Promise<void>
+  /** Through the dialog: a token as it is. */
+  pasteToken(token: string): Promise<void>
+  /** Unfolds an operation, tries it out with the values that the page proposes, and waits for the answer. */
+  execute(operation: { tags: string[]; operationId: string }): Promise<{ status: string; body: string; url: string }>
+}
+
+/** Opens a page until the test ends, in a profile of its own. */
+export async function openDocs(browser: Browser, url: string): Promise<DocsPage> {
+  const { origin } = new URL(url)
+  const context = await browser.newContext({ viewport: { width: 1280, height: 1600 } })
+  onTestFinished(() => context.close())
+  const foreign: string[] = []
+  await context.route(
+    (address) => address.origin !== origin,
+    (route) => {
+      foreign.push(route.request().url())
+      return route.abort()
+    },
+  )
+  const page = await context.newPage()
+  page.setDefaultTimeout(PATIENCE_MS)
+  const errors: string[] = []
+  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()))
+  page.on('pageerror', (error) => errors.push(error.message))
+  const requested: string[] = []
+  page.on('request', (request) => requested.push(request.url()))
+  await page.goto(url)
+  await page.locator('.opblock').first().waitFor()
+
+  async function authorize(scheme: string, fill: (dialog: Locator) => Promise<void>): Promise<void> {
+    await page.locator('.scheme-container button.authorize').click()
+    const dialog = page.locator('.auth-container').filter({ has: page.getByRole('heading', { name: scheme }) })
+    await fill(dialog)
+    await dialog.locator('button.authorize').click()
+    const refusal = dialog.locator('.errors')
+    await dialog.locator('button', { hasText: 'Logout' }).or(refusal).first().waitFor()
+    if (await refusal.isVisible()) throw new Error(await refusal.innerText())
+    await page.locator('.close-modal').click()
+  }
+
+  return {
+    page,
+    foreign,
+    errors,
+    requested,
+    title: () => page.locator('.info .title').innerText(),
+    routes: () =>
+      page
+        .locator('.opblock-summary')
+        .evaluateAll((all) =>
+          all.map(
+            (one) =>
+              `${one.querySelector('.opblock-summary-method')?.textContent} ${one.querySelector('[data-path]')?.getAttribute('data-path')}`,
+          ),
+        ),
+    logIn: (clientId, clientSecret) =>
+      authorize('oauth2', async (dialog) => {
+        await dialog.locator('#client_id_clientCredentials').fill(clientId)
+        await dialog.locator('#client_secret_clientCredentials').fill(clientSecret)
+        await dialog.getByText('select all', { exact: true }).click()
+      }),
+    pasteToken: (token) => authorize('bearer', (dialog) => dialog.locator('input').fill(token)),
+    async execute({ tags, operationId }) {
+      const block = page.locator(`#operations-${tags[0]}-${operationId}`)
+      await block.locator('.opblock-summary-control').click()
+      await block.getByRole('button', { name: 'Try it out' }).click()
+      await block.getByRole('button', { name: 'Execute' }).click()
+      const answer = block.locator('.live-responses-table tbody .response').first()
+      await answer.waitFor()
+      return {
+        status: (await answer.locator('.response-col_status').innerText()).trim(),
+        body: await answer.locator('.response-col_description .highlight-code pre').first().innerText(),
+        url: await block.locator('.request-url pre').innerText(),
+      }
+    },
+  }
+}

@@ -1,0 +1,72 @@
+import { expect } from 'vitest'
+import type { ApiAnswer } from './api-client.ts'
+import {
+  type OpenApiDocument,
+  type Operation,
+  operationsOf,
+  pointerTo,
+  type SchemaChecker,
+  type ServiceName,
+  schemaChecker,
+} from './openapi.ts'
+
+/** Headers that mean something to callers: an answer may bear one only where its route declares it. */
+const TELLING_HEADERS = ['location', 'etag', 'link', 'idempotent-replayed', 'www-authenticate', 'retry-after']
+
+export interface ContractCheck {
+  /**
+   * Expects an answer to be one that its route declares: the status, the content type, the body, the headers, and for
+   * a refusal its code, by the examples that the document gives.
+   * @param path the template, as `/orders/{id}`
+   */
+  expectDocumented(service: ServiceName, method: string, path: string, answer: ApiAnswer): void
+}
+
+export function contractCheck(documents: Record<ServiceName, OpenApiDocument>): ContractCheck {
+  const operations = operationsOf(documents)
+  const checkers = new Map<ServiceName, SchemaChecker>()
+  return {
+    expectDocumented(service, method, path, answer) {
+      const operation = operations.find((it) => it.service === service && it.method === method && it.path === path)
+      if (operation === undefined) throw new Error(`${service} documents no ${method} ${path}`)
+      const checker = checkers.get(service) ?? schemaChecker(documents[service])
+      checkers.set(service, checker)
+      expectAnswer(operation, answer, checker)
+    },
+  }
+}
+
+function expectAnswer(operation: Operation, answer: ApiAnswer, checker: SchemaChecker): void {
+  const { title, pointer, responses } = operation
+  const response = responses[answer.status]
+  expect(response, `${title} declares ${answer.status}: ${answer.text}`).toBeDefined()
+  const at = `${pointer}${pointerTo('responses', String(answer.status))}`
+
+  const contentType = answer.headers.get('content-type')?.split(';')[0]
+  if (response?.content === undefined) {
+    expect({ contentType, text: answer.text }).toEqual({ contentType: undefined, text: '' })
+  } else {
+    expect(Object.keys(response.content)).toContain(contentType)
+    const schemaAt = `${at}${pointerTo('content', String(contentType), 'schema')}`
+    expect(checker.faultsAt(schemaAt, answer.body), answer.text).toEqual([])
+  }
+  const examples = response?.content?.['application/problem+json']?.examples
+  if (examples) {
+    expect(Object.keys(examples)).toContain(answer.body.code)
+    expect(answer.body.status).toBe(answer.status)
+  }
+
+  const declared = response?.headers ?? {}
+  for (const [name, { required, schema }] of Object.entries(declared)) {
+    const text = answer.headers.get(name)
+    if (text === null) {
+      expect(required, `${title} ${answer.status} must come with ${name}`).not.toBe(true)
+      continue
+    }
+    const value = schema.type === 'integer' ? Number(text) : text
+    expect(checker.faultsAt(`${at}${pointerTo('headers', name, 'schema')}`, value), `${name}: ${text}`).toEqual([])
+  }
+  const names = Object.keys(declared).map((name) => name.toLowerCase())
+  const undeclared = TELLING_HEADERS.filter((name) => answer.headers.has(name) && !names.includes(name))
+  expect(undeclared, `headers that ${title} ${answer.status} does not declare`).toEqual([])
+}

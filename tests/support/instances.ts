@@ -1,0 +1,42 @@
+import { type ApiClient, apiClient } from './api-client.ts'
+import { addressOf, startProgram, type Variables } from './programs.ts'
+import type { TestSystem } from './system.ts'
+
+export interface Instance {
+  api: ApiClient
+  /** As the kernel does it when memory runs out: at once, with no chance to finish anything. */
+  kill(): Promise<void>
+}
+
+/** One more instance of a service, in a process of its own over the system's database, until the test ends. */
+export async function startInstance(
+  service: 'orders' | 'orchestrator',
+  system: TestSystem,
+  variables: Variables = {},
+): Promise<Instance> {
+  const program = startProgram(`start:${service}`, {
+    NODE_ENV: 'test',
+    PORT: '0',
+    CUSTOMERS_API_BASE: system.customers.base,
+    ORDERS_API_BASE: system.orders.base,
+    ORCHESTRATOR_PUBLIC: 'true',
+    ...databaseVariables(system),
+    ...variables,
+  })
+  const kill = async () => {
+    process.kill(program.pid, 'SIGKILL')
+    await program.ended
+  }
+  return { api: apiClient(await addressOf(program), await system.token()), kill }
+}
+
+function databaseVariables({ env: { database } }: TestSystem): Variables {
+  if (database.host === undefined) return { DB_FILE: database.file }
+  return {
+    DB_HOST: database.host,
+    DB_PORT: String(database.port),
+    DB_USER: database.user,
+    DB_PASS: database.password,
+    DB_NAME: database.name,
+  }
+}
