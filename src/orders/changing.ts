@@ -9,6 +9,7 @@ import {
   openWith,
   replayOf,
   saveAnswers,
+  yieldToTwins,
 } from '../platform/idempotency.ts'
 import type { OrderStatus } from '../platform/tables.ts'
 import { addMinutes, type DbTime } from '../platform/time.ts'
@@ -56,11 +57,15 @@ export function changeOrders(
     const progress: Progress = { orders, confirmed: new Set(), canceled: new Set() }
 
     const records: { claim: Claim; answer: Answer }[] = []
+    const refused: Claim[] = []
     const results = commands.map((command) => {
       const stored = storedAnswer(command, answers)
       if (stored) return stored
       const order = decide(command, progress, now, config.cancelWindowMinutes)
-      if (order instanceof AppError) return order
+      if (order instanceof AppError) {
+        if (command.kind === 'confirm') refused.push(command.claim)
+        return order
+      }
       const body = JSON.stringify(presentOrder(order, lines.get(order.id) ?? []))
       const answer = { targetId: order.id, status: CONFIRM_ORDER.status, body, replayed: false }
       if (command.kind === 'confirm') {
@@ -70,6 +75,7 @@ export function changeOrders(
       return answer
     })
 
+    await yieldToTwins(trx, CONFIRM_ORDER, refused)
     await move(trx, [...progress.confirmed], ['CREATED'], 'CONFIRMED', now)
     await move(trx, [...progress.canceled], ['CREATED', 'CONFIRMED'], 'CANCELED', now)
     await moveStock(trx, returnedStock(progress.canceled, lines), now)

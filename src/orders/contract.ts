@@ -7,7 +7,7 @@ import {
   IdParams,
   jsonAnswer,
   jsonBody,
-  Location,
+  locationLike,
   protectedBy,
   protectedProblems,
   Replayed,
@@ -125,7 +125,7 @@ export const placeOrder = createRoute({
     'the request may be sent again at any time.',
   request: { headers: IdempotencyHeaders, body: jsonBody(NewOrder) },
   responses: {
-    201: jsonAnswer(Order, 'The order', { ...Location, ...Replayed }),
+    201: jsonAnswer(Order, 'The order', { ...locationLike('/orders/5'), ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',
@@ -190,6 +190,7 @@ export const confirmOrder = createRoute({
       'insufficient_scope',
       'not_found',
       'order_canceled',
+      'payload_too_large',
       'idempotency_key_reused',
       'unavailable',
       'overloaded',

@@ -9,6 +9,7 @@ import {
   openWith,
   replayOf,
   saveAnswers,
+  yieldToTwins,
 } from '../platform/idempotency.ts'
 import { addMinutes, type DbTime } from '../platform/time.ts'
 import { lockShelves, moveStock, type Shelf } from '../products/client.ts'
@@ -55,6 +56,7 @@ export function placeOrders(
     const shelves = await lockShelves(trx, [...new Set(fresh.flatMap((command) => productsOf(command)))])
 
     const placed: Placement[] = []
+    const refused: Claim[] = []
     const places = new Map<string, number>()
     const decisions = commands.map((command): Decision => {
       const id = claimId(command.claim)
@@ -63,11 +65,15 @@ export function placeOrders(
       const place = places.get(id)
       if (place !== undefined) return isTwin(placed[place], command) ? { place, replayed: true } : keyReused()
       const placement = takeFromShelves(command, shelves)
-      if (placement instanceof AppError) return placement
+      if (placement instanceof AppError) {
+        refused.push(command.claim)
+        return placement
+      }
       places.set(id, placed.length)
       placed.push(placement)
       return { place: placed.length - 1, replayed: false }
     })
+    await yieldToTwins(trx, PLACE_ORDER, refused)
 
     const made = await writePlacements(trx, placed, { now, idStep })
     const records = placed.flatMap(({ command }, i) => (made[i] ? [{ claim: command.claim, answer: made[i] }] : []))

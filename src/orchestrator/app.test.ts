@@ -1,0 +1,617 @@
+import { expect, it } from 'vitest'
+import type { ApiAnswer, ApiClient, ApiRequest } from '../../tests/support/api-client.ts'
+import { at, type Fault, type FaultOf, type FaultyProxy, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
+import { expectFailure } from '../../tests/support/problems.ts'
+import {
+  endHold,
+  newCustomer,
+  newKey,
+  newOrder,
+  newProduct,
+  orderOf,
+  ordersOf,
+  stockOf,
+} from '../../tests/support/rows.ts'
+import { nowhere, serveOrchestrator } from '../../tests/support/services.ts'
+import { describeEachEngine, type TestSystem, useSystem } from '../../tests/support/system.ts'
+
+const PATH = '/orchestrator/create-and-confirm-order'
+const NOBODY = 9_007_199_254_740_991
+const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/
+
+/** A call as anybody makes it, without a token. */
+function call(api: ApiClient, body: unknown, request: ApiRequest = {}): Promise<ApiAnswer> {
+  return api.post(`/dev${PATH}`, body, { token: null, ...request })
+}
+
+/** A customer and a product of a test's own, and a request for 4 of its 10 pieces. */
+async function fourOfTen(system: TestSystem) {
+  const [customer, product] = await Promise.all([newCustomer(system), newProduct(system, { stock: 10 })])
+  const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 4 }] }
+  return { customer, product, order, request: { ...order, idempotency_key: newKey() } }
+}
+
+describeEachEngine('a fresh system', (engine) => {
+  const system = useSystem(engine)
+
+  it('when the first order is created and confirmed, then the answer is the one that the documents show', async () => {
+    const body = {
+      customer_id: 1,
+      items: [{ product_id: 1, qty: 2 }],
+      idempotency_key: 'abc-123',
+      correlation_id: 'req-789',
+    }
+    const { status, headers, text } = await call(system.orchestrator, body)
+    expect(status).toBe(201)
+    expect(headers.get('content-type')).toBe('application/json')
+    expect(headers.get('x-correlation-id')).toBe('req-789')
+    expect(text).toBe(
+      JSON.stringify({
+        success: true,
+        correlationId: 'req-789',
+        data: {
+          customer: { id: 1, name: 'ACME Corp', email: 'ops@acme.com', phone: '555-1234' },
+          order: {
+            id: 5,
+            status: 'CONFIRMED',
+            total_cents: 259_800,
+            items: [{ product_id: 1, qty: 2, unit_price_cents: 129_900, subtotal_cents: 259_800 }],
+          },
+        },
+      }),
+    )
+  })
+})
+
+describeEachEngine('create and confirm', (engine) => {
+  const system = useSystem(engine)
+
+  it('when an order is created and confirmed, then it is CONFIRMED in Orders too, and its stock is taken', async () => {
+    const { customer, product, request } = await fourOfTen(system)
+    const { status, body } = await call(system.orchestrator, request)
+    expect(status).toBe(201)
+    expect(body.data.customer).toEqual({
+      id: customer.id,
+      name: expect.any(String),
+      email: customer.email,
+      phone: null,
+    })
+    const order = await orderOf(system, body.data.order.id)
+    expect(order).toMatchObject({ ...body.data.order, customer_id: customer.id, expires_at: null })
+    expect(await stockOf(system, product.id)).toBe(6)
+  })
+
+  it('when it is called with and without the stage before its path, then it is the same route', async () => {
+    const { request } = await fourOfTen(system)
+    const staged = await system.orchestrator.post(`/dev${PATH}`, { ...request, correlation_id: 'same' })
+    const plain = await system.orchestrator.post(PATH, { ...request, correlation_id: 'same' })
+    expect([plain.status, plain.text]).toEqual([201, staged.text])
+  })
+
+  it('when the same request is sent again, then it gets the same bytes, marked as a replay, whatever became of the order', async () => {
+    const { product, request } = await fourOfTen(system)
+    const first = await call(system.orchestrator, { ...request, correlation_id: 'same' })
+    await system.orders.post(`/orders/${first.body.data.order.id}/cancel`)
+    const again = await call(system.orchestrator, { ...request, correlation_id: 'same' })
+    expect([again.status, again.text]).toEqual([201, first.text])
+    expect(first.headers.get('idempotent-replayed')).toBeNull()
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when the same request comes with another correlation id, then it is the same order, under the new id', async () => {
+    const { request } = await fourOfTen(system)
+    const first = await call(system.orchestrator, { ...request, correlation_id: 'first' })
+    const again = await call(system.orchestrator, { ...request, correlation_id: 'second' })
+    expect(again.body).toEqual({ ...first.body, correlationId: 'second' })
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+  })
+
+  it('when the key comes in the body, in a header, or in both, then it is one key', async () => {
+    const { order } = await fourOfTen(system)
+    const key = newKey()
+    const answers = [
+      await call(system.orchestrator, { ...order, idempotency_key: key }),
+      await call(system.orchestrator, order, { headers: { 'idempotency-key': key } }),
+      await call(system.orchestrator, order, { headers: { 'x-idempotency-key': `"${key}"` } }),
+      await call(system.orchestrator, { ...order, idempotency_key: key }, { headers: { 'idempotency-key': key } }),
+    ]
+    expect(answers.map(({ status }) => status)).toEqual([201, 201, 201, 201])
+    expect(new Set(answers.map(({ body }) => body.data.order.id)).size).toBe(1)
+    expect(answers.map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true', 'true', 'true'])
+  })
+
+  it('when the body and the header name different keys, or a bad one, then 400 and nothing is done', async () => {
+    const { product, order } = await fourOfTen(system)
+    const different = { headers: { 'idempotency-key': 'other' } }
+    const two = await call(system.orchestrator, { ...order, idempotency_key: newKey() }, different)
+    expectFailure(two, 400, 'invalid_idempotency_key')
+    for (const idempotency_key of ['', 'a b', 'ñ', 'k'.repeat(256)]) {
+      expectFailure(await call(system.orchestrator, { ...order, idempotency_key }), 400, 'invalid_idempotency_key')
+    }
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when the same key comes with another order, then 422 idempotency_key_reused, and nothing is taken', async () => {
+    const { product, request } = await fourOfTen(system)
+    await call(system.orchestrator, request)
+    const other = { ...request, items: [{ product_id: product.id, qty: 1 }] }
+    expectFailure(await call(system.orchestrator, other), 422, 'idempotency_key_reused')
+    expectFailure(await call(system.orchestrator, { ...request, customer_id: 2 }), 422, 'idempotency_key_reused')
+    expect(await stockOf(system, product.id)).toBe(6)
+  })
+
+  it('when another principal uses the same key, then it is another order', async () => {
+    const { customer, request } = await fourOfTen(system)
+    const first = await call(system.orchestrator, request)
+    const second = await call(system.orchestrator, request, { token: await system.token({ clientId: 'another' }) })
+    expect(second.status).toBe(201)
+    expect(second.headers.get('idempotent-replayed')).toBeNull()
+    expect(second.body.data.order.id).not.toBe(first.body.data.order.id)
+    expect(await ordersOf(system, customer.id)).toHaveLength(2)
+  })
+
+  it('when the customer was deleted since, then the same request is refused, and the order stays confirmed', async () => {
+    const { customer, request } = await fourOfTen(system)
+    await call(system.orchestrator, request)
+    await system.customers.delete(`/customers/${customer.id}`)
+    expectFailure(await call(system.orchestrator, request), 422, 'customer_not_found')
+    expect(await ordersOf(system, customer.id)).toMatchObject([{ status: 'CONFIRMED' }])
+  })
+})
+
+describeEachEngine('the correlation id', (engine) => {
+  const system = useSystem(engine)
+
+  it.each([
+    ['the body and the header name one', { correlation_id: 'body' }, { 'x-correlation-id': 'header' }, /^body$/],
+    ['the header names one', {}, { 'x-correlation-id': 'he.ad:er_1-2' }, /^he\.ad:er_1-2$/],
+    ['nobody names one', {}, {}, UUID],
+    ['the header names a bad one', {}, { 'x-correlation-id': 'a b' }, UUID],
+    ['the header names a long one', {}, { 'x-correlation-id': 'x'.repeat(129) }, UUID],
+  ])('when %s, then it is in the answer’s body and header', async (_, fields, headers, expected) => {
+    const { request } = await fourOfTen(system)
+    const answer = await call(system.orchestrator, { ...request, ...fields }, { headers })
+    expect(answer.status).toBe(201)
+    expect(answer.body.correlationId).toMatch(expected)
+    expect(answer.headers.get('x-correlation-id')).toBe(answer.body.correlationId)
+  })
+
+  it('when a request is refused by a step, then its correlation id is in the refusal', async () => {
+    const { request } = await fourOfTen(system)
+    const answer = await call(system.orchestrator, { ...request, customer_id: NOBODY, correlation_id: 'refused-1' })
+    expectFailure(answer, 422, 'customer_not_found')
+    expect(answer.body.correlationId).toBe('refused-1')
+  })
+
+  it('when a flow is done, then every line that was logged of it, in every service, carries its id', async () => {
+    const { request } = await fourOfTen(system)
+    const before = system.log.length
+    await call(system.orchestrator, { ...request, correlation_id: 'flow-1' })
+    const lines = system.log.slice(before).map((line) => JSON.parse(line))
+    expect(lines.map(({ route }) => route).sort()).toEqual([
+      '/internal/customers/:id',
+      '/internal/customers/:id',
+      '/orchestrator/create-and-confirm-order',
+      '/orders',
+      '/orders/:id/confirm',
+    ])
+    expect(new Set(lines.map(({ correlation_id }) => correlation_id))).toEqual(new Set(['flow-1']))
+  })
+
+  it('when a traceparent comes, then every neighbour that is called gets it, and the correlation id', async () => {
+    const customers = await startFaultyProxy(system.customers.base, () => 'none')
+    const orders = await startFaultyProxy(system.orders.base, () => 'none')
+    const bases = { customersBase: customers.base, ordersBase: orders.base }
+    const { api } = await serveOrchestrator(system, bases)
+    const { request } = await fourOfTen(system)
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const headers = { traceparent, 'x-correlation-id': 'traced-1' }
+    expect((await call(api, request, { headers })).status).toBe(201)
+    expect(customers.seen.map(({ path }) => path)).toEqual([`/internal/customers/${request.customer_id}`])
+    expect(orders.seen.map(({ path }) => path)).toEqual(['/orders', expect.stringMatching(/^\/orders\/\d+\/confirm$/)])
+    const authorization = `Bearer ${system.env.serviceTokens[0]}`
+    for (const seen of [...customers.seen, ...orders.seen]) {
+      expect(seen.headers).toMatchObject({ ...headers, authorization })
+    }
+  })
+})
+
+describeEachEngine('what the orchestrator refuses', (engine) => {
+  const system = useSystem(engine)
+
+  it('when the customer does not exist, then 422 and nothing is taken', async () => {
+    const { product, request } = await fourOfTen(system)
+    const answer = await call(system.orchestrator, { ...request, customer_id: NOBODY })
+    expectFailure(answer, 422, 'customer_not_found')
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when a product does not exist, then 422 lists it', async () => {
+    const { request } = await fourOfTen(system)
+    const items = [{ product_id: NOBODY, qty: 1 }, ...request.items]
+    const answer = await call(system.orchestrator, { ...request, items })
+    expectFailure(answer, 422, 'product_not_found')
+    expect(answer.body.error.product_ids).toEqual([NOBODY])
+    expect(answer.body.product_ids).toEqual([NOBODY])
+  })
+
+  it('when there is too little stock, then 409 says of what, and the same key succeeds after a restock', async () => {
+    const { product, request } = await fourOfTen(system)
+    const wanted = { ...request, items: [{ product_id: product.id, qty: 11 }] }
+    const answer = await call(system.orchestrator, wanted)
+    expectFailure(answer, 409, 'insufficient_stock')
+    expect(answer.body.error.lines).toEqual([{ product_id: product.id, requested: 11, available: 10 }])
+    await system.orders.post(`/products/${product.id}/stock-adjustments`, { delta: 1, reason: 'restock' })
+    expect((await call(system.orchestrator, wanted)).status).toBe(201)
+    expect(await stockOf(system, product.id)).toBe(0)
+  })
+
+  it('when the total would pass 2^53-1 cents, then 422 amount_too_large', async () => {
+    const { request } = await fourOfTen(system)
+    const product = await newProduct(system, { price_cents: 100_000_000_000, stock: 1_000_000 })
+    const items = [{ product_id: product.id, qty: 1_000_000 }]
+    expectFailure(await call(system.orchestrator, { ...request, items }), 422, 'amount_too_large')
+  })
+
+  it.each<[string, Record<string, unknown>, string[]]>([
+    ['no lines', { items: [] }, ['items']],
+    ['201 lines', { items: Array(201).fill({ product_id: 1, qty: 1 }) }, ['items']],
+    ['qty 0', { items: [{ product_id: 1, qty: 0 }] }, ['items.0.qty']],
+    ['a price', { items: [{ product_id: 1, qty: 1, unit_price_cents: 1 }] }, ['items.0.unit_price_cents']],
+    ['a hold', { hold_minutes: 60 }, ['hold_minutes']],
+    ['no customer', { customer_id: undefined }, ['customer_id']],
+    ['a key that is no text', { idempotency_key: 5 }, ['idempotency_key']],
+    ['a bad correlation id', { correlation_id: 'a b' }, ['correlation_id']],
+  ])('when a request has %s, then 400 names the fault', async (_, change, paths) => {
+    const request = { customer_id: 1, items: [{ product_id: 1, qty: 1 }], idempotency_key: newKey(), ...change }
+    const answer = await call(system.orchestrator, request)
+    expectFailure(answer, 400, 'validation_failed')
+    for (const errors of [answer.body.errors, answer.body.error.errors]) {
+      expect(errors.map(({ path }: { path: string }) => path)).toEqual(paths)
+    }
+  })
+
+  it('when there is no key, then 400 before anything is done', async () => {
+    const { customer, product, order } = await fourOfTen(system)
+    expectFailure(await call(system.orchestrator, order), 400, 'idempotency_key_required')
+    expect(await ordersOf(system, customer.id)).toEqual([])
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when the body, the type, the size, the path or the method is wrong, then that is said in the same shape', async () => {
+    const { orchestrator } = system
+    expectFailure(await call(orchestrator, '{'), 400, 'malformed_json')
+    const headers = { 'content-type': 'text/plain' }
+    expectFailure(await call(orchestrator, '{}', { headers }), 415, 'unsupported_media_type')
+    expectFailure(await call(orchestrator, ' '.repeat(64 * 1024 + 1)), 413, 'payload_too_large')
+    expectFailure(await orchestrator.get('/orchestrator'), 404, 'route_not_found')
+    const answer = await orchestrator.get(`/dev${PATH}`)
+    expectFailure(answer, 405, 'method_not_allowed')
+    expect(answer.headers.get('allow')).toBe('POST')
+  })
+})
+
+describeEachEngine('who may call the orchestrator', (engine) => {
+  const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
+
+  it('when it is not open and no token comes, or a bad one, then 401 before anything is done', async () => {
+    const { product, request } = await fourOfTen(system)
+    const none = await call(system.orchestrator, request)
+    expectFailure(none, 401, 'unauthorized')
+    expect(none.headers.get('www-authenticate')).toMatch(/^Bearer/)
+    expectFailure(await call(system.orchestrator, request, { token: 'a.b.c' }), 401, 'invalid_token')
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when it is open and a bad token comes, then 401 all the same', async () => {
+    const { api } = await serveOrchestrator(system, { orchestrator: { ...system.env.orchestrator, public: true } })
+    const { request } = await fourOfTen(system)
+    expectFailure(await call(api, request, { token: 'a.b.c' }), 401, 'invalid_token')
+    expect((await call(api, request)).status).toBe(201)
+  })
+
+  it('when the token lacks orders:write, then 403', async () => {
+    const { request } = await fourOfTen(system)
+    const token = await system.token({ scopes: ['orders:read', 'customers:read'] })
+    expectFailure(await call(system.orchestrator, request, { token }), 403, 'insufficient_scope')
+  })
+
+  it('when the token has orders:write alone, then that is enough', async () => {
+    const { request } = await fourOfTen(system)
+    const token = await system.token({ scopes: ['orders:write'] })
+    expect((await call(system.orchestrator, request, { token })).status).toBe(201)
+  })
+
+  it('when a bound client orders for its customer, then 201, and for another, 404 as if there were none', async () => {
+    const [own, other] = [await fourOfTen(system), await fourOfTen(system)]
+    const token = await system.token({ scopes: ['orders:write'], customerId: own.customer.id, clientId: 'bound' })
+    expect((await call(system.orchestrator, own.request, { token })).status).toBe(201)
+    const foreign = await call(system.orchestrator, other.request, { token })
+    expectFailure(foreign, 404, 'not_found')
+    const missing = await call(system.orchestrator, { ...other.request, customer_id: NOBODY }, { token })
+    expectFailure(missing, 404, 'not_found')
+    expect(foreign.body.detail.replace(/\d+/, '')).toBe(missing.body.detail.replace(/\d+/, ''))
+    expect(await stockOf(system, other.product.id)).toBe(10)
+  })
+})
+
+describeEachEngine('the orchestrator amid faults', (engine) => {
+  const system = useSystem(engine)
+
+  /** An orchestrator that reaches Orders through a proxy that breaks what it is told to. */
+  async function throughFaultyOrders(faultOf: FaultOf, { deadlineMs = 10_000, httpTimeoutMs = 5_000 } = {}) {
+    const proxy = await startFaultyProxy(system.orders.base, faultOf)
+    const orchestrator = { ...system.env.orchestrator, deadlineMs }
+    const { api, log } = await serveOrchestrator(system, { ordersBase: proxy.base, httpTimeoutMs, orchestrator })
+    return { api, log, proxy }
+  }
+
+  async function expectOneLiveOrder({ customer, product }: Awaited<ReturnType<typeof fourOfTen>>): Promise<void> {
+    const live = (await ordersOf(system, customer.id)).filter(({ status }) => status !== 'CANCELED')
+    expect(live).toMatchObject([{ status: 'CONFIRMED' }])
+    expect(await stockOf(system, product.id)).toBe(6)
+  }
+
+  function keysOf(proxy: FaultyProxy, ending: string): Set<string | undefined> {
+    return new Set(proxy.seenAt(ending).map(({ headers }) => headers['idempotency-key']))
+  }
+
+  const internal = (status: number): Fault => ({ status, body: '{"code":"internal_error","detail":"10.0.0.7"}' })
+
+  it('when Orders cannot be reached, then 503', async () => {
+    const { api } = await serveOrchestrator(system, { ordersBase: await nowhere() })
+    const { request } = await fourOfTen(system)
+    expectFailure(await call(api, request), 503, 'unavailable')
+  })
+
+  it('when Customers cannot be reached, then 503, and nothing is taken', async () => {
+    const { api } = await serveOrchestrator(system, { customersBase: await nowhere() })
+    const { product, request } = await fourOfTen(system)
+    expectFailure(await call(api, request), 503, 'unavailable')
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when Customers answers 500, then 502 that does not say why, and the log does', async () => {
+    const proxy = await startFaultyProxy(system.customers.base, () => internal(500))
+    const { api, log } = await serveOrchestrator(system, { customersBase: proxy.base })
+    const { product, request } = await fourOfTen(system)
+    const answer = await call(api, request)
+    expectFailure(answer, 502, 'upstream_failed')
+    expect(answer.text).not.toMatch(/10\.0\.0\.7|127\.0\.0\.1|500/)
+    const failed = log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'failed')
+    expect(failed).toMatchObject([{ correlation_id: answer.body.correlationId, code: 'upstream_failed' }])
+    expect(JSON.stringify(failed)).toContain('500')
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when Customers does not answer, then 504', async () => {
+    const proxy = await startFaultyProxy(system.customers.base, () => 'hang')
+    const orchestrator = { ...system.env.orchestrator, deadlineMs: 200 }
+    const { api } = await serveOrchestrator(system, { customersBase: proxy.base, orchestrator, httpTimeoutMs: 29_000 })
+    const { request } = await fourOfTen(system)
+    expectFailure(await call(api, request), 504, 'deadline_exceeded')
+  })
+
+  it('when Orders does not answer at all, then 504 once the deadline has passed', async () => {
+    const { api } = await throughFaultyOrders(() => 'hang', { deadlineMs: 300, httpTimeoutMs: 29_000 })
+    const { request } = await fourOfTen(system)
+    expectFailure(await call(api, request), 504, 'deadline_exceeded')
+  })
+
+  it('when Orders does not answer the first call in time, then it is asked again with the same key', async () => {
+    const slowOnce: FaultOf = (_, earlier) => (earlier === 0 ? 'hang' : 'none')
+    const { api, proxy } = await throughFaultyOrders(slowOnce, { httpTimeoutMs: 300 })
+    const own = await fourOfTen(system)
+    expect((await call(api, own.request)).status).toBe(201)
+    expect(proxy.seenAt('/orders')).toHaveLength(2)
+    expect(keysOf(proxy, '/orders').size).toBe(1)
+    await expectOneLiveOrder(own)
+  })
+
+  it('when confirm answers 503 twice and then works, then 201, one order, and the same key on each try', async () => {
+    const { api, proxy } = await throughFaultyOrders(({ path }, earlier) =>
+      path.endsWith('/confirm') && earlier < 2 ? internal(503) : 'none',
+    )
+    const own = await fourOfTen(system)
+    expect((await call(api, own.request)).status).toBe(201)
+    expect(proxy.seenAt('/confirm')).toHaveLength(3)
+    expect(keysOf(proxy, '/confirm').size).toBe(1)
+    expect(keysOf(proxy, '/confirm')).not.toEqual(keysOf(proxy, '/orders'))
+    await expectOneLiveOrder(own)
+  })
+
+  it.each([429, 502, 503, 504])('when create answers %s and then works, then 201 and one order', async (status) => {
+    const { api, proxy } = await throughFaultyOrders((_, earlier) => (earlier === 0 ? internal(status) : 'none'))
+    const own = await fourOfTen(system)
+    expect((await call(api, own.request)).status).toBe(201)
+    expect(keysOf(proxy, '/orders').size).toBe(1)
+    await expectOneLiveOrder(own)
+  })
+
+  it.each(['refuse', 'lose the answer'] as const)(
+    'when the connections of both steps break once (%s), then they are tried again: 201 and one order',
+    async (fault) => {
+      const { api, proxy } = await throughFaultyOrders((_, earlier) => (earlier === 0 ? fault : 'none'))
+      const own = await fourOfTen(system)
+      const answer = await call(api, own.request)
+      expect(answer.status).toBe(201)
+      expect(proxy.seen).toHaveLength(4)
+      await expectOneLiveOrder(own)
+      expect(answer.body.data.order).toMatchObject({ status: 'CONFIRMED', total_cents: 4000 })
+    },
+  )
+
+  it('when create is done but every answer is lost, then 503, and the same request later finishes that order', async () => {
+    const { api } = await throughFaultyOrders(at('/orders', 'lose the answer'))
+    const own = await fourOfTen(system)
+    expectFailure(await call(api, own.request), 503, 'unavailable')
+    const [left] = await ordersOf(system, own.customer.id)
+    expect(left?.status).toBe('CREATED')
+    const answer = await call(system.orchestrator, own.request)
+    expect(answer.body.data.order.id).toBe(left?.id)
+    await expectOneLiveOrder(own)
+  })
+
+  it('when confirm fails for good, then 502, and before that the order is canceled and its stock back', async () => {
+    const { api, proxy } = await throughFaultyOrders(at('/confirm', internal(500)))
+    const { customer, product, request } = await fourOfTen(system)
+    expectFailure(await call(api, request), 502, 'upstream_failed')
+    expect(await ordersOf(system, customer.id)).toMatchObject([{ status: 'CANCELED' }])
+    expect(await stockOf(system, product.id)).toBe(10)
+    expect(proxy.seenAt('/cancel')).toMatchObject([{ body: '{"if_status":"CREATED"}' }])
+  })
+
+  it('when confirm failed for good and the fault is gone, then the same request makes exactly one live order', async () => {
+    let broken = true
+    const { api } = await throughFaultyOrders((request) =>
+      broken ? at('/confirm', internal(500))(request, 0) : 'none',
+    )
+    const own = await fourOfTen(system)
+    for (let i = 0; i < 3; i++) expectFailure(await call(api, own.request), 502, 'upstream_failed')
+    broken = false
+    const answer = await call(api, own.request)
+    expect(answer.status).toBe(201)
+    expect(answer.headers.get('idempotent-replayed')).toBeNull()
+    await expectOneLiveOrder(own)
+    const again = await call(api, own.request)
+    expect(again.body.data).toEqual(answer.body.data)
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+    await expectOneLiveOrder(own)
+  })
+
+  it('when confirm hangs until the deadline, then 504, and before that the order is canceled and its stock back', async () => {
+    const { api } = await throughFaultyOrders(at('/confirm', 'hang'), { deadlineMs: 1_000, httpTimeoutMs: 29_000 })
+    const { customer, product, request } = await fourOfTen(system)
+    expectFailure(await call(api, request), 504, 'deadline_exceeded')
+    expect(await ordersOf(system, customer.id)).toMatchObject([{ status: 'CANCELED' }])
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when confirm is done but every answer is lost, then giving up finds it CONFIRMED: 201', async () => {
+    const { api, proxy } = await throughFaultyOrders(at('/confirm', 'lose the answer'))
+    const own = await fourOfTen(system)
+    const answer = await call(api, own.request)
+    expect(answer.status).toBe(201)
+    expect(answer.body.data.order).toMatchObject({ status: 'CONFIRMED', total_cents: 4000 })
+    expect(proxy.seenAt('/cancel')).toHaveLength(1)
+    await expectOneLiveOrder(own)
+    const again = await call(system.orchestrator, own.request)
+    expect(again.body.data).toEqual(answer.body.data)
+  })
+
+  const neither: FaultOf = ({ path }) =>
+    path.endsWith('/confirm') || path.endsWith('/cancel') ? internal(500) : 'none'
+
+  it('when it can be neither confirmed nor canceled, then its hold of 15 minutes is left, and expires by the sweep', async () => {
+    const { api, log } = await throughFaultyOrders(neither)
+    const { customer, product, request } = await fourOfTen(system)
+    expectFailure(await call(api, request), 502, 'upstream_failed')
+    const [left] = await ordersOf(system, customer.id)
+    const { status, created_at, expires_at } = await orderOf(system, left?.id ?? 0)
+    expect(status).toBe('CREATED')
+    expect(Date.parse(expires_at) - Date.parse(created_at)).toBe(15 * 60_000)
+    expect(await stockOf(system, product.id)).toBe(6)
+    expect(log.map((line) => JSON.parse(line)).filter((line) => line.order_id === left?.id)).toHaveLength(1)
+
+    await endHold(system, left?.id ?? 0)
+    await system.sweeps.releaseExpiredHolds()
+    expect(await orderOf(system, left?.id ?? 0)).toMatchObject({ status: 'CANCELED' })
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when a hold was left and the same request comes before it ends, then it is that order that is confirmed', async () => {
+    const { api } = await throughFaultyOrders(neither)
+    const own = await fourOfTen(system)
+    await call(api, own.request)
+    const [left] = await ordersOf(system, own.customer.id)
+    const answer = await call(system.orchestrator, own.request)
+    expect(answer.status).toBe(201)
+    expect(answer.body.data.order.id).toBe(left?.id)
+    expect(answer.headers.get('idempotent-replayed')).toBeNull()
+    expect(await ordersOf(system, own.customer.id)).toHaveLength(1)
+    await expectOneLiveOrder(own)
+  })
+
+  it.each(['swept', 'not swept yet'])(
+    'when a hold was left, has ended and is %s, then the same request makes a new order',
+    async (swept) => {
+      const { api } = await throughFaultyOrders(neither)
+      const own = await fourOfTen(system)
+      await call(api, own.request)
+      const [left] = await ordersOf(system, own.customer.id)
+      await endHold(system, left?.id ?? 0)
+      if (swept === 'swept') await system.sweeps.releaseExpiredHolds()
+      const answer = await call(system.orchestrator, own.request)
+      expect(answer.status).toBe(201)
+      expect(answer.body.data.order.id).not.toBe(left?.id)
+      await expectOneLiveOrder(own)
+    },
+  )
+
+  it('when many callers with one key meet a confirm that fails now and then, then there is one live order at the end', async () => {
+    const { api } = await throughFaultyOrders(({ path }, earlier) =>
+      path.endsWith('/confirm') && earlier % 3 === 0 ? internal(500) : 'none',
+    )
+    const own = await fourOfTen(system)
+    const answers = await Promise.all(Array.from({ length: 6 }, () => call(api, own.request)))
+    for (const { status } of answers) expect([201, 502]).toContain(status)
+    expect((await call(system.orchestrator, own.request)).status).toBe(201)
+    await expectOneLiveOrder(own)
+  })
+
+  it('when Orders is at its limit, then 503 says when to try again, and no more than that', async () => {
+    const refusal = { code: 'overloaded', detail: 'the queue of 10.0.0.7 is full', retry_after: 7, queue: 5000 }
+    const { api } = await throughFaultyOrders(() => ({ status: 503, body: JSON.stringify(refusal) }))
+    const { request } = await fourOfTen(system)
+    const answer = await call(api, request)
+    expectFailure(answer, 503, 'overloaded')
+    expect(answer.headers.get('retry-after')).toBe('7')
+    expect(answer.text).not.toMatch(/10\.0\.0\.7|5000/)
+  })
+
+  it('when Orders refuses, then that is not tried again', async () => {
+    const { api, proxy } = await throughFaultyOrders(() => 'none')
+    const { product, request } = await fourOfTen(system)
+    const items = [{ product_id: product.id, qty: 11 }]
+    expectFailure(await call(api, { ...request, items }), 409, 'insufficient_stock')
+    expect(proxy.seen).toHaveLength(1)
+  })
+
+  /** Somebody else cancels the first orders that are about to be confirmed. */
+  function meddling(times: number): FaultOf {
+    let left = times
+    return async ({ path }): Promise<Fault> => {
+      if (path.endsWith('/confirm') && left-- > 0) await system.orders.post(path.replace('/confirm', '/cancel'))
+      return 'none'
+    }
+  }
+
+  it('when someone cancels the order between its two steps, then the same call makes a new one', async () => {
+    const { api } = await throughFaultyOrders(meddling(1))
+    const own = await fourOfTen(system)
+    expect((await call(api, own.request)).status).toBe(201)
+    expect(await ordersOf(system, own.customer.id)).toMatchObject([{ status: 'CONFIRMED' }, { status: 'CANCELED' }])
+    await expectOneLiveOrder(own)
+  })
+
+  it('when someone cancels every order of the call, then 409 order_canceled, and another key starts afresh', async () => {
+    const { api } = await throughFaultyOrders(meddling(5))
+    const { customer, product, request } = await fourOfTen(system)
+    expectFailure(await call(api, request), 409, 'order_canceled')
+    expect((await ordersOf(system, customer.id)).map(({ status }) => status)).toEqual(Array(5).fill('CANCELED'))
+    expect(await stockOf(system, product.id)).toBe(10)
+    expectFailure(await call(api, request), 409, 'order_canceled')
+    expect((await call(api, { ...request, idempotency_key: newKey() })).status).toBe(201)
+  })
+
+  it('when other orders wait for the same stock, then a given-up one leaves its pieces to them', async () => {
+    const { api } = await throughFaultyOrders(at('/confirm', internal(500)))
+    const { product, request } = await fourOfTen(system)
+    const all = { ...request, items: [{ product_id: product.id, qty: 10 }] }
+    expectFailure(await call(api, all), 502, 'upstream_failed')
+    await newOrder(system, [{ product_id: product.id, qty: 10 }])
+    expect(await stockOf(system, product.id)).toBe(0)
+    expectFailure(await call(system.orchestrator, all), 409, 'insufficient_stock')
+  })
+})

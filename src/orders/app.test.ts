@@ -1,0 +1,996 @@
+import { expect, it } from 'vitest'
+import type { ApiAnswer } from '../../tests/support/api-client.ts'
+import { type Fault, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
+import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
+import {
+  ageConfirmation,
+  atOnce,
+  endHold,
+  expireKey,
+  newCustomer,
+  newKey,
+  newOrder,
+  newProduct,
+  orderOf,
+  ordersOf,
+  statusCounts,
+  stockOf,
+} from '../../tests/support/rows.ts'
+import { nowhere, serveOrders } from '../../tests/support/services.ts'
+import { describeEachEngine, type TestSystem, useSystem } from '../../tests/support/system.ts'
+import type { Scope } from '../platform/auth.ts'
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+const NOBODY = 9_007_199_254_740_991
+const LARGEST_PRICE = 100_000_000_000
+
+function minutesBetween(from: string, to: string): number {
+  return (Date.parse(to) - Date.parse(from)) / 60_000
+}
+
+function keyed(key = newKey()): { headers: Record<string, string> } {
+  return { headers: { 'idempotency-key': key } }
+}
+
+function place(system: TestSystem, items: unknown, more: Record<string, unknown> = {}, key?: string) {
+  const body = { customer_id: 1, items, ...more }
+  return system.orders.post('/orders', body, key === undefined ? {} : keyed(key))
+}
+
+function confirm(system: TestSystem, orderId: number, key = newKey()): Promise<ApiAnswer> {
+  return system.orders.post(`/orders/${orderId}/confirm`, undefined, keyed(key))
+}
+
+function cancel(system: TestSystem, orderId: number, body?: unknown): Promise<ApiAnswer> {
+  return system.orders.post(`/orders/${orderId}/cancel`, body)
+}
+
+/** An order of one line of 4 pieces of a product that has 10. */
+async function orderOfFour(system: TestSystem, fields: Record<string, unknown> = {}) {
+  const product = await newProduct(system, { stock: 10 })
+  const order = await newOrder(system, [{ product_id: product.id, qty: 4 }], fields)
+  return { product, order }
+}
+
+describeEachEngine('POST /orders', (engine) => {
+  const system = useSystem(engine)
+
+  it('when an order is placed, then 201 with its place, its lines in their order, and totals from the prices of now', async () => {
+    const [a, b] = [await newProduct(system, { price_cents: 129_900 }), await newProduct(system, { price_cents: 5 })]
+    const customer = await newCustomer(system)
+    const items = [
+      { product_id: b.id, qty: 3 },
+      { product_id: a.id, qty: 2 },
+      { product_id: b.id, qty: 1 },
+    ]
+    const answer = await place(system, items, { customer_id: customer.id })
+    expect(answer.status).toBe(201)
+    expect(answer.headers.get('location')).toBe(`/orders/${answer.body.id}`)
+    expect(answer.headers.get('content-type')).toBe('application/json')
+    expect(answer.headers.get('idempotent-replayed')).toBeNull()
+    expect(answer.body).toEqual({
+      id: expect.any(Number),
+      customer_id: customer.id,
+      status: 'CREATED',
+      total_cents: 259_820,
+      items: [
+        { product_id: b.id, qty: 3, unit_price_cents: 5, subtotal_cents: 15 },
+        { product_id: a.id, qty: 2, unit_price_cents: 129_900, subtotal_cents: 259_800 },
+        { product_id: b.id, qty: 1, unit_price_cents: 5, subtotal_cents: 5 },
+      ],
+      created_at: expect.stringMatching(TIME),
+      confirmed_at: null,
+      canceled_at: null,
+      expires_at: expect.stringMatching(TIME),
+    })
+    expect(minutesBetween(answer.body.created_at, answer.body.expires_at)).toBe(1440)
+    expect((await system.orders.get(answer.headers.get('location') ?? '')).body).toEqual(answer.body)
+    expect(await Promise.all([a, b].map(({ id }) => stockOf(system, id)))).toEqual([98, 96])
+  })
+
+  it('when a price changes later, then the order keeps the one it was placed at', async () => {
+    const product = await newProduct(system, { price_cents: 1000 })
+    const order = await newOrder(system, [{ product_id: product.id, qty: 2 }])
+    await system.orders.patch(`/products/${product.id}`, { price_cents: 5000 })
+    const { body } = await confirm(system, order.id)
+    expect(body.total_cents).toBe(2000)
+    expect(body.items).toEqual([{ product_id: product.id, qty: 2, unit_price_cents: 1000, subtotal_cents: 2000 }])
+    expect((await newOrder(system, [{ product_id: product.id, qty: 2 }])).total_cents).toBe(10_000)
+  })
+
+  it('when the caller says how long to hold, then the hold is so long', async () => {
+    for (const hold_minutes of [1, 60, 10_080]) {
+      const { order } = await orderOfFour(system, { hold_minutes })
+      const { created_at, expires_at } = await orderOf(system, order.id)
+      expect(minutesBetween(created_at, expires_at)).toBe(hold_minutes)
+    }
+  })
+
+  it('when the customer does not exist, then 422 customer_not_found and nothing is taken', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const items = [{ product_id: product.id, qty: 1 }]
+    expectProblem(await place(system, items, { customer_id: NOBODY }), 422, 'customer_not_found')
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when the customer was deleted, then 422 customer_not_found', async () => {
+    const product = await newProduct(system)
+    const customer = await newCustomer(system)
+    await system.customers.delete(`/customers/${customer.id}`)
+    const items = [{ product_id: product.id, qty: 1 }]
+    expectProblem(await place(system, items, { customer_id: customer.id }), 422, 'customer_not_found')
+  })
+
+  it('when products do not exist, then 422 product_not_found lists all of them once, and nothing is taken', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const ids = [NOBODY, product.id, NOBODY - 1, NOBODY]
+    const answer = await place(
+      system,
+      ids.map((product_id) => ({ product_id, qty: 1 })),
+    )
+    expectProblem(answer, 422, 'product_not_found')
+    expect(answer.body.product_ids).toEqual([NOBODY, NOBODY - 1])
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when some lines have too little stock, then 409 names those with what there is, and nothing is taken for any line', async () => {
+    const [a, b, c] = await Promise.all([10, 2, 0].map((stock) => newProduct(system, { stock })))
+    const customer = await newCustomer(system)
+    const items = [a, b, c].map((product) => ({ product_id: product?.id, qty: 3 }))
+    const answer = await place(system, items, { customer_id: customer.id })
+    expectProblem(answer, 409, 'insufficient_stock')
+    expect(answer.body.lines).toEqual([
+      { product_id: b?.id, requested: 3, available: 2 },
+      { product_id: c?.id, requested: 3, available: 0 },
+    ])
+    expect(await Promise.all([a, b, c].map((product) => stockOf(system, product?.id ?? 0)))).toEqual([10, 2, 0])
+    expect(await ordersOf(system, customer.id)).toEqual([])
+  })
+
+  it('when one of many orders of a moment is refused, then the others are not', async () => {
+    const product = await newProduct(system, { stock: 30 })
+    const wants = [1, 2, 1000, 3, 0, 4]
+    const answers = await Promise.all(wants.map((qty) => place(system, [{ product_id: product.id, qty }])))
+    expect(answers.map(({ status }) => status)).toEqual([201, 201, 409, 201, 400, 201])
+    expect(await stockOf(system, product.id)).toBe(20)
+  })
+
+  it('when the total is 2^53-1 cents, then it is exact, and one cent more is 422 amount_too_large with nothing taken', async () => {
+    const stock = 1_000_000
+    const large = await newProduct(system, { price_cents: LARGEST_PRICE, stock })
+    const rest = await newProduct(system, { price_cents: 99_254_740_991, stock })
+    const cent = await newProduct(system, { price_cents: 1, stock })
+    const most = [
+      { product_id: large.id, qty: 90_071 },
+      { product_id: rest.id, qty: 1 },
+    ]
+    const answer = await place(system, most)
+    expect(answer.status).toBe(201)
+    expect(answer.text).toContain('"total_cents":9007199254740991,')
+    expect((await orderOf(system, answer.body.id)).total_cents).toBe(9_007_199_254_740_991)
+    const more = await place(system, [...most, { product_id: cent.id, qty: 1 }])
+    expectProblem(more, 422, 'amount_too_large')
+    expect(await stockOf(system, large.id)).toBe(stock - 90_071)
+    expect(await stockOf(system, rest.id)).toBe(stock - 1)
+    expect(await stockOf(system, cent.id)).toBe(stock)
+  })
+
+  it('when one line alone passes 2^53-1 cents, then 422 amount_too_large', async () => {
+    const product = await newProduct(system, { price_cents: LARGEST_PRICE, stock: 1_000_000 })
+    expectProblem(await place(system, [{ product_id: product.id, qty: 1_000_000 }]), 422, 'amount_too_large')
+    expect(await stockOf(system, product.id)).toBe(1_000_000)
+  })
+
+  it('when an order is at its bounds, then it is taken', async () => {
+    const product = await newProduct(system, { price_cents: 1, stock: 2_000_000 })
+    const lines = Array.from({ length: 200 }, () => ({ product_id: product.id, qty: 1 }))
+    expect((await place(system, lines)).body.items).toHaveLength(200)
+    expect((await place(system, [{ product_id: product.id, qty: 1_000_000 }])).status).toBe(201)
+    const free = await newProduct(system, { price_cents: 0 })
+    expect((await place(system, [{ product_id: free.id, qty: 1 }])).body.total_cents).toBe(0)
+  })
+
+  it.each<[string, Record<string, unknown>, string[]]>([
+    ['no lines', { items: [] }, ['items']],
+    ['201 lines', { items: Array(201).fill({ product_id: 1, qty: 1 }) }, ['items']],
+    ['no items', { items: undefined }, ['items']],
+    ['items that are no list', { items: { product_id: 1, qty: 1 } }, ['items']],
+    ['qty 0', { items: [{ product_id: 1, qty: 0 }] }, ['items.0.qty']],
+    ['qty 1000001', { items: [{ product_id: 1, qty: 1_000_001 }] }, ['items.0.qty']],
+    ['qty -1', { items: [{ product_id: 1, qty: -1 }] }, ['items.0.qty']],
+    ['qty 1.5', { items: [{ product_id: 1, qty: 1.5 }] }, ['items.0.qty']],
+    ['qty as text', { items: [{ product_id: 1, qty: '1' }] }, ['items.0.qty']],
+    ['product_id 0', { items: [{ product_id: 0, qty: 1 }] }, ['items.0.product_id']],
+    ['product_id past 2^53-1', { items: [{ product_id: 2 ** 53, qty: 1 }] }, ['items.0.product_id']],
+    ['a price', { items: [{ product_id: 1, qty: 1, unit_price_cents: 1 }] }, ['items.0.unit_price_cents']],
+    ['a total', { total_cents: 1 }, ['total_cents']],
+    ['a status', { status: 'CONFIRMED' }, ['status']],
+    ['no customer', { customer_id: undefined }, ['customer_id']],
+    ['customer_id as text', { customer_id: '1' }, ['customer_id']],
+    ['customer_id null', { customer_id: null }, ['customer_id']],
+    ['hold_minutes 0', { hold_minutes: 0 }, ['hold_minutes']],
+    ['hold_minutes 10081', { hold_minutes: 10_081 }, ['hold_minutes']],
+    ['hold_minutes 1.5', { hold_minutes: 1.5 }, ['hold_minutes']],
+  ])('when an order has %s, then 400 names the fault', async (_, change, paths) => {
+    const order = { customer_id: 1, items: [{ product_id: 1, qty: 1 }], ...change }
+    expectFaults(await system.orders.post('/orders', order), paths)
+  })
+
+  it('when the body is not JSON, too large, of another type or missing, then 400, 413, 415 and 400', async () => {
+    expectProblem(await system.orders.post('/orders', '{"customer_id":1,'), 400, 'malformed_json')
+    expectProblem(await system.orders.post('/orders', ' '.repeat(64 * 1024 + 1)), 413, 'payload_too_large')
+    const headers = { 'content-type': 'text/plain' }
+    expectProblem(await system.orders.post('/orders', '{}', { headers }), 415, 'unsupported_media_type')
+    expectFaults(await system.orders.post('/orders'), ['customer_id', 'items'])
+  })
+})
+
+describeEachEngine('POST /orders with an idempotency key', (engine) => {
+  const system = useSystem(engine)
+
+  it('when the same request is sent again, then it gets the first answer, byte for byte, whatever became of the order', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const items = [{ product_id: product.id, qty: 4 }]
+    const key = newKey()
+    const first = await place(system, items, {}, key)
+    await confirm(system, first.body.id)
+    await cancel(system, first.body.id)
+    const again = await place(system, items, {}, key)
+    expect(again.status).toBe(201)
+    expect(again.text).toBe(first.text)
+    expect(first.headers.get('idempotent-replayed')).toBeNull()
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+    expect(again.headers.get('location')).toBe(first.headers.get('location'))
+    expect(again.headers.get('content-type')).toBe(first.headers.get('content-type'))
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when the same request is written differently, then it is the same request', async () => {
+    const product = await newProduct(system)
+    const { headers } = keyed()
+    const items = [{ product_id: product.id, qty: 1 }]
+    const first = await system.orders.post('/orders', { customer_id: 1, items }, { headers })
+    const written = `{ "items": [ {"qty":1, "product_id":${product.id}} ],\n "customer_id": 1.0 }`
+    const again = await system.orders.post('/orders', written, { headers })
+    expect(again.text).toBe(first.text)
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+  })
+
+  it('when the customer was deleted meanwhile, then the same request still gets the first answer', async () => {
+    const product = await newProduct(system)
+    const customer = await newCustomer(system)
+    const items = [{ product_id: product.id, qty: 1 }]
+    const key = newKey()
+    const first = await place(system, items, { customer_id: customer.id }, key)
+    await system.customers.delete(`/customers/${customer.id}`)
+    const again = await place(system, items, { customer_id: customer.id }, key)
+    expect([again.status, again.text]).toEqual([201, first.text])
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+  })
+
+  it('when Customers cannot be reached, then the same request still gets the first answer, and another one is still refused', async () => {
+    const { api } = await serveOrders(system, { customersBase: await nowhere() })
+    const product = await newProduct(system)
+    const items = [{ product_id: product.id, qty: 1 }]
+    const key = newKey()
+    const first = await place(system, items, {}, key)
+    const again = await api.post('/orders', { customer_id: 1, items }, keyed(key))
+    expect([again.status, again.text]).toEqual([201, first.text])
+    const other = await api.post('/orders', { customer_id: 2, items }, keyed(key))
+    expectProblem(other, 422, 'idempotency_key_reused')
+  })
+
+  it('when the same key comes with another request, then 422 idempotency_key_reused, and nothing is taken', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const items = [{ product_id: product.id, qty: 1 }]
+    const key = newKey()
+    await place(system, items, {}, key)
+    expectProblem(await place(system, [...items, ...items], {}, key), 422, 'idempotency_key_reused')
+    expectProblem(await place(system, items, { customer_id: 2 }, key), 422, 'idempotency_key_reused')
+    expectProblem(await place(system, items, { hold_minutes: 5 }, key), 422, 'idempotency_key_reused')
+    expect(await stockOf(system, product.id)).toBe(9)
+  })
+
+  it('when the same request comes 10 times at once, then one does the work and all get its answer', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const key = newKey()
+    const answers = await atOnce(10, () => place(system, [{ product_id: product.id, qty: 1 }], {}, key))
+    expect(statusCounts(answers)).toEqual({ 201: 10 })
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+    expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(9)
+    expect(await stockOf(system, product.id)).toBe(9)
+  })
+
+  it('when one key comes with 10 different requests at once, then one is taken and nine are refused', async () => {
+    const product = await newProduct(system, { stock: 100 })
+    const key = newKey()
+    const answers = await atOnce(10, (i) => place(system, [{ product_id: product.id, qty: i + 1 }], {}, key))
+    expect(statusCounts(answers)).toEqual({ 201: 1, 422: 9 })
+    const [taken] = answers.filter(({ status }) => status === 201)
+    expect(await stockOf(system, product.id)).toBe(100 - taken?.body.items[0].qty)
+  })
+
+  it('when another principal uses the same key, then it is another order', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const items = [{ product_id: product.id, qty: 1 }]
+    const key = newKey()
+    const first = await place(system, items, {}, key)
+    const token = await system.token({ clientId: 'another' })
+    const other = await system.orders.post('/orders', { customer_id: 1, items }, { ...keyed(key), token })
+    expect(other.status).toBe(201)
+    expect(other.headers.get('idempotent-replayed')).toBeNull()
+    expect(other.body.id).not.toBe(first.body.id)
+    expect(await stockOf(system, product.id)).toBe(8)
+  })
+
+  it('when an order was refused, then the same request with the same key succeeds once what it lacked is there', async () => {
+    const product = await newProduct(system, { stock: 0 })
+    const items = [{ product_id: product.id, qty: 1 }]
+    const key = newKey()
+    expectProblem(await place(system, items, {}, key), 409, 'insufficient_stock')
+    await system.orders.post(`/products/${product.id}/stock-adjustments`, { delta: 5, reason: 'restock' })
+    const answer = await place(system, items, {}, key)
+    expect(answer.status).toBe(201)
+    expect(answer.headers.get('idempotent-replayed')).toBeNull()
+    expect(await stockOf(system, product.id)).toBe(4)
+  })
+
+  it('when an order was refused, then another request may use its key', async () => {
+    const product = await newProduct(system, { stock: 1 })
+    const key = newKey()
+    expectProblem(await place(system, [{ product_id: product.id, qty: 2 }], {}, key), 409, 'insufficient_stock')
+    expect((await place(system, [{ product_id: product.id, qty: 1 }], {}, key)).status).toBe(201)
+  })
+
+  it('when the key has outlived its time, then it is free again', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const key = newKey()
+    const first = await place(system, [{ product_id: product.id, qty: 1 }], {}, key)
+    await expireKey(system, key)
+    const second = await place(system, [{ product_id: product.id, qty: 2 }], {}, key)
+    expect(second.status).toBe(201)
+    expect(second.headers.get('idempotent-replayed')).toBeNull()
+    expect(second.body.id).not.toBe(first.body.id)
+    const again = await place(system, [{ product_id: product.id, qty: 2 }], {}, key)
+    expect(again.text).toBe(second.text)
+  })
+
+  it('when keys are purged, then those past their time go and the others stay', async () => {
+    const product = await newProduct(system)
+    const [old, young] = [newKey(), newKey()]
+    const items = [{ product_id: product.id, qty: 1 }]
+    await place(system, items, {}, old)
+    const first = await place(system, items, {}, young)
+    await expireKey(system, old)
+    expect(await system.sweeps.purgeExpiredKeys()).toBeGreaterThanOrEqual(1)
+    expect(await system.sweeps.purgeExpiredKeys()).toBe(0)
+    const left = await system.db.selectFrom('idempotency_keys').select('key').where('key', 'in', [old, young]).execute()
+    expect(left).toEqual([{ key: young }])
+    expect((await place(system, items, {}, young)).text).toBe(first.text)
+  })
+
+  it('when a key is written, then it lives 24 hours', async () => {
+    const product = await newProduct(system)
+    const key = newKey()
+    await place(system, [{ product_id: product.id, qty: 1 }], {}, key)
+    const times = await system.db
+      .selectFrom('idempotency_keys')
+      .select(['created_at', 'expires_at'])
+      .where('key', '=', key)
+      .executeTakeFirstOrThrow()
+    expect(minutesBetween(`${times.created_at}Z`, `${times.expires_at}Z`)).toBe(24 * 60)
+  })
+
+  it('when the key is not a valid one, then 400 before anything is done', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
+    for (const key of ['', ' ', 'a b', 'ñ', 'k'.repeat(256), '""', `"${'k'.repeat(256)}"`]) {
+      expectProblem(await system.orders.post('/orders', order, keyed(key)), 400, 'invalid_idempotency_key')
+    }
+    const headers = { 'idempotency-key': 'one', 'x-idempotency-key': 'two' }
+    expectProblem(await system.orders.post('/orders', order, { headers }), 400, 'invalid_idempotency_key')
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+})
+
+describeEachEngine('GET /orders/:id', (engine) => {
+  const system = useSystem(engine)
+
+  it('when an order is read, then 200 with its lines', async () => {
+    const { product, order } = await orderOfFour(system)
+    const { status, body } = await system.orders.get(`/orders/${order.id}`)
+    expect(status).toBe(200)
+    expect(body).toEqual(order)
+    expect(body.items).toEqual([{ product_id: product.id, qty: 4, unit_price_cents: 1000, subtotal_cents: 4000 }])
+  })
+
+  it('when there is no such order, then 404', async () => {
+    expectProblem(await system.orders.get(`/orders/${NOBODY}`), 404, 'not_found')
+    expectProblem(await cancel(system, NOBODY), 404, 'not_found')
+    expectProblem(await confirm(system, NOBODY), 404, 'not_found')
+  })
+
+  it.each(['abc', '0', '-1', '1.5', '01', '1e3', '%00', '9007199254740992', '99999999999999999999'])(
+    'when the id is %s, then 400 invalid_id',
+    async (id) => {
+      expectProblem(await system.orders.get(`/orders/${id}`), 400, 'invalid_id')
+      expectProblem(await system.orders.post(`/orders/${id}/cancel`), 400, 'invalid_id')
+      expectProblem(await system.orders.post(`/orders/${id}/confirm`, undefined, keyed()), 400, 'invalid_id')
+    },
+  )
+
+  it('when the path or the method is another, then 404 and 405 with what is allowed', async () => {
+    expectProblem(await system.orders.get('/order'), 404, 'route_not_found')
+    const answer = await system.orders.put('/orders/1', {})
+    expectProblem(answer, 405, 'method_not_allowed')
+    expect(answer.headers.get('allow')?.split(', ')).toContain('GET')
+    expect((await system.orders.delete('/orders')).headers.get('allow')?.split(', ').sort()).toEqual([
+      'GET',
+      'HEAD',
+      'POST',
+    ])
+  })
+})
+
+describeEachEngine('GET /orders', (engine) => {
+  const system = useSystem(engine)
+
+  /** Orders of a customer of their own, made at the times given, and their ids in that order. */
+  async function ordersMadeAt(times: string[]) {
+    const customer = await newCustomer(system)
+    const product = await newProduct(system)
+    const ids: number[] = []
+    for (const time of times) {
+      const order = await newOrder(system, [{ product_id: product.id, qty: 1 }], { customer_id: customer.id })
+      const created_at = time.slice(0, 23).replace('T', ' ')
+      await system.db.updateTable('orders').set({ created_at }).where('id', '=', order.id).execute()
+      ids.push(order.id)
+    }
+    return { customer, ids }
+  }
+
+  async function listed(query: string): Promise<number[]> {
+    const { status, body } = await system.orders.get(`/orders?${query}`)
+    expect(status).toBe(200)
+    return body.data.map(({ id }: { id: number }) => id)
+  }
+
+  it('when orders are listed, then they come newest first, whole but for their lines', async () => {
+    const { customer, ids } = await ordersMadeAt([
+      '2031-01-02T00:00:00.000Z',
+      '2031-01-03T00:00:00.000Z',
+      '2031-01-01T00:00:00.000Z',
+      '2031-01-03T00:00:00.000Z',
+    ])
+    const [second, third, first, fourth] = ids
+    const { body } = await system.orders.get(`/orders?customer_id=${customer.id}`)
+    expect(body.data.map(({ id }: { id: number }) => id)).toEqual([fourth, third, second, first])
+    expect(body.next_cursor).toBeNull()
+    const { items: _, ...summary } = await orderOf(system, fourth ?? 0)
+    expect(body.data[0]).toEqual(summary)
+  })
+
+  it('when nothing is asked of the list, then it is a page of 20', async () => {
+    const product = await newProduct(system)
+    await atOnce(21, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
+    const { body } = await system.orders.get('/orders')
+    expect(body.data).toHaveLength(20)
+    expect(body.next_cursor).toEqual(expect.any(String))
+  })
+
+  it('when the list is filtered by time, then from is within and to is without', async () => {
+    const { customer, ids } = await ordersMadeAt([
+      '2031-01-01T00:00:00.000Z',
+      '2031-01-01T00:00:00.001Z',
+      '2031-01-02T00:00:00.000Z',
+    ])
+    const [a, b, c] = ids
+    const own = `customer_id=${customer.id}`
+    expect(await listed(`${own}&from=2031-01-01T00:00:00.001Z`)).toEqual([c, b])
+    expect(await listed(`${own}&to=2031-01-01T00:00:00.001Z`)).toEqual([a])
+    expect(await listed(`${own}&from=2031-01-01T00:00:00Z&to=2031-01-02T00:00:00Z`)).toEqual([b, a])
+    expect(await listed(`${own}&from=2031-01-01&to=2031-01-02`)).toEqual([b, a])
+    expect(await listed(`${own}&from=2031-01-02T02:00:00%2B02:00`)).toEqual([c])
+    expect(await listed(`${own}&from=2031-01-02&to=2031-01-01`)).toEqual([])
+  })
+
+  it('when the list is filtered by status and customer, then all filters hold together', async () => {
+    const { customer, ids } = await ordersMadeAt(Array.from({ length: 6 }, (_, i) => `2031-02-0${i + 1}T00:00:00.000Z`))
+    const [a, b, c, d, e, f] = ids
+    for (const id of [a, b]) await confirm(system, id ?? 0)
+    for (const id of [c, d]) await cancel(system, id ?? 0)
+    const own = `customer_id=${customer.id}`
+    expect(await listed(`${own}&status=CONFIRMED`)).toEqual([b, a])
+    expect(await listed(`${own}&status=CANCELED`)).toEqual([d, c])
+    expect(await listed(`${own}&status=CREATED`)).toEqual([f, e])
+    expect(await listed(`${own}&status=CONFIRMED&from=2031-02-02`)).toEqual([b])
+    expect(await listed(`${own}&status=CREATED&from=2031-02-01&to=2031-02-06`)).toEqual([e])
+    expect(await listed(`status=CANCELED&from=2031-02-03&to=2031-02-05`)).toEqual([d, c])
+    expect(await listed(`from=2031-02-01&to=2031-02-07`)).toEqual([f, e, d, c, b, a])
+    expect(await listed(`customer_id=${NOBODY}`)).toEqual([])
+  })
+
+  it.each([
+    ['of one moment', () => '2025-03-01T00:00:00.000Z'],
+    ['of different moments', (i: number) => `2025-03-0${i + 1}T00:00:00.000Z`],
+  ])('when orders %s are paged while others come and go, then none is missed or repeated', async (_, timeOf) => {
+    const { customer, ids } = await ordersMadeAt(Array.from({ length: 7 }, (_, i) => timeOf(i)))
+    const product = await newProduct(system)
+    const seen: number[] = []
+    let query = `?customer_id=${customer.id}&status=CREATED&limit=2`
+    for (let page = 0; page < 4; page++) {
+      const { body, headers } = await system.orders.get(`/orders${query}`)
+      seen.push(...body.data.map(({ id }: { id: number }) => id))
+      const link = headers.get('link')
+      if (page === 3) {
+        expect([body.next_cursor, link]).toEqual([null, null])
+        break
+      }
+      const [, next = ''] = /^<(.*)>; rel="next"$/.exec(link ?? '') ?? []
+      expect(new URLSearchParams(next).get('cursor')).toBe(body.next_cursor)
+      expect(new URLSearchParams(next).get('limit')).toBe('2')
+      query = next
+      // One more at the top, and one that was seen leaves the list, be it the one that the next page goes on from.
+      await newOrder(system, [{ product_id: product.id, qty: 1 }], { customer_id: customer.id })
+      await confirm(system, seen.at(page % 2 === 0 ? -1 : -2) ?? 0)
+    }
+    expect(seen).toEqual([...ids].reverse())
+  })
+
+  it('when the cursor is of another list, then 400', async () => {
+    await Promise.all([newProduct(system), newProduct(system)])
+    const { body } = await system.orders.get('/products?limit=1')
+    expectFaults(await system.orders.get(`/orders?cursor=${body.next_cursor}`), ['cursor'])
+    const search = await system.orders.get('/products?limit=1&search=product')
+    expectFaults(await system.orders.get(`/orders?cursor=${search.body.next_cursor}`), ['cursor'])
+  })
+})
+
+describeEachEngine('POST /orders/:id/confirm', (engine) => {
+  const system = useSystem(engine)
+
+  it('when an order is confirmed, then 200, its hold is over and its stock stays taken', async () => {
+    const { product, order } = await orderOfFour(system)
+    const { status, body, headers } = await confirm(system, order.id)
+    expect(status).toBe(200)
+    expect(headers.get('content-type')).toBe('application/json')
+    expect(body).toEqual({ ...order, status: 'CONFIRMED', confirmed_at: expect.stringMatching(TIME), expires_at: null })
+    expect(await orderOf(system, order.id)).toEqual(body)
+    await system.sweeps.releaseExpiredHolds()
+    expect(await stockOf(system, product.id)).toBe(6)
+  })
+
+  it.each(['idempotency-key', 'x-idempotency-key'])('when the key comes as %s, then it is taken', async (name) => {
+    const { order } = await orderOfFour(system)
+    const answer = await system.orders.post(`/orders/${order.id}/confirm`, undefined, { headers: { [name]: newKey() } })
+    expect(answer.status).toBe(200)
+  })
+
+  it('when both headers name one key, bare or quoted, then it is one key', async () => {
+    const { order } = await orderOfFour(system)
+    const path = `/orders/${order.id}/confirm`
+    const key = newKey()
+    const headers = { 'idempotency-key': `"${key}"`, 'x-idempotency-key': key }
+    const first = await system.orders.post(path, undefined, { headers })
+    expect(first.status).toBe(200)
+    for (const given of [{ 'x-idempotency-key': key }, { 'idempotency-key': `"${key}"` }, { 'idempotency-key': key }]) {
+      const again = await system.orders.post(path, undefined, { headers: given })
+      expect(again.headers.get('idempotent-replayed')).toBe('true')
+      expect(again.text).toBe(first.text)
+    }
+  })
+
+  it('when there is no key, or two, or a bad one, then 400 and the order is not confirmed', async () => {
+    const { order } = await orderOfFour(system)
+    const path = `/orders/${order.id}/confirm`
+    expectProblem(await system.orders.post(path), 400, 'idempotency_key_required')
+    const two = { 'idempotency-key': 'one', 'x-idempotency-key': 'two' }
+    expectProblem(await system.orders.post(path, undefined, { headers: two }), 400, 'invalid_idempotency_key')
+    for (const key of ['', 'a b', 'ñ', '\u00ff', 'k'.repeat(256), '""']) {
+      expectProblem(await confirm(system, order.id, key), 400, 'invalid_idempotency_key')
+    }
+    expect(await orderOf(system, order.id)).toMatchObject({ status: 'CREATED' })
+  })
+
+  it('when a key is at its bounds, then it is taken', async () => {
+    const visible = Array.from({ length: 94 }, (_, i) => String.fromCharCode(0x21 + i)).join('')
+    const unique = newKey()
+    for (const key of [`${unique}${'k'.repeat(255 - unique.length)}`, `${unique}${visible}`]) {
+      const { order } = await orderOfFour(system)
+      expect((await confirm(system, order.id, key)).status).toBe(200)
+      expect((await confirm(system, order.id, key)).headers.get('idempotent-replayed')).toBe('true')
+    }
+  })
+
+  it('when another principal uses the same key for another order, then it is a key of its own', async () => {
+    const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
+    const key = newKey()
+    await confirm(system, a.order.id, key)
+    const token = await system.token({ clientId: 'another' })
+    const other = await system.orders.post(`/orders/${b.order.id}/confirm`, undefined, { ...keyed(key), token })
+    expect([other.status, other.body.id]).toEqual([200, b.order.id])
+    expect(other.headers.get('idempotent-replayed')).toBeNull()
+  })
+
+  it('when keys differ in case alone, then they are two keys', async () => {
+    const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
+    const key = newKey()
+    expect((await confirm(system, a.order.id, `${key}x`)).status).toBe(200)
+    expect((await confirm(system, b.order.id, `${key}X`)).status).toBe(200)
+  })
+
+  it('when it is confirmed already and another key comes, then 200 with the order as it is', async () => {
+    const { order } = await orderOfFour(system)
+    const first = await confirm(system, order.id)
+    const second = await confirm(system, order.id)
+    expect(second.status).toBe(200)
+    expect(second.body).toEqual(first.body)
+    expect(second.headers.get('idempotent-replayed')).toBeNull()
+  })
+
+  it('when the order was canceled since, then the same key gets the first answer and another key 409 order_canceled', async () => {
+    const { order } = await orderOfFour(system)
+    const key = newKey()
+    const first = await confirm(system, order.id, key)
+    await cancel(system, order.id)
+    const again = await confirm(system, order.id, key)
+    expect([again.status, again.text]).toEqual([200, first.text])
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+    expectProblem(await confirm(system, order.id), 409, 'order_canceled')
+  })
+
+  it('when the same key comes for another order, then 422 idempotency_key_reused, and that order is as it was', async () => {
+    const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
+    const key = newKey()
+    await confirm(system, a.order.id, key)
+    expectProblem(await confirm(system, b.order.id, key), 422, 'idempotency_key_reused')
+    expect(await orderOf(system, b.order.id)).toEqual(b.order)
+  })
+
+  it('when one key comes for two orders at once, then one is confirmed and the other refused', async () => {
+    const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
+    const key = newKey()
+    const answers = await Promise.all([a, b].map(({ order }) => confirm(system, order.id, key)))
+    expect(statusCounts(answers)).toEqual({ 200: 1, 422: 1 })
+    const statuses = await Promise.all([a, b].map(async ({ order }) => (await orderOf(system, order.id)).status))
+    expect(statuses.sort()).toEqual(['CONFIRMED', 'CREATED'])
+  })
+
+  it('when a refused confirm is followed by another order with the same key, then that one is confirmed', async () => {
+    const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
+    await cancel(system, a.order.id)
+    const key = newKey()
+    expectProblem(await confirm(system, a.order.id, key), 409, 'order_canceled')
+    expect((await confirm(system, b.order.id, key)).status).toBe(200)
+  })
+
+  it('when the hold has ended and was not swept yet, then 409 order_canceled, and the stock goes back once', async () => {
+    const { product, order } = await orderOfFour(system)
+    await endHold(system, order.id)
+    const answers = await atOnce(3, () => confirm(system, order.id))
+    for (const answer of answers) expectProblem(answer, 409, 'order_canceled')
+    await system.sweeps.releaseExpiredHolds()
+    expect(await orderOf(system, order.id)).toMatchObject({
+      status: 'CANCELED',
+      confirmed_at: null,
+      canceled_at: expect.stringMatching(TIME),
+    })
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+})
+
+describeEachEngine('POST /orders/:id/cancel', (engine) => {
+  const system = useSystem(engine)
+
+  it('when a CREATED order is canceled, then 200 and its stock goes back', async () => {
+    const { product, order } = await orderOfFour(system)
+    const { status, body } = await cancel(system, order.id)
+    expect(status).toBe(200)
+    expect(body).toEqual({ ...order, status: 'CANCELED', canceled_at: expect.stringMatching(TIME) })
+    expect(await orderOf(system, order.id)).toEqual(body)
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when an order of several lines of a product is canceled, then every piece of it goes back', async () => {
+    const [a, b] = [await newProduct(system), await newProduct(system)]
+    const items = [a, b, a].map(({ id }, i) => ({ product_id: id, qty: i + 1 }))
+    const order = await newOrder(system, items)
+    await cancel(system, order.id)
+    expect(await Promise.all([a, b].map(({ id }) => stockOf(system, id)))).toEqual([100, 100])
+  })
+
+  it('when a CANCELED order is canceled, then 200 with the order as it is, and the stock is not touched', async () => {
+    const { product, order } = await orderOfFour(system)
+    const first = await cancel(system, order.id)
+    const second = await cancel(system, order.id)
+    expect([second.status, second.text]).toEqual([200, first.text])
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when a CONFIRMED order is canceled within the window, then 200 and its stock goes back', async () => {
+    const { product, order } = await orderOfFour(system)
+    await confirm(system, order.id)
+    await ageConfirmation(system, order.id, 9)
+    const { status, body } = await cancel(system, order.id)
+    expect(status).toBe(200)
+    expect(body).toMatchObject({ status: 'CANCELED', confirmed_at: expect.stringMatching(TIME), expires_at: null })
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when a CONFIRMED order is canceled past the window, then 409 cancel_window_passed, and it stays as it is', async () => {
+    const { product, order } = await orderOfFour(system)
+    await confirm(system, order.id)
+    await ageConfirmation(system, order.id, 11)
+    expectProblem(await cancel(system, order.id), 409, 'cancel_window_passed')
+    expect(await orderOf(system, order.id)).toMatchObject({ status: 'CONFIRMED', canceled_at: null })
+    expect(await stockOf(system, product.id)).toBe(6)
+  })
+
+  it('when the window is another, then it is that one that counts', async () => {
+    const { api } = await serveOrders(system, { orders: { ...system.env.orders, cancelWindowMinutes: 60 } })
+    const { order } = await orderOfFour(system)
+    await confirm(system, order.id)
+    await ageConfirmation(system, order.id, 59)
+    expect((await api.post(`/orders/${order.id}/cancel`)).body.status).toBe('CANCELED')
+  })
+
+  it('when the order is not in the state that the caller asks for, then 200 with the order as it is', async () => {
+    const { product, order } = await orderOfFour(system)
+    expect((await cancel(system, order.id, { if_status: 'CONFIRMED' })).body).toEqual(order)
+    const confirmed = await confirm(system, order.id)
+    const answer = await cancel(system, order.id, { if_status: 'CREATED' })
+    expect([answer.status, answer.body]).toEqual([200, confirmed.body])
+    await ageConfirmation(system, order.id, 11)
+    expect((await cancel(system, order.id, { if_status: 'CREATED' })).status).toBe(200)
+    expect(await stockOf(system, product.id)).toBe(6)
+  })
+
+  it('when the order is in the state that the caller asks for, then it is canceled', async () => {
+    const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
+    expect((await cancel(system, a.order.id, { if_status: 'CREATED' })).body.status).toBe('CANCELED')
+    await confirm(system, b.order.id)
+    expect((await cancel(system, b.order.id, { if_status: 'CONFIRMED' })).body.status).toBe('CANCELED')
+    expect(await Promise.all([a, b].map(({ product }) => stockOf(system, product.id)))).toEqual([10, 10])
+  })
+
+  it('when the body is empty, faulty, or of another type, then 200, 400 and 415', async () => {
+    const { order } = await orderOfFour(system)
+    expectFaults(await cancel(system, order.id, { if_status: 'PAID' }), ['if_status'])
+    expectFaults(await cancel(system, order.id, { reason: 'none' }), ['reason'])
+    expectProblem(await cancel(system, order.id, '{'), 400, 'malformed_json')
+    const headers = { 'content-type': 'text/plain' }
+    const path = `/orders/${order.id}/cancel`
+    expectProblem(await system.orders.post(path, '{}', { headers }), 415, 'unsupported_media_type')
+    expect(await orderOf(system, order.id)).toMatchObject({ status: 'CREATED' })
+    expect((await cancel(system, order.id, {})).body.status).toBe('CANCELED')
+  })
+
+  it('when the hold has ended and was not swept yet, then the order is canceled and its stock goes back once', async () => {
+    const { product, order } = await orderOfFour(system)
+    await endHold(system, order.id)
+    await Promise.all([cancel(system, order.id), system.sweeps.releaseExpiredHolds(), cancel(system, order.id)])
+    expect(await orderOf(system, order.id)).toMatchObject({ status: 'CANCELED' })
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when more holds have ended, and more keys, than are taken in one go, then all of them go', async () => {
+    const customer = await newCustomer(system)
+    const product = await newProduct(system, { stock: 600 })
+    const items = [{ product_id: product.id, qty: 1 }]
+    const keys = Array.from({ length: 501 }, newKey)
+    await Promise.all(keys.map((key) => place(system, items, { customer_id: customer.id }, key)))
+    expect(await stockOf(system, product.id)).toBe(99)
+    const expired = { expires_at: '2020-01-01 00:00:00.000' }
+    await system.db.updateTable('orders').set(expired).where('customer_id', '=', customer.id).execute()
+    await system.db.updateTable('idempotency_keys').set(expired).where('key', 'in', keys).execute()
+    const later = { expires_at: '2021-01-01 00:00:00.000' }
+    await system.db
+      .updateTable('idempotency_keys')
+      .set(later)
+      .where('key', '=', keys[0] ?? '')
+      .execute()
+    expect(await system.sweeps.releaseExpiredHolds()).toBe(501)
+    expect(await system.sweeps.purgeExpiredKeys()).toBe(501)
+    expect(await stockOf(system, product.id)).toBe(600)
+  })
+
+  it('when holds are swept, then only ended ones of unconfirmed orders are canceled', async () => {
+    const [ended, held, confirmed] = await atOnce(3, () => orderOfFour(system))
+    await confirm(system, confirmed?.order.id ?? 0)
+    await endHold(system, ended?.order.id ?? 0)
+    expect(await system.sweeps.releaseExpiredHolds()).toBe(1)
+    expect(await system.sweeps.releaseExpiredHolds()).toBe(0)
+    const statuses = [ended, held, confirmed].map(async (one) => (await orderOf(system, one?.order.id ?? 0)).status)
+    expect(await Promise.all(statuses)).toEqual(['CANCELED', 'CREATED', 'CONFIRMED'])
+  })
+})
+
+describeEachEngine('who may call Orders', (engine) => {
+  const system = useSystem(engine)
+
+  it.each<[string, string, Scope]>([
+    ['POST', '/orders', 'orders:write'],
+    ['GET', '/orders', 'orders:read'],
+    ['GET', '/orders/1', 'orders:read'],
+    ['POST', '/orders/1/confirm', 'orders:write'],
+    ['POST', '/orders/1/cancel', 'orders:write'],
+  ])(
+    'when %s %s is called without a token, with a bad one, or without its scope, then 401, 401 and 403',
+    async (method, path, scope) => {
+      const none = await system.orders.call(method, path, { token: null })
+      expectProblem(none, 401, 'unauthorized')
+      expect(none.headers.get('www-authenticate')).toMatch(/^Bearer/)
+      const bad = await system.orders.call(method, path, { token: 'a.b.c' })
+      expectProblem(bad, 401, 'invalid_token')
+      expect(bad.headers.get('www-authenticate')).toMatch(/^Bearer.*error="invalid_token"/)
+      const other: Scope = scope === 'orders:read' ? 'orders:write' : 'orders:read'
+      const token = await system.token({ scopes: [other, 'products:read', 'products:write'] })
+      const scopeless = await system.orders.call(method, path, { token })
+      expectProblem(scopeless, 403, 'insufficient_scope')
+      expect(scopeless.headers.get('www-authenticate')).toContain(`scope="${scope}"`)
+    },
+  )
+
+  it('when the service token is used, then it may read and write orders', async () => {
+    const token = system.env.serviceTokens[0] ?? ''
+    const product = await newProduct(system)
+    const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
+    const placed = await system.orders.post('/orders', order, { token })
+    expect(placed.status).toBe(201)
+    expect((await system.orders.get(`/orders/${placed.body.id}`, { token })).status).toBe(200)
+  })
+
+  it('when a client is bound to a customer, then it places, reads, lists, confirms and cancels that customer’s orders', async () => {
+    const customer = await newCustomer(system)
+    const token = await system.token({ customerId: customer.id, clientId: 'bound' })
+    const product = await newProduct(system, { stock: 10 })
+    const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 4 }] }
+    const placed = await system.orders.post('/orders', order, { token })
+    expect(placed.status).toBe(201)
+    const path = `/orders/${placed.body.id}`
+    expect((await system.orders.get(path, { token })).body).toEqual(placed.body)
+    expect((await system.orders.post(`${path}/confirm`, undefined, { token, ...keyed() })).body.status).toBe(
+      'CONFIRMED',
+    )
+    expect((await system.orders.post(`${path}/cancel`, undefined, { token })).body.status).toBe('CANCELED')
+    for (const query of ['', `?customer_id=${customer.id}`, '?status=CANCELED']) {
+      const { body } = await system.orders.get(`/orders${query}`, { token })
+      expect(body.data.map(({ id }: { id: number }) => id)).toEqual([placed.body.id])
+    }
+  })
+
+  it('when a client is bound to a customer, then the orders of another do not exist for it', async () => {
+    const [own, other] = [await newCustomer(system), await newCustomer(system)]
+    const { product, order } = await orderOfFour(system, { customer_id: other.id })
+    const token = await system.token({ customerId: own.id, clientId: 'bound' })
+    const path = `/orders/${order.id}`
+    const foreign = await system.orders.get(path, { token })
+    expectProblem(foreign, 404, 'not_found')
+    const missing = await system.orders.get(`/orders/${NOBODY}`, { token })
+    expect(foreign.body.detail.replaceAll(String(order.id), '')).toBe(
+      missing.body.detail.replaceAll(String(NOBODY), ''),
+    )
+    expectProblem(await system.orders.post(`${path}/confirm`, undefined, { token, ...keyed() }), 404, 'not_found')
+    expectProblem(await system.orders.post(`${path}/cancel`, undefined, { token }), 404, 'not_found')
+    const taken = { customer_id: other.id, items: [{ product_id: product.id, qty: 1 }] }
+    expectProblem(await system.orders.post('/orders', taken, { token }), 404, 'not_found')
+    expectProblem(await system.orders.post('/orders', { ...taken, customer_id: NOBODY }, { token }), 404, 'not_found')
+    for (const query of ['', `?customer_id=${other.id}`]) {
+      expect((await system.orders.get(`/orders${query}`, { token })).body.data).toEqual([])
+    }
+    expect(await orderOf(system, order.id)).toEqual(order)
+    expect(await stockOf(system, product.id)).toBe(6)
+  })
+})
+
+describeEachEngine('Orders whose Customers is at fault', (engine) => {
+  const system = useSystem(engine)
+  const SECRET = 'the database at 10.0.0.7 said no'
+
+  async function placeThrough(customersBase: string, httpTimeoutMs = 5_000) {
+    const product = await newProduct(system, { stock: 10 })
+    const { api, log } = await serveOrders(system, { customersBase, httpTimeoutMs })
+    const customer = await newCustomer(system)
+    const items = [{ product_id: product.id, qty: 1 }]
+    const answer = await api.post('/orders', { customer_id: customer.id, items }, keyed())
+    return { answer, log, product, customer }
+  }
+
+  async function expectRefusal(placing: ReturnType<typeof placeThrough>, status: number, code: string): Promise<void> {
+    const { answer, log, product, customer } = await placing
+    expectProblem(answer, status, code)
+    expect(answer.text).not.toMatch(/10\.0\.0\.7|127\.0\.0\.1|ECONN|fetch|<html|\.ts\b/i)
+    expect(Object.keys(answer.body).sort()).toEqual(['code', 'detail', 'request_id', 'status', 'title', 'type'])
+    const failed = log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'failed')
+    expect(failed).toMatchObject([{ level: 50, code, correlation_id: answer.body.request_id, err: expect.anything() }])
+    expect(await stockOf(system, product.id)).toBe(10)
+    expect(await ordersOf(system, customer.id)).toEqual([])
+  }
+
+  it('when Customers cannot be reached, then 503, and nothing is taken', async () => {
+    await expectRefusal(placeThrough(await nowhere()), 503, 'unavailable')
+  })
+
+  it('when Customers does not answer in time, then 504, and nothing is taken', async () => {
+    const proxy = await startFaultyProxy(system.customers.base, () => 'hang')
+    await expectRefusal(placeThrough(proxy.base, 50), 504, 'deadline_exceeded')
+  })
+
+  const html = { 'content-type': 'text/html' }
+  it.each<[string, Fault]>([
+    ['a page', { status: 200, body: '<html>Welcome</html>', headers: html }],
+    ['a page that is not found', { status: 404, body: '<html>Nothing</html>', headers: html }],
+    ['another shape', { status: 200, body: '{"id":1,"name":5}' }],
+    ['null', { status: 200, body: 'null' }],
+    ['a redirect', { status: 302, body: '', headers: { location: 'http://10.0.0.7/' } }],
+    ['a fault', { status: 500, body: JSON.stringify({ code: 'internal_error', detail: SECRET, stack: SECRET }) }],
+    ['a fault with a page', { status: 500, body: `<html>${SECRET}</html>`, headers: html }],
+    ['that our token is wrong', { status: 401, body: JSON.stringify({ code: 'invalid_token', detail: SECRET }) }],
+    ['that it has no such path', { status: 404, body: JSON.stringify({ code: 'route_not_found', detail: SECRET }) }],
+    ['502 for what it needs', { status: 502, body: JSON.stringify({ code: 'upstream_failed', detail: SECRET }) }],
+  ])('when Customers answers %s, then 502, and nothing is taken', async (_, fault) => {
+    const proxy = await startFaultyProxy(system.customers.base, () => fault)
+    await expectRefusal(placeThrough(proxy.base), 502, 'upstream_failed')
+  })
+
+  it('when Customers says that it cannot now and why, then 503 without the why, and nothing is taken', async () => {
+    const body = JSON.stringify({ code: 'unavailable', detail: SECRET, host: '10.0.0.7' })
+    const proxy = await startFaultyProxy(system.customers.base, () => ({ status: 503, body }))
+    await expectRefusal(placeThrough(proxy.base), 503, 'unavailable')
+  })
+
+  it('when Customers fails for a moment, then the order is placed all the same', async () => {
+    const faults: Fault[] = [{ status: 503, body: '' }, 'refuse', 'lose the answer', 'none']
+    const proxy = await startFaultyProxy(system.customers.base, (_, earlier) => faults[earlier] ?? 'none')
+    const { answer, product } = await placeThrough(proxy.base)
+    expect(answer.status).toBe(201)
+    expect(proxy.seen).toHaveLength(4)
+    expect(await stockOf(system, product.id)).toBe(9)
+  })
+
+  it('when a keyed order met the fault, then the same request with the same key is placed once it is gone', async () => {
+    let broken = true
+    const proxy = await startFaultyProxy(system.customers.base, () => (broken ? { status: 500, body: '' } : 'none'))
+    const { api } = await serveOrders(system, { customersBase: proxy.base })
+    const product = await newProduct(system, { stock: 10 })
+    const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
+    const { headers } = keyed()
+    expectProblem(await api.post('/orders', order, { headers }), 502, 'upstream_failed')
+    broken = false
+    const answer = await api.post('/orders', order, { headers })
+    expect([answer.status, answer.headers.get('idempotent-replayed')]).toEqual([201, null])
+    expect(await stockOf(system, product.id)).toBe(9)
+  })
+
+  it('when many orders of one customer come at once, then they share the question whether there is one', async () => {
+    const gate = Promise.withResolvers<'none'>()
+    const proxy = await startFaultyProxy(system.customers.base, () => gate.promise)
+    const { api } = await serveOrders(system, { customersBase: proxy.base })
+    const product = await newProduct(system)
+    const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
+    const answers = atOnce(10, () => api.post('/orders', order))
+    gate.resolve('none')
+    expect(statusCounts(await answers)).toEqual({ 201: 10 })
+    expect(proxy.seen.length).toBeLessThan(10)
+  })
+
+  it('when an order comes with a correlation id and a traceparent, then Customers hears both, with our token and the internal route', async () => {
+    const proxy = await startFaultyProxy(system.customers.base, () => 'none')
+    const { api } = await serveOrders(system, { customersBase: `${proxy.base}/` })
+    const product = await newProduct(system)
+    const trace = {
+      'x-correlation-id': 'flow:42',
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    }
+    const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
+    const answer = await api.post('/orders', order, { headers: trace })
+    expect(answer.headers.get('x-correlation-id')).toBe('flow:42')
+    expect(proxy.seen).toMatchObject([
+      {
+        method: 'GET',
+        path: '/internal/customers/1',
+        headers: { ...trace, authorization: `Bearer ${system.env.serviceTokens[0]}` },
+      },
+    ])
+  })
+})
