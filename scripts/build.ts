@@ -1,14 +1,18 @@
-import { readdirSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
 
 // Bundles every program: dist/entrypoints and dist/commands lie as deep as their sources, so that `../../db` is the
 // folder of migrations from there too.
-const programs = ['src/entrypoints', 'src/commands'].flatMap((folder) => readdirSync(folder).map((file) => `${folder}/${file}`))
-const notPrograms = ['composing.ts', 'running.ts', 'command-line.ts']
+const programs = ['src/entrypoints', 'src/commands'].flatMap((folder) =>
+  readdirSync(folder).map((file) => `${folder}/${file}`),
+)
+const notPrograms = ['composing.ts', 'neighbours.ts', 'running.ts', 'command-line.ts']
 
 rmSync('dist', { recursive: true, force: true })
 const { metafile } = await build({
-  entryPoints: programs.filter((file) => !notPrograms.some((name) => file.endsWith(name)) && !file.endsWith('.test.ts')),
+  entryPoints: programs.filter(
+    (file) => !notPrograms.some((name) => file.endsWith(name)) && !file.endsWith('.test.ts'),
+  ),
   outbase: 'src',
   outdir: 'dist',
   bundle: true,
@@ -25,3 +29,17 @@ const { metafile } = await build({
 for (const [file, { bytes }] of Object.entries(metafile.outputs)) {
   if (file.endsWith('.js')) console.log(`${file}  ${Math.round(bytes / 1024)} KiB`)
 }
+
+// Swagger UI's two files, as the package they come from: where a bundle looks for it first.
+mkdirSync('dist/node_modules/swagger-ui-dist', { recursive: true })
+for (const file of [
+  'package.json',
+  'LICENSE',
+  'NOTICE',
+  'swagger-ui.css',
+  'swagger-ui-bundle.js',
+  'favicon-32x32.png',
+]) {
+  copyFileSync(`node_modules/swagger-ui-dist/${file}`, `dist/node_modules/swagger-ui-dist/${file}`)
+}
+writeFileSync('dist/package.json', '{"type":"module"}\n')

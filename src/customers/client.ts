@@ -26,14 +26,17 @@ export function createCustomersClient(route: Route): CustomersClient {
   }
 }
 
-/** Callers that ask for one customer while it is being fetched share that call, and whatever comes of it. */
-export function shareLookups(client: CustomersClient): CustomersClient {
+/**
+ * Callers that ask for one customer while it is being fetched share that call, and whatever comes of it.
+ * @param limitMs the time that all attempts of a lookup may take together
+ */
+export function shareLookups(client: CustomersClient, limitMs: number): CustomersClient {
   const underWay = new Map<number, Promise<CustomerValue | undefined>>()
   return {
     getCustomer(id, trace) {
       const shared = underWay.get(id)
       if (shared) return shared
-      const lookup = client.getCustomer(id, trace).finally(() => underWay.delete(id))
+      const lookup = client.getCustomer(id, trace, AbortSignal.timeout(limitMs)).finally(() => underWay.delete(id))
       underWay.set(id, lookup)
       return lookup
     },

@@ -9,9 +9,10 @@ import { createOrdersClient, type OrdersClient } from '../orders/client.ts'
 import { createOrdersService } from '../orders/service.ts'
 import type { ServiceApp } from '../platform/app.ts'
 import { createAuthenticator, type Principal } from '../platform/auth.ts'
-import type { Route } from '../platform/client.ts'
+import { callService, type Route } from '../platform/client.ts'
 import { type Database, ping } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
+import { Health } from '../platform/health.ts'
 import type { Logger } from '../platform/logging.ts'
 import { createProductsService } from '../products/service.ts'
 
@@ -36,7 +37,7 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
 
 export function composeOrders(env: Env, db: Database, customersAt: Neighbour, logger: Logger, lifecycle: Lifecycle) {
   const route = routeTo(customersAt, env, 'customers')
-  const customers = shareLookups(createCustomersClient(route))
+  const customers = shareLookups(createCustomersClient(route), 2 * env.httpTimeoutMs)
   const orders = createOrdersService(db, customers, { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes })
   const app = createOrdersApp({
     ...common(env, logger, lifecycle),
@@ -92,7 +93,8 @@ function routeTo(neighbour: Neighbour, env: Env, name: string): Route {
   }
 }
 
+/** @throws AppError when the service does not answer as it should */
 async function checkHealth(route: Route): Promise<void> {
-  const response = await route.fetch(new Request(`${route.base}/health`, { signal: AbortSignal.timeout(2_000) }))
-  if (!response.ok) throw new Error(`${route.base} answered ${response.status}`)
+  const trace = { correlationId: crypto.randomUUID(), traceparent: undefined }
+  await callService({ ...route, attempts: 1 }, { method: 'GET', path: '/health', trace, answer: Health })
 }

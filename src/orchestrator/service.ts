@@ -12,8 +12,12 @@ const HOLD_MINUTES = 15
 /** Orders that one key may have had canceled under it before its caller is told to take a new key. */
 const MOST_ATTEMPTS = 5
 
+/** The last part of the time is kept for giving up an order that could not be confirmed. */
+const GIVE_UP_SHARE = 0.2
+const LONGEST_GIVE_UP_MS = 2_000
+
 export interface OrchestratorConfig {
-  /** All steps end within this time. */
+  /** The answer comes within this time, whatever the other services do. */
   deadlineMs: number
 }
 
@@ -38,13 +42,15 @@ export function createOrchestratorService(
   config: OrchestratorConfig,
   logger: Logger,
 ) {
+  const giveUpMs = Math.min(LONGEST_GIVE_UP_MS, Math.floor(config.deadlineMs * GIVE_UP_SHARE))
+
   return {
     /**
      * @throws AppError the refusal of the step that failed; `upstream_failed`, `unavailable`, `deadline_exceeded`
      *   where a service is at fault
      */
     async createAndConfirm(caller: Caller, input: Input, key: string): Promise<Orchestrated> {
-      const deadline = AbortSignal.timeout(config.deadlineMs)
+      const deadline = AbortSignal.timeout(config.deadlineMs - giveUpMs)
       const { customer_id, items } = input
       refuseOtherCustomer(caller, customer_id)
       const customer = await customers.getCustomer(customer_id, caller.trace, deadline)
@@ -84,7 +90,7 @@ export function createOrchestratorService(
    * stands. If this fails too, the hold ends by itself.
    */
   async function giveUp(id: number, trace: Trace): Promise<Order | undefined> {
-    const limit = AbortSignal.timeout(Math.min(2_000, config.deadlineMs))
+    const limit = AbortSignal.timeout(giveUpMs)
     try {
       return await orders.cancelUnconfirmedOrder(id, trace, limit)
     } catch (err) {

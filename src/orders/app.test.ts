@@ -753,6 +753,15 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(await Promise.all([a, b].map(({ product }) => stockOf(system, product.id)))).toEqual([10, 10])
   })
 
+  it('when a cancel announces JSON and sends nothing, then it is a cancel without a body', async () => {
+    const { order } = await orderOfFour(system)
+    const answer = await system.orders.call('POST', `/orders/${order.id}/cancel`, {
+      headers: { 'content-type': 'application/json' },
+    })
+    expect(answer.status).toBe(200)
+    expect(answer.body.status).toBe('CANCELED')
+  })
+
   it('when the body is empty, faulty, or of another type, then 200, 400 and 415', async () => {
     const { order } = await orderOfFour(system)
     expectFaults(await cancel(system, order.id, { if_status: 'PAID' }), ['if_status'])

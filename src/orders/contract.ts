@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import {
+  acceptEmptyBody,
   bodyProblems,
   Cents,
   Id,
@@ -198,8 +199,11 @@ export const confirmOrder = createRoute({
   },
 })
 
+const cancelGuard = protectedBy('orders:write')
+
 export const cancelOrder = createRoute({
-  ...protectedBy('orders:write'),
+  ...cancelGuard,
+  middleware: [...cancelGuard.middleware, acceptEmptyBody],
   method: 'post',
   path: '/orders/{id}/cancel',
   operationId: 'cancelOrder',

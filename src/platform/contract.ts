@@ -211,6 +211,16 @@ export function protectedBy(scope: Scope) {
 /** A route for the other services alone. */
 export const serviceOnly = { security: [{ serviceToken: [] }], middleware: [requireServiceToken()] }
 
+/** For a body that may be left out: many clients announce JSON and send nothing. */
+export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
+  if (c.req.header('content-type') !== undefined && (await c.req.text()) === '') {
+    const { url, method, headers } = c.req.raw
+    c.req.raw = new Request(url, { method, headers, body: '{}' })
+    c.req.bodyCache = {}
+  }
+  await next()
+}
+
 function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const principal = await c.var.authenticator.caller(c.req.header('authorization'))

@@ -6,7 +6,7 @@ import type { ProblemShape } from './problems.ts'
 
 export const HEALTH_TAG = 'Health'
 
-const Health = z.object({ status: z.literal('ok') }).openapi('Health')
+export const Health = z.object({ status: z.literal('ok') }).openapi('Health')
 
 /** `/health`: the process answers. `/ready`: so does all that it needs, and it is not about to stop. */
 export function addHealthRoutes(
