@@ -1,0 +1,24 @@
+# One image for every service; SERVICE says which: customers, orders or orchestrator.
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /build
+COPY package.json package-lock.json ./
+# No install scripts: they only bring runtimes for development, and this image has its own Node.
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY tsconfig.json ./
+COPY scripts scripts
+COPY src src
+RUN npm run build
+
+FROM node:24-bookworm-slim
+WORKDIR /app
+ENV NODE_ENV=production SERVICE=customers PORT=3000
+COPY --from=build /build/dist dist
+COPY db db
+COPY package.json ./
+USER node
+EXPOSE 3000
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+# exec, so that Node is process 1 and gets the signals itself.
+CMD ["sh", "-c", "exec node --enable-source-maps dist/entrypoints/$SERVICE.js"]
