@@ -1,7 +1,6 @@
 import { type Audit, auditBooks, MOST_DIFFERENCES } from '../audit/service.ts'
-import { connected, run, whereIs } from '../entrypoints/running.ts'
-import { openDatabase } from '../platform/database.ts'
-import { readOptions } from './command-line.ts'
+import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
+import { readOptions, runCommand } from './command-line.ts'
 
 const HELP = `Proves the books: stock, totals, states, keys and holds. Reads only; safe on a live database.
 Exits with 1 when anything differs.
@@ -12,10 +11,10 @@ Exits with 1 when anything differs.
 
 const SHOWN = 10
 
-await run(async (env) => {
+await runCommand(HELP, async (env) => {
   const { json } = readOptions({ json: { type: 'boolean' } }, HELP)
   const audit = await connected(env, async () => {
-    const db = await openDatabase(env.database)
+    const db = await openMigratedDatabase(env)
     const result = await auditBooks(db, env.orders)
     await db.destroy()
     return result

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { createClient } from '../auth/service.ts'
-import { connected, run, StartError } from '../entrypoints/running.ts'
-import { openDatabase } from '../platform/database.ts'
-import { readOptions, readPositive, readScopes, UsageError } from './command-line.ts'
+import { findCustomer } from '../customers/store.ts'
+import { connected, openMigratedDatabase, StartError } from '../entrypoints/running.ts'
+import { readOptions, readPositive, readScopes, runCommand, UsageError } from './command-line.ts'
 
 const HELP = `Makes an API client and prints its secret, once: only a hash of it is kept.
 
@@ -15,7 +15,7 @@ const HELP = `Makes an API client and prints its secret, once: only a hash of it
 /** They change what belongs to no customer, so a client bound to one has no use for them. */
 const UNBOUND_SCOPES = ['customers:write', 'products:write']
 
-await run(async (env) => {
+await runCommand(HELP, async (env) => {
   const options = { name: { type: 'string' }, scope: { type: 'string' }, 'customer-id': { type: 'string' } } as const
   const { name, scope, 'customer-id': customer } = readOptions(options, HELP)
   if (!name || !scope) throw new UsageError('--name and --scope are needed.', HELP)
@@ -25,13 +25,10 @@ await run(async (env) => {
   if (unfit.length > 0) throw new UsageError(`A client bound to a customer can't have: ${unfit.join(', ')}.`, HELP)
 
   await connected(env, async () => {
-    const db = await openDatabase(env.database)
-    const known = await db
-      .selectFrom('customers')
-      .select('id')
-      .where('id', '=', customerId ?? 0)
-      .executeTakeFirst()
-    if (customerId !== null && known === undefined) throw new StartError(`There is no customer ${customerId}.`)
+    const db = await openMigratedDatabase(env)
+    if (customerId !== null && (await findCustomer(db, customerId)) === undefined) {
+      throw new StartError(`There is no customer ${customerId}.`)
+    }
     const id = `client_${randomBytes(9).toString('base64url')}`
     const { clientSecret } = await createClient(db, { id, name, scopes, customerId })
     await db.destroy()

@@ -1,6 +1,7 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
-import { StartError } from '../entrypoints/running.ts'
+import { run, StartError } from '../entrypoints/running.ts'
 import { SCOPES, type Scope } from '../platform/auth.ts'
+import type { Env } from '../platform/env.ts'
 
 /** A command line that can't be understood, with the help that says how it should look. */
 export class UsageError extends StartError {
@@ -9,12 +10,14 @@ export class UsageError extends StartError {
   }
 }
 
-/** Reads options. `--help` prints the help and ends the process. @throws UsageError */
+/** Runs a command, which answers no callers and so needs no secrets. `--help` prints the help and does nothing. */
+export async function runCommand(help: string, command: (env: Env) => Promise<void>): Promise<void> {
+  if (process.argv.some((argument) => argument === '--help' || argument === '-h')) console.log(help)
+  else await run(command, { serves: false })
+}
+
+/** Reads options. @throws UsageError */
 export function readOptions<O extends ParseArgsOptionsConfig>(options: O, help: string) {
-  if (process.argv.some((argument) => argument === '--help' || argument === '-h')) {
-    console.log(help)
-    process.exit(0)
-  }
   try {
     return parseArgs({ options }).values
   } catch (error) {

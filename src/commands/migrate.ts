@@ -1,8 +1,14 @@
-import { connected, run, whereIs } from '../entrypoints/running.ts'
+import { connected, whereIs } from '../entrypoints/running.ts'
 import { ensureDatabase, openDatabase } from '../platform/database.ts'
 import { migrate } from '../platform/migrations.ts'
+import { readOptions, runCommand } from './command-line.ts'
 
-await run(async (env) => {
+const HELP = `Brings the database to the newest schema, and makes it where it is not there. Safe to run twice.
+
+  npm run migrate`
+
+await runCommand(HELP, async (env) => {
+  readOptions({}, HELP)
   await connected(env, async () => {
     await ensureDatabase(env.database)
     const db = await openDatabase(env.database)

@@ -1,7 +1,7 @@
 import { signToken } from '../auth/service.ts'
-import { run, StartError } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/running.ts'
 import { SCOPES } from '../platform/auth.ts'
-import { readOptions, readPositive, readScopes } from './command-line.ts'
+import { readOptions, readPositive, readScopes, runCommand } from './command-line.ts'
 
 const HELP = `Prints a token for development, signed with JWT_SECRET. Nothing is looked up.
 
@@ -12,7 +12,7 @@ const HELP = `Prints a token for development, signed with JWT_SECRET. Nothing is
   --client       the client it names; absent, demo
   --minutes      how long it is good for; absent, 60`
 
-await run(async (env) => {
+await runCommand(HELP, async (env) => {
   const options = {
     scope: { type: 'string' },
     'customer-id': { type: 'string' },

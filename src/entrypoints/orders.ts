@@ -2,14 +2,15 @@ import { startSweeper } from '../orders/sweeper.ts'
 import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeOrders } from './composing.ts'
-import { openPreparedDatabase, requireBase, run, stopGracefully } from './running.ts'
+import { findNeighbours } from './neighbours.ts'
+import { openPreparedDatabase, run, stopGracefully } from './running.ts'
 
 await run(async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orders' })
   const lifecycle = { draining: false }
-  const customersBase = requireBase(env, 'CUSTOMERS_API_BASE')
+  const neighbours = findNeighbours(env, ['customers'])
   const db = await openPreparedDatabase(env, logger)
-  const { app, orders } = composeOrders(env, db, customersBase, logger, lifecycle)
+  const { app, orders } = composeOrders(env, db, neighbours.customers, logger, lifecycle)
   const serving = await serve(app, env.ports.own ?? env.ports.orders)
   const stopSweeper = startSweeper(orders, env.orders.sweepSeconds, logger)
   const close = async () => {

@@ -6,13 +6,15 @@ import { migrate, pendingMigrations, seed } from '../platform/migrations.ts'
 import type { Serving } from '../platform/serving.ts'
 
 const LONGEST_DRAIN_MS = 9_000
+const PARENT_CHECK_MS = 250
+const LAST_LINES_MS = 200
 
 /** Runs a program. What stops it from starting is told in one message, without a stack trace, and the exit code is 1. */
-export async function run(program: (env: Env) => Promise<void>): Promise<void> {
+export async function run(program: (env: Env) => Promise<void>, options?: { serves: boolean }): Promise<void> {
   try {
     // What is set already wins over the file.
     if (existsSync('.env')) process.loadEnvFile('.env')
-    await program(parseEnv(process.env))
+    await program(parseEnv(process.env, options))
   } catch (error) {
     console.error(`\n${explain(error)}\n`)
     process.exit(1)
@@ -49,17 +51,45 @@ export async function connected<T>(env: Env, work: () => Promise<T>): Promise<T>
     return await work()
   } catch (error) {
     if (error instanceof StartError) throw error
-    throw new StartError(`The database ${whereIs(env.database)} can't be used: ${reasonOf(error)}`)
+    throw new StartError(
+      `The database ${whereIs(env.database)} can't be used: ${reasonOf(error)}${remedyFor(error, env.database)}`,
+    )
   }
+}
+
+/** Which variables to look at. */
+const REMEDIES: Record<string, string> = {
+  ECONNREFUSED: 'Does it run there? Check DB_HOST and DB_PORT.',
+  ENOTFOUND: 'Check DB_HOST.',
+  EAI_AGAIN: 'Check DB_HOST.',
+  ETIMEDOUT: 'Does it run there? Check DB_HOST and DB_PORT.',
+  ER_ACCESS_DENIED_ERROR: 'Check DB_USER and DB_PASS.',
+  ER_DBACCESS_DENIED_ERROR: 'Check DB_NAME, and the rights of DB_USER.',
+  ER_BAD_DB_ERROR: 'Check DB_NAME, or make it with: npm run migrate',
+}
+
+function remedyFor(error: unknown, { host }: DatabaseConfig): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const remedy = host === undefined ? 'Check DB_FILE.' : REMEDIES[code]
+  return remedy === undefined ? '' : `\n${remedy}`
+}
+
+/** Opens the database as it is. @throws StartError when it is not migrated */
+export async function openMigratedDatabase(env: Env): Promise<Database> {
+  const db = await openDatabase(env.database)
+  await refusePending(env, db)
+  return db
+}
+
+async function refusePending(env: Env, db: Database): Promise<void> {
+  const pending = await pendingMigrations(db)
+  if (pending.length === 0) return
+  throw new StartError(`The database ${whereIs(env.database)} lacks ${pending.join(', ')}. Run: npm run migrate`)
 }
 
 /** Outside production the schema is brought up to date, and a new database gets the demo data. */
 async function prepare(env: Env, db: Database, logger: Logger): Promise<void> {
-  if (env.production) {
-    const pending = await pendingMigrations(db)
-    if (pending.length === 0) return
-    throw new StartError(`The database lacks ${pending.join(', ')}. Run: npm run migrate`)
-  }
+  if (env.production) return refusePending(env, db)
   const done = await migrate(db)
   if (done.length > 0) logger.info({ migrations: done }, 'migrated')
   if (done.includes('0001_initial')) await seed(db)
@@ -76,8 +106,9 @@ export function reasonOf(error: unknown): string {
 }
 
 /**
- * On SIGTERM or Ctrl-C: `/ready` says no, nothing new is accepted, what runs is finished, then all is closed and
- * the process ends with 0. It ends with 1 if that takes longer than a platform would wait.
+ * On SIGTERM, on Ctrl-C, and when the npm that started it is stopped: `/ready` says no, nothing new is accepted, what
+ * runs is finished, then all is closed and the process ends with 0. It ends with 1 if that takes longer than a platform
+ * would wait.
  */
 export function stopGracefully(
   lifecycle: { draining: boolean },
@@ -91,24 +122,28 @@ export function stopGracefully(
     logger.info({ signal }, 'stopping')
     setTimeout(() => {
       logger.error('requests are still running; leaving them')
-      process.exit(1)
+      end(1)
     }, LONGEST_DRAIN_MS).unref()
     await Promise.all(servings.map((serving) => serving.close()))
     await closeRest()
     logger.info('stopped')
-    process.exit(0)
+    end(0)
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  if (process.env.npm_lifecycle_event !== undefined) onParentGone(() => stop('npm is gone'))
 }
 
-/** The address of another service: its variable, or outside production its port on this machine. */
-export function requireBase(env: Env, name: 'CUSTOMERS_API_BASE' | 'ORDERS_API_BASE'): string {
-  const [base, port] = {
-    CUSTOMERS_API_BASE: [env.customersBase, env.ports.customers] as const,
-    ORDERS_API_BASE: [env.ordersBase, env.ports.orders] as const,
-  }[name]
-  if (base !== undefined) return base
-  if (env.production) throw new EnvError([`${name}: must be set in production`])
-  return `http://localhost:${port}`
+/** Nothing is left that holds the process open but the log, whose last lines are being written: it may finish. */
+function end(code: number): void {
+  process.exitCode = code
+  setTimeout(() => process.exit(code), LAST_LINES_MS).unref()
+}
+
+/** npm starts its scripts through a shell, and a signal to npm ends that shell but never reaches the program. */
+function onParentGone(stop: () => void): void {
+  const parent = process.ppid
+  setInterval(() => {
+    if (process.ppid !== parent) stop()
+  }, PARENT_CHECK_MS).unref()
 }

@@ -1,0 +1,30 @@
+import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { sql } from 'kysely'
+import { ensureDatabase, openDatabase } from '../src/platform/database.ts'
+import { migrate } from '../src/platform/migrations.ts'
+import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
+import { schemaText } from './schema-text.ts'
+
+// Writes db/schema.sql: migrates a new database on a MySQL-family server of its own, and reads back what came of it.
+
+const server = await startDatabaseServer()
+if (server === undefined) {
+  console.error(HOW_TO_GET_A_SERVER)
+  process.exit(1)
+}
+try {
+  const config = { ...server, name: `b2b_schema_${randomBytes(6).toString('hex')}`, pool: 2, file: '' }
+  await ensureDatabase(config)
+  const db = await openDatabase(config)
+  try {
+    await migrate(db)
+    writeFileSync(new URL('../db/schema.sql', import.meta.url), await schemaText(db))
+    console.log(`Wrote db/schema.sql from the migrations, as ${server.version} has them.`)
+  } finally {
+    await sql`drop database ${sql.id(config.name)}`.execute(db)
+    await db.destroy()
+  }
+} finally {
+  await server.stop()
+}

@@ -1,0 +1,152 @@
+import { describe, expect, it, vi } from 'vitest'
+import { apiClient } from './support/api-client.ts'
+import { addressOf, freshDatabase, runProgram, startProgram, type Variables } from './support/programs.ts'
+import { describeEachEngine } from './support/system.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+/** How a command that succeeded ends: what it said is on standard output, and standard error is empty. */
+async function said(script: string, variables: Variables, args: string[] = []): Promise<string> {
+  const { code, stdout, stderr } = await runProgram(script, variables, args)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  return stdout
+}
+
+/** How a command that was refused ends: with 1, a message on standard error, and no stack trace. */
+async function refused(script: string, variables: Variables, args: string[] = []): Promise<string> {
+  const { code, stdout, stderr } = await runProgram(script, variables, args)
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  expect(stderr).not.toMatch(/^\s+at /m)
+  return stderr.trim()
+}
+
+/** What a person calls the database that the variables name. */
+function named({ DB_HOST, DB_PORT, DB_NAME, DB_FILE }: Variables): string {
+  return DB_HOST === undefined ? String(DB_FILE) : `${DB_NAME} at ${DB_HOST}:${DB_PORT}`
+}
+
+describeEachEngine('npm run', (engine) => {
+  it('when migrate and seed are run, and run again, then each says what it did', async () => {
+    const variables = freshDatabase(engine)
+    expect(await said('migrate', variables)).toMatch(/^Migrated (.*): 0001_initial.*\n$/)
+    expect(await said('migrate', variables)).toBe(`${named(variables)} is up to date.\n`)
+    expect(await said('seed', variables)).toBe(`The demo data is in ${named(variables)}.\n`)
+    expect(await said('seed', variables)).toBe(`The demo data is in ${named(variables)}.\n`)
+    expect(await said('audit:books', variables)).toContain('Balanced.')
+  })
+
+  it('when a client is made, then its id and secret, shown once, get a token that opens what its scopes say', async () => {
+    const variables = freshDatabase(engine)
+    await said('migrate', variables)
+    await said('seed', variables)
+    const args = ['--name', 'ERP of ACME', '--scope', 'orders:read,orders:write', '--customer-id', '1']
+    const output = await said('client:create', variables, args)
+    expect(output).toMatch(/^client_id: {5}client_\S+\nclient_secret: [\w-]{43}\n\nThe secret is not shown again\.\n$/)
+    const [, id = '', secret = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(output) ?? []
+
+    const customers = apiClient(await addressOf(startProgram('start:customers', { PORT: '0', ...variables })), '')
+    const ordersVariables = { PORT: '0', CUSTOMERS_API_BASE: customers.base, ...variables }
+    const orders = apiClient(await addressOf(startProgram('start:orders', ordersVariables)), '')
+    const body = { grant_type: 'client_credentials', client_id: id, client_secret: secret }
+    const issued = await orders.call('POST', '/auth/token', { body, token: null })
+    expect(issued).toMatchObject({ status: 200, body: { token_type: 'Bearer', scope: 'orders:read orders:write' } })
+    const token = issued.body.access_token
+    const order = { customer_id: 1, items: [{ product_id: 1, qty: 1 }] }
+    expect((await orders.post('/orders', order, { token })).status).toBe(201)
+    expect((await orders.post('/orders', { ...order, customer_id: 2 }, { token })).status).not.toBe(201)
+    expect((await orders.get('/products', { token })).status).toBe(403)
+    expect((await orders.get('/orders/1', { token })).status).toBe(200)
+    expect((await orders.get('/orders/2', { token })).status).toBe(404)
+  })
+
+  it('when a token of development is printed, then it opens what it says, and nothing else is printed', async () => {
+    const variables = freshDatabase(engine)
+    const all = (await said('token', variables)).trim()
+    const bound = (await said('token', variables, ['--scope', 'orders:read', '--customer-id', '2'])).trim()
+    expect(all).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/)
+    const neighbours = { CUSTOMERS_API_BASE: 'http://localhost:1' }
+    const program = startProgram('start:orders', { PORT: '0', ...neighbours, ...variables })
+    const orders = apiClient(await addressOf(program), all)
+    expect((await orders.get('/products')).status).toBe(200)
+    expect((await orders.get('/orders')).body.data).toHaveLength(4)
+    expect((await orders.get('/products', { token: bound })).status).toBe(403)
+    expect((await orders.get('/orders', { token: bound })).body.data).toHaveLength(1)
+  })
+
+  it('when the database is not migrated, then the commands that need it say what to run', async () => {
+    const variables = freshDatabase(engine)
+    const client = ['--name', 'ERP', '--scope', 'orders:read']
+    for (const [script, args] of [
+      ['seed', []],
+      ['client:create', client],
+      ['audit:books', []],
+    ] as const) {
+      expect(await refused(script, variables, [...args])).toMatch(/ npm run migrate$/)
+    }
+  })
+
+  it('when a client is bound to a customer that is not there, or no more, then it is refused', async () => {
+    const variables = freshDatabase(engine)
+    await said('migrate', variables)
+    await said('seed', variables)
+    const customers = startProgram('start:customers', { PORT: '0', ...variables })
+    const token = (await said('token', variables)).trim()
+    expect((await apiClient(await addressOf(customers), token).delete('/customers/3')).status).toBe(204)
+    for (const id of ['3', '99']) {
+      const args = ['--name', 'ERP', '--scope', 'orders:read', '--customer-id', id]
+      expect(await refused('client:create', variables, args)).toBe(`There is no customer ${id}.`)
+    }
+  })
+})
+
+describe('the command line', () => {
+  const commands = ['migrate', 'seed', 'client:create', 'token', 'audit:books']
+
+  it.each(commands)(
+    'when npm run %s is asked for help, then it says how to call it and does nothing',
+    async (script) => {
+      // An environment that nothing could run in.
+      const variables = { DB_HOST: '127.0.0.1', DB_PORT: 'none', NODE_ENV: 'production' }
+      const help = await said(script, variables, ['--help'])
+      expect(help).toMatch(/^[A-Z].*\.\n/)
+      expect(help).toMatch(new RegExp(`^  npm run .*${script}`, 'm'))
+    },
+  )
+
+  it.each(['migrate', 'token'])(
+    'when npm run %s gets an option it does not know, then it says so, with the help',
+    async (script) => {
+      const help = await said(script, {}, ['-h'])
+      const message = await refused(script, freshDatabase('sqlite'), ['--unknown', 'x'])
+      expect(message).toMatch(/^Unknown option '--unknown'/)
+      expect(message).toContain(help.trim())
+    },
+  )
+
+  const wrong: { args: string[]; fault: string }[] = [
+    { args: [], fault: '--name and --scope are needed.' },
+    { args: ['--name', 'ERP'], fault: '--name and --scope are needed.' },
+    { args: ['--name', 'ERP', '--scope', ' '], fault: 'At least one scope is needed.' },
+    { args: ['--name', 'ERP', '--scope', 'orders:read orders:eat'], fault: 'Unknown scope: orders:eat.' },
+    {
+      args: ['--name', 'ERP', '--scope', 'orders:read', '--customer-id', '1.5'],
+      fault: '--customer-id must be a positive integer.',
+    },
+    {
+      args: ['--name', 'ERP', '--scope', 'orders:read products:write', '--customer-id', '1'],
+      fault: "A client bound to a customer can't have: products:write.",
+    },
+    { args: ['ERP'], fault: "Unexpected argument 'ERP'." },
+  ]
+
+  it.each(wrong)('when a client is to be made with $args, then it is refused: $fault', async ({ args, fault }) => {
+    const message = await refused('client:create', freshDatabase('sqlite'), args)
+    expect(message.startsWith(fault)).toBe(true)
+    expect(message).toContain('npm run client:create -- --name')
+  })
+
+  it.each(['0', 'x', '-1'])('when a token is to be good for %s minutes, then it is refused', async (minutes) => {
+    const message = await refused('token', {}, [`--minutes=${minutes}`])
+    expect(message.startsWith('--minutes must be a positive integer.')).toBe(true)
+  })
+})

@@ -1,0 +1,164 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { sql } from 'kysely'
+import { expect, it, onTestFinished } from 'vitest'
+import { type Database, ensureDatabase, openDatabase } from '../src/platform/database.ts'
+import { parseEnv } from '../src/platform/env.ts'
+import { migrate, pendingMigrations, seed, statementsOf } from '../src/platform/migrations.ts'
+import { wordsOf } from '../src/platform/words.ts'
+import { freshDatabase, runProgram, type Variables } from './support/programs.ts'
+import { createTestDatabase, describeEachEngine } from './support/system.ts'
+
+const FOLDER = new URL('../db/migrations/', import.meta.url)
+const MIGRATIONS = Array.from(
+  readdirSync(FOLDER)
+    .join('\n')
+    .matchAll(/^(.*)\.mysql\.sql$/gm),
+  ([, name]) => name,
+).sort()
+
+async function openFor(variables: Variables): Promise<Database> {
+  const { database } = parseEnv(variables)
+  await ensureDatabase(database)
+  const db = await openDatabase(database)
+  onTestFinished(() => db.destroy())
+  return db
+}
+
+/** Everything in the tables that the demo data fills. */
+async function contents(db: Database) {
+  return {
+    customers: await db.selectFrom('customers').selectAll().orderBy('id').execute(),
+    customerWords: await db.selectFrom('customer_words').selectAll().orderBy('customer_id').orderBy('word').execute(),
+    products: await db.selectFrom('products').selectAll().orderBy('id').execute(),
+    productWords: await db.selectFrom('product_words').selectAll().orderBy('product_id').orderBy('word').execute(),
+    adjustments: await db.selectFrom('stock_adjustments').selectAll().orderBy('id').execute(),
+    orders: await db.selectFrom('orders').selectAll().orderBy('id').execute(),
+    items: await db.selectFrom('order_items').selectAll().orderBy('id').execute(),
+    clients: await db.selectFrom('api_clients').selectAll().orderBy('id').execute(),
+  }
+}
+
+async function migrationsDone(db: Database): Promise<string[]> {
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(db)
+  return rows.map(({ name }) => name)
+}
+
+describeEachEngine('migrations', (engine) => {
+  it('when an empty database is migrated, then every migration runs, and a second time none', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    expect(await pendingMigrations(db)).toEqual(MIGRATIONS)
+    expect(await migrate(db)).toEqual(MIGRATIONS)
+    expect(await pendingMigrations(db)).toEqual([])
+    expect(await migrate(db)).toEqual([])
+    expect(await migrationsDone(db)).toEqual(MIGRATIONS)
+  })
+
+  it('when four processes migrate an empty database at once, then all succeed and one of them does it', async () => {
+    const variables = freshDatabase(engine)
+    const runs = await Promise.all(Array.from({ length: 4 }, () => runProgram('migrate', variables)))
+    expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(runs.map(() => ({ code: 0, stderr: '' })))
+    const messages = runs.map(({ stdout }) => stdout.trim()).sort()
+    expect(messages.filter((message) => message.startsWith('Migrated'))).toHaveLength(1)
+    expect(messages.filter((message) => message.endsWith('is up to date.'))).toHaveLength(3)
+    expect(await migrationsDone(await openFor(variables))).toEqual(MIGRATIONS)
+  })
+
+  it('when the first migration was cut off half-way, then the next one completes it', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    const statements = statementsOf(readFileSync(new URL(`0001_initial.${engine}.sql`, FOLDER), 'utf8'))
+    for (const statement of statements.slice(0, statements.length / 2)) await sql.raw(statement).execute(db)
+    expect(await migrate(db)).toEqual(MIGRATIONS)
+    await seed(db)
+    expect((await contents(db)).clients).toHaveLength(1)
+  })
+
+  it('when the demo data is put in twice, then it is there once', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    const first = await contents(db)
+    await seed(db)
+    expect(await contents(db)).toEqual(first)
+    expect(Object.values(first).map((rows) => rows.length)).toEqual([3, 13, 3, 13, 3, 4, 4, 1])
+  })
+
+  it('when four processes put the demo data in at once, then all succeed and it is there once', async () => {
+    const variables = freshDatabase(engine)
+    const db = await openFor(variables)
+    await migrate(db)
+    const runs = await Promise.all(Array.from({ length: 4 }, () => runProgram('seed', variables)))
+    expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(runs.map(() => ({ code: 0, stderr: '' })))
+    const { orders, customers } = await contents(db)
+    expect([orders.length, customers.length]).toEqual([4, 3])
+  })
+
+  it('when rows of the demo data were changed, then putting it in again leaves them so', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    await db.updateTable('customers').set({ name: 'ACME Corporation' }).where('id', '=', 1).execute()
+    await db.deleteFrom('product_words').where('word', '=', 'laptop').execute()
+    await seed(db)
+    const { customers, productWords } = await contents(db)
+    expect(customers[0]?.name).toBe('ACME Corporation')
+    expect(productWords.map(({ word }) => word)).toContain('laptop')
+  })
+})
+
+describeEachEngine('the demo data', (engine) => {
+  async function seeded() {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    return contents(db)
+  }
+
+  it('when it is put in, then it holds the customer and the price of the printed example', async () => {
+    const { customers, products, orders } = await seeded()
+    expect(customers[0]).toMatchObject({ id: 1, name: 'ACME Corp', email: 'ops@acme.com', phone: '555-1234' })
+    expect(products[0]).toMatchObject({ id: 1, price_cents: 129900 })
+    expect(orders.map(({ id }) => id)).toEqual([1, 2, 3, 4])
+  })
+
+  it('when its books are drawn up, then stock, totals and lines agree', async () => {
+    const { products, adjustments, orders, items } = await seeded()
+    const live = new Set(orders.filter(({ status }) => status !== 'CANCELED').map(({ id }) => id))
+    const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0)
+    for (const { id, stock } of products) {
+      const adjusted = sum(adjustments.filter(({ product_id }) => product_id === id).map(({ delta }) => delta))
+      const taken = sum(items.filter((item) => item.product_id === id && live.has(item.order_id)).map(({ qty }) => qty))
+      expect(stock).toBe(adjusted - taken)
+    }
+    for (const { id, total_cents } of orders) {
+      expect(total_cents).toBe(sum(items.filter((item) => item.order_id === id).map((item) => item.subtotal_cents)))
+    }
+    for (const item of items) expect(item.subtotal_cents).toBe(item.qty * item.unit_price_cents)
+  })
+
+  it('when its orders are read, then their times fit their states', async () => {
+    const { orders } = await seeded()
+    for (const { status, created_at, confirmed_at, canceled_at, expires_at } of orders) {
+      const end = confirmed_at ?? canceled_at ?? ''
+      expect(end > created_at).toBe(true)
+      expect({ confirmed: confirmed_at !== null, canceled: canceled_at !== null }).toEqual({
+        confirmed: status === 'CONFIRMED',
+        canceled: status === 'CANCELED',
+      })
+      if (status === 'CONFIRMED') expect(expires_at).toBeNull()
+    }
+  })
+
+  it('when its words for search are read, then they are those that the services would write', async () => {
+    const { customers, customerWords, products, productWords } = await seeded()
+    for (const { id, name, email } of customers) {
+      const words = customerWords.filter(({ customer_id }) => customer_id === id).map(({ word }) => word)
+      expect(words).toEqual(wordsOf(name, email).sort())
+    }
+    for (const { id, sku, name } of products) {
+      const words = productWords.filter(({ product_id }) => product_id === id).map(({ word }) => word)
+      expect(words).toEqual(wordsOf(sku, name).sort())
+    }
+  })
+})
