@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, MysqlDialect, sql } from 'kysely'
 import { createPool } from 'mysql2'
-import { createConnection } from 'mysql2/promise'
+import { type ConnectionOptions, createConnection } from 'mysql2/promise'
 import { isConflict, isConnectionLost } from './dialect.ts'
 import { AppError } from './errors.ts'
 import { sqliteDialect } from './sqlite.ts'
@@ -67,15 +67,32 @@ const SESSION = [
   `set session innodb_lock_wait_timeout = 10, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'`,
 ]
 
-/** Makes the database itself where the server has none of that name. Needs the right to do so. */
+const ER_BAD_DB_ERROR = 1049
+
+/** Makes the database itself where the server has none of that name. Only then is the right to do so needed. */
 export async function ensureDatabase(config: DatabaseConfig): Promise<void> {
   if (config.host === undefined) return
   const { host, port, user, password, name } = config
-  const connection = await createConnection({ host, port, user, password, connectTimeout: 5_000 })
+  const server = { host, port, user, password, connectTimeout: 5_000 }
+  const error = await tryConnection({ ...server, database: name })
+  if (error === undefined) return
+  if (error.errno !== ER_BAD_DB_ERROR) throw error
+  const connection = await createConnection(server)
   try {
     await connection.query('create database if not exists ?? character set utf8mb4 collate utf8mb4_bin', [name])
   } finally {
     await connection.end()
+  }
+}
+
+async function tryConnection(options: ConnectionOptions): Promise<NodeJS.ErrnoException | undefined> {
+  try {
+    const connection = await createConnection(options)
+    await connection.end()
+    return undefined
+  } catch (error) {
+    if (error instanceof Error) return error
+    throw error
   }
 }
 
