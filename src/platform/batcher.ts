@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from './errors.ts'
 
 export interface BatcherOptions {
@@ -50,8 +51,12 @@ export function createBatcher<C, R>(
   }
 
   async function drain(): Promise<void> {
-    running = true
-    while (queue.length > 0) await runAll(queue.splice(0, options.most))
+    while (queue.length > 0) {
+      // One turn of the event loop, so that what has arrived already comes along. It matters most on SQLite, whose
+      // transactions never give the loop a turn: without it every command would have a transaction of its own.
+      await nextTurn()
+      await runAll(queue.splice(0, options.most))
+    }
     running = false
   }
 
@@ -62,10 +67,8 @@ export function createBatcher<C, R>(
         return
       }
       queue.push({ command, resolve, reject })
-      // A microtask later, so that commands of one moment share the first run too.
-      if (!running) {
-        running = true
-        queueMicrotask(drain)
-      }
+      if (running) return
+      running = true
+      drain()
     })
 }
