@@ -1,15 +1,22 @@
 // Runs the functions on this machine, as API Gateway and Lambda would: the bundles that are deployed, under /dev.
-import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { onNpmGone, openPreparedDatabase, run } from '../src/entrypoints/running.ts'
+import { createLogger } from '../src/platform/logging.ts'
 
 const HELP = `Runs the orchestrator's function on http://localhost:3000/dev, against the APIs on ports 3001 and 3010.
 
   npm run offline [-- --all]
 
-  --all  the functions of Customers and Orders too, below /dev/customers-api and /dev/orders-api; they need DB_HOST
-         or DB_FILE, as the services do
+  --all  the functions of Customers and Orders too, below /dev/customers-api and /dev/orders-api, and the sweep every
+         minute; on the database of DB_HOST, or on the file DB_FILE (.data/b2b.sqlite)
 
-Variables of the environment and of .env win over the defaults of this command.`
+PORT chooses another port than 3000, CUSTOMERS_API_BASE and ORDERS_API_BASE where the APIs are. Variables of the
+environment win over those of .env.`
+
+const LAMBDA_PORT = 3002
 
 const args = process.argv.slice(2)
 if (args.includes('--help') || args.includes('-h')) {
@@ -21,38 +28,64 @@ if (unknown.length > 0) {
   console.error(`Unknown option: ${unknown.join(' ')}\n\n${HELP}`)
   process.exit(1)
 }
-try {
-  process.loadEnvFile('.env')
-} catch {
-  // There need not be one.
-}
 
-const port = process.env.PORT || '3000'
-const own = `http://localhost:${port}/dev`
-const [customers, orders] = args.includes('--all')
-  ? [`${own}/customers-api`, `${own}/orders-api`]
-  : ['http://localhost:3001', 'http://localhost:3010']
-const defaults = {
-  NODE_ENV: 'development',
-  ORCHESTRATOR_PUBLIC: 'true',
-  SERVICE_TOKEN: 'internal123',
-  JWT_SECRET: 'secret123',
-  CUSTOMERS_API_BASE: customers,
-  ORDERS_API_BASE: orders,
-  // Empty is none: the embedded database.
-  DB_HOST: '',
-  DB_USER: 'root',
-  DB_PASS: '',
-  // The orders process sweeps by itself; without it, the sweep function does.
-  SWEEP_SCHEDULED: String(args.includes('--all')),
-}
-const set = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== undefined && value !== ''))
-
-const serverless = fileURLToPath(new URL('../node_modules/serverless/bin/serverless.js', import.meta.url))
-const child = spawn(process.execPath, [serverless, 'offline', 'start', '--httpPort', port], {
-  cwd: fileURLToPath(new URL('..', import.meta.url)),
-  env: { ...defaults, ...set },
-  stdio: 'inherit',
+process.chdir(fileURLToPath(new URL('..', import.meta.url)))
+await run(async (env) => {
+  const all = args.includes('--all')
+  const port = await freePort(env.ports.own ?? env.ports.orchestrator)
+  if (all) await prepareDatabase(env)
+  setVariables(env, all, `http://localhost:${port}/dev`)
+  // For the AWS SDK; nobody has asked for a port of it, so any will do where its own is taken.
+  const lambdaPort = await freePort(port === LAMBDA_PORT ? 0 : LAMBDA_PORT).catch(() => freePort(0))
+  const ports = ['--httpPort', String(port), '--lambdaPort', String(lambdaPort)]
+  // In this process: there is no other one to be left when this one ends.
+  const serverless = new URL('../node_modules/serverless/bin/serverless.js', import.meta.url)
+  process.argv = [
+    process.argv0,
+    fileURLToPath(serverless),
+    'offline',
+    'start',
+    ...ports,
+    '--localEnvironment',
+    '--noSponsor',
+  ]
+  onNpmGone(() => process.kill(process.pid, 'SIGTERM'))
+  await import(serverless.href)
 })
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
-child.on('exit', (code) => process.exit(code ?? 0))
+
+/** The port, or for 0 one that is free. Rejects when it is in use. */
+async function freePort(port) {
+  const probe = createServer().listen(port, 'localhost')
+  await once(probe, 'listening')
+  const { port: found } = probe.address()
+  probe.close()
+  await once(probe, 'close')
+  return found
+}
+
+/** As `npm start` does it: outside production it is migrated, and a new one gets the demo data. */
+async function prepareDatabase(env) {
+  const db = await openPreparedDatabase(env, (await createLogger(env.logLevel)).child({ service: 'offline' }))
+  await db.destroy()
+}
+
+/** What serverless.yml would else take from the account it deploys to. Empty is none. */
+function setVariables(env, all, own) {
+  if (existsSync('.env')) process.loadEnvFile('.env')
+  const [customers, orders] = all
+    ? [`${own}/customers-api`, `${own}/orders-api`]
+    : [`http://localhost:${env.ports.customers}`, `http://localhost:${env.ports.orders}`]
+  Object.assign(process.env, {
+    NODE_ENV: process.env.NODE_ENV || 'development',
+    ORCHESTRATOR_PUBLIC: String(env.orchestrator.public ?? !env.production),
+    SERVICE_TOKEN: env.serviceTokens.join(','),
+    JWT_SECRET: env.jwt.secret,
+    CUSTOMERS_API_BASE: env.customersBase ?? customers,
+    ORDERS_API_BASE: env.ordersBase ?? orders,
+    DB_HOST: env.database.host ?? '',
+    DB_USER: env.database.user,
+    DB_PASS: env.database.password,
+    // The process of Orders sweeps by itself; without it, the sweep function does.
+    ...(!all && { OFFLINE_FUNCTIONS: 'orchestrator,docs' }),
+  })
+}

@@ -6,11 +6,12 @@ import { SCOPES } from '../src/platform/auth.ts'
 import { parseEnv } from '../src/platform/env.ts'
 import { serve } from '../src/platform/serving.ts'
 import { type ApiAnswer, apiClient } from './support/api-client.ts'
+import { readBanner } from './support/banner.ts'
+import { ANSWER, CREATE_AND_CONFIRM, REQUEST, shown } from './support/printed.ts'
 import {
   addressOf,
   freshDatabase,
   logged,
-  type Program,
   startProgram,
   startThroughNpm,
   until,
@@ -22,52 +23,9 @@ import { describeEachEngine } from './support/system.ts'
 vi.setConfig({ testTimeout: 60_000 })
 
 const FREE_PORTS = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
-const PATH = '/orchestrator/create-and-confirm-order'
-
-/** As the document that asked for the system prints them. */
-const REQUEST = {
-  customer_id: 1,
-  items: [{ product_id: 1, qty: 2 }],
-  idempotency_key: 'abc-123',
-  correlation_id: 'req-789',
-}
-const ANSWER = {
-  success: true,
-  correlationId: 'req-789',
-  data: {
-    customer: { id: 1, name: 'ACME Corp', email: 'ops@acme.com', phone: '555-1234' },
-    order: {
-      id: 5,
-      status: 'CONFIRMED',
-      total_cents: 259800,
-      items: [{ product_id: 1, qty: 2, unit_price_cents: 129900, subtotal_cents: 259800 }],
-    },
-  },
-}
-
-/** The three services of `npm start`, by what its banner says of them. */
-async function readBanner(program: Program) {
-  const banner = await until(
-    () => (/-H "authorization: Bearer \$TOKEN"\n/.test(program.stderr()) ? program.stderr() : undefined),
-    () => `no banner\n${program.stdout()}\n${program.stderr()}`,
-  )
-  const pick = (pattern: RegExp) => pattern.exec(banner)?.[1] ?? ''
-  const token = pick(/export TOKEN=(\S+)/)
-  return {
-    banner,
-    token,
-    customers: apiClient(pick(/Customers +(\S+)/), token),
-    orders: apiClient(pick(/Orders +(\S+)/), token),
-    orchestrator: apiClient(pick(/Orchestrator +(\S+)/), token),
-  }
-}
 
 function anonymously(body: unknown) {
   return { body, token: null }
-}
-
-function shown({ status, text, headers }: ApiAnswer) {
-  return { status, text, replayed: headers.get('idempotent-replayed') }
 }
 
 /** A token for everything, signed with the secret of development. */
@@ -81,9 +39,9 @@ describeEachEngine('npm start', (engine) => {
     const variables = { ...FREE_PORTS, ...freshDatabase(engine) }
     const first = startProgram('start', variables)
     const services = await readBanner(first)
-    const answer = await services.orchestrator.call('POST', `/dev${PATH}`, anonymously(REQUEST))
+    const answer = await services.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
     expect(shown(answer)).toEqual({ status: 201, text: JSON.stringify(ANSWER), replayed: null })
-    const again = await services.orchestrator.call('POST', PATH, anonymously(REQUEST))
+    const again = await services.orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously(REQUEST))
     expect(shown(again)).toEqual({ ...shown(answer), replayed: 'true' })
     const order = await services.orders.get('/orders/5')
     expect(await first.stop()).toMatchObject({ code: 0 })
@@ -91,7 +49,7 @@ describeEachEngine('npm start', (engine) => {
     const second = startProgram('start', variables)
     const restarted = await readBanner(second)
     expect((await restarted.orders.get('/orders/5')).text).toBe(order.text)
-    const later = await restarted.orchestrator.call('POST', `/dev${PATH}`, anonymously(REQUEST))
+    const later = await restarted.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
     expect(shown(later)).toEqual({ ...shown(answer), replayed: 'true' })
     expect((await restarted.orders.get('/orders')).body.data).toHaveLength(5)
     expect(await second.stop()).toMatchObject({ code: 0 })
@@ -99,7 +57,7 @@ describeEachEngine('npm start', (engine) => {
 
   it('when it is up, then its banner holds true: addresses, documentation, the request, the token', async () => {
     const program = startProgram('start', { ...FREE_PORTS, ...freshDatabase(engine) })
-    const { banner, customers, orders, orchestrator } = await readBanner(program)
+    const { text: banner, customers, orders, orchestrator } = await readBanner(program)
     for (const service of [customers, orders, orchestrator]) {
       expect(service.base).toMatch(/^http:\/\/localhost:\d+$/)
       expect(shownHealth(await service.get('/health', { token: null }))).toEqual([200, '{"status":"ok"}'])
@@ -126,7 +84,7 @@ describeEachEngine('npm start', (engine) => {
     await orders.get(`/nothing/${token}?access_token=${token}`, { headers })
     await orders.get('/orders', { headers, token: `${token}x` })
     await customers.get('/internal/customers/1', { headers, token: 'internal123' })
-    await orchestrator.call('POST', PATH, anonymously({ ...REQUEST, correlation_id: 'logged' }))
+    await orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously({ ...REQUEST, correlation_id: 'logged' }))
     const credentials = 'grant_type=client_credentials&client_id=demo&client_secret=demo-secret'
     const issued = await orders.call('POST', '/auth/token', { headers: form, body: credentials, token: null })
     expect(issued.status).toBe(200)
@@ -144,7 +102,7 @@ describeEachEngine('npm start', (engine) => {
       ['customers', 'GET', '/internal/customers/:id', 200, 'service'],
       ['orders', 'POST', '/orders', 201, 'service'],
       ['orders', 'POST', '/orders/:id/confirm', 200, 'service'],
-      ['orchestrator', 'POST', PATH, 201, 'anonymous'],
+      ['orchestrator', 'POST', CREATE_AND_CONFIRM, 201, 'anonymous'],
       ['orders', 'POST', '/auth/token', 200, undefined],
     ])
     for (const line of lines) {
@@ -167,9 +125,9 @@ describeEachEngine('three processes over one database', (engine) => {
       expect(shownHealth(await service.get('/health'))).toEqual([200, '{"status":"ok"}'])
       expect((await service.get('/ready')).status).toBe(200)
     }
-    const answer = await orchestrator.call('POST', `/dev${PATH}`, anonymously(REQUEST))
+    const answer = await orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
     expect(shown(answer)).toEqual({ status: 201, text: JSON.stringify(ANSWER), replayed: null })
-    const again = await orchestrator.call('POST', PATH, anonymously(REQUEST))
+    const again = await orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously(REQUEST))
     expect(shown(again)).toEqual({ ...shown(answer), replayed: 'true' })
     expect((await orders.get('/orders/5')).body).toMatchObject({ status: 'CONFIRMED', total_cents: 259800 })
     const ends = await Promise.all(programs.map((program) => program.stop()))

@@ -9,7 +9,17 @@ import { parseEnv } from '../src/platform/env.ts'
 import { randomSecret } from '../src/platform/hash.ts'
 import { apiClient } from './support/api-client.ts'
 import { freePort } from './support/database-server.ts'
-import { type Ended, freshDatabase, runProgram, startProgram, until, type Variables } from './support/programs.ts'
+import {
+  BINARIES,
+  type Ended,
+  freshDatabase,
+  ROOT,
+  runProgram,
+  startCommand,
+  startProgram,
+  until,
+  type Variables,
+} from './support/programs.ts'
 import { describeEachEngine } from './support/system.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
@@ -58,6 +68,22 @@ describe('a bad environment', () => {
       ])
     },
   )
+})
+
+describe('a .env in the folder of the start', () => {
+  it('when it says something, then it holds, but for what is set already', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    writeFileSync(join(folder, '.env'), 'DB_POOL=0\nLOG_LEVEL="loud" # wrong too\nCUSTOMERS_PORT=70000\n')
+    const program = startCommand(join(BINARIES, 'node'), [join(ROOT, 'src/entrypoints/all.ts')], FREE_PORTS, folder)
+    const lines = refusal(await program.ended).split('\n')
+    expect(
+      lines
+        .slice(1)
+        .map((line) => line.split(':')[0])
+        .sort(),
+    ).toEqual(['  - DB_POOL', '  - LOG_LEVEL'])
+  })
 })
 
 describe('a port that is in use', () => {

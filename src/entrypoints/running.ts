@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { parseEnv as parseFile } from 'node:util'
 import { type Database, type DatabaseConfig, ensureDatabase, openDatabase } from '../platform/database.ts'
 import { type Env, EnvError, parseEnv } from '../platform/env.ts'
 import type { Logger } from '../platform/logging.ts'
@@ -12,9 +13,8 @@ const LAST_LINES_MS = 200
 /** Runs a program. What stops it from starting is told in one message, without a stack trace, and the exit code is 1. */
 export async function run(program: (env: Env) => Promise<void>, options?: { serves: boolean }): Promise<void> {
   try {
-    // What is set already wins over the file.
-    if (existsSync('.env')) process.loadEnvFile('.env')
-    await program(parseEnv(process.env, options))
+    const file = existsSync('.env') ? parseFile(readFileSync('.env', 'utf8')) : {}
+    await program(parseEnv(process.env, { ...options, file }))
   } catch (error) {
     console.error(`\n${explain(error)}\n`)
     process.exit(1)
@@ -131,7 +131,7 @@ export function stopGracefully(
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
-  if (process.env.npm_lifecycle_event !== undefined) onParentGone(() => stop('npm is gone'))
+  onNpmGone(() => stop('npm is gone'))
 }
 
 /** Nothing is left that holds the process open but the log, whose last lines are being written: it may finish. */
@@ -141,7 +141,8 @@ function end(code: number): void {
 }
 
 /** npm starts its scripts through a shell, and a signal to npm ends that shell but never reaches the program. */
-function onParentGone(stop: () => void): void {
+export function onNpmGone(stop: () => void): void {
+  if (process.env.npm_lifecycle_event === undefined) return
   const parent = process.ppid
   setInterval(() => {
     if (process.ppid !== parent) stop()

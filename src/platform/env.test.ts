@@ -37,6 +37,17 @@ describe('the environment', () => {
     })
   })
 
+  it('when a file says something, then it holds where the environment says nothing at all', () => {
+    const file = { DB_NAME: 'of_file', DB_USER: 'of_file', DB_HOST: 'of_file', UNKNOWN: 'of_file' }
+    const { database } = parseEnv({ DB_USER: 'own', DB_HOST: '' }, { file })
+    expect(database).toMatchObject({ name: 'of_file', user: 'own', host: undefined })
+  })
+
+  it('when the environment shows no list of its variables, then each is found by its name', () => {
+    const hidden = new Proxy({ DB_NAME: 'known' }, { ownKeys: () => expect.unreachable('nobody may list them') })
+    expect(parseEnv(hidden).database.name).toBe('known')
+  })
+
   it('when the names of the assignment are set, then they are taken', () => {
     const env = parseEnv({
       PORT: '8080',

@@ -19,7 +19,7 @@ const oneOf = <const V extends string[]>(...values: V) =>
 const flag = oneOf('true', 'false').transform((value) => value === 'true')
 const url = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
 
-const Variables = z.object({
+const Known = z.object({
   NODE_ENV: oneOf('development', 'test', 'production').default('development'),
   PORT: port.optional(),
   CUSTOMERS_PORT: port.default(3001),
@@ -68,6 +68,13 @@ export interface Env {
   logLevel: string
 }
 
+type Variables = Readonly<Record<string, string | undefined>>
+
+interface ParseOptions {
+  serves?: boolean
+  file?: Variables
+}
+
 /** What is wrong with the environment, as one message with a line for each fault. */
 export class EnvError extends Error {
   constructor(faults: string[]) {
@@ -79,11 +86,14 @@ export class EnvError extends Error {
 /**
  * Reads the environment. An empty variable counts as absent, as docker-compose passes them.
  * @param serves whether the program answers callers, and so needs secrets that are fit for production
+ * @param file what a `.env` says; what is set in the environment wins, be it empty
  * @throws EnvError naming every variable that is wrong, missing, or too weak for production
  */
-export function parseEnv(record: Record<string, string | undefined>, { serves = true } = {}): Env {
-  const given = Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined && value !== ''))
-  const parsed = Variables.safeParse(given)
+export function parseEnv(record: Variables, { serves = true, file = {} }: ParseOptions = {}): Env {
+  // Each is asked for by its name: Deno shows a program only those that it may see, and no list of them.
+  const asked = Object.keys(Known.shape).map((name) => [name, record[name] ?? file[name]] as const)
+  const given = Object.fromEntries(asked.filter(([, value]) => value !== undefined && value !== ''))
+  const parsed = Known.safeParse(given)
   const production = given.NODE_ENV === 'production'
   const serviceTokens = (given.SERVICE_TOKEN ?? 'internal123').split(',').map((token) => token.trim())
   const faults = parsed.error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`) ?? []
@@ -133,7 +143,7 @@ export function parseEnv(record: Record<string, string | undefined>, { serves = 
   }
 }
 
-function productionFaults(vars: Record<string, string | undefined>, serviceTokens: string[]): string[] {
+function productionFaults(vars: Variables, serviceTokens: string[]): string[] {
   const jwt = vars.JWKS_URL === undefined ? [weakness('JWT_SECRET', vars.JWT_SECRET)] : []
   const service = vars.SERVICE_TOKEN === undefined ? [undefined] : serviceTokens
   return [...jwt, ...service.map((token) => weakness('SERVICE_TOKEN', token))].filter((fault) => fault !== undefined)

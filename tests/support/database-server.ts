@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection } from 'mysql2/promise'
 
@@ -88,7 +88,9 @@ function initialise(binary: string, isMariadb: boolean, data: string, asRoot: st
       ]
     : [binary, '--initialize-insecure']
   const all = ['--no-defaults', ...args, ...asRoot, `--datadir=${data}`]
-  const { status, stderr, error } = spawnSync(command ?? binary, all, { encoding: 'utf8' })
+  // As below: a server that starts elsewhere sweeps the shared temporary folder.
+  const env = { ...process.env, TMPDIR: dirname(data) }
+  const { status, stderr, error } = spawnSync(command ?? binary, all, { encoding: 'utf8', env })
   if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr}`)
 }
 

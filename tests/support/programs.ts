@@ -9,8 +9,9 @@ import { onTestFinished } from 'vitest'
 import type { Engine } from '../../src/platform/dialect.ts'
 import { freshDatabaseVariables } from './system.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const BINARIES = join(ROOT, 'node_modules', '.bin')
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+export const BINARIES = join(ROOT, 'node_modules', '.bin')
+const SCRIPTS: Record<string, string> = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts
 const LIMIT_MS = 30_000
 
 export type Variables = Record<string, string>
@@ -41,13 +42,13 @@ export type LogLine = Record<string, unknown> & { msg: string }
  * empty folder: no `.env` of the project reaches it.
  */
 export function startProgram(script: string, variables: Variables, args: string[] = []): Program {
-  const [runtime = '', file = '', ...rest] = commandOf(script)
-  return start(join(BINARIES, runtime), [join(ROOT, file), ...rest, ...args], variables)
+  const [runtime = '', file = '', ...rest] = SCRIPTS[script]?.split(' ') ?? []
+  return startCommand(join(BINARIES, runtime), [join(ROOT, file), ...rest, ...args], variables)
 }
 
 /** Runs a script as a person does, through npm. */
 export function startThroughNpm(script: string, variables: Variables): Program {
-  return start('npm', ['run', '--silent', '--prefix', ROOT, script], variables)
+  return startCommand('npm', ['run', '--silent', '--prefix', ROOT, script], variables)
 }
 
 /** Runs a script of package.json to its end. */
@@ -56,17 +57,13 @@ export function runProgram(script: string, variables: Variables, args: string[] 
   return within(ended, () => `npm run ${script} did not end\n${stderr()}`)
 }
 
-function commandOf(script: string): string[] {
-  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-  return String(scripts[script]).split(' ')
-}
-
-function start(command: string, args: string[], variables: Variables): Program {
+/** Runs a command with these variables and no others, in an empty folder unless one is named, until the test ends. */
+export function startCommand(command: string, args: string[], variables: Variables, cwd?: string): Program {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-program-'))
   const PATH = [BINARIES, process.env.PATH].join(delimiter)
   const began = Date.now()
   const child = spawn(command, args, {
-    cwd: folder,
+    cwd: cwd ?? folder,
     env: { PATH, HOME: folder, ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own, so that what it starts can be ended with it.
@@ -110,7 +107,7 @@ function logLines(stdout: string): LogLine[] {
   return lines.map((line) => JSON.parse(line))
 }
 
-function within<T>(work: Promise<T>, failure: () => string): Promise<T> {
+export function within<T>(work: Promise<T>, failure: () => string): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(failure())), LIMIT_MS)
     work.then(resolve, reject).finally(() => clearTimeout(timer))
@@ -121,8 +118,9 @@ function within<T>(work: Promise<T>, failure: () => string): Promise<T> {
 export async function until<T>(
   look: () => T | undefined | Promise<T | undefined>,
   failure: () => string,
+  limitMs = LIMIT_MS,
 ): Promise<NonNullable<T>> {
-  const end = Date.now() + LIMIT_MS
+  const end = Date.now() + limitMs
   while (Date.now() < end) {
     const found = await look()
     if (found !== undefined && found !== null) return found

@@ -1,0 +1,29 @@
+import type { ApiAnswer } from './api-client.ts'
+
+export const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
+
+/** As the document that asked for the system prints them. */
+export const REQUEST = {
+  customer_id: 1,
+  items: [{ product_id: 1, qty: 2 }],
+  idempotency_key: 'abc-123',
+  correlation_id: 'req-789',
+}
+export const ANSWER = {
+  success: true,
+  correlationId: 'req-789',
+  data: {
+    customer: { id: 1, name: 'ACME Corp', email: 'ops@acme.com', phone: '555-1234' },
+    order: {
+      id: 5,
+      status: 'CONFIRMED',
+      total_cents: 259800,
+      items: [{ product_id: 1, qty: 2, unit_price_cents: 129900, subtotal_cents: 259800 }],
+    },
+  },
+}
+
+/** What callers see of an answer, and whether it was stored. */
+export function shown({ status, text, headers }: ApiAnswer) {
+  return { status, text, replayed: headers.get('idempotent-replayed') }
+}
