@@ -1,6 +1,13 @@
 import { addTokenRoute } from '../auth/app.ts'
 import type { TokenService } from '../auth/service.ts'
-import { callerOf, createServiceApp, type ServiceApp, type ServiceDeps, sendAnswer } from '../platform/app.ts'
+import {
+  callerOf,
+  createServiceApp,
+  locationOf,
+  type ServiceApp,
+  type ServiceDeps,
+  sendAnswer,
+} from '../platform/app.ts'
 import { etagOf, idempotencyKey } from '../platform/contract.ts'
 import { nextLink } from '../platform/pages.ts'
 import {
@@ -33,7 +40,7 @@ export function createCustomersApp({ customers, tokens, ...deps }: CustomersDeps
   app.openapi(createCustomer, async (c) => {
     const key = idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
     const answer = await customers.createCustomer(callerOf(c), c.req.valid('json'), key)
-    return sendAnswer(c, answer, { location: `/customers/${answer.targetId}`, etag: '"1"' })
+    return sendAnswer(c, answer, { location: locationOf(c, answer.targetId), etag: '"1"' })
   })
 
   app.openapi(getCustomer, async (c) => {

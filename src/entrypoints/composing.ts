@@ -86,7 +86,7 @@ function routeTo(neighbour: Neighbour, env: Env, name: string): Route {
   const inProcess = typeof neighbour !== 'string'
   return {
     base: inProcess ? `http://${name}.internal` : neighbour,
-    fetch: inProcess ? (request) => neighbour.fetch(request) : (request) => fetch(request),
+    fetch: inProcess ? (url, init) => neighbour.fetch(new Request(url, init)) : fetch,
     token: env.serviceTokens[0] ?? '',
     timeoutMs: env.httpTimeoutMs,
     attempts: 4,

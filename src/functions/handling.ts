@@ -1,7 +1,8 @@
-import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
 import type { ServiceApp } from '../platform/app.ts'
 import { type Env, parseEnv } from '../platform/env.ts'
 import { createLogger, type Logger } from '../platform/logging.ts'
+import { behindGateway } from './gateway.ts'
+import { serializeError } from './stacks.ts'
 
 /** What a function starts with. Its work is made once for each instance, and used by all of its invocations. */
 export interface Start {
@@ -10,37 +11,44 @@ export interface Start {
 }
 
 /**
- * A handler for the events of a REST API (v1), an HTTP API (v2) and a function URL: all reach the same paths.
- * @param prefix the path below which the service lies at the gateway, e.g. `/orders-api`
+ * A handler for requests.
+ * @param prefixes the paths below which the service lies at the gateway, e.g. `/orders-api`
  */
-export function onRequests(service: string, prefix: string, compose: (start: Start) => Promise<ServiceApp>) {
-  const started = startOnce(service, async (start) => handle(await compose(start)))
-  return async (event: LambdaEvent, context?: LambdaContext) => {
-    const answer = await started()
-    return answer(withoutPrefix(event, prefix), context)
-  }
+export function onRequests(
+  service: string,
+  prefixes: readonly string[],
+  compose: (start: Start) => Promise<ServiceApp>,
+): ReturnType<typeof behindGateway> {
+  const started = startOnce(service, { serves: true }, async (start) => behindGateway(await compose(start), prefixes))
+  return async (event, context) => (await started())(event, context)
 }
 
 /** A handler for the ticks of a schedule. */
 export function onSchedule<T>(service: string, compose: (start: Start) => Promise<() => Promise<T>>) {
-  const started = startOnce(service, compose)
+  const started = startOnce(service, { serves: false }, compose)
   return async (): Promise<T> => (await started())()
 }
 
 /**
  * In Lambda the work begins at once, in the time before the first invocation, which has a whole processor. A start that
- * failed is tried again by the next invocation.
+ * failed is logged, and tried again by the next invocation.
  */
-function startOnce<T>(service: string, start: (start: Start) => Promise<T>): () => Promise<T> {
+function startOnce<T>(
+  service: string,
+  options: { serves: boolean },
+  start: (start: Start) => Promise<T>,
+): () => Promise<T> {
   let started: Promise<T> | undefined
   const begin = async () => {
-    const env = parseEnv(process.env)
-    return start({ env, logger: (await createLogger(env.logLevel)).child({ service }) })
+    const env = parseEnv(process.env, options)
+    return start({ env, logger: await openLog(env.logLevel, service) })
   }
   const get = () => {
-    started ??= begin().catch((error) => {
+    started ??= begin().catch(async (err) => {
       started = undefined
-      throw error
+      const logger = await openLog('error', service)
+      logger.error({ err }, 'the start failed')
+      throw err
     })
     return started
   }
@@ -48,17 +56,6 @@ function startOnce<T>(service: string, start: (start: Start) => Promise<T>): () 
   return get
 }
 
-/** Takes off what the gateway put in front of the path: the name of an HTTP API's stage, and the service's own prefix. */
-function withoutPrefix(event: LambdaEvent, prefix: string): LambdaEvent {
-  if ('rawPath' in event) {
-    const { stage } = event.requestContext
-    const staged = stage === '$default' ? event.rawPath : cut(event.rawPath, `/${stage}`)
-    return { ...event, rawPath: cut(staged, prefix) }
-  }
-  return 'path' in event ? { ...event, path: cut(event.path, prefix) } : event
-}
-
-function cut(path: string, front: string): string {
-  if (front === '' || (path !== front && !path.startsWith(`${front}/`))) return path
-  return path.slice(front.length) || '/'
+async function openLog(level: string, service: string): Promise<Logger> {
+  return (await createLogger(level)).child({ service }, { serializers: { err: serializeError } })
 }

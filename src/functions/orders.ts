@@ -3,7 +3,7 @@ import { findNeighbours } from '../entrypoints/neighbours.ts'
 import { openDatabase } from '../platform/database.ts'
 import { onRequests } from './handling.ts'
 
-export const handler = onRequests('orders', '/orders-api', async ({ env, logger }) => {
+export const handler = onRequests('orders', ['/orders-api'], async ({ env, logger }) => {
   const { customers } = findNeighbours(env, ['customers'])
   return composeOrders(env, await openDatabase(env.database), customers, logger, { draining: false }).app
 })

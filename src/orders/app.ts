@@ -1,6 +1,13 @@
 import { addTokenRoute } from '../auth/app.ts'
 import type { TokenService } from '../auth/service.ts'
-import { callerOf, createServiceApp, type ServiceApp, type ServiceDeps, sendAnswer } from '../platform/app.ts'
+import {
+  callerOf,
+  createServiceApp,
+  locationOf,
+  type ServiceApp,
+  type ServiceDeps,
+  sendAnswer,
+} from '../platform/app.ts'
 import { idempotencyKey } from '../platform/contract.ts'
 import { AppError } from '../platform/errors.ts'
 import { nextLink } from '../platform/pages.ts'
@@ -31,7 +38,7 @@ export function createOrdersApp({ orders, products, tokens, ...deps }: OrdersDep
   app.openapi(placeOrder, async (c) => {
     const key = idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
     const answer = await orders.placeOrder(callerOf(c), c.req.valid('json'), key)
-    return sendAnswer(c, answer, { location: `/orders/${answer.targetId}` })
+    return sendAnswer(c, answer, { location: locationOf(c, answer.targetId) })
   })
 
   app.openapi(getOrder, async (c) => c.json(await orders.getOrder(callerOf(c), c.req.valid('param').id), 200))

@@ -129,6 +129,11 @@ export function callerOf(c: Context<AppEnv>): Caller {
   return { principal: c.var.principal, trace: c.var.trace }
 }
 
+/** Where a new resource is: below the path that it was posted to, as the caller sent it, behind a stage or not. */
+export function locationOf(c: Context, id: number | string): string {
+  return `${new URL(c.req.url).pathname}/${id}`
+}
+
 /** Sends an answer's own bytes, so that the first answer and its replays are one. */
 export function sendAnswer<T>(c: Context, answer: Answer, headers: Record<string, string> = {}): T {
   const all = {

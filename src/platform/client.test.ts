@@ -36,7 +36,7 @@ async function neighbour(...answers: (() => Response | Promise<Response>)[]) {
   onTestFinished(() => serving.close())
   const route: Route = {
     base: `http://127.0.0.1:${serving.port}`,
-    fetch: (request) => fetch(request),
+    fetch,
     token: 'service-token',
     timeoutMs: 20_000,
     attempts: 3,
@@ -90,8 +90,8 @@ describe('an address', () => {
   /** The request that would go to this address. */
   async function requestTo(base: string): Promise<Request> {
     const requests: Request[] = []
-    const answer = (request: Request) => {
-      requests.push(request)
+    const answer = (url: string, init: RequestInit) => {
+      requests.push(new Request(url, init))
       return ok()
     }
     await callService({ base, fetch: answer, token: 't', timeoutMs: 20_000, attempts: 1 }, GET)
@@ -139,7 +139,7 @@ describe('a failure that may pass', () => {
     const { route, asked } = await neighbour(ok)
     const dead = await nowhere()
     let calls = 0
-    const deadTwice = (request: Request) => (++calls <= 2 ? fetch(dead) : fetch(request))
+    const deadTwice = (url: string, init: RequestInit) => fetch(++calls <= 2 ? dead : url, init)
     expect((await callService({ ...route, fetch: deadTwice }, GET)).value).toEqual({ id: 1 })
     expect(asked).toHaveLength(1)
     expect((await refusal({ ...route, base: dead, attempts: 2 })).code).toBe('unavailable')

@@ -7,7 +7,7 @@ import { trusted } from './trusted.ts'
 export interface Route {
   /** Where the service is; any path in it is kept, a trailing slash does not matter. */
   base: string
-  fetch: (request: Request) => Response | Promise<Response>
+  fetch: (url: string, init: RequestInit) => Response | Promise<Response>
   token: string
   /** The time limit of each call, in milliseconds. */
   timeoutMs: number
@@ -83,16 +83,17 @@ interface Reached {
 async function reach<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reached> {
   const signals = [AbortSignal.timeout(route.timeoutMs), ...(call.signal ? [call.signal] : [])]
   const signal = AbortSignal.any(signals)
-  const request = new Request(`${route.base.replace(/\/+$/, '')}${call.path}`, {
+  const url = `${route.base.replace(/\/+$/, '')}${call.path}`
+  const init: RequestInit = {
     method: call.method,
     headers: headersOf(route, call),
     redirect: 'manual',
     signal,
     ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
-  })
+  }
   try {
     signal.throwIfAborted()
-    const response = await withinLimit(route.fetch(request), signal)
+    const response = await withinLimit(route.fetch(url, init), signal)
     const text = await withinLimit(response.text(), signal)
     return { response, body: parseJson(text) }
   } catch (cause) {

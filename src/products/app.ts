@@ -1,4 +1,4 @@
-import { callerOf, type ServiceApp, sendAnswer } from '../platform/app.ts'
+import { callerOf, locationOf, type ServiceApp, sendAnswer } from '../platform/app.ts'
 import { etagOf, idempotencyKey } from '../platform/contract.ts'
 import { nextLink } from '../platform/pages.ts'
 import { adjustStock, changeProduct, createProduct, getProduct, listProducts } from './contract.ts'
@@ -8,7 +8,7 @@ export function addProductRoutes(app: ServiceApp, products: ProductsService): vo
   app.openapi(createProduct, async (c) => {
     const key = idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
     const answer = await products.createProduct(callerOf(c), c.req.valid('json'), key)
-    return sendAnswer(c, answer, { location: `/products/${answer.targetId}`, etag: '"1"' })
+    return sendAnswer(c, answer, { location: locationOf(c, answer.targetId), etag: '"1"' })
   })
 
   app.openapi(getProduct, async (c) => {

@@ -1,0 +1,354 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { deflateRawSync } from 'node:zlib'
+import { bundleFunction } from '../../scripts/bundling.ts'
+import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../tests/support/database-server.ts'
+import { type Events, type Neighbourhood, startNeighbourhood } from './neighbourhood.ts'
+
+const HELP = `The time from the start of a process to its first answered event, for each Lambda function, beside the stack that
+this system replaces (Express, axios, mysql2, jsonwebtoken, zod), in turns, on this machine.
+
+  npm run bench:cold -- [--quick] [--rounds 15]
+
+  --quick   3 rounds
+  --rounds  how often each function is started, 1 to 100; absent, 15
+
+It needs a MySQL or MariaDB server, as the tests do. Writes bench/results/cold.json.`
+
+const COMPARED = ['customers', 'orders', 'orchestrator'] as const
+const ALONE = ['sweep', 'docs'] as const
+const LONGEST_RUN_MS = 30_000
+const LONGEST_BENCH_MS = 10 * 60_000
+const RESULTS = 'bench/results/cold.json'
+const interrupted = new AbortController()
+const NODE = fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url))
+const DRIVER = fileURLToPath(new URL('driver.mjs', import.meta.url))
+
+/** A bundle under test. */
+interface Side {
+  bundle: string
+  variables: Record<string, string>
+}
+
+interface Contest {
+  name: keyof Events
+  ours: Side
+  /** Absent where the other stack has no such function. */
+  baseline: Side | undefined
+}
+
+/** What the driver says. */
+interface Told {
+  /** On the machine's monotonic clock, in ns: before the import, after it, and when the event was answered. */
+  times: [string, string, string]
+  /** Processor time until then, in µs. */
+  cpu: number
+  answer: { statusCode?: number } | undefined
+}
+
+/** Milliseconds. */
+interface Sample {
+  /** From the start of the process to the answered event. */
+  total: number
+  /** Of these, importing the bundle. */
+  import: number
+  /** Processor time: what a busy machine disturbs least. */
+  cpu: number
+}
+
+interface Summary {
+  median: number
+  min: number
+  max: number
+  importMedian: number
+  cpuMedian: number
+  samples: number[]
+  rawBytes: number
+  gzipBytes: number
+  /** Of the folder as it is packed, its source map included. */
+  zipBytes: number
+}
+
+interface Row {
+  name: string
+  ours: Summary
+  baseline: Summary | undefined
+  /** Of the medians: ours to the other stack's. */
+  ratio: number | undefined
+  cpuRatio: number | undefined
+}
+
+process.chdir(fileURLToPath(new URL('../..', import.meta.url)))
+const { values } = readArguments()
+if (values.help) console.log(HELP)
+else await main(values.quick ? 3 : readRounds(values.rounds))
+
+function readArguments() {
+  try {
+    return parseArgs({
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        quick: { type: 'boolean' },
+        rounds: { type: 'string', default: '15' },
+      },
+    })
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function readRounds(text: string): number {
+  return /^\d{1,3}$/.test(text) && Number(text) >= 1 && Number(text) <= 100 ? Number(text) : fail(`--rounds ${text}?`)
+}
+
+function fail(message: string): never {
+  console.error(`${message}\n\n${HELP}`)
+  process.exit(1)
+}
+
+async function main(rounds: number): Promise<void> {
+  // Ends it at the next start of a process, so that the servers are stopped.
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
+  const server = await startDatabaseServer()
+  if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-cold-'))
+  try {
+    console.error('Bundling …')
+    const bundles = await bundle(folder)
+    console.error(`Node ${nodeVersion()}, ${server.version}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`)
+    const neighbourhood = await startNeighbourhood(server)
+    try {
+      const rows = await measure(contestsOf(bundles, neighbourhood), neighbourhood, rounds)
+      const node = await measureNode(folder, rounds)
+      report(rows, node)
+      save(rows, node, rounds, server.version)
+    } finally {
+      await neighbourhood.stop()
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+    await server.stop()
+  }
+}
+
+/**
+ * Ours as the deployment has them; the other stack's by the same options, but without the trims that we make to packages.
+ * Not in `.build`, which others may remake meanwhile.
+ */
+async function bundle(folder: string): Promise<{ ours: string; baseline: string }> {
+  const ours = join(folder, 'ours')
+  const baseline = join(folder, 'baseline')
+  execFileSync(NODE, ['scripts/build-functions.ts', ours], { stdio: ['ignore', 'ignore', 'inherit'] })
+  for (const name of COMPARED) {
+    await bundleFunction(`bench/cold/baseline/${name}.ts`, `${baseline}/${name}/index.mjs`, [])
+  }
+  return { ours, baseline }
+}
+
+function contestsOf(bundles: { ours: string; baseline: string }, { variables }: Neighbourhood): Contest[] {
+  // What a stack needs at run time is part of it.
+  const [, options] = /^ *NODE_OPTIONS: (.+)$/m.exec(readFileSync('serverless.yml', 'utf8')) ?? []
+  const deployed = { ...variables, ...(options !== undefined && { NODE_OPTIONS: options }) }
+  const side = (folder: string, name: string, its: Record<string, string>) => ({
+    bundle: join(folder, name, 'index.mjs'),
+    variables: its,
+  })
+  const compared = COMPARED.map((name) => ({
+    name,
+    ours: side(bundles.ours, name, deployed),
+    baseline: side(bundles.baseline, name, variables),
+  }))
+  const alone = ALONE.map((name) => ({
+    name,
+    ours: side(bundles.ours, name, deployed),
+    baseline: undefined,
+  }))
+  return [...compared, ...alone]
+}
+
+async function measure(contests: Contest[], neighbourhood: Neighbourhood, rounds: number): Promise<Row[]> {
+  const until = Date.now() + LONGEST_BENCH_MS
+  const rows: Row[] = []
+  for (const { name, ours, baseline } of contests) {
+    const samples: { ours: Sample[]; baseline: Sample[] } = { ours: [], baseline: [] }
+    // The first round brings the files into the machine's memory, and does not count.
+    for (let round = 0; round <= rounds && Date.now() < until; round++) {
+      // By turns, and by turns the first, so that whatever else the machine does meets both.
+      const sides = [['ours', ours] as const, ['baseline', baseline] as const]
+      for (const [which, side] of round % 2 === 0 ? sides : sides.toReversed()) {
+        if (side === undefined) continue
+        const sample = await startOnce(side, neighbourhood.events[name]())
+        if (round > 0) samples[which].push(sample)
+      }
+      showProgress(`${name}: round ${round} of ${rounds}`)
+    }
+    const row = {
+      name,
+      ours: summarise(samples.ours, ours),
+      baseline: baseline && summarise(samples.baseline, baseline),
+    }
+    rows.push({
+      ...row,
+      ratio: row.baseline && row.ours.median / row.baseline.median,
+      cpuRatio: row.baseline && row.ours.cpuMedian / row.baseline.cpuMedian,
+    })
+    showProgress('')
+    console.error(`${name}: ${describe(row.ours)}${row.baseline ? `, the other stack ${describe(row.baseline)}` : ''}`)
+  }
+  return rows
+}
+
+/** What is in every number: a Node that imports nothing. */
+async function measureNode(folder: string, rounds: number): Promise<{ median: number }> {
+  const bundle = join(folder, 'nothing.mjs')
+  writeFileSync(bundle, 'export const handler = async () => ({ statusCode: 200 })\n')
+  const totals: number[] = []
+  for (let round = 0; round < rounds; round++) totals.push((await startOnce({ bundle, variables: {} }, {})).total)
+  return { median: median(totals) }
+}
+
+/** One process, from its start to the answered event. @throws Error when the answer is not a success */
+async function startOnce({ bundle, variables }: Side, event: object): Promise<Sample> {
+  interrupted.signal.throwIfAborted()
+  const started = process.hrtime.bigint()
+  const child = spawn(NODE, [DRIVER, bundle, JSON.stringify(event)], {
+    env: { PATH: process.env.PATH, ...variables },
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    timeout: LONGEST_RUN_MS,
+  })
+  const [said, complaint, code] = await Promise.all([
+    read(child.stdio[3]),
+    read(child.stderr),
+    new Promise((resolve) => child.once('close', resolve)),
+  ])
+  if (code !== 0) throw new Error(`${bundle} ended with ${code}:\n${complaint}`)
+  const { times, cpu, answer }: Told = JSON.parse(said)
+  if ((answer?.statusCode ?? 200) >= 400) throw new Error(`${bundle} answered ${JSON.stringify(answer)}\n${complaint}`)
+  const [began, imported, answered] = times
+  return {
+    total: msBetween(started, BigInt(answered)),
+    import: msBetween(BigInt(began), BigInt(imported)),
+    cpu: cpu / 1000,
+  }
+}
+
+function msBetween(from: bigint, to: bigint): number {
+  return Number(to - from) / 1e6
+}
+
+async function read(stream: unknown): Promise<string> {
+  let text = ''
+  if (isReadable(stream)) for await (const chunk of stream) text += chunk
+  return text
+}
+
+function isReadable(stream: unknown): stream is AsyncIterable<Buffer> {
+  return typeof stream === 'object' && stream !== null && Symbol.asyncIterator in stream
+}
+
+function summarise(samples: Sample[], { bundle }: Side): Summary {
+  const totals = samples.map((sample) => sample.total)
+  return {
+    median: median(totals),
+    min: Math.min(...totals),
+    max: Math.max(...totals),
+    importMedian: median(samples.map((sample) => sample.import)),
+    cpuMedian: median(samples.map((sample) => sample.cpu)),
+    samples: totals.map((ms) => Math.round(ms * 10) / 10),
+    ...sizesOf(bundle),
+  }
+}
+
+function sizesOf(bundle: string) {
+  const folder = join(bundle, '..')
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file))
+  const packed = files.filter((file) => statSync(file).isFile()).map(compressedSize)
+  const rawBytes = statSync(bundle).size
+  return { rawBytes, gzipBytes: compressedSize(bundle), zipBytes: packed.reduce((sum, bytes) => sum + bytes, 0) }
+}
+
+/** Deflated, as in a zip and in gzip, whose headers of some bytes are left out. */
+function compressedSize(file: string): number {
+  return deflateRawSync(readFileSync(file), { level: 9 }).length
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  const middle = (sorted.length - 1) / 2
+  return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle)] ?? Number.NaN)) / 2
+}
+
+function showProgress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`)
+}
+
+function describe({ median, min, max }: Summary): string {
+  return `${Math.round(median)} ms (${Math.round(min)}–${Math.round(max)})`
+}
+
+function report(rows: readonly Row[], node: { median: number }): void {
+  const kib = (bytes: number) => `${Math.round(bytes / 1024)}`
+  const cells = rows.flatMap(({ name, ours, baseline, ratio, cpuRatio }) =>
+    [ours, baseline].flatMap((summary, i) =>
+      summary === undefined
+        ? []
+        : [
+            [
+              i === 0 ? name : '',
+              i === 0 ? 'ours' : 'other stack',
+              summary.median.toFixed(0),
+              `${summary.min.toFixed(0)}–${summary.max.toFixed(0)}`,
+              summary.importMedian.toFixed(0),
+              (i === 0 && ratio?.toFixed(2)) || '',
+              summary.cpuMedian.toFixed(0),
+              (i === 0 && cpuRatio?.toFixed(2)) || '',
+              kib(summary.rawBytes),
+              kib(summary.gzipBytes),
+              kib(summary.zipBytes),
+            ],
+          ],
+    ),
+  )
+  const head = [
+    'function',
+    'stack',
+    'first answer',
+    'min–max',
+    'import',
+    'ratio',
+    'processor',
+    'ratio',
+    'raw KiB',
+    'gzip KiB',
+    'zip KiB',
+  ]
+  const table = [head, ...cells]
+  const widths = head.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)))
+  const isText = (column: number) => column < 2
+  for (const row of table) {
+    const padded = row.map((cell, i) => (isText(i) ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+    console.log(padded.join('  '))
+  }
+  console.log(`\nMedians in ms, of which Node itself, importing nothing, takes ${node.median.toFixed(0)}.`)
+  console.log("The zip holds the bundle and what lies beside it: the source map, in docs' Swagger UI.")
+}
+
+function save(rows: readonly Row[], node: { median: number }, rounds: number, database: string): void {
+  const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, platform: process.platform, node: nodeVersion() }
+  mkdirSync('bench/results', { recursive: true })
+  const text = JSON.stringify(
+    { at: new Date().toISOString(), rounds, machine, database, bareNodeMs: node.median, rows },
+    null,
+    2,
+  )
+  writeFileSync(RESULTS, `${text}\n`)
+  console.log(`Written to ${RESULTS}.`)
+}
+
+function nodeVersion(): string {
+  return execFileSync(NODE, ['--version'], { encoding: 'utf8' }).trim()
+}
