@@ -1,6 +1,7 @@
 import type { Database } from './database.ts'
 import { RunAgain, transact } from './database.ts'
-import { dialectOf, isDuplicate } from './dialect.ts'
+import { isDuplicate } from './database-errors.ts'
+import { dialectOf } from './dialect.ts'
 import { AppError } from './errors.ts'
 import { sha256 } from './hash.ts'
 import { addMinutes, type DbTime } from './time.ts'

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { $ZodIssue } from 'zod/v4/core'
+import { isConnectionLost } from './database-errors.ts'
 import { AppError, ERRORS, type ErrorCode, type ErrorExtra } from './errors.ts'
 
 /** RFC 9457. The one shape of every refusal, of every service. */
@@ -63,6 +64,9 @@ export function toAppError(error: unknown): AppError {
     if (error.status === 415) {
       return new AppError('unsupported_media_type', 'Send the body with the content type that this route declares.')
     }
+  }
+  if (isConnectionLost(error)) {
+    return new AppError('unavailable', 'The database cannot be reached. Try again.', {}, { cause: error })
   }
   return new AppError('internal_error', 'The request failed. It may be sent again.', {}, { cause: error })
 }
