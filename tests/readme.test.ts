@@ -1,0 +1,87 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { parseEnv } from '../src/platform/env.ts'
+import { useSystem } from './support/system.ts'
+
+const README = readFileSync('README.md', 'utf8')
+const MANIFEST = JSON.parse(readFileSync('package.json', 'utf8'))
+const EXAMPLE = readFileSync('.env.example', 'utf8')
+
+/** The code blocks of a language, in their order. */
+function blocks(language: string): string[] {
+  return [...README.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map(([, code]) => code ?? '')
+}
+
+/** What a printed curl asks for. Lines may be continued; quotes are single. */
+function readCurl(command: string) {
+  const line = command.replaceAll('\\\n', ' ')
+  const [, method = 'GET'] = /-X (\w+)/.exec(line) ?? []
+  const [, path = ''] = /localhost:\d+(\S*)/.exec(line) ?? []
+  const headers = Object.fromEntries(
+    [...line.matchAll(/-H '([^:]+): ([^']+)'/g)].map(([, name, value]) => [name, value]),
+  )
+  const [, body] = /-d '?([^'\s]+)'?/.exec(line) ?? []
+  const [, user] = /-u (\S+)/.exec(line) ?? []
+  return { method, path, headers, body, user }
+}
+
+function curlWith(text: string) {
+  const found = blocks('bash')
+    .flatMap((block) => block.split(/\n(?=curl)/))
+    .find((command) => command.includes(text))
+  if (found === undefined) throw new Error(`the README prints no curl with ${text}`)
+  return readCurl(found)
+}
+
+describe('the README', () => {
+  const system = useSystem('sqlite')
+
+  it('when its curl is pasted, then the answer is the one it prints, and again the same bytes', async () => {
+    const { method, path, headers, body } = curlWith('/create-and-confirm-order')
+    const [printed = ''] = blocks('json')
+    const ask = () => fetch(`${system.orchestrator.base}${path}`, { method, headers, body: body ?? null })
+    const first = await ask()
+    expect(first.status).toBe(201)
+    const text = await first.text()
+    expect(JSON.parse(text)).toEqual(JSON.parse(printed))
+    const again = await ask()
+    expect([await again.text(), again.headers.get('idempotent-replayed')]).toEqual([text, 'true'])
+  })
+
+  it('when its curl for a token is pasted, then the token opens the route it names', async () => {
+    const { path, body, user = '' } = curlWith('/auth/token')
+    const headers = { authorization: `Basic ${btoa(user)}`, 'content-type': 'application/x-www-form-urlencoded' }
+    const answer = await fetch(`${system.orders.base}${path}`, { method: 'POST', headers, body: body ?? null })
+    const { access_token } = await answer.json()
+    expect((await system.orders.get('/orders', { token: access_token })).status).toBe(200)
+  })
+
+  it('when it names an npm script, then there is one', () => {
+    const named = [...README.matchAll(/npm run (?:--silent )?([\w:]+)/g)].map(([, name]) => name)
+    expect(named.filter((name) => MANIFEST.scripts[name ?? ''] === undefined)).toEqual([])
+  })
+
+  it('when it links a file, then the file is there', () => {
+    const linked = [...README.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path]) => path ?? '')
+    expect(linked.filter((path) => !existsSync(path))).toEqual([])
+  })
+})
+
+describe('.env.example', () => {
+  it('when a service asks for a variable, then it is listed', () => {
+    const asked = new Set<string>()
+    const record = new Proxy<Record<string, string>>({}, { get: (_, name) => void asked.add(String(name)) })
+    parseEnv(record)
+    expect(asked.size).toBeGreaterThan(20)
+    expect([...asked].filter((name) => !new RegExp(`^(# )?${name}=`, 'm').test(EXAMPLE))).toEqual([])
+  })
+
+  it('when it is copied to .env as it is, then it is taken', () => {
+    const lines = EXAMPLE.split('\n').filter((line) => /^\w+=/.test(line))
+    const record = Object.fromEntries(
+      lines.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+    )
+    expect(() => parseEnv(record)).not.toThrow()
+    expect(parseEnv(record).orders.holdMinutes).toBe(parseEnv({}).orders.holdMinutes)
+  })
+})
