@@ -1,6 +1,7 @@
 import type { Trace } from '../platform/app.ts'
 import { callService, type Route } from '../platform/client.ts'
 import { AppError } from '../platform/errors.ts'
+import { withTimeLimit } from '../platform/time-limit.ts'
 import { Customer } from './contract.ts'
 import type { Customer as CustomerValue } from './service.ts'
 
@@ -36,7 +37,8 @@ export function shareLookups(client: CustomersClient, limitMs: number): Customer
     getCustomer(id, trace) {
       const shared = underWay.get(id)
       if (shared) return shared
-      const lookup = client.getCustomer(id, trace, AbortSignal.timeout(limitMs)).finally(() => underWay.delete(id))
+      const look = (signal: AbortSignal) => client.getCustomer(id, trace, signal)
+      const lookup = withTimeLimit(limitMs, look).finally(() => underWay.delete(id))
       underWay.set(id, lookup)
       return lookup
     },

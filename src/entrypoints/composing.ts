@@ -86,11 +86,16 @@ function routeTo(neighbour: Neighbour, env: Env, name: string): Route {
   const inProcess = typeof neighbour !== 'string'
   return {
     base: inProcess ? `http://${name}.internal` : neighbour,
-    fetch: inProcess ? (url, init) => neighbour.fetch(new Request(url, init)) : fetch,
+    fetch: inProcess ? (url, init) => neighbour.fetch(new Request(url, withoutSignal(init))) : fetch,
     token: env.serviceTokens[0] ?? '',
     timeoutMs: env.httpTimeoutMs,
     attempts: 4,
   }
+}
+
+/** An app would not look at it, and a request that carries one costs more; whoever called stops waiting all the same. */
+function withoutSignal({ signal: _, ...init }: RequestInit): RequestInit {
+  return init
 }
 
 /** @throws AppError when the service does not answer as it should */

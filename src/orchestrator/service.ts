@@ -2,9 +2,11 @@ import type { z } from 'zod'
 import type { CustomersClient } from '../customers/client.ts'
 import type { OrdersClient } from '../orders/client.ts'
 import type { Caller, Trace } from '../platform/app.ts'
+import type { Principal } from '../platform/auth.ts'
 import { AppError } from '../platform/errors.ts'
 import { sha256 } from '../platform/hash.ts'
 import type { Logger } from '../platform/logging.ts'
+import { withTimeLimit } from '../platform/time-limit.ts'
 import type { ConfirmedOrder, CreateAndConfirm } from './contract.ts'
 
 /** How long the stock waits for a confirm that a crash has cut off, when no retry comes. */
@@ -49,28 +51,31 @@ export function createOrchestratorService(
      * @throws AppError the refusal of the step that failed; `upstream_failed`, `unavailable`, `deadline_exceeded`
      *   where a service is at fault
      */
-    async createAndConfirm(caller: Caller, input: Input, key: string): Promise<Orchestrated> {
-      const deadline = AbortSignal.timeout(config.deadlineMs - giveUpMs)
-      const { customer_id, items } = input
-      refuseOtherCustomer(caller, customer_id)
-      const customer = await customers.getCustomer(customer_id, caller.trace, deadline)
-      if (customer === undefined) throw new AppError('customer_not_found', `There is no customer ${customer_id}.`)
-
-      for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
-        const stepKey = (step: string) => `${step}:${sha256(JSON.stringify([caller.principal.id, key, attempt]))}`
-        const input = { customer_id, items, hold_minutes: HOLD_MINUTES }
-        const created = await orders.placeOrder(input, stepKey('create'), caller.trace, deadline)
-        const confirmed = await confirmOrGiveUp(created.value.id, stepKey('confirm'), caller.trace, deadline)
-        // Canceled under us: an earlier try was given up, or its hold ended. It never counted, so this key starts afresh.
-        if (confirmed === 'canceled') continue
-        const { id, name, email, phone } = customer
-        return {
-          data: { customer: { id, name, email, phone }, order: presentOrder(confirmed.order) },
-          replayed: created.replayed && confirmed.replayed,
-        }
-      }
-      throw new AppError('order_canceled', 'The orders of this key were canceled. Send the request with a new key.')
+    createAndConfirm(caller: Caller, input: Input, key: string): Promise<Orchestrated> {
+      return withTimeLimit(config.deadlineMs - giveUpMs, (deadline) => takeSteps(caller, input, key, deadline))
     },
+  }
+
+  async function takeSteps({ principal, trace }: Caller, input: Input, key: string, deadline: AbortSignal) {
+    const { customer_id, items } = input
+    refuseOtherCustomer(principal, customer_id)
+    const customer = await customers.getCustomer(customer_id, trace, deadline)
+    if (customer === undefined) throw new AppError('customer_not_found', `There is no customer ${customer_id}.`)
+
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+      const stepKey = (step: string) => `${step}:${sha256(JSON.stringify([principal.id, key, attempt]))}`
+      const order = { customer_id, items, hold_minutes: HOLD_MINUTES }
+      const created = await orders.placeOrder(order, stepKey('create'), trace, deadline)
+      const confirmed = await confirmOrGiveUp(created.value.id, stepKey('confirm'), trace, deadline)
+      // Canceled under us: an earlier try was given up, or its hold ended. It never counted, so this key starts afresh.
+      if (confirmed === 'canceled') continue
+      const { id, name, email, phone } = customer
+      return {
+        data: { customer: { id, name, email, phone }, order: presentOrder(confirmed.order) },
+        replayed: created.replayed && confirmed.replayed,
+      }
+    }
+    throw new AppError('order_canceled', 'The orders of this key were canceled. Send the request with a new key.')
   }
 
   async function confirmOrGiveUp(id: number, key: string, trace: Trace, deadline: AbortSignal) {
@@ -90,9 +95,8 @@ export function createOrchestratorService(
    * stands. If this fails too, the hold ends by itself.
    */
   async function giveUp(id: number, trace: Trace): Promise<Order | undefined> {
-    const limit = AbortSignal.timeout(giveUpMs)
     try {
-      return await orders.cancelUnconfirmedOrder(id, trace, limit)
+      return await withTimeLimit(giveUpMs, (limit) => orders.cancelUnconfirmedOrder(id, trace, limit))
     } catch (err) {
       logger.warn({ err, order_id: id, correlation_id: trace.correlationId }, 'the order is left to its hold')
       return undefined
@@ -101,7 +105,7 @@ export function createOrchestratorService(
 }
 
 /** A client that is bound to a customer orders for that one; another customer does not exist for it. */
-function refuseOtherCustomer({ principal }: Caller, customerId: number): void {
+function refuseOtherCustomer(principal: Principal, customerId: number): void {
   if (principal.customerId === null || principal.customerId === customerId) return
   throw new AppError('not_found', `There is no customer ${customerId}.`)
 }

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Trace } from './app.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
+import { untilAborted, withTimeLimit } from './time-limit.ts'
 import { trusted } from './trusted.ts'
 
 /** How one service reaches another: over HTTP, or through the other app's own `fetch` in the same process. */
@@ -80,26 +81,31 @@ interface Reached {
   body: unknown
 }
 
-async function reach<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reached> {
-  const signals = [AbortSignal.timeout(route.timeoutMs), ...(call.signal ? [call.signal] : [])]
-  const signal = AbortSignal.any(signals)
-  const url = `${route.base.replace(/\/+$/, '')}${call.path}`
-  const init: RequestInit = {
+function reach<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reached> {
+  return withTimeLimit(
+    route.timeoutMs,
+    async (signal) => {
+      try {
+        return await untilAborted(signal, exchange(route, call, signal))
+      } catch (cause) {
+        if (signal.aborted) throw new AppError('deadline_exceeded', 'A service did not answer in time.', {}, { cause })
+        throw new AppError('unavailable', 'A service cannot be reached.', {}, { cause })
+      }
+    },
+    call.signal,
+  )
+}
+
+async function exchange<T extends z.ZodType>(route: Route, call: Call<T>, signal: AbortSignal): Promise<Reached> {
+  signal.throwIfAborted()
+  const response = await route.fetch(`${route.base.replace(/\/+$/, '')}${call.path}`, {
     method: call.method,
     headers: headersOf(route, call),
     redirect: 'manual',
     signal,
     ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
-  }
-  try {
-    signal.throwIfAborted()
-    const response = await withinLimit(route.fetch(url, init), signal)
-    const text = await withinLimit(response.text(), signal)
-    return { response, body: parseJson(text) }
-  } catch (cause) {
-    if (signal.aborted) throw new AppError('deadline_exceeded', 'A service did not answer in time.', {}, { cause })
-    throw new AppError('unavailable', 'A service cannot be reached.', {}, { cause })
-  }
+  })
+  return { response, body: parseJson(await response.text()) }
 }
 
 /** A page instead of JSON is no answer either: it becomes undefined, which no schema takes. */
@@ -109,14 +115,6 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined
   }
-}
-
-/** An app called in-process does not see the request's signal; the caller stops waiting all the same. */
-function withinLimit<T>(answer: T | Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    Promise.resolve(answer).then(resolve, reject)
-  })
 }
 
 function headersOf<T extends z.ZodType>(route: Route, call: Call<T>): Record<string, string> {
