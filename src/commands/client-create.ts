@@ -12,6 +12,8 @@ const HELP = `Makes an API client and prints its secret, once: only a hash of it
   --scope        the scopes it may have, separated by spaces
   --customer-id  binds it to one customer: it sees and places only that customer's orders`
 
+const LONGEST_NAME = 200
+
 /** They change what belongs to no customer, so a client bound to one has no use for them. */
 const UNBOUND_SCOPES = ['customers:write', 'products:write']
 
@@ -19,6 +21,7 @@ await runCommand(HELP, async (env) => {
   const options = { name: { type: 'string' }, scope: { type: 'string' }, 'customer-id': { type: 'string' } } as const
   const { name, scope, 'customer-id': customer } = readOptions(options, HELP)
   if (!name || !scope) throw new UsageError('--name and --scope are needed.', HELP)
+  if (name.length > LONGEST_NAME) throw new UsageError(`--name may have ${LONGEST_NAME} characters at most.`, HELP)
   const scopes = readScopes(scope, HELP)
   const customerId = readPositive(customer, '--customer-id', HELP) ?? null
   const unfit = customerId === null ? [] : scopes.filter((known) => UNBOUND_SCOPES.includes(known))

@@ -13,6 +13,8 @@ export interface DatabaseServer {
   password: string
   /** Its own name and version. */
   version: string
+  /** Of its process; undefined where it is not ours. */
+  pid: number | undefined
   stop(): Promise<void>
 }
 
@@ -21,9 +23,10 @@ const START_LIMIT_MS = 30_000
 /**
  * A MySQL-family server for tests: the one that `TEST_DB_HOST` (`_PORT`, `_USER`, `_PASS`) names, else a private one
  * from the installed `mysqld` or `mariadbd`, in a temporary folder and on a free port, that needs no rights.
+ * @param durable whether a private one has each commit on the disk before it says so, as in production; tests need not
  * @returns undefined when there is neither
  */
-export async function startDatabaseServer(): Promise<DatabaseServer | undefined> {
+export async function startDatabaseServer({ durable = false } = {}): Promise<DatabaseServer | undefined> {
   const { TEST_DB_HOST, TEST_DB_PORT, TEST_DB_USER, TEST_DB_PASS } = process.env
   if (TEST_DB_HOST) {
     const server = {
@@ -32,18 +35,18 @@ export async function startDatabaseServer(): Promise<DatabaseServer | undefined>
       user: TEST_DB_USER || 'root',
       password: TEST_DB_PASS ?? '',
     }
-    return { ...server, version: await versionOf(server), stop: async () => {} }
+    return { ...server, version: await versionOf(server), pid: undefined, stop: async () => {} }
   }
   const mariadbd = findBinary('mariadbd')
   const binary = mariadbd ?? findBinary('mysqld')
-  return binary === undefined ? undefined : startPrivateServer(binary, mariadbd !== undefined)
+  return binary === undefined ? undefined : startPrivateServer(binary, mariadbd !== undefined, durable)
 }
 
 /** How to get a server, for whoever has none. */
 export const HOW_TO_GET_A_SERVER = `No MySQL or MariaDB server: set TEST_DB_HOST (TEST_DB_PORT, TEST_DB_USER, TEST_DB_PASS), or install one
 (Debian, Ubuntu: apt-get install mariadb-server; macOS: brew install mariadb). It need not be running.`
 
-async function startPrivateServer(binary: string, isMariadb: boolean): Promise<DatabaseServer> {
+async function startPrivateServer(binary: string, isMariadb: boolean, durable: boolean): Promise<DatabaseServer> {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-mysql-'))
   const data = join(folder, 'data')
   const asRoot = process.getuid?.() === 0 ? ['--user=root'] : []
@@ -62,7 +65,7 @@ async function startPrivateServer(binary: string, isMariadb: boolean): Promise<D
       `--port=${port}`,
       '--bind-address=127.0.0.1',
       '--max-connections=500',
-      '--innodb-flush-log-at-trx-commit=2',
+      `--innodb-flush-log-at-trx-commit=${durable ? 1 : 2}`,
       '--innodb-buffer-pool-size=256M',
     ],
     { stdio: 'ignore' },
@@ -72,7 +75,7 @@ async function startPrivateServer(binary: string, isMariadb: boolean): Promise<D
   const until = Date.now() + START_LIMIT_MS
   while (Date.now() < until && server.exitCode === null) {
     const version = await versionOf(address).catch(() => undefined)
-    if (version !== undefined) return { ...address, version, stop }
+    if (version !== undefined) return { ...address, version, pid: server.pid, stop }
     await sleep(100)
   }
   await stop()

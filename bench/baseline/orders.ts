@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto'
+import { Agent } from 'node:http'
+import axios from 'axios'
+import type { RequestHandler } from 'express'
+import type { PoolConnection, ResultSetHeader, RowDataPacket } from 'mysql2/promise'
+import { z } from 'zod'
+import { answerErrors, createApp, HttpError, openPool, requireScope } from '../cold/baseline/express-app.ts'
+
+const NewOrder = z.strictObject({
+  customer_id: z.int().positive(),
+  items: z
+    .array(z.strictObject({ product_id: z.int().positive(), qty: z.int().min(1).max(1_000_000) }))
+    .min(1)
+    .max(200),
+})
+type NewOrder = z.output<typeof NewOrder>
+const Params = z.object({ id: z.coerce.number().int().positive() })
+const Page = z.object({ limit: z.coerce.number().int().min(1).max(100).default(20) })
+const Key = z.string().min(1).max(255)
+
+const HOLD_MINUTES = 15
+const ER_DUP_ENTRY = 1062
+
+interface Product extends RowDataPacket {
+  id: number
+  price_cents: number
+  stock: number
+}
+
+const pool = openPool()
+// Locks of rows that are there, none of the gaps between them.
+pool.on('connection', (connection) => {
+  connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
+})
+const customers = axios.create({
+  baseURL: process.env.CUSTOMERS_API_BASE ?? 'http://localhost:3001',
+  timeout: 5_000,
+  headers: { authorization: `Bearer ${process.env.SERVICE_TOKEN}` },
+  httpAgent: new Agent({ keepAlive: true }),
+})
+
+const app = createApp()
+
+app.post('/orders', requireCaller('orders:write'), async (request, response) => {
+  const input = NewOrder.parse(request.body)
+  await customers.get(`/internal/customers/${input.customer_id}`).catch((error: unknown) => {
+    if (axios.isAxiosError(error) && error.response?.status === 404) throw new HttpError(422, 'Customer not found')
+    throw error
+  })
+  response.status(201).json(await inTransaction((connection) => placeOrder(connection, input)))
+})
+
+app.post('/orders/:id/confirm', requireCaller('orders:write'), async (request, response) => {
+  const { id } = Params.parse(request.params)
+  const key = Key.parse(request.headers['x-idempotency-key'])
+  const hash = createHash('sha256').update(`confirm ${id}`).digest('hex')
+  const body =
+    (await findAnswer(key, hash)) ??
+    (await inTransaction((connection) => confirmOrder(connection, id, key, hash)).catch((error: unknown) => {
+      if (isDuplicate(error)) return findAnswer(key, hash)
+      throw error
+    }))
+  response.type('json').send(body)
+})
+
+app.get('/orders/:id', requireCaller('orders:read'), async (request, response) => {
+  const { id } = Params.parse(request.params)
+  const [rows] = await pool.execute<RowDataPacket[]>('SELECT * FROM orders WHERE id = ?', [id])
+  const [order] = rows
+  if (order === undefined) throw new HttpError(404, 'Order not found')
+  response.json({ ...order, items: await findItems(pool, id) })
+})
+
+app.get('/orders', requireCaller('orders:read'), async (request, response) => {
+  const { limit } = Page.parse(request.query)
+  const [data] = await pool.query<RowDataPacket[]>('SELECT * FROM orders ORDER BY created_at DESC, id DESC LIMIT ?', [
+    limit,
+  ])
+  response.json({ data })
+})
+
+app.use(answerErrors)
+
+app.listen(Number(process.env.PORT), '127.0.0.1')
+
+/** The orchestrator has the service token, others a token with this scope. */
+function requireCaller(scope: string): RequestHandler {
+  const others = requireScope(scope)
+  return (request, response, next) => {
+    if (request.headers.authorization === `Bearer ${process.env.SERVICE_TOKEN}`) next()
+    else others(request, response, next)
+  }
+}
+
+async function inTransaction<T>(work: (connection: PoolConnection) => Promise<T>): Promise<T> {
+  const connection = await pool.getConnection()
+  try {
+    await connection.beginTransaction()
+    const result = await work(connection)
+    await connection.commit()
+    return result
+  } catch (error) {
+    await connection.rollback()
+    throw error
+  } finally {
+    connection.release()
+  }
+}
+
+async function placeOrder(connection: PoolConnection, { customer_id, items }: NewOrder) {
+  const ids = [...new Set(items.map((item) => item.product_id))].sort((a, b) => a - b)
+  const [rows] = await connection.query<Product[]>(
+    'SELECT id, price_cents, stock FROM products WHERE id IN (?) ORDER BY id FOR UPDATE',
+    [ids],
+  )
+  const products = new Map(rows.map((row) => [row.id, row]))
+  const lines = items.map(({ product_id, qty }) => {
+    const product = products.get(product_id)
+    if (product === undefined) throw new HttpError(422, `Product ${product_id} not found`)
+    if (product.stock < qty) throw new HttpError(409, `Not enough stock of product ${product_id}`)
+    product.stock -= qty
+    return { product_id, qty, unit_price_cents: product.price_cents, subtotal_cents: product.price_cents * qty }
+  })
+  const total_cents = lines.reduce((sum, line) => sum + line.subtotal_cents, 0)
+  for (const { product_id, qty } of lines) {
+    await connection.execute('UPDATE products SET stock = stock - ? WHERE id = ?', [qty, product_id])
+  }
+  const [{ insertId }] = await connection.execute<ResultSetHeader>(
+    `INSERT INTO orders (customer_id, status, total_cents, created_at, expires_at)
+     VALUES (?, 'CREATED', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) + INTERVAL ? MINUTE)`,
+    [customer_id, total_cents, HOLD_MINUTES],
+  )
+  const values = lines.map((line) => [insertId, line.product_id, line.qty, line.unit_price_cents, line.subtotal_cents])
+  await connection.query(
+    'INSERT INTO order_items (order_id, product_id, qty, unit_price_cents, subtotal_cents) VALUES ?',
+    [values],
+  )
+  return { id: insertId, customer_id, status: 'CREATED', total_cents, items: lines }
+}
+
+/** @returns the answer as it is stored under the key, in the same transaction */
+async function confirmOrder(connection: PoolConnection, id: number, key: string, hash: string): Promise<string> {
+  const [rows] = await connection.execute<RowDataPacket[]>('SELECT * FROM orders WHERE id = ? FOR UPDATE', [id])
+  const [order] = rows
+  if (order === undefined) throw new HttpError(404, 'Order not found')
+  if (order.status === 'CANCELED') throw new HttpError(409, 'The order is canceled')
+  if (order.status === 'CREATED') {
+    await connection.execute(
+      "UPDATE orders SET status = 'CONFIRMED', confirmed_at = UTC_TIMESTAMP(3), expires_at = NULL WHERE id = ?",
+      [id],
+    )
+  }
+  const items = await findItems(connection, id)
+  const confirmed_at = order.confirmed_at ?? new Date()
+  const body = JSON.stringify({ ...order, status: 'CONFIRMED', confirmed_at, expires_at: null, items })
+  await connection.execute(
+    `INSERT INTO idempotency_keys
+       (operation, \`key\`, principal, request_hash, target_type, target_id, status, response_body, created_at, expires_at)
+     VALUES ('orders.confirm', ?, 'all', ?, 'order', ?, 200, ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) + INTERVAL 24 HOUR)`,
+    [key, hash, id, body],
+  )
+  return body
+}
+
+async function findItems(db: Pick<PoolConnection, 'execute'>, orderId: number): Promise<RowDataPacket[]> {
+  const [items] = await db.execute<RowDataPacket[]>(
+    'SELECT product_id, qty, unit_price_cents, subtotal_cents FROM order_items WHERE order_id = ? ORDER BY id',
+    [orderId],
+  )
+  return items
+}
+
+async function findAnswer(key: string, hash: string): Promise<string | undefined> {
+  const [rows] = await pool.execute<RowDataPacket[]>(
+    `SELECT request_hash, response_body FROM idempotency_keys
+     WHERE operation = 'orders.confirm' AND \`key\` = ? AND principal = 'all' AND expires_at > UTC_TIMESTAMP(3)`,
+    [key],
+  )
+  const [answer] = rows
+  if (answer === undefined) return undefined
+  if (answer.request_hash !== hash) throw new HttpError(422, 'The key was used for another request')
+  return answer.response_body
+}
+
+function isDuplicate(error: unknown): boolean {
+  return error instanceof Error && 'errno' in error && error.errno === ER_DUP_ENTRY
+}

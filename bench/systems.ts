@@ -1,0 +1,247 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { sql } from 'kysely'
+import { auditBooks } from '../src/audit/service.ts'
+import { signToken } from '../src/auth/service.ts'
+import { SCOPES } from '../src/platform/auth.ts'
+import { type Database, ensureDatabase, openDatabase } from '../src/platform/database.ts'
+import { type Env, parseEnv } from '../src/platform/env.ts'
+import { migrate, seed } from '../src/platform/migrations.ts'
+import { type DatabaseServer, freePort } from '../tests/support/database-server.ts'
+import type { Ground } from './workloads.ts'
+
+export const SYSTEMS = ['services', 'one process', 'baseline'] as const
+export type SystemName = (typeof SYSTEMS)[number]
+
+/** A system that runs, with a database of its own. */
+export interface System {
+  name: SystemName
+  ports: Ports
+  ground: Ground
+  /** Of its processes by what they do, and of the database server where it is ours. */
+  pids: ReadonlyMap<string, number>
+  /** What ended, if anything: the processes must all be there to the end. */
+  ended(): string | undefined
+  books(): Promise<Books>
+  stop(): Promise<void>
+}
+
+export interface Books {
+  orders: number
+  /** What does not balance; empty when all does. */
+  differences: string[]
+}
+
+interface Ports {
+  customers: number
+  orders: number
+  orchestrator: number
+}
+
+interface Program {
+  name: string
+  file: string
+  port: number | undefined
+}
+
+/** Pieces of each product: more than any run takes. */
+const STOCK = 1_000_000_000
+const PRODUCTS = 1_000
+const FIRST_PRODUCT = 1_001
+const CUSTOMER = 1
+const CONFIRMED_ORDERS = 64
+const START_LIMIT_MS = 30_000
+const STOP_LIMIT_MS = 12_000
+
+export async function startSystem(name: SystemName, server: DatabaseServer, folder: string): Promise<System> {
+  const ports = { customers: await freePort(), orders: await freePort(), orchestrator: await freePort() }
+  const variables = variablesOf(server, ports)
+  const env = parseEnv(variables)
+  await ensureDatabase(env.database)
+  const db = await openDatabase({ ...env.database, pool: 1 })
+  await migrate(db)
+  await seed(db)
+  await stockUp(db)
+
+  const label = name.replace(' ', '-')
+  const children = programsOf(name, ports).map((program) => startProgram(program, label, variables, folder))
+  const stop = async () => {
+    await Promise.all(children.map(({ child }) => end(child)))
+    await sql`drop database if exists ${sql.id(env.database.name)}`.execute(db).catch(() => {})
+    await db.destroy().catch(() => {})
+  }
+  const ended = () => children.find(({ child }) => child.exitCode !== null || child.signalCode !== null)?.name
+  try {
+    await Promise.all(Object.values(ports).map((port) => healthy(port, name, ended)))
+    const { access_token } = await signToken(
+      { ...env.jwt, ttlSeconds: 6 * 3600 },
+      { clientId: 'bench', scope: SCOPES.join(' '), customerId: null },
+    )
+    const ground = { token: access_token, customerId: CUSTOMER, firstProduct: FIRST_PRODUCT, products: PRODUCTS }
+    const confirmed = await confirmSome(ports.orders, ground)
+    const pids = new Map(children.flatMap(({ name, child }) => (child.pid === undefined ? [] : [[name, child.pid]])))
+    return { name, ports, ground: { ...ground, confirmed }, pids, ended, books: () => readBooks(db, env), stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** As in production, for all systems alike; the orchestrator is open to callers without a token, as it was asked for. */
+function variablesOf(server: DatabaseServer, ports: Ports): Record<string, string> {
+  return {
+    NODE_ENV: 'production',
+    LOG_LEVEL: 'info',
+    DB_HOST: server.host,
+    DB_PORT: String(server.port),
+    DB_USER: server.user,
+    DB_PASS: server.password,
+    DB_NAME: `b2b_bench_${randomBytes(6).toString('hex')}`,
+    DB_POOL: '10',
+    JWT_SECRET: randomBytes(32).toString('hex'),
+    SERVICE_TOKEN: randomBytes(32).toString('hex'),
+    ORCHESTRATOR_PUBLIC: 'true',
+    CUSTOMERS_PORT: String(ports.customers),
+    ORDERS_PORT: String(ports.orders),
+    ORCHESTRATOR_PORT: String(ports.orchestrator),
+  }
+}
+
+async function stockUp(db: Database): Promise<void> {
+  const now = '2026-01-05 09:00:00.000'
+  const ids = Array.from({ length: PRODUCTS }, (_, i) => FIRST_PRODUCT + i)
+  const products = ids.map((id) => ({
+    id,
+    sku: `BENCH-${id}`,
+    name: `Product ${id}`,
+    price_cents: 100 + (id % 900),
+    stock: STOCK,
+    created_at: now,
+    updated_at: now,
+  }))
+  const adjustments = ids.map((product_id) => ({
+    product_id,
+    delta: STOCK,
+    reason: 'first stock',
+    principal: 'bench',
+    created_at: now,
+  }))
+  await db.insertInto('products').values(products).execute()
+  await db.insertInto('stock_adjustments').values(adjustments).execute()
+}
+
+function programsOf(name: SystemName, ports: Ports): Program[] {
+  if (name === 'one process') return [{ name: 'all', file: '../src/entrypoints/all.ts', port: undefined }]
+  const folder = name === 'baseline' ? 'baseline' : '../src/entrypoints'
+  const services = ['customers', 'orders', 'orchestrator'] as const
+  return services.map((service) => ({ name: service, file: `${folder}/${service}.ts`, port: ports[service] }))
+}
+
+function startProgram({ name, file, port }: Program, label: string, variables: Record<string, string>, folder: string) {
+  const separate = port !== undefined && {
+    PORT: String(port),
+    CUSTOMERS_API_BASE: `http://127.0.0.1:${variables.CUSTOMERS_PORT}`,
+    ORDERS_API_BASE: `http://127.0.0.1:${variables.ORDERS_PORT}`,
+  }
+  const out = openSync(join(folder, `${label}-${name}.log`), 'w')
+  const err = openSync(join(folder, `${label}-${name}.err`), 'w')
+  const child = spawn(process.execPath, [fileURLToPath(new URL(file, import.meta.url))], {
+    // Where no .env is.
+    cwd: folder,
+    env: { PATH: process.env.PATH, ...variables, ...separate },
+    stdio: ['ignore', out, err],
+  })
+  closeSync(out)
+  closeSync(err)
+  return { name, child }
+}
+
+async function healthy(port: number, name: SystemName, ended: () => string | undefined): Promise<void> {
+  const until = Date.now() + START_LIMIT_MS
+  while (Date.now() < until && ended() === undefined) {
+    const response = await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined)
+    await response?.body?.cancel()
+    if (response?.ok) return
+    await sleep(50)
+  }
+  throw new Error(`${name} did not start`)
+}
+
+/** Orders that are there to be read and confirmed again. */
+async function confirmSome(port: number, ground: Omit<Ground, 'confirmed'>): Promise<Ground['confirmed']> {
+  const confirmed: Ground['confirmed'] = []
+  for (let i = 0; i < CONFIRMED_ORDERS; i++) {
+    const product_id = ground.firstProduct + i
+    const items = [0, 1].map((more) => ({ product_id: product_id + more, qty: 1 }))
+    const { id } = await post(port, ground.token, '/orders', {}, { customer_id: ground.customerId, items })
+    const key = crypto.randomUUID()
+    await post(port, ground.token, `/orders/${id}/confirm`, { 'x-idempotency-key': key })
+    confirmed.push({ id, key })
+  }
+  return confirmed
+}
+
+async function post(
+  port: number,
+  token: string,
+  path: string,
+  headers: Record<string, string>,
+  body?: object,
+): Promise<{ id: number }> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    method: 'POST',
+    headers: { ...headers, authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
+    ...(body && { body: JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  if (!response.ok) throw new Error(`POST ${path} answered ${response.status}: ${text}`)
+  return JSON.parse(text)
+}
+
+async function readBooks(db: Database, env: Env): Promise<Books> {
+  const { counted, findings } = await auditBooks(db, { sweepSeconds: env.orders.sweepSeconds })
+  const differences = findings
+    .filter((finding) => finding.differences.length > 0)
+    .map(({ check, differences }) => `${check}: ${JSON.stringify(differences[0])} and ${differences.length - 1} more`)
+  return { orders: counted.orders, differences }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGTERM')
+  const killing = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS)
+  await ended
+  clearTimeout(killing)
+}
+
+/** Linux counts a process's time in these, whatever the machine. */
+const TICKS_PER_SECOND = 100
+
+/** Processor time of a process so far, its own and the kernel's for it, in ms; undefined where the system does not say. */
+export function cpuMsOf(pid: number | undefined): number | undefined {
+  const stat = readProc(pid, 'stat')
+  // The name, in parentheses, may hold anything. After it come the state and the rest; utime and stime are 12th and 13th.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
+  if (fields === undefined) return undefined
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND
+}
+
+/** Memory that a process holds, in MiB. */
+export function rssMibOf(pid: number | undefined): number | undefined {
+  const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readProc(pid, 'status') ?? '') ?? []
+  return kib === undefined ? undefined : Number(kib) / 1024
+}
+
+function readProc(pid: number | undefined, file: string): string | undefined {
+  if (pid === undefined) return undefined
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../tests/support/system.ts'
+import type { Database } from '../platform/database.ts'
+import { seed } from '../platform/migrations.ts'
+import { auditBooks } from './service.ts'
+
+const AT = '2026-02-01 10:00:00.000'
+
+async function insertKey(db: Database, operation: string, key: string, orderId: number): Promise<void> {
+  const record = { operation, key, principal: 'client:tests', request_hash: '0'.repeat(64), target_type: 'order' }
+  const answer = {
+    target_id: orderId,
+    status: 201,
+    response_body: '{}',
+    created_at: AT,
+    expires_at: '2099-01-01 00:00:00.000',
+  }
+  await db
+    .insertInto('idempotency_keys')
+    .values({ ...record, ...answer })
+    .execute()
+}
+
+/** Each way to break the books, and the checks that must see it. */
+const BREAKS: [string, string[], (db: Database) => Promise<unknown>][] = [
+  ['a piece appears', ['stock'], (db) => db.updateTable('products').set({ stock: 4996 }).where('id', '=', 1).execute()],
+  ['an adjustment is lost', ['stock'], (db) => db.deleteFrom('stock_adjustments').where('id', '=', 2).execute()],
+  [
+    'a line is miscounted',
+    ['lines', 'totals'],
+    (db) => db.updateTable('order_items').set({ subtotal_cents: 1 }).where('id', '=', 1).execute(),
+  ],
+  [
+    'a total is wrong',
+    ['totals'],
+    (db) => db.updateTable('orders').set({ total_cents: 1 }).where('id', '=', 2).execute(),
+  ],
+  [
+    'an order loses its lines',
+    ['stock', 'totals'],
+    (db) => db.deleteFrom('order_items').where('order_id', '=', 4).execute(),
+  ],
+  [
+    'an order is confirmed at no time',
+    ['states'],
+    (db) => db.updateTable('orders').set({ confirmed_at: null }).where('id', '=', 1).execute(),
+  ],
+  [
+    'an order is confirmed before it was placed',
+    ['states'],
+    (db) => db.updateTable('orders').set({ confirmed_at: '2020-01-01 00:00:00.000' }).where('id', '=', 1).execute(),
+  ],
+  [
+    'two keys placed one order',
+    ['placements'],
+    async (db) => {
+      for (const key of ['one', 'two']) await insertKey(db, 'orders.place', key, 1)
+    },
+  ],
+  ['a key placed an order that is gone', ['placements'], (db) => insertKey(db, 'orders.place', 'gone', 999)],
+  ['a key confirmed an order that never was', ['confirmations'], (db) => insertKey(db, 'orders.confirm', 'never', 3)],
+  [
+    'a hold is left for ever',
+    ['stock', 'totals', 'holds'],
+    (db) =>
+      db
+        .insertInto('orders')
+        .values({
+          customer_id: 1,
+          status: 'CREATED',
+          total_cents: 1,
+          created_at: AT,
+          confirmed_at: null,
+          canceled_at: null,
+          expires_at: AT,
+        })
+        .execute()
+        .then(() => db.updateTable('products').set({ stock: 1 }).where('id', '=', 1).execute()),
+  ],
+]
+
+describeEachEngine('the audit', (engine) => {
+  let database: TestDatabase
+  beforeAll(async () => {
+    database = await createTestDatabase(engine)
+    await seed(database.db)
+  })
+  afterAll(() => database.drop())
+
+  const differing = async (db: Database) => {
+    const { balanced, findings } = await auditBooks(db, { sweepSeconds: 15 })
+    const checks = findings.filter(({ differences }) => differences.length > 0).map(({ check }) => check)
+    expect(balanced).toBe(checks.length === 0)
+    return checks
+  }
+
+  it('when nothing was touched, then the books balance', async () => {
+    expect(await differing(database.db)).toEqual([])
+  })
+
+  it.each(BREAKS)('when %s, then %j differ', async (_, checks, breakBooks) => {
+    const undone = new Error('undone')
+    const inTransaction = database.db.transaction().execute(async (trx) => {
+      await breakBooks(trx)
+      expect(await differing(trx)).toEqual(checks)
+      throw undone
+    })
+    await expect(inTransaction).rejects.toBe(undone)
+    expect(await differing(database.db)).toEqual([])
+  })
+})
