@@ -1,4 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
+import { openDatabase } from '../src/platform/database.ts'
+import { parseEnv } from '../src/platform/env.ts'
 import { apiClient } from './support/api-client.ts'
 import { addressOf, freshDatabase, runProgram, startProgram, type Variables } from './support/programs.ts'
 import { describeEachEngine } from './support/system.ts'
@@ -85,6 +87,22 @@ describeEachEngine('npm run', (engine) => {
     }
   })
 
+  it('when the books are audited, then it ends with 0 while they balance, and with 1 once they do not', async () => {
+    const variables = freshDatabase(engine)
+    await said('migrate', variables)
+    await said('seed', variables)
+    expect(await said('audit:books', variables)).toMatch(/Balanced\.\n$/)
+    const db = await openDatabase(parseEnv(variables).database)
+    await db.updateTable('products').set({ stock: 7 }).where('id', '=', 1).execute()
+    await db.destroy()
+    const { code, stdout } = await runProgram('audit:books', variables, ['--json'])
+    expect(code).toBe(1)
+    const { balanced, findings } = JSON.parse(stdout)
+    expect(balanced).toBe(false)
+    expect(findings[0]).toMatchObject({ check: 'stock', differences: [{ product_id: 1, stock: 7 }] })
+    expect((await runProgram('audit:books', variables)).stdout).toMatch(/NOT balanced\.\n$/)
+  })
+
   it('when a client is bound to a customer that is not there, or no more, then it is refused', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
@@ -135,6 +153,10 @@ describe('the command line', () => {
     {
       args: ['--name', 'ERP', '--scope', 'orders:read products:write', '--customer-id', '1'],
       fault: "A client bound to a customer can't have: products:write.",
+    },
+    {
+      args: ['--name', 'x'.repeat(201), '--scope', 'orders:read'],
+      fault: '--name may have 200 characters at most.',
     },
     { args: ['ERP'], fault: "Unexpected argument 'ERP'." },
   ]
