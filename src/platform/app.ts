@@ -96,14 +96,7 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
       },
     }),
   )
-  app.use(
-    bodyLimit({
-      maxSize: LARGEST_BODY_BYTES,
-      onError: () => {
-        throw new AppError('payload_too_large', 'The body is larger than 64 KiB.')
-      },
-    }),
-  )
+  app.use(limitBody)
   app.notFound((c) => {
     const error = new AppError('route_not_found', 'There is nothing at this path.')
     return sendProblem(c, error, shape, traceOf(c).correlationId)
@@ -170,6 +163,21 @@ function logRequests(logger: Logger): MiddlewareHandler<AppEnv> {
       'request',
     )
   }
+}
+
+function refuseLargeBody(): never {
+  throw new AppError('payload_too_large', 'The body is larger than 64 KiB.')
+}
+
+const limitStream = bodyLimit({ maxSize: LARGEST_BODY_BYTES, onError: refuseLargeBody })
+
+/** A body whose length is stated, or that is not there, is judged by that: its stream need not be made to be counted. */
+const limitBody: MiddlewareHandler = (c, next) => {
+  const length = c.req.header('content-length')
+  const chunked = c.req.header('transfer-encoding') !== undefined
+  if (chunked || (length === undefined && c.req.method !== 'GET')) return limitStream(c, next)
+  if (Number(length ?? 0) > LARGEST_BODY_BYTES) refuseLargeBody()
+  return next()
 }
 
 const noLimit: MiddlewareHandler = (_, next) => next()

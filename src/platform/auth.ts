@@ -55,21 +55,50 @@ export const SERVICE: Principal = {
 export function createAuthenticator(config: AuthConfig): Authenticator {
   const verifyToken =
     config.jwt.jwksUrl === undefined ? ownTokens(config.jwt) : providerTokens(config.jwt, config.jwt.jwksUrl)
+  const verified = rememberVerified()
   const isServiceToken = (token: string) => config.serviceTokens.map((known) => sameSecret(known, token)).includes(true)
   return {
     async caller(authorization) {
       if (authorization === undefined && config.anonymous) return config.anonymous
       const token = bearer(authorization)
+      const known = verified.get(token)
+      if (known) return known
       if (isServiceToken(token)) return SERVICE
       const payload = await verifyToken(token)
       const claims = Claims.safeParse(payload)
       if (!claims.success) throw invalidToken()
-      const { sub, scope, customer_id } = claims.data
-      return { id: principalId(sub), scopes: new Set(scope.split(' ')), customerId: customer_id ?? null }
+      const { sub, scope, customer_id, exp } = claims.data
+      const principal = { id: principalId(sub), scopes: new Set(scope.split(' ')), customerId: customer_id ?? null }
+      verified.set(token, principal, exp)
+      return principal
     },
     service(authorization) {
       if (!isServiceToken(bearer(authorization))) throw invalidToken()
       return SERVICE
+    },
+  }
+}
+
+const MOST_REMEMBERED = 1_000
+const LONGEST_REMEMBERED_SECONDS = 60
+
+/**
+ * Who the tokens of the last minute were found to name, so that a caller's next request need not prove it again. A token
+ * is forgotten when it expires, and after a minute in any case: then a key that was withdrawn counts.
+ */
+function rememberVerified() {
+  const known = new Map<string, { principal: Principal; until: number }>()
+  return {
+    get(token: string): Principal | undefined {
+      const found = known.get(token)
+      if (found === undefined || Date.now() < found.until) return found?.principal
+      known.delete(token)
+      return undefined
+    },
+    set(token: string, principal: Principal, exp: number): void {
+      const [oldest] = known.keys()
+      if (known.size >= MOST_REMEMBERED && oldest !== undefined) known.delete(oldest)
+      known.set(token, { principal, until: Math.min(exp * 1_000, Date.now() + LONGEST_REMEMBERED_SECONDS * 1_000) })
     },
   }
 }
