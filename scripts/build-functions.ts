@@ -1,5 +1,5 @@
-import { copyFileSync, mkdirSync, rmSync, statSync } from 'node:fs'
-import { bundleFunction } from './bundling.ts'
+import { rmSync, statSync } from 'node:fs'
+import { bundleFunction, copyDocsFiles } from './bundling.ts'
 
 // Each Lambda function becomes one file, .build/<function>/index.mjs; another folder may be named instead of .build.
 const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'docs']
@@ -13,15 +13,4 @@ for (const name of FUNCTIONS) {
 }
 
 // Swagger UI's files are the docs function's alone: the others need not carry them.
-const assets = `${OUT}/docs/node_modules/swagger-ui-dist`
-mkdirSync(assets, { recursive: true })
-for (const file of [
-  'package.json',
-  'LICENSE',
-  'NOTICE',
-  'swagger-ui.css',
-  'swagger-ui-bundle.js',
-  'favicon-32x32.png',
-]) {
-  copyFileSync(`node_modules/swagger-ui-dist/${file}`, `${assets}/${file}`)
-}
+copyDocsFiles(`${OUT}/docs`)

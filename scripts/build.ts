@@ -1,5 +1,6 @@
-import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
+import { copyDocsFiles, forNode } from './bundling.ts'
 
 // Bundles every program: dist/entrypoints and dist/commands lie as deep as their sources, so that `../../db` is the
 // folder of migrations from there too.
@@ -15,31 +16,13 @@ const { metafile } = await build({
   ),
   outbase: 'src',
   outdir: 'dist',
-  bundle: true,
-  platform: 'node',
-  target: 'node22',
-  format: 'esm',
+  ...forNode,
   sourcemap: true,
   metafile: true,
-  // pino-pretty is for terminals of developers; Swagger UI's files are read, not imported.
-  external: ['pino-pretty', 'swagger-ui-dist'],
-  // mysql2 is CommonJS and requires Node's own modules.
-  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
 })
 for (const [file, { bytes }] of Object.entries(metafile.outputs)) {
   if (file.endsWith('.js')) console.log(`${file}  ${Math.round(bytes / 1024)} KiB`)
 }
 
-// Swagger UI's two files, as the package they come from: where a bundle looks for it first.
-mkdirSync('dist/node_modules/swagger-ui-dist', { recursive: true })
-for (const file of [
-  'package.json',
-  'LICENSE',
-  'NOTICE',
-  'swagger-ui.css',
-  'swagger-ui-bundle.js',
-  'favicon-32x32.png',
-]) {
-  copyFileSync(`node_modules/swagger-ui-dist/${file}`, `dist/node_modules/swagger-ui-dist/${file}`)
-}
+copyDocsFiles('dist')
 writeFileSync('dist/package.json', '{"type":"module"}\n')

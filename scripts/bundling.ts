@@ -1,5 +1,29 @@
+import { copyFileSync, mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { build, type Metafile, type Plugin } from 'esbuild'
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
+
+/** How every bundle of ours is made. */
+export const forNode = {
+  bundle: true,
+  platform: 'node',
+  target: 'node22',
+  format: 'esm',
+  // pino-pretty is for terminals of developers; Swagger UI's files are read, not imported.
+  external: ['pino-pretty', 'swagger-ui-dist'],
+  // mysql2 is CommonJS and requires Node's own modules.
+  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+} as const satisfies BuildOptions
+
+const DOCS_FILES = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
+
+/** Puts Swagger UI's files beside bundles in `folder`, as the package they come from: so the bundles find them. */
+export function copyDocsFiles(folder: string): void {
+  const copy = `${folder}/node_modules/swagger-ui-dist`
+  mkdirSync(copy, { recursive: true })
+  for (const file of ['package.json', 'LICENSE', 'NOTICE', ...DOCS_FILES]) {
+    copyFileSync(`node_modules/swagger-ui-dist/${file}`, `${copy}/${file}`)
+  }
+}
 
 /** A function that starts reads all that is in its bundle, so what none of them can use is left out of it. */
 const trims: Plugin[] = [
@@ -19,18 +43,12 @@ export async function bundleFunction(source: string, outfile: string, plugins = 
   const { metafile } = await build({
     entryPoints: [source],
     outfile,
-    bundle: true,
+    ...forNode,
     minify: true,
-    platform: 'node',
-    target: 'node22',
-    format: 'esm',
     sourcemap: 'linked',
     sourcesContent: false,
     metafile: true,
     plugins,
-    external: ['pino-pretty', 'swagger-ui-dist'],
-    // mysql2 is CommonJS and requires Node's own modules.
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
   })
   return metafile
 }

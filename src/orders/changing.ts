@@ -52,7 +52,7 @@ export function changeOrders(
   return transact(db, { repeatable: true }, async (trx) => {
     const claims = commands.flatMap((command) => (command.kind === 'confirm' ? [command.claim] : []))
     const { now, answers } = await openWith(trx, CONFIRM_ORDER, claims)
-    const fresh = commands.filter((command) => storedAnswer(command, answers) === undefined)
+    const fresh = commands.filter((command) => command.kind !== 'confirm' || !answers.has(claimId(command.claim)))
     const orders = await lockOrders(trx, [...new Set(fresh.map((command) => command.orderId))])
     const lines = await findLines(trx, [...orders.keys()])
     const progress: Progress = { orders, confirmed: new Set(), canceled: new Set() }
