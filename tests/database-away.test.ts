@@ -14,11 +14,11 @@ async function servicesWithoutDatabase() {
   const lifecycle = { draining: false }
   const db = await openDatabase(env.database)
   const customers = composeCustomers(env, db, logger, lifecycle)
-  const { app: orders } = composeOrders(env, db, customers, logger, lifecycle)
+  const orders = composeOrders(env, db, customers.customers, logger, lifecycle)
   const client = { clientId: 'tests', scope: SCOPES.join(' '), customerId: null }
   const { access_token } = await signToken(env.jwt, client)
   const headers = { authorization: `Bearer ${access_token}`, 'content-type': 'application/json' }
-  return { customers, orders, headers }
+  return { customers: customers.app, orders: orders.app, headers }
 }
 
 it.each([

@@ -50,7 +50,7 @@ export async function startNeighbourhood(server: DatabaseServer): Promise<Neighb
 
   const logger = await createLogger('silent')
   const lifecycle = { draining: false }
-  const customers = await serve(composeCustomers(env, db, logger, lifecycle), 0)
+  const customers = await serve(composeCustomers(env, db, logger, lifecycle).app, 0)
   const customersBase = `http://127.0.0.1:${customers.port}`
   const orders = await serve(composeOrders(env, db, customersBase, logger, lifecycle).app, 0)
   const { access_token } = await signToken(env.jwt, { clientId: 'bench', scope: SCOPES.join(' '), customerId: null })

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { z } from 'zod'
-import type { ServiceApp } from '../platform/app.ts'
+import { sendJson } from '../platform/answers.ts'
+import type { AppEnv, ServiceApp } from '../platform/app.ts'
 import { AppError } from '../platform/errors.ts'
 import { validationError } from '../platform/problems.ts'
 import { issueToken, TokenRequest } from './contract.ts'
@@ -16,14 +17,14 @@ export function addTokenRoute(app: ServiceApp, tokens: TokenService): void {
       throw new AppError(error, 'The only grant_type is client_credentials.', { error })
     }
     const credentials = credentialsOf(c.req.header('authorization'), client_id, client_secret)
-    return c.json(await tokens.issueToken(credentials, scope), 200)
+    return sendJson(c, await tokens.issueToken(credentials, scope), 200)
   })
 }
 
 const MEDIA_TYPE = /^application\/(json|x-www-form-urlencoded) *(;|$)/i
 
 /** @throws AppError `unsupported_media_type`, `malformed_json`, `validation_failed` */
-async function readTokenRequest(c: Context): Promise<z.output<typeof TokenRequest>> {
+async function readTokenRequest(c: Context<AppEnv>): Promise<z.output<typeof TokenRequest>> {
   const [, type] = MEDIA_TYPE.exec(c.req.header('content-type') ?? '') ?? []
   if (type === undefined) throw new AppError('unsupported_media_type', 'Send a form or JSON.')
   const isForm = type.toLowerCase() !== 'json'

@@ -1,20 +1,16 @@
 import { addTokenRoute } from '../auth/app.ts'
 import type { TokenService } from '../auth/service.ts'
-import {
-  callerOf,
-  createServiceApp,
-  locationOf,
-  type ServiceApp,
-  type ServiceDeps,
-  sendAnswer,
-} from '../platform/app.ts'
-import { etagOf, idempotencyKey } from '../platform/contract.ts'
+import { send, sendAnswer, sendJson } from '../platform/answers.ts'
+import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
+import { etagOf, keyOf } from '../platform/contract.ts'
 import { nextLink } from '../platform/pages.ts'
+import { answerEach } from '../platform/together.ts'
 import {
   createCustomer,
   deleteCustomer,
   getCustomer,
   getInternalCustomer,
+  getInternalCustomers,
   listCustomers,
   replaceCustomer,
 } from './contract.ts'
@@ -38,35 +34,41 @@ export function createCustomersApp({ customers, tokens, ...deps }: CustomersDeps
   if (tokens) addTokenRoute(app, tokens)
 
   app.openapi(createCustomer, async (c) => {
-    const key = idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+    const key = keyOf(c)
     const answer = await customers.createCustomer(callerOf(c), c.req.valid('json'), key)
     return sendAnswer(c, answer, { location: locationOf(c, answer.targetId), etag: '"1"' })
   })
 
   app.openapi(getCustomer, async (c) => {
     const customer = await customers.getCustomer(callerOf(c), c.req.valid('param').id)
-    return c.json(customer, 200, { etag: etagOf(customer) })
+    return sendJson(c, customer, 200, { etag: etagOf(customer) })
   })
 
   app.openapi(listCustomers, async (c) => {
     const page = await customers.listCustomers(callerOf(c), c.req.valid('query'))
-    return c.json(page, 200, nextLink(c.req.url, page))
+    return sendJson(c, page, 200, nextLink(c.req.url, page))
   })
 
   app.openapi(replaceCustomer, async (c) => {
-    const ifMatch = c.req.valid('header')['if-match']
+    const ifMatch = c.req.header('if-match')
     const customer = await customers.replaceCustomer(callerOf(c), c.req.valid('param').id, c.req.valid('json'), ifMatch)
-    return c.json(customer, 200, { etag: etagOf(customer) })
+    return sendJson(c, customer, 200, { etag: etagOf(customer) })
   })
 
   app.openapi(deleteCustomer, async (c) => {
-    await customers.deleteCustomer(callerOf(c), c.req.valid('param').id, c.req.valid('header')['if-match'])
-    return c.body(null, 204)
+    await customers.deleteCustomer(callerOf(c), c.req.valid('param').id, c.req.header('if-match'))
+    return send(c, null, 204)
   })
+
+  app.openapi(getInternalCustomers, (c) =>
+    answerEach(c, c.req.valid('json').calls, async ({ id }) => {
+      return { status: 200, replayed: false, body: JSON.stringify(await customers.getAnyCustomer(id)) }
+    }),
+  )
 
   app.openapi(getInternalCustomer, async (c) => {
     const customer = await customers.getAnyCustomer(c.req.valid('param').id)
-    return c.json(customer, 200, { etag: etagOf(customer) })
+    return sendJson(c, customer, 200, { etag: etagOf(customer) })
   })
 
   return app

@@ -1,9 +1,9 @@
-import type { Trace } from '../platform/app.ts'
-import { callService, type Route } from '../platform/client.ts'
+import { createSharedCalls, type Route, within } from '../platform/client.ts'
 import { AppError } from '../platform/errors.ts'
 import { withTimeLimit } from '../platform/time-limit.ts'
+import type { Trace } from '../platform/trace.ts'
 import { Customer } from './contract.ts'
-import type { Customer as CustomerValue } from './service.ts'
+import type { CustomersService, Customer as CustomerValue } from './service.ts'
 
 export interface CustomersClient {
   /**
@@ -14,17 +14,24 @@ export interface CustomersClient {
 }
 
 export function createCustomersClient(route: Route): CustomersClient {
+  const send = createSharedCalls(route, '/internal/customers/lookups')
   return {
     async getCustomer(id, trace, signal) {
-      try {
-        const call = { method: 'GET', path: `/internal/customers/${id}`, trace, answer: Customer, signal } as const
-        return (await callService(route, call)).value
-      } catch (error) {
-        if (error instanceof AppError && error.code === 'not_found') return undefined
-        throw error
-      }
+      const call = { method: 'GET', path: `/internal/customers/${id}`, trace, answer: Customer, signal } as const
+      const reply = await send(call, { id }).catch(unlessNotFound)
+      return reply?.value
     },
   }
+}
+
+/** Customers in the same process. */
+export function createLocalCustomersClient(customers: Pick<CustomersService, 'getAnyCustomer'>): CustomersClient {
+  return { getCustomer: (id, _, signal) => within(signal, customers.getAnyCustomer(id).catch(unlessNotFound)) }
+}
+
+function unlessNotFound(error: unknown): undefined {
+  if (error instanceof AppError && error.code === 'not_found') return undefined
+  throw error
 }
 
 /**

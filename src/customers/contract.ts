@@ -3,9 +3,9 @@ import {
   bodyProblems,
   ETag,
   Id,
-  IdempotencyHeaders,
   IdParams,
-  IfMatch,
+  idempotencyHeaders,
+  ifMatchHeader,
   jsonAnswer,
   jsonBody,
   line,
@@ -18,6 +18,7 @@ import {
   Timestamp,
 } from '../platform/contract.ts'
 import { NextLink, pageOf, SearchQuery } from '../platform/pages.ts'
+import { SharedAnswer, sharedCalls } from '../platform/together.ts'
 
 export const NewCustomer = z
   .strictObject({
@@ -55,7 +56,8 @@ export const createCustomer = createRoute({
   operationId: 'createCustomer',
   tags,
   summary: 'Add a customer',
-  request: { headers: IdempotencyHeaders, body: jsonBody(NewCustomer) },
+  parameters: idempotencyHeaders,
+  request: { body: jsonBody(NewCustomer) },
   responses: {
     201: jsonAnswer(Customer, 'The customer', { ...locationLike('/customers/1'), ...ETag, ...Replayed }),
     ...protectedProblems(
@@ -106,7 +108,8 @@ export const replaceCustomer = createRoute({
   tags,
   summary: 'Change a customer',
   description: 'Replaces all fields: a `phone` that is not sent is removed.',
-  request: { params: IdParams, headers: IfMatch, body: jsonBody(NewCustomer) },
+  parameters: ifMatchHeader,
+  request: { params: IdParams, body: jsonBody(NewCustomer) },
   responses: {
     200: jsonAnswer(Customer, 'The customer', ETag),
     ...protectedProblems(
@@ -130,7 +133,8 @@ export const deleteCustomer = createRoute({
   tags,
   summary: 'Remove a customer',
   description: 'Orders keep their history. The id is not found from then on, and the e-mail is free again.',
-  request: { params: IdParams, headers: IfMatch },
+  parameters: ifMatchHeader,
+  request: { params: IdParams },
   responses: {
     204: { description: 'Removed' },
     ...protectedProblems(
@@ -142,6 +146,20 @@ export const deleteCustomer = createRoute({
       'payload_too_large',
       'unavailable',
     ),
+  },
+})
+
+export const getInternalCustomers = createRoute({
+  ...serviceOnly,
+  method: 'post',
+  path: '/internal/customers/lookups',
+  operationId: 'getInternalCustomers',
+  tags: ['Internal'],
+  summary: 'Several customers, for several callers of the other services',
+  request: { body: jsonBody(sharedCalls({ id: Id.meta({ example: 1 }) }).openapi('CustomerLookups')) },
+  responses: {
+    200: jsonAnswer(SharedAnswer, 'For each call, in their order, what it would have been answered alone'),
+    ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),
   },
 })
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { Caller } from '../platform/app.ts'
+import { createGatherer } from '../platform/batcher.ts'
 import { matches } from '../platform/contract.ts'
 import { type Database, transact } from '../platform/database.ts'
 import { isDuplicate } from '../platform/database-errors.ts'
@@ -13,6 +14,7 @@ import {
   type CustomerRow,
   EMAIL_INDEX,
   findCustomer,
+  findCustomers,
   insertCustomer,
   listCustomers,
   lockCustomer,
@@ -25,6 +27,8 @@ export type Customer = z.output<typeof CustomerSchema>
 
 const CREATE_CUSTOMER: Operation = { name: 'customers.create', status: 201, targetType: 'customer' }
 
+const MOST_READ_TOGETHER = 500
+
 export interface CustomersConfig {
   idempotencyTtlMinutes: number
 }
@@ -33,6 +37,13 @@ export type CustomersService = ReturnType<typeof createCustomersService>
 
 /** What can be done with customers. A caller that is bound to one customer sees no other. */
 export function createCustomersService(db: Database, config: CustomersConfig) {
+  /** Those that are asked for at the same moment are read together. */
+  const getAnyCustomer = createGatherer<number, Customer>(async (ids) => {
+    const rows = await findCustomers(db, [...new Set(ids)])
+    const customers = new Map(rows.map((row) => [row.id, presentCustomer(row)]))
+    return ids.map((id) => customers.get(id) ?? customerNotFound(id))
+  }, MOST_READ_TOGETHER)
+
   return {
     /** @throws AppError `bound_client`, `email_taken`, `idempotency_key_reused` */
     createCustomer(caller: Caller, input: z.output<typeof NewCustomer>, key: string | undefined): Promise<Answer> {
@@ -52,9 +63,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     },
 
     /** For the other services, which may know every customer. @throws AppError `not_found` */
-    async getAnyCustomer(id: number): Promise<Customer> {
-      return presentCustomer(found(await findCustomer(db, id), id))
-    },
+    getAnyCustomer,
 
     /** @throws AppError `validation_failed` for a cursor of another list */
     async listCustomers(caller: Caller, request: PageRequest): Promise<Page<Customer>> {

@@ -31,6 +31,11 @@ export function findCustomer(db: Database, id: number): Promise<CustomerRow | un
   return liveCustomers(db).where('id', '=', id).executeTakeFirst()
 }
 
+/** Those of these customers that there are. */
+export function findCustomers(db: Database, ids: readonly number[]): Promise<CustomerRow[]> {
+  return liveCustomers(db).where('id', 'in', ids).execute()
+}
+
 /** Like {@link findCustomer}, and nobody else may change it until the transaction ends. */
 export function lockCustomer(db: Database, id: number): Promise<CustomerRow | undefined> {
   return liveCustomers(db).where('id', '=', id).modifyEnd(dialectOf(db).forUpdate).executeTakeFirst()

@@ -15,22 +15,21 @@ await run(async (given) => {
   const lifecycle = { draining: false }
   const db = await openPreparedDatabase(env, logger)
   const customers = composeCustomers(env, db, logger.child({ service: 'customers' }), lifecycle)
-  const { app: ordersApp, orders } = composeOrders(
+  const neighbours = { customers: env.customersBase ?? customers.customers }
+  const orders = composeOrders(env, db, neighbours.customers, logger.child({ service: 'orders' }), lifecycle)
+  const orchestrator = composeOrchestrator(
     env,
-    db,
-    env.customersBase ?? customers,
-    logger.child({ service: 'orders' }),
+    { ...neighbours, orders: env.ordersBase ?? orders.orders },
+    logger.child({ service: 'orchestrator' }),
     lifecycle,
   )
-  const neighbours = { customers: env.customersBase ?? customers, orders: env.ordersBase ?? ordersApp }
-  const orchestrator = composeOrchestrator(env, neighbours, logger.child({ service: 'orchestrator' }), lifecycle)
 
   const servings = [
-    await serve(customers, env.ports.customers),
-    await serve(ordersApp, env.ports.orders),
+    await serve(customers.app, env.ports.customers),
+    await serve(orders.app, env.ports.orders),
     await serve(orchestrator, env.ports.orchestrator),
   ] as const
-  const stopSweeper = startSweeper(orders, env.orders.sweepSeconds, logger)
+  const stopSweeper = startSweeper(orders.orders, env.orders.sweepSeconds, logger)
   const close = async () => {
     await stopSweeper()
     await db.destroy()

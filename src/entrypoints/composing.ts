@@ -1,12 +1,12 @@
 import { createTokenService } from '../auth/service.ts'
 import { createCustomersApp } from '../customers/app.ts'
-import { type CustomersClient, createCustomersClient, shareLookups } from '../customers/client.ts'
-import { createCustomersService } from '../customers/service.ts'
+import { createCustomersClient, createLocalCustomersClient, shareLookups } from '../customers/client.ts'
+import { type CustomersService, createCustomersService } from '../customers/service.ts'
 import { createOrchestratorApp } from '../orchestrator/app.ts'
 import { createOrchestratorService } from '../orchestrator/service.ts'
 import { createOrdersApp } from '../orders/app.ts'
-import { createOrdersClient, type OrdersClient } from '../orders/client.ts'
-import { createOrdersService } from '../orders/service.ts'
+import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
+import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import type { ServiceApp } from '../platform/app.ts'
 import { createAuthenticator, type Principal } from '../platform/auth.ts'
 import { callService, type Route } from '../platform/client.ts'
@@ -20,24 +20,34 @@ export interface Lifecycle {
   draining: boolean
 }
 
-/** Where another service is: an address, or its app in this process. */
-export type Neighbour = string | ServiceApp
+/** Where another service is: an address, or its verbs in this process. */
+export type Neighbour<Service> = string | Service
 
 const ANONYMOUS: Principal = { id: 'anonymous', scopes: new Set(['orders:write']), customerId: null }
 
-export function composeCustomers(env: Env, db: Database, logger: Logger, lifecycle: Lifecycle): ServiceApp {
-  return createCustomersApp({
+export function composeCustomers(env: Env, db: Database, logger: Logger, lifecycle: Lifecycle) {
+  const customers = createCustomersService(db, env)
+  const app = createCustomersApp({
     ...common(env, logger, lifecycle),
     authenticator: createAuthenticator(env),
-    customers: createCustomersService(db, env),
+    customers,
     tokens: tokensOf(env, db),
     ready: () => ping(db),
   })
+  return { app, customers }
 }
 
-export function composeOrders(env: Env, db: Database, customersAt: Neighbour, logger: Logger, lifecycle: Lifecycle) {
-  const route = routeTo(customersAt, env, 'customers')
-  const customers = shareLookups(createCustomersClient(route), 2 * env.httpTimeoutMs)
+export function composeOrders(
+  env: Env,
+  db: Database,
+  customersAt: Neighbour<CustomersService>,
+  logger: Logger,
+  lifecycle: Lifecycle,
+) {
+  const customers =
+    typeof customersAt === 'string'
+      ? shareLookups(createCustomersClient(routeTo(customersAt, env)), 2 * env.httpTimeoutMs)
+      : createLocalCustomersClient(customersAt)
   const orders = createOrdersService(db, customers, { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes })
   const app = createOrdersApp({
     ...common(env, logger, lifecycle),
@@ -46,7 +56,7 @@ export function composeOrders(env: Env, db: Database, customersAt: Neighbour, lo
     products: createProductsService(db, env),
     tokens: tokensOf(env, db),
     ready: async () => {
-      await Promise.all([ping(db), checkHealth(route)])
+      await Promise.all([ping(db), checkHealth(customersAt, env)])
     },
   })
   return { app, orders }
@@ -54,26 +64,30 @@ export function composeOrders(env: Env, db: Database, customersAt: Neighbour, lo
 
 export function composeOrchestrator(
   env: Env,
-  neighbours: { customers: Neighbour; orders: Neighbour },
+  neighbours: { customers: Neighbour<CustomersService>; orders: Neighbour<OrdersService> },
   logger: Logger,
   lifecycle: Lifecycle,
 ): ServiceApp {
-  const toCustomers = routeTo(neighbours.customers, env, 'customers')
-  const toOrders = routeTo(neighbours.orders, env, 'orders')
-  const customers: CustomersClient = createCustomersClient(toCustomers)
-  const orders: OrdersClient = createOrdersClient(toOrders)
+  const customers =
+    typeof neighbours.customers === 'string'
+      ? createCustomersClient(routeTo(neighbours.customers, env))
+      : createLocalCustomersClient(neighbours.customers)
+  const orders =
+    typeof neighbours.orders === 'string'
+      ? createOrdersClient(routeTo(neighbours.orders, env))
+      : createLocalOrdersClient(neighbours.orders)
   return createOrchestratorApp({
     ...common(env, logger, lifecycle),
     authenticator: createAuthenticator({ ...env, ...(env.orchestrator.public && { anonymous: ANONYMOUS }) }),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator, logger),
     ready: async () => {
-      await Promise.all([checkHealth(toCustomers), checkHealth(toOrders)])
+      await Promise.all([checkHealth(neighbours.customers, env), checkHealth(neighbours.orders, env)])
     },
   })
 }
 
 function common(env: Env, logger: Logger, lifecycle: Lifecycle) {
-  return { logger, lifecycle, rateLimitPerMinute: env.rateLimitPerMinute }
+  return { logger, lifecycle, rateLimitPerMinute: env.rateLimitPerMinute, mostRequests: env.mostRequests }
 }
 
 /** An identity provider issues the tokens where one is set up; else we do. The demo client is refused in production. */
@@ -82,24 +96,16 @@ function tokensOf(env: Env, db: Database) {
   return createTokenService(db, { ...env.jwt, refusedClients: env.production ? ['demo'] : [] })
 }
 
-function routeTo(neighbour: Neighbour, env: Env, name: string): Route {
-  const inProcess = typeof neighbour !== 'string'
-  return {
-    base: inProcess ? `http://${name}.internal` : neighbour,
-    fetch: inProcess ? (url, init) => neighbour.fetch(new Request(url, withoutSignal(init))) : fetch,
-    token: env.serviceTokens[0] ?? '',
-    timeoutMs: env.httpTimeoutMs,
-    attempts: 4,
-  }
+function routeTo(base: string, env: Env): Route {
+  return { base, fetch, token: env.serviceTokens[0] ?? '', timeoutMs: env.httpTimeoutMs, attempts: 4 }
 }
 
-/** An app would not look at it, and a request that carries one costs more; whoever called stops waiting all the same. */
-function withoutSignal({ signal: _, ...init }: RequestInit): RequestInit {
-  return init
-}
-
-/** @throws AppError when the service does not answer as it should */
-async function checkHealth(route: Route): Promise<void> {
+/** A service in this process is as healthy as we are. @throws AppError when one elsewhere does not answer as it should */
+async function checkHealth(neighbour: Neighbour<unknown>, env: Env): Promise<void> {
+  if (typeof neighbour !== 'string') return
   const trace = { correlationId: crypto.randomUUID(), traceparent: undefined }
-  await callService({ ...route, attempts: 1 }, { method: 'GET', path: '/health', trace, answer: Health })
+  await callService(
+    { ...routeTo(neighbour, env), attempts: 1 },
+    { method: 'GET', path: '/health', trace, answer: Health },
+  )
 }

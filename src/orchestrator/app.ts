@@ -1,3 +1,4 @@
+import { sendJson } from '../platform/answers.ts'
 import { callerOf, createServiceApp, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
 import { idempotencyKey } from '../platform/contract.ts'
 import { AppError } from '../platform/errors.ts'
@@ -20,7 +21,7 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
 
   app.openapi(createAndConfirmOrder, async (c) => {
     const input = c.req.valid('json')
-    if (input.correlation_id !== undefined) c.set('trace', { ...c.var.trace, correlationId: input.correlation_id })
+    if (input.correlation_id !== undefined) c.set('trace', { ...c.get('trace'), correlationId: input.correlation_id })
     const key = idempotencyKey(
       input.idempotency_key,
       c.req.header('idempotency-key'),
@@ -34,7 +35,7 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
     }
     const { data, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
     const headers = replayed ? { 'idempotent-replayed': 'true' } : {}
-    return c.json({ success: true as const, correlationId: c.var.trace.correlationId, data }, 201, headers)
+    return sendJson(c, { success: true as const, correlationId: c.get('trace').correlationId, data }, 201, headers)
   })
 
   return app

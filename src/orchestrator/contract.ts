@@ -4,7 +4,7 @@ import { NewOrderItems, Order } from '../orders/contract.ts'
 import {
   declareProblems,
   Id,
-  IdempotencyHeaders,
+  idempotencyHeaders,
   jsonAnswer,
   jsonBody,
   protectedBy,
@@ -84,7 +84,8 @@ export const createAndConfirmOrder = createRoute({
   description:
     'May be sent again at any moment with the same key, until it answers: it is one order. Open to anonymous callers only ' +
     'where `ORCHESTRATOR_PUBLIC=true`.',
-  request: { headers: IdempotencyHeaders, body: jsonBody(CreateAndConfirm) },
+  parameters: idempotencyHeaders,
+  request: { body: jsonBody(CreateAndConfirm) },
   responses: {
     201: jsonAnswer(ConfirmedOrder, 'The confirmed order', Replayed),
     ...declareProblems(failureShape, [

@@ -1,12 +1,13 @@
 import type { z } from 'zod'
 import type { CustomersClient } from '../customers/client.ts'
 import type { OrdersClient } from '../orders/client.ts'
-import type { Caller, Trace } from '../platform/app.ts'
+import type { Caller } from '../platform/app.ts'
 import type { Principal } from '../platform/auth.ts'
 import { AppError } from '../platform/errors.ts'
 import { sha256 } from '../platform/hash.ts'
 import type { Logger } from '../platform/logging.ts'
 import { withTimeLimit } from '../platform/time-limit.ts'
+import type { Trace } from '../platform/trace.ts'
 import type { ConfirmedOrder, CreateAndConfirm } from './contract.ts'
 
 /** How long the stock waits for a confirm that a crash has cut off, when no retry comes. */
@@ -63,10 +64,10 @@ export function createOrchestratorService(
     if (customer === undefined) throw new AppError('customer_not_found', `There is no customer ${customer_id}.`)
 
     for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
-      const stepKey = (step: string) => `${step}:${sha256(JSON.stringify([principal.id, key, attempt]))}`
+      const attemptId = sha256(JSON.stringify([principal.id, key, attempt]))
       const order = { customer_id, items, hold_minutes: HOLD_MINUTES }
-      const created = await orders.placeOrder(order, stepKey('create'), trace, deadline)
-      const confirmed = await confirmOrGiveUp(created.value.id, stepKey('confirm'), trace, deadline)
+      const created = await orders.placeOrder(order, `create:${attemptId}`, trace, deadline)
+      const confirmed = await confirmOrGiveUp(created.value.id, `confirm:${attemptId}`, trace, deadline)
       // Canceled under us: an earlier try was given up, or its hold ended. It never counted, so this key starts afresh.
       if (confirmed === 'canceled') continue
       const { id, name, email, phone } = customer

@@ -1,19 +1,15 @@
 import { addTokenRoute } from '../auth/app.ts'
 import type { TokenService } from '../auth/service.ts'
-import {
-  callerOf,
-  createServiceApp,
-  locationOf,
-  type ServiceApp,
-  type ServiceDeps,
-  sendAnswer,
-} from '../platform/app.ts'
-import { idempotencyKey } from '../platform/contract.ts'
+import { sendAnswer, sendJson } from '../platform/answers.ts'
+import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
+import { SERVICE } from '../platform/auth.ts'
+import { keyOf } from '../platform/contract.ts'
 import { AppError } from '../platform/errors.ts'
 import { nextLink } from '../platform/pages.ts'
+import { answerEach } from '../platform/together.ts'
 import { addProductRoutes } from '../products/app.ts'
 import type { ProductsService } from '../products/service.ts'
-import { cancelOrder, confirmOrder, getOrder, listOrders, placeOrder } from './contract.ts'
+import { cancelOrder, confirmOrder, getOrder, listOrders, placeOrder, takeOrderSteps } from './contract.ts'
 import type { OrdersService } from './service.ts'
 
 export interface OrdersDeps extends ServiceDeps {
@@ -30,31 +26,40 @@ export function createOrdersApp({ orders, products, tokens, ...deps }: OrdersDep
     description:
       'Orders, products and stock. Money is integer cents, times are UTC, every refusal is a problem document.',
     tokens: tokens !== undefined,
-    internal: false,
+    internal: true,
   })
   if (tokens) addTokenRoute(app, tokens)
   addProductRoutes(app, products)
 
   app.openapi(placeOrder, async (c) => {
-    const key = idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+    const key = keyOf(c)
     const answer = await orders.placeOrder(callerOf(c), c.req.valid('json'), key)
     return sendAnswer(c, answer, { location: locationOf(c, answer.targetId) })
   })
 
-  app.openapi(getOrder, async (c) => c.json(await orders.getOrder(callerOf(c), c.req.valid('param').id), 200))
+  app.openapi(getOrder, async (c) => sendJson(c, await orders.getOrder(callerOf(c), c.req.valid('param').id), 200))
 
   app.openapi(listOrders, async (c) => {
     const page = await orders.listOrders(callerOf(c), c.req.valid('query'))
-    return c.json(page, 200, nextLink(c.req.url, page))
+    return sendJson(c, page, 200, nextLink(c.req.url, page))
   })
 
   app.openapi(confirmOrder, async (c) => {
-    const key = idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+    const key = keyOf(c)
     if (key === undefined) {
       throw new AppError('idempotency_key_required', 'Send an X-Idempotency-Key (or Idempotency-Key) header.')
     }
     return sendAnswer(c, await orders.confirmOrder(callerOf(c), c.req.valid('param').id, key))
   })
+
+  app.openapi(takeOrderSteps, (c) =>
+    answerEach(c, c.req.valid('json').calls, ({ key, step }, trace) => {
+      const caller = { principal: SERVICE, trace }
+      return 'place' in step
+        ? orders.placeOrder(caller, step.place, key)
+        : orders.confirmOrder(caller, step.confirm, key)
+    }),
+  )
 
   app.openapi(cancelOrder, async (c) => {
     const { if_status } = c.req.valid('json')

@@ -15,7 +15,7 @@ import type { OrderStatus } from '../platform/tables.ts'
 import { addMinutes, type DbTime } from '../platform/time.ts'
 import { moveStock } from '../products/client.ts'
 import { presentOrder } from './presenting.ts'
-import { findLines, lockOrders, moveOrders, type OrderLines, type OrderRow } from './store.ts'
+import { lockOrders, moveOrders, type OrderLines, type OrderRow } from './store.ts'
 
 export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order' }
 
@@ -53,8 +53,7 @@ export function changeOrders(
     const claims = commands.flatMap((command) => (command.kind === 'confirm' ? [command.claim] : []))
     const { now, answers } = await openWith(trx, CONFIRM_ORDER, claims)
     const fresh = commands.filter((command) => command.kind !== 'confirm' || !answers.has(claimId(command.claim)))
-    const orders = await lockOrders(trx, [...new Set(fresh.map((command) => command.orderId))])
-    const lines = await findLines(trx, [...orders.keys()])
+    const { orders, lines } = await lockOrders(trx, [...new Set(fresh.map((command) => command.orderId))])
     const progress: Progress = { orders, confirmed: new Set(), canceled: new Set() }
 
     const records: { claim: Claim; answer: Answer }[] = []

@@ -4,17 +4,21 @@ import {
   bodyProblems,
   Cents,
   Id,
-  IdempotencyHeaders,
+  IdempotencyKey,
   IdParams,
+  idempotencyHeaders,
   jsonAnswer,
   jsonBody,
   locationLike,
+  problems,
   protectedBy,
   protectedProblems,
   Replayed,
+  serviceOnly,
   Timestamp,
 } from '../platform/contract.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/pages.ts'
+import { SharedAnswer, sharedCalls } from '../platform/together.ts'
 
 export const OrderStatus = z.enum(['CREATED', 'CONFIRMED', 'CANCELED']).openapi('OrderStatus')
 
@@ -124,7 +128,8 @@ export const placeOrder = createRoute({
   description:
     'Prices are those of this moment and the stock is taken at once, for all lines or for none. With an idempotency key ' +
     'the request may be sent again at any time.',
-  request: { headers: IdempotencyHeaders, body: jsonBody(NewOrder) },
+  parameters: idempotencyHeaders,
+  request: { body: jsonBody(NewOrder) },
   responses: {
     201: jsonAnswer(Order, 'The order', { ...locationLike('/orders/5'), ...Replayed }),
     ...protectedProblems(
@@ -181,7 +186,8 @@ export const confirmOrder = createRoute({
   tags,
   summary: 'Confirm an order',
   description: 'An idempotency key is required. An order that is confirmed already is answered as it is.',
-  request: { params: IdParams, headers: IdempotencyHeaders },
+  parameters: idempotencyHeaders,
+  request: { params: IdParams },
   responses: {
     200: jsonAnswer(Order, 'The order', Replayed),
     ...protectedProblems(
@@ -196,6 +202,27 @@ export const confirmOrder = createRoute({
       'unavailable',
       'overloaded',
     ),
+  },
+})
+
+/** The two steps of an order that the orchestrator asks for. */
+const OrderStep = z
+  .union([z.strictObject({ place: NewOrder }), z.strictObject({ confirm: Id.meta({ description: 'The order' }) })])
+  .meta({ example: { confirm: 5 } })
+
+export const OrderSteps = sharedCalls({ key: IdempotencyKey, step: OrderStep }).openapi('OrderSteps')
+
+export const takeOrderSteps = createRoute({
+  ...serviceOnly,
+  method: 'post',
+  path: '/internal/orders/steps',
+  operationId: 'takeOrderSteps',
+  tags: ['Internal'],
+  summary: 'Place and confirm several orders, for several callers of the orchestrator',
+  request: { body: jsonBody(OrderSteps) },
+  responses: {
+    200: jsonAnswer(SharedAnswer, 'For each call, in their order, what it would have been answered alone'),
+    ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),
   },
 })
 

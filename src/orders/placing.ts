@@ -144,6 +144,8 @@ async function writePlacements(
     taken.set(product_id, (taken.get(product_id) ?? 0) - qty)
   }
   await moveStock(trx, taken, now)
+  const holds = new Set(placed.map(({ command }) => command.holdMinutes))
+  const ends = new Map([...holds].map((minutes) => [minutes, addMinutes(now, minutes)]))
   const rows = placed.map(({ command, lines, totalCents }) => ({
     customer_id: command.customerId,
     status: 'CREATED' as const,
@@ -151,7 +153,7 @@ async function writePlacements(
     created_at: now,
     confirmed_at: null,
     canceled_at: null,
-    expires_at: addMinutes(now, command.holdMinutes),
+    expires_at: ends.get(command.holdMinutes) ?? null,
     lines,
   }))
   const ids = await insertOrders(trx, rows, idStep)

@@ -1,6 +1,8 @@
 import type { Selectable } from 'kysely'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
+import { later, together } from '../platform/grouping.ts'
+import { insertOf, portions } from '../platform/inserting.ts'
 import type { OrderStatus, Tables } from '../platform/tables.ts'
 import type { DbTime } from '../platform/time.ts'
 
@@ -15,60 +17,76 @@ export interface OrderLine {
 
 export type OrderLines = ReadonlyMap<number, OrderLine[]>
 
-/** Writes new orders and their lines. @returns their ids, in the order given */
+const ORDER_COLUMNS = [
+  'customer_id',
+  'status',
+  'total_cents',
+  'created_at',
+  'confirmed_at',
+  'canceled_at',
+  'expires_at',
+] as const
+const LINE_COLUMNS = ['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'] as const
+
+/** Writes new orders, and their lines with the transaction's next statement. @returns their ids, in the order given */
 export async function insertOrders(
-  db: Database,
+  trx: Database,
   orders: readonly (Omit<OrderRow, 'id'> & { lines: readonly OrderLine[] })[],
   idStep: number,
 ): Promise<number[]> {
-  const dialect = dialectOf(db)
+  const dialect = dialectOf(trx)
   const ids: number[] = []
-  for (const some of chunks(orders, dialect.rowsPerInsert(7))) {
-    const values = some.map(({ lines: _, ...order }) => order)
-    const { insertId } = await db.insertInto('orders').values(values).executeTakeFirstOrThrow()
+  for (const some of portions(orders, dialect.rowsPerInsert(ORDER_COLUMNS.length))) {
+    const { insertId } = await trx.executeQuery(insertOf('orders', ORDER_COLUMNS, some))
     ids.push(...dialect.insertedIds(insertId, some.length, idStep))
   }
   const lines = orders.flatMap((order, i) => order.lines.map((line) => ({ ...line, order_id: ids[i] ?? 0 })))
-  for (const some of chunks(lines, dialect.rowsPerInsert(5))) await db.insertInto('order_items').values(some).execute()
+  for (const some of portions(lines, dialect.rowsPerInsert(LINE_COLUMNS.length))) {
+    await later(trx, insertOf('order_items', LINE_COLUMNS, some))
+  }
   return ids
-}
-
-function* chunks<T>(rows: readonly T[], size: number): Generator<readonly T[]> {
-  for (let i = 0; i < rows.length; i += size) yield rows.slice(i, i + size)
 }
 
 export function findOrder(db: Database, id: number): Promise<OrderRow | undefined> {
   return db.selectFrom('orders').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
-/** These orders, by id, which nobody else may change until the transaction ends. Locked in the order of their ids. */
-export async function lockOrders(db: Database, ids: readonly number[]): Promise<Map<number, OrderRow>> {
-  if (ids.length === 0) return new Map()
-  const rows = await db
+/**
+ * These orders, by id, which nobody else may change until the transaction ends, and their lines. Locked in the order of
+ * their ids.
+ */
+export async function lockOrders(
+  trx: Database,
+  ids: readonly number[],
+): Promise<{ orders: Map<number, OrderRow>; lines: OrderLines }> {
+  if (ids.length === 0) return { orders: new Map(), lines: new Map() }
+  const sorted = [...ids].sort((a, b) => a - b)
+  const locking = trx
     .selectFrom('orders')
     .selectAll()
-    .where(
-      'id',
-      'in',
-      [...ids].sort((a, b) => a - b),
-    )
+    .where('id', 'in', sorted)
     .orderBy('id')
-    .modifyEnd(dialectOf(db).forUpdate)
-    .execute()
-  return new Map(rows.map((row) => [row.id, row]))
+    .modifyEnd(dialectOf(trx).forUpdate)
+  const [orders, lines] = await together(trx, locking.compile(), linesOf(trx, sorted).compile())
+  return { orders: new Map(orders.map((row) => [row.id, row])), lines: byOrder(sorted, lines) }
 }
 
 /** The lines of these orders, by order id, in the order they were placed in. */
 export async function findLines(db: Database, orderIds: readonly number[]): Promise<OrderLines> {
-  const lines = new Map<number, OrderLine[]>(orderIds.map((id) => [id, []]))
-  if (orderIds.length === 0) return lines
-  const rows = await db
+  return orderIds.length === 0 ? new Map() : byOrder(orderIds, await linesOf(db, orderIds).execute())
+}
+
+function linesOf(db: Database, orderIds: readonly number[]) {
+  return db
     .selectFrom('order_items')
     .select(['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'])
     .where('order_id', 'in', orderIds)
     .orderBy('order_id')
     .orderBy('id')
-    .execute()
+}
+
+function byOrder(orderIds: readonly number[], rows: readonly (OrderLine & { order_id: number })[]): OrderLines {
+  const lines = new Map<number, OrderLine[]>(orderIds.map((id) => [id, []]))
   for (const { order_id, ...line } of rows) lines.get(order_id)?.push(line)
   return lines
 }

@@ -29,13 +29,7 @@ export function createBatcher<C, R>(
 
   async function runAll(batch: Waiting<C, R>[]): Promise<void> {
     try {
-      const results = await run(batch.map(({ command }) => command))
-      batch.forEach(({ resolve, reject }, i) => {
-        const result = results[i]
-        if (result === undefined) reject(new Error('a batch run left a command without a result'))
-        else if (result instanceof AppError) reject(result)
-        else resolve(result)
-      })
+      settle(batch, await run(batch.map(({ command }) => command)))
     } catch (error) {
       const [only, second] = batch
       // The database being away is nobody's own fault, and asking again for each half would only take longer.
@@ -71,4 +65,44 @@ export function createBatcher<C, R>(
       running = true
       drain()
     })
+}
+
+/**
+ * Calls of one turn of the event loop, done as one. Unlike a batcher it keeps nobody waiting for a run that is under way:
+ * for reads, and for calls to others, whose time is not ours. `run` answers each command in its place.
+ */
+export function createGatherer<C, R>(
+  run: (commands: readonly C[]) => Promise<readonly (R | AppError)[]>,
+  most: number,
+): (command: C) => Promise<R> {
+  let gathered: Waiting<C, R>[] = []
+
+  function runAll(): void {
+    const all = gathered
+    gathered = []
+    for (let i = 0; i < all.length; i += most) runSome(all.slice(i, i + most))
+  }
+
+  async function runSome(some: Waiting<C, R>[]): Promise<void> {
+    try {
+      settle(some, await run(some.map(({ command }) => command)))
+    } catch (error) {
+      for (const { reject } of some) reject(error)
+    }
+  }
+
+  return (command) =>
+    new Promise<R>((resolve, reject) => {
+      gathered.push({ command, resolve, reject })
+      if (gathered.length === 1) setImmediate(runAll)
+    })
+}
+
+function settle<C, R>(waiting: readonly Waiting<C, R>[], results: readonly (R | AppError)[]): void {
+  waiting.forEach(({ resolve, reject }, i) => {
+    const result = results[i]
+    if (result === undefined) reject(new Error('a run left a command without a result'))
+    else if (result instanceof AppError) reject(result)
+    else resolve(result)
+  })
 }

@@ -1,10 +1,12 @@
 import type { z } from 'zod'
-import type { Trace } from './app.ts'
+import { createGatherer } from './batcher.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
 import { untilAborted, withTimeLimit } from './time-limit.ts'
+import { MOST_TOGETHER, SharedAnswer } from './together.ts'
+import type { Trace } from './trace.ts'
 import { trusted } from './trusted.ts'
 
-/** How one service reaches another: over HTTP, or through the other app's own `fetch` in the same process. */
+/** How one service reaches another. */
 export interface Route {
   /** Where the service is; any path in it is kept, a trailing slash does not matter. */
   base: string
@@ -34,6 +36,13 @@ export interface Reply<T> {
   replayed: boolean
 }
 
+/** What came back for one call. */
+interface Reached {
+  status: number
+  body: unknown
+  replayed: boolean
+}
+
 const PASSING_STATUS = new Set([429, 502, 503, 504])
 const LONGEST_PAUSE_MS = 1_000
 
@@ -43,25 +52,55 @@ const LONGEST_PAUSE_MS = 1_000
  * @throws AppError the neighbour's own refusal; `upstream_failed` when it answered with a fault or nonsense;
  *   `unavailable` when it could not be reached; `deadline_exceeded` when it took too long
  */
-export async function callService<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reply<z.output<T>>> {
+export function callService<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reply<z.output<T>>> {
+  return persist(route, call, () => reach(route, call))
+}
+
+/**
+ * Like {@link callService}, for calls of which many are made at once: those of one moment travel in one request to
+ * `path`, where each is answered as it would have been alone. A lone one goes its own way.
+ */
+export function createSharedCalls(route: Route, path: string) {
+  const board = createGatherer<Call<z.ZodType> & { shared: object }, Reached>(async (calls) => {
+    const [first, second] = calls
+    if (first === undefined) return []
+    if (second === undefined) return [await reach(route, first).catch(asRefusal)]
+    return reachTogether(route, path, calls)
+  }, MOST_TOGETHER)
+
+  /** @param shared the call as an item of the one request */
+  return <T extends z.ZodType>(call: Call<T>, shared: object): Promise<Reply<z.output<T>>> =>
+    persist(route, call, () => within(call.signal, board({ ...call, shared })))
+}
+
+async function persist<T extends z.ZodType>(
+  route: Route,
+  call: Call<T>,
+  tryOnce: () => Promise<Reached>,
+): Promise<Reply<z.output<T>>> {
   for (let attempt = 1; ; attempt++) {
-    const outcome = await reach(route, call).catch((error: AppError) => error)
-    const passing = outcome instanceof AppError || PASSING_STATUS.has(outcome.response.status)
+    const outcome = await tryOnce().catch(asRefusal)
+    const passing = outcome instanceof AppError || PASSING_STATUS.has(outcome.status)
     if (!passing || attempt >= route.attempts || call.signal?.aborted) {
       if (outcome instanceof AppError) throw outcome
-      return readReply(outcome, call)
+      return readReply(outcome, call.answer)
     }
     await pause(Math.random() * Math.min(LONGEST_PAUSE_MS, 100 * 2 ** attempt), call.signal)
   }
 }
 
-function readReply<T extends z.ZodType>({ response, body }: Reached, call: Call<T>): Reply<z.output<T>> {
-  if (!response.ok) throw refusalOf(response, body)
-  const parsed = call.answer.safeParse(body)
+function asRefusal(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  throw error
+}
+
+function readReply<T extends z.ZodType>(reached: Reached, answer: T): Reply<z.output<T>> {
+  if (reached.status < 200 || reached.status > 299) throw refusalOf(reached)
+  const parsed = answer.safeParse(reached.body)
   if (!parsed.success) {
     throw new AppError('upstream_failed', 'A service answered in an unknown form.', {}, { cause: parsed.error })
   }
-  return { value: parsed.data, replayed: response.headers.get('idempotent-replayed') === 'true' }
+  return { value: parsed.data, replayed: reached.replayed }
 }
 
 /** Waits, or less when the signal ends it. */
@@ -76,9 +115,18 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   })
 }
 
-interface Reached {
-  response: Response
-  body: unknown
+/** Work that another does, until the signal ends the wait for it. @throws AppError `deadline_exceeded` */
+export async function within<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (signal === undefined) return work
+  try {
+    return await untilAborted(signal, work)
+  } catch (error) {
+    throw signal.aborted ? tooLate(error) : error
+  }
+}
+
+function tooLate(cause: unknown): AppError {
+  return new AppError('deadline_exceeded', 'A service did not answer in time.', {}, { cause })
 }
 
 function reach<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reached> {
@@ -88,12 +136,37 @@ function reach<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reache
       try {
         return await untilAborted(signal, exchange(route, call, signal))
       } catch (cause) {
-        if (signal.aborted) throw new AppError('deadline_exceeded', 'A service did not answer in time.', {}, { cause })
+        if (signal.aborted) throw tooLate(cause)
         throw new AppError('unavailable', 'A service cannot be reached.', {}, { cause })
       }
     },
     call.signal,
   )
+}
+
+const NO_TRACE = { correlationId: '', traceparent: undefined }
+
+async function reachTogether(
+  route: Route,
+  path: string,
+  calls: readonly (Call<z.ZodType> & { shared: object })[],
+): Promise<(Reached | AppError)[]> {
+  const items = calls.map(({ shared, trace }) => ({
+    ...shared,
+    correlation_id: trace.correlationId,
+    ...(trace.traceparent !== undefined && { traceparent: trace.traceparent }),
+  }))
+  const call = { method: 'POST', path, body: { calls: items }, trace: NO_TRACE, answer: SharedAnswer } as const
+  const outcome = await reach(route, call).catch(asRefusal)
+  // A neighbour of an older version does not know the way.
+  if (!(outcome instanceof AppError) && outcome.status === 404) {
+    return Promise.all(calls.map((call) => reach(route, call).catch(asRefusal)))
+  }
+  // What was said to all of them was said to each.
+  if (outcome instanceof AppError || outcome.status !== 200) return calls.map(() => outcome)
+  const parsed = SharedAnswer.safeParse(outcome.body)
+  if (parsed.success && parsed.data.results.length === calls.length) return parsed.data.results
+  return calls.map(() => ({ status: 200, body: undefined, replayed: false }))
 }
 
 async function exchange<T extends z.ZodType>(route: Route, call: Call<T>, signal: AbortSignal): Promise<Reached> {
@@ -105,7 +178,8 @@ async function exchange<T extends z.ZodType>(route: Route, call: Call<T>, signal
     signal,
     ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
   })
-  return { response, body: parseJson(await response.text()) }
+  const replayed = response.headers.get('idempotent-replayed') === 'true'
+  return { status: response.status, body: parseJson(await response.text()), replayed }
 }
 
 /** A page instead of JSON is no answer either: it becomes undefined, which no schema takes. */
@@ -121,7 +195,7 @@ function headersOf<T extends z.ZodType>(route: Route, call: Call<T>): Record<str
   return {
     authorization: `Bearer ${route.token}`,
     accept: 'application/json',
-    'x-correlation-id': call.trace.correlationId,
+    ...(call.trace.correlationId !== '' && { 'x-correlation-id': call.trace.correlationId }),
     ...(call.trace.traceparent !== undefined && { traceparent: call.trace.traceparent }),
     ...(call.body !== undefined && { 'content-type': 'application/json' }),
     ...(call.idempotencyKey !== undefined && { 'idempotency-key': call.idempotencyKey }),
@@ -138,27 +212,29 @@ function interstitialHeader(base: string): Record<string, string> {
 }
 
 /** A problem document turned back into the error it was. */
-function refusalOf(response: Response, body: unknown): AppError {
-  if (response.status === 429) return new AppError('unavailable', 'A service asks to be called less often.')
-  const { code, detail, type, title, status, request_id, ...extra } = trusted<Record<string, unknown>>(body ?? {})
+function refusalOf(reached: Reached): AppError {
+  if (reached.status === 429) return new AppError('unavailable', 'A service asks to be called less often.')
+  const { code, detail, type, title, status, request_id, ...extra } = trusted<Record<string, unknown>>(
+    reached.body ?? {},
+  )
   if (typeof code === 'string' && code in ERRORS && typeof detail === 'string') {
     const known = trusted<ErrorCode>(code)
     // Our token, or our idea of its paths, is wrong there: a fault between the services, not of the caller.
-    const ours = [401, 403, 405].includes(response.status) || known === 'route_not_found'
-    if (ours || response.status === 500) return upstreamFailed(response)
-    if (ERRORS[known].status === response.status) {
-      if (response.status < 500) return new AppError(known, detail, extra)
+    const ours = [401, 403, 405].includes(reached.status) || known === 'route_not_found'
+    if (ours || reached.status === 500) return upstreamFailed(reached.status)
+    if (ERRORS[known].status === reached.status) {
+      if (reached.status < 500) return new AppError(known, detail, extra)
       // Why a service failed is for the log, not for whoever called us; when to try again is.
       const { retry_after } = extra
       const when = typeof retry_after === 'number' ? { retry_after } : {}
       return new AppError(known, `${ERRORS[known].title}.`, when, { cause: detail })
     }
   }
-  if (response.status === 503) return new AppError('unavailable', 'A service cannot answer right now.')
-  if (response.status === 504) return new AppError('deadline_exceeded', 'A service did not answer in time.')
-  return upstreamFailed(response)
+  if (reached.status === 503) return new AppError('unavailable', 'A service cannot answer right now.')
+  if (reached.status === 504) return new AppError('deadline_exceeded', 'A service did not answer in time.')
+  return upstreamFailed(reached.status)
 }
 
-function upstreamFailed(response: Response): AppError {
-  return new AppError('upstream_failed', 'A service failed.', {}, { cause: `it answered ${response.status}` })
+function upstreamFailed(status: number): AppError {
+  return new AppError('upstream_failed', 'A service failed.', {}, { cause: `it answered ${status}` })
 }

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import type { AppEnv } from './app.ts'
 import type { Scope } from './auth.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
@@ -30,13 +30,26 @@ export const IdParams = z.object({
     .openapi({ param: { name: 'id', in: 'path' }, type: 'integer', format: 'int64', minimum: 1, example: 1 }),
 })
 
+// Request headers are described here and read where they are used: a validator of headers would copy them all first.
+
 /** `If-Match`: do it only if the resource still has this `ETag`. */
-export const IfMatch = z.object({
-  'if-match': z
-    .string()
-    .optional()
-    .openapi({ description: 'The `ETag` last read, such as `"1"`. If the resource has changed since: 412.' }),
-})
+export const ifMatchHeader = [
+  header('if-match', 'The `ETag` last read, such as `"1"`. If the resource has changed since: 412.'),
+]
+
+/** What makes a request safe to send again. */
+export const idempotencyHeaders = [
+  header(
+    'idempotency-key',
+    'Makes the request safe to send again: the same key and request get the first answer, byte for byte. ' +
+      '1 to 255 visible ASCII characters, such as `f3a1c9e2-order-42`.',
+  ),
+  header('x-idempotency-key', 'The same, by its older name.'),
+]
+
+function header(name: string, description: string) {
+  return { in: 'header' as const, name, required: false, description, schema: { type: 'string' as const } }
+}
 
 export const ETag = {
   ETag: {
@@ -57,10 +70,9 @@ export function matches(ifMatch: string | undefined, version: number): boolean {
   return ifMatch.split(',').some((tag) => tag.trim() === etagOf({ version }))
 }
 
-const KeyText = z
-  .string()
-  .transform((text) => (/^".*"$/.test(text) ? text.slice(1, -1) : text))
-  .pipe(z.string().regex(/^[\x21-\x7e]{1,255}$/))
+const KEY = /^[\x21-\x7e]{1,255}$/
+
+export const IdempotencyKey = z.string().regex(KEY).meta({ example: 'f3a1c9e2-order-42' })
 
 /**
  * The idempotency key of a request: 1–255 visible ASCII characters, bare or quoted as in the IETF draft. It may be said
@@ -68,27 +80,25 @@ const KeyText = z
  * @throws AppError `invalid_idempotency_key`
  */
 export function idempotencyKey(...given: (string | undefined)[]): string | undefined {
-  const keys = given.filter((text) => text !== undefined).map((text) => KeyText.safeParse(text))
-  const distinct = new Set(keys.map((key) => key.data))
-  if (distinct.has(undefined)) {
-    throw new AppError('invalid_idempotency_key', 'An idempotency key is 1 to 255 visible ASCII characters.')
+  let key: string | undefined
+  for (const text of given) {
+    if (text === undefined) continue
+    const bare = /^".*"$/.test(text) ? text.slice(1, -1) : text
+    if (!KEY.test(bare)) {
+      throw new AppError('invalid_idempotency_key', 'An idempotency key is 1 to 255 visible ASCII characters.')
+    }
+    if (key !== undefined && key !== bare) {
+      throw new AppError('invalid_idempotency_key', 'The request names two different idempotency keys.')
+    }
+    key = bare
   }
-  if (distinct.size > 1)
-    throw new AppError('invalid_idempotency_key', 'The request names two different idempotency keys.')
-  return [...distinct][0]
+  return key
 }
 
-export const IdempotencyHeaders = z.object({
-  'idempotency-key': z
-    .string()
-    .optional()
-    .openapi({
-      description:
-        'Makes the request safe to send again: the same key and request get the first answer, byte for byte. ' +
-        '1 to 255 visible ASCII characters, such as `f3a1c9e2-order-42`.',
-    }),
-  'x-idempotency-key': z.string().optional().openapi({ description: 'The same, by its older name.' }),
-})
+/** The idempotency key that a request's headers name. @throws AppError `invalid_idempotency_key` */
+export function keyOf(c: Context): string | undefined {
+  return idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+}
 
 export const Replayed = {
   'Idempotent-Replayed': {
@@ -205,7 +215,7 @@ const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
 
 /** A route for callers with a token that has this scope. */
 export function protectedBy(scope: Scope) {
-  return { security: [{ oauth2: [scope] }, { bearer: [scope] }], middleware: [requireScope(scope), limitRate] }
+  return { security: [{ oauth2: [scope] }, { bearer: [scope] }], middleware: [requireScope(scope)] }
 }
 
 /** A route for the other services alone. */
@@ -223,20 +233,19 @@ export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
 
 function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    const principal = await c.var.authenticator.caller(c.req.header('authorization'))
+    const principal = await c.get('authenticator').caller(c.req.header('authorization'))
     c.set('principal', principal)
     if (!principal.scopes.has(scope)) {
       throw new AppError('insufficient_scope', `This needs a token with the scope ${scope}.`, { scope })
     }
-    await next()
+    const limitRate = c.get('limitRate')
+    return limitRate ? limitRate(c, next) : next()
   }
 }
 
 function requireServiceToken(): MiddlewareHandler<AppEnv> {
-  return async (c, next) => {
-    c.set('principal', c.var.authenticator.service(c.req.header('authorization')))
-    await next()
+  return (c, next) => {
+    c.set('principal', c.get('authenticator').service(c.req.header('authorization')))
+    return next()
   }
 }
-
-const limitRate: MiddlewareHandler<AppEnv> = (c, next) => c.var.limitRate(c, next)

@@ -57,3 +57,8 @@ export function isDuplicate(error: unknown, of: { index: string; column: string 
   const unique = errcode === SQLITE_CONSTRAINT_UNIQUE || errcode === SQLITE_CONSTRAINT_PRIMARYKEY
   return unique && message.includes(of.column)
 }
+
+/** Another transaction wrote one of these idempotency keys first. No other primary key comes from outside. */
+export function isKeyTaken(error: unknown): boolean {
+  return isDuplicate(error, { index: 'PRIMARY', column: 'idempotency_keys.key' })
+}

@@ -1,11 +1,12 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Kysely, MysqlDialect, sql } from 'kysely'
+import { Kysely, sql } from 'kysely'
 import { createPool } from 'mysql2'
 import { type ConnectionOptions, createConnection } from 'mysql2/promise'
-import { isConflict, isConnectionLost } from './database-errors.ts'
+import { isConflict, isConnectionLost, isKeyTaken } from './database-errors.ts'
 import { AppError } from './errors.ts'
+import { mysqlDialect } from './mysql.ts'
 import { sqliteDialect } from './sqlite.ts'
 import type { Tables } from './tables.ts'
 
@@ -52,6 +53,8 @@ function openMysql(config: DatabaseConfig): Database {
     timezone: 'Z',
     dateStrings: true,
     supportBigNumbers: true,
+    // Values never become part of a statement's text, so that nobody can add one.
+    multipleStatements: true,
   })
   pool.on('connection', (connection) => {
     // Sent before anything else on the new connection: mysql2 keeps the order of a connection's commands.
@@ -59,7 +62,7 @@ function openMysql(config: DatabaseConfig): Database {
     // Without a listener, a server that goes away would end the process.
     connection.on('error', () => {})
   })
-  return new Kysely<Tables>({ dialect: new MysqlDialect({ pool }) })
+  return new Kysely<Tables>({ dialect: mysqlDialect({ pool }) })
 }
 
 const SESSION = [
@@ -107,8 +110,8 @@ export interface TransactOptions {
 }
 
 /**
- * Runs work in one transaction, again from its start when the database undid it (deadlock, lost connection), after a
- * short random wait. Work must not reach outside the database: it may run more than once.
+ * Runs work in one transaction, again from its start when the database undid it (deadlock, lost connection) or when
+ * another transaction wrote one of its idempotency keys first, after a short random wait. Work must not reach outside the database: it may run more than once.
  * @throws AppError `unavailable` when the database can't be reached, or when nobody can know whether it committed
  */
 export async function transact<T>(
@@ -135,7 +138,8 @@ export async function transact<T>(
       const failure = cause ?? error
       if (failure instanceof AppError) throw failure
       const lost = isConnectionLost(failure)
-      const again = isConflict(failure) || failure instanceof RunAgain || (lost && (!finished || options.repeatable))
+      const undone = isConflict(failure) || failure instanceof RunAgain || (lost && !finished)
+      const again = undone || (options.repeatable && (lost || isKeyTaken(failure)))
       if (again && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
       else if (again || lost)
         throw new AppError('unavailable', 'The database could not do this now. Try again.', {}, { cause: failure })

@@ -45,6 +45,7 @@ const Known = z.object({
   ORDER_SWEEP_SECONDS: whole(1, 3600).default(15),
   IDEMPOTENCY_TTL_HOURS: whole(1, 8760).default(24),
   RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).optional(),
+  MAX_REQUESTS: whole(1, 100_000).default(1000),
   HTTP_TIMEOUT_MS: whole(1, 29_000).default(5000),
   ORCHESTRATOR_DEADLINE_MS: whole(1, 29_000).default(10_000),
   ORCHESTRATOR_PUBLIC: flag.optional(),
@@ -62,6 +63,8 @@ export interface Env {
   orders: { holdMinutes: number; cancelWindowMinutes: number; sweepSeconds: number }
   idempotencyTtlMinutes: number
   rateLimitPerMinute: number | undefined
+  /** Requests that a service has under way at once, before it refuses more. */
+  mostRequests: number
   httpTimeoutMs: number
   /** `public`: open to callers without a token; undefined when nobody said. */
   orchestrator: { deadlineMs: number; public: boolean | undefined }
@@ -137,6 +140,7 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
     },
     idempotencyTtlMinutes: vars.IDEMPOTENCY_TTL_HOURS * 60,
     rateLimitPerMinute: vars.RATE_LIMIT_PER_MINUTE,
+    mostRequests: vars.MAX_REQUESTS,
     httpTimeoutMs: vars.HTTP_TIMEOUT_MS,
     orchestrator: { deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS, public: vars.ORCHESTRATOR_PUBLIC },
     logLevel: vars.LOG_LEVEL,

@@ -1,4 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { sendJson } from './answers.ts'
 import type { ServiceApp, ServiceDeps } from './app.ts'
 import { declareProblems, jsonAnswer } from './contract.ts'
 import { AppError } from './errors.ts'
@@ -26,7 +27,7 @@ export function addHealthRoutes(
       ...declareProblems(shape, ['internal_error']),
     },
   })
-  app.openapi(getHealth, (c) => c.json({ status: 'ok' as const }, 200))
+  app.openapi(getHealth, (c) => sendJson(c, { status: 'ok' as const }, 200))
 
   const getReadiness = createRoute({
     ...common,
@@ -43,6 +44,6 @@ export function addHealthRoutes(
     await ready().catch((cause) => {
       throw new AppError('unavailable', 'A part that the service needs does not answer.', {}, { cause })
     })
-    return c.json({ status: 'ok' as const }, 200)
+    return sendJson(c, { status: 'ok' as const }, 200)
   })
 }

@@ -1,9 +1,10 @@
 import type { Database } from './database.ts'
 import { RunAgain, transact } from './database.ts'
-import { isDuplicate } from './database-errors.ts'
 import { dialectOf } from './dialect.ts'
 import { AppError } from './errors.ts'
+import { later } from './grouping.ts'
 import { sha256 } from './hash.ts'
+import { insertOf, portions } from './inserting.ts'
 import { addMinutes, type DbTime } from './time.ts'
 
 /** What a key belongs to besides its principal, and the HTTP status of the one answer that is ever stored for it. */
@@ -101,15 +102,17 @@ export async function openWith(db: Database, operation: Operation, claims: reado
 }
 
 /**
- * Writes the first answers of these claims. When another transaction committed one of the keys meanwhile the whole
- * transaction starts again, and then finds that answer: a key that can be seen always has its final answer.
+ * Writes the first answers of these claims, with the transaction's next statement. When another transaction committed one
+ * of the keys meanwhile the whole transaction starts again, and then finds that answer: a key that can be seen always
+ * has its final answer.
  */
 export async function saveAnswers(
-  db: Database,
+  trx: Database,
   operation: Operation,
   answers: readonly { claim: Claim; answer: Answer }[],
   times: { now: DbTime; ttlMinutes: number },
 ): Promise<void> {
+  const expires_at = addMinutes(times.now, times.ttlMinutes)
   const rows = answers
     .map(({ claim, answer }) => ({
       operation: operation.name,
@@ -121,23 +124,27 @@ export async function saveAnswers(
       status: answer.status,
       response_body: answer.body,
       created_at: times.now,
-      expires_at: addMinutes(times.now, times.ttlMinutes),
+      expires_at,
     }))
     // Two transactions that write the same keys meet in the same order, and so wait instead of deadlocking.
     .sort((a, b) => (a.key < b.key ? -1 : 1))
-  const most = dialectOf(db).rowsPerInsert(10)
-  try {
-    for (let i = 0; i < rows.length; i += most) {
-      await db
-        .insertInto('idempotency_keys')
-        .values(rows.slice(i, i + most))
-        .execute()
-    }
-  } catch (error) {
-    if (isDuplicate(error, { index: 'PRIMARY', column: 'idempotency_keys.key' })) throw new RunAgain()
-    throw error
+  for (const some of portions(rows, dialectOf(trx).rowsPerInsert(KEY_COLUMNS.length))) {
+    await later(trx, insertOf('idempotency_keys', KEY_COLUMNS, some))
   }
 }
+
+const KEY_COLUMNS = [
+  'operation',
+  'key',
+  'principal',
+  'request_hash',
+  'target_type',
+  'target_id',
+  'status',
+  'response_body',
+  'created_at',
+  'expires_at',
+] as const
 
 /**
  * Starts the transaction again when one of these claims, about to be refused, has an answer by now: what stands in its

@@ -2,6 +2,8 @@ import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { $ZodIssue } from 'zod/v4/core'
+import { send } from './answers.ts'
+import type { AppEnv } from './app.ts'
 import { isConnectionLost } from './database-errors.ts'
 import { AppError, ERRORS, type ErrorCode, type ErrorExtra } from './errors.ts'
 
@@ -71,9 +73,9 @@ export function toAppError(error: unknown): AppError {
   return new AppError('internal_error', 'The request failed. It may be sent again.', {}, { cause: error })
 }
 
-export function sendProblem(c: Context, error: AppError, shape: ProblemShape, requestId: string): Response {
+export function sendProblem(c: Context<AppEnv>, error: AppError, shape: ProblemShape): Response {
   const { status } = ERRORS[error.code]
-  return c.body(JSON.stringify(shape.of(error, requestId)), status, problemHeaders(error))
+  return send(c, JSON.stringify(shape.of(error, c.get('trace').correlationId)), status, problemHeaders(error))
 }
 
 function problemHeaders(error: AppError): Record<string, string> {

@@ -9,6 +9,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely'
+import type { GroupingConnection } from './grouping.ts'
 import { trusted } from './trusted.ts'
 
 const PREPARED_STATEMENTS = 200
@@ -67,7 +68,7 @@ class SqliteDriver implements Driver {
   }
 }
 
-class SqliteConnection implements DatabaseConnection {
+class SqliteConnection implements GroupingConnection {
   readonly #database: DatabaseSync
   readonly #prepared = new Map<string, ReturnType<DatabaseSync['prepare']>>()
 
@@ -81,6 +82,17 @@ class SqliteConnection implements DatabaseConnection {
     if (statement.columns().length > 0) return { rows: trusted<R[]>(statement.all(...values)) }
     const { changes, lastInsertRowid } = statement.run(...values)
     return { rows: [], insertId: BigInt(lastInsertRowid), numAffectedRows: BigInt(changes) }
+  }
+
+  /** Nothing travels here, so nothing is gained by waiting. */
+  async later(query: CompiledQuery): Promise<void> {
+    await this.executeQuery(query)
+  }
+
+  async together(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
+    const results: QueryResult<unknown>[] = []
+    for (const query of queries) results.push(await this.executeQuery(query))
+    return results
   }
 
   // biome-ignore lint/correctness/useYield: Kysely asks for the method; nothing here streams.

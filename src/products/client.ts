@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
+import { later } from '../platform/grouping.ts'
 import type { DbTime } from '../platform/time.ts'
 
 // What an order does with products, inside its own transaction.
@@ -31,13 +32,14 @@ export async function lockShelves(db: Database, ids: readonly number[]): Promise
   return new Map(rows.map((row) => [row.id, row]))
 }
 
-/** Adds to the stock of many products in one statement; a negative number takes away. */
-export async function moveStock(db: Database, deltas: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
+/** Adds to the stock of many products, with the transaction's next statement; a negative number takes away. */
+export async function moveStock(trx: Database, deltas: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
   if (deltas.size === 0) return
   const ids = [...deltas.keys()].sort((a, b) => a - b)
   const cases = ids.map((id) => sql`when ${id} then ${deltas.get(id)}`)
-  await sql`
+  const update = sql`
     update products
     set stock = stock + case id ${sql.join(cases, sql` `)} else 0 end, version = version + 1, updated_at = ${now}
-    where id in (${sql.join(ids)})`.execute(db)
+    where id in (${sql.join(ids)})`
+  await later(trx, update.compile(trx))
 }

@@ -4,9 +4,9 @@ import {
   Cents,
   ETag,
   Id,
-  IdempotencyHeaders,
   IdParams,
-  IfMatch,
+  idempotencyHeaders,
+  ifMatchHeader,
   jsonAnswer,
   jsonBody,
   line,
@@ -95,7 +95,8 @@ export const createProduct = createRoute({
   operationId: 'createProduct',
   tags,
   summary: 'Add a product',
-  request: { headers: IdempotencyHeaders, body: jsonBody(NewProduct) },
+  parameters: idempotencyHeaders,
+  request: { body: jsonBody(NewProduct) },
   responses: {
     201: jsonAnswer(Product, 'The product', { ...locationLike('/products/1'), ...ETag, ...Replayed }),
     ...protectedProblems(
@@ -147,7 +148,8 @@ export const changeProduct = createRoute({
   description:
     'Fields that are not sent stay. Setting `stock` overwrites what orders took since you read it unless `If-Match` ' +
     'is sent; to add or remove pieces whatever the count is, use a stock adjustment.',
-  request: { params: IdParams, headers: IfMatch, body: jsonBody(ProductChange) },
+  parameters: ifMatchHeader,
+  request: { params: IdParams, body: jsonBody(ProductChange) },
   responses: {
     200: jsonAnswer(Product, 'The product', ETag),
     ...protectedProblems(
@@ -168,7 +170,8 @@ export const adjustStock = createRoute({
   operationId: 'adjustStock',
   tags,
   summary: 'Add or remove pieces',
-  request: { params: IdParams, headers: IdempotencyHeaders, body: jsonBody(NewStockAdjustment) },
+  parameters: idempotencyHeaders,
+  request: { params: IdParams, body: jsonBody(NewStockAdjustment) },
   responses: {
     201: jsonAnswer(StockAdjustment, 'The adjustment', Replayed),
     ...protectedProblems(

@@ -39,7 +39,7 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
   await seed(db)
   const logger = await createLogger(env.logLevel)
   const lifecycle = { draining: false }
-  const customersServing = await serve(composeCustomers(env, db, logger, lifecycle), 0)
+  const customersServing = await serve(composeCustomers(env, db, logger, lifecycle).app, 0)
   const customersBase = `http://127.0.0.1:${customersServing.port}`
   const ordersServing = await serve(composeOrders(env, db, customersBase, logger, lifecycle).app, 0)
   const neighbours = { customers: customersBase, orders: `http://127.0.0.1:${ordersServing.port}` }

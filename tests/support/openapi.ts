@@ -57,7 +57,7 @@ export async function composeApps(variables: Record<string, string> = {}): Promi
   const lifecycle = { draining: false }
   const nowhere = 'http://127.0.0.1:9'
   return {
-    customers: composeCustomers(env, db, logger, lifecycle),
+    customers: composeCustomers(env, db, logger, lifecycle).app,
     orders: composeOrders(env, db, nowhere, logger, lifecycle).app,
     orchestrator: composeOrchestrator(env, { customers: nowhere, orders: nowhere }, logger, lifecycle),
   }

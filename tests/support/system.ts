@@ -102,7 +102,7 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
   const log: string[] = []
   const logger = pino({ level: 'info' }, { write: (line: string) => void log.push(line) })
   const lifecycle = { draining: false }
-  const customersApp = composeCustomers(env, db, logger, lifecycle)
+  const customersApp = composeCustomers(env, db, logger, lifecycle).app
   const customersServing = await serve(customersApp, 0)
   const customersBase = env.customersBase ?? addressOf(customersServing)
   const { app: ordersApp, orders } = composeOrders(env, db, customersBase, logger, lifecycle)

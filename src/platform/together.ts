@@ -1,0 +1,71 @@
+import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { send } from './answers.ts'
+import type { AppEnv } from './app.ts'
+import { ERRORS } from './errors.ts'
+import { problemDocument, toAppError } from './problems.ts'
+import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
+import { trusted } from './trusted.ts'
+
+// Calls of one moment from one service to another travel in one request. Each is answered as it would have been alone.
+
+export const MOST_TOGETHER = 100
+
+/** The body of a request that carries several calls. */
+export function sharedCalls<T extends z.ZodRawShape>(call: T) {
+  const one = z.strictObject({
+    ...call,
+    correlation_id: z.string().regex(CORRELATION_ID).meta({ example: 'req-789' }),
+    traceparent: z
+      .string()
+      .regex(TRACEPARENT)
+      .optional()
+      .meta({ example: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' }),
+  })
+  return z.strictObject({ calls: z.array(one).min(1).max(MOST_TOGETHER) })
+}
+
+export const SharedAnswer = z
+  .object({
+    results: z.array(
+      z.object({
+        status: z.int().meta({ description: 'As it would have been alone', example: 200 }),
+        replayed: z.boolean(),
+        body: z.unknown().meta({ description: 'What it would have been alone, or a problem document' }),
+      }),
+    ),
+  })
+  .openapi('SharedAnswer')
+
+interface SharedCall {
+  correlation_id: string
+  traceparent?: string | undefined
+}
+
+/** Does each of the calls, and answers them in their order. */
+export async function answerEach<C extends SharedCall, T>(
+  c: Context<AppEnv>,
+  calls: readonly C[],
+  work: (call: C, trace: Trace) => Promise<{ status: number; replayed: boolean; body: string }>,
+): Promise<T> {
+  c.set(
+    'together',
+    calls.map(({ correlation_id }) => correlation_id),
+  )
+  const results = calls.map(async (call) => {
+    try {
+      const { status, replayed, body } = await work(call, {
+        correlationId: call.correlation_id,
+        traceparent: call.traceparent,
+      })
+      return `{"status":${status},"replayed":${replayed},"body":${body}}`
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      c.get('reportFailure')(error, call.correlation_id)
+      const problem = problemDocument(error, call.correlation_id)
+      return `{"status":${ERRORS[error.code].status},"replayed":false,"body":${JSON.stringify(problem)}}`
+    }
+  })
+  const text = `{"results":[${(await Promise.all(results)).join(',')}]}`
+  return trusted<T>(send(c, text, 200, { 'content-type': 'application/json' }))
+}

@@ -1,0 +1,9 @@
+/** What ties the calls of one request together, in our logs and in those of whoever traces us. */
+export interface Trace {
+  correlationId: string
+  /** W3C Trace Context, passed on as it came. */
+  traceparent: string | undefined
+}
+
+export const CORRELATION_ID = /^[\w.:-]{1,128}$/
+export const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/
