@@ -1,10 +1,16 @@
 import { connect, type Socket } from 'node:net'
-import type { Shot } from './workloads.ts'
 
 const LONGEST_ANSWER_MS = 15_000
 
+export interface HttpRequest {
+  method: 'GET' | 'POST'
+  path: string
+  headers?: Record<string, string>
+  body?: object
+}
+
 /** A request as it goes over the wire. */
-export function textOf({ method, path, headers = {}, body }: Shot): string {
+export function textOf({ method, path, headers = {}, body }: HttpRequest): string {
   const text = body === undefined ? '' : JSON.stringify(body)
   const fields = {
     host: '127.0.0.1',

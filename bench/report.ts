@@ -1,11 +1,19 @@
-import type { Result } from './generator.ts'
+import type { CheckResult } from './checks.ts'
+import type { Result } from './loading.ts'
 
-/** One system under one load for a few seconds. CPU is in ms of processor time while it was measured. */
+/** One system under one load for a few seconds. */
 export interface Sample extends Result {
-  /** By process; undefined where the machine does not say. */
-  cpu: Record<string, number | undefined>
+  /** By process. */
+  processes: Record<string, Usage>
+  /** Processor time of the database meanwhile, in ms; undefined where the machine does not say. */
   databaseCpu: number | undefined
-  /** Of all processes of the system, in MiB. */
+}
+
+/** Undefined where the machine does not say. */
+interface Usage {
+  /** Processor time while it was measured, in ms. */
+  cpu: number | undefined
+  /** Memory that it holds, in MiB. */
   rss: number | undefined
 }
 
@@ -17,9 +25,13 @@ export interface Figures {
   /** The longest of all rounds. */
   max: number
   errors: number
+  /** Of all processes of the system. */
   cpu: number | undefined
   databaseCpu: number | undefined
+  /** Of all processes of the system, in MiB. */
   rss: number | undefined
+  /** The same by process. */
+  processes: Record<string, Usage>
   /** The process that used most of a processor, and how much of one. */
   busiest: { name: string; cores: number } | undefined
   perSecondRounds: number[]
@@ -32,7 +44,23 @@ export interface Row extends Figures {
   workload: string
   connections: number
   system: string
+  ours: boolean
 }
+
+/** What a run leaves behind. */
+export interface Results {
+  at: string
+  machine: { node: string; database: string; flushAtCommit: string; cpus: string }
+  rounds: number
+  /** Their titles by their names. */
+  workloads: Record<string, string>
+  checks: CheckResult[]
+  rows: Row[]
+}
+
+/** What the others are compared with. */
+export const BASELINE = 'baseline'
+export const LIMIT = 'bare, one transaction a step'
 
 export function summarise(samples: readonly Sample[], faults: string[]): Figures {
   const rates = samples.map(({ done, seconds }) => done / seconds)
@@ -42,9 +70,10 @@ export function summarise(samples: readonly Sample[], faults: string[]): Figures
     p99: median(samples.map((sample) => sample.p99)),
     max: Math.max(...samples.map((sample) => sample.max)),
     errors: samples.reduce((sum, sample) => sum + sample.errors, 0),
-    cpu: medianKnown(samples.map((sample) => perOperation(sample, totalCpu(sample)))),
+    cpu: medianKnown(samples.map((sample) => perOperation(sample, total(sample, 'cpu')))),
     databaseCpu: medianKnown(samples.map((sample) => perOperation(sample, sample.databaseCpu))),
-    rss: medianKnown(samples.map((sample) => sample.rss)),
+    rss: medianKnown(samples.map((sample) => total(sample, 'rss'))),
+    processes: processesOf(samples),
     busiest: busiestOf(samples),
     perSecondRounds: rates.map((rate) => Math.round(rate)),
     faults,
@@ -52,26 +81,43 @@ export function summarise(samples: readonly Sample[], faults: string[]): Figures
   }
 }
 
-function totalCpu({ cpu }: Sample): number | undefined {
-  const each = Object.values(cpu)
-  return each.includes(undefined) ? undefined : each.reduce<number>((sum, ms = 0) => sum + ms, 0)
+function total({ processes }: Sample, what: keyof Usage): number | undefined {
+  return sum(Object.values(processes).map((usage) => usage[what]))
+}
+
+/** Undefined as soon as one is. */
+function sum(numbers: readonly (number | undefined)[]): number | undefined {
+  return numbers.includes(undefined) ? undefined : numbers.reduce<number>((all, number = 0) => all + number, 0)
 }
 
 function perOperation({ done }: Sample, ms: number | undefined): number | undefined {
   return ms === undefined || done === 0 ? undefined : ms / done
 }
 
+function namesOf(samples: readonly Sample[]): string[] {
+  return Object.keys(samples[0]?.processes ?? {})
+}
+
+function processesOf(samples: readonly Sample[]): Figures['processes'] {
+  const usageOf = (name: string) => ({
+    cpu: medianKnown(samples.map((sample) => perOperation(sample, sample.processes[name]?.cpu))),
+    rss: medianKnown(samples.map((sample) => sample.processes[name]?.rss)),
+  })
+  return Object.fromEntries(namesOf(samples).map((name) => [name, usageOf(name)]))
+}
+
 function busiestOf(samples: readonly Sample[]): Figures['busiest'] {
-  const names = Object.keys(samples[0]?.cpu ?? {})
+  const coresOf = (cpuOf: (sample: Sample) => number | undefined) =>
+    medianKnown(samples.map((sample) => cores(sample, cpuOf(sample))))
   const each = [
-    ...names.map((name) => ({ name, cores: medianKnown(samples.map((sample) => coresOf(sample, sample.cpu[name]))) })),
-    { name: 'database', cores: medianKnown(samples.map((sample) => coresOf(sample, sample.databaseCpu))) },
+    ...namesOf(samples).map((name) => ({ name, cores: coresOf(({ processes }) => processes[name]?.cpu) })),
+    { name: 'database', cores: coresOf(({ databaseCpu }) => databaseCpu) },
   ]
   const known = each.flatMap(({ name, cores }) => (cores === undefined ? [] : [{ name, cores }]))
   return known.toSorted((a, b) => b.cores - a.cores)[0]
 }
 
-function coresOf({ seconds }: Sample, ms: number | undefined): number | undefined {
+function cores({ seconds }: Sample, ms: number | undefined): number | undefined {
   return ms === undefined ? undefined : ms / 1000 / seconds
 }
 
@@ -92,65 +138,76 @@ const HEAD = [
   'system',
   'done/s',
   '×',
+  '× bare',
   'p50 ms',
+  '×',
   'p99 ms',
   '×',
   'errors',
   'CPU ms',
-  '×',
   'DB CPU ms',
   '×',
   'RSS MiB',
+  '×',
   'busiest',
 ]
-const TEXT_COLUMNS = new Set([0, 2, 14])
+const TEXT_COLUMNS = new Set([0, 2, HEAD.length - 1])
 
 export function printTable(rows: readonly Row[]): void {
-  const groups = Map.groupBy(rows, ({ workload, connections }) => `${workload} ${connections}`)
   const table = [HEAD]
-  for (const group of groups.values()) {
-    const baseline = group.find(({ system }) => system === 'baseline')
-    for (const [i, row] of group.entries()) table.push(cellsOf(row, i === 0, row === baseline ? undefined : baseline))
+  for (const group of Map.groupBy(rows, ({ workload, connections }) => `${workload} ${connections}`).values()) {
+    for (const [i, row] of group.entries()) table.push(cellsOf(row, i === 0, group))
   }
-  const widths = HEAD.map((_, column) => Math.max(...table.map((cells) => cells[column]?.length ?? 0)))
-  for (const cells of table) {
-    const padded = cells.map((cell, column) => {
-      const width = widths[column] ?? 0
-      return TEXT_COLUMNS.has(column) ? cell.padEnd(width) : cell.padStart(width)
-    })
-    console.log(padded.join('  ').trimEnd())
-  }
-  console.log(
-    '\n×: to the baseline. More is better of what is done, less of all else. CPU: processor time an operation, of all',
-  )
-  console.log(
-    'processes of the system, and of the database. Busiest: the process that used most of a processor, and how much.',
-  )
+  for (const line of padTable(table, (column) => TEXT_COLUMNS.has(column))) console.log(line)
+  console.log(`
+×: to the baseline; × bare: to the bare loop with one transaction a step. More is better of what is done, less of all
+else. CPU: processor time an operation, of all processes of the system, and of the database; its × is of both together.
+SQLite works in the process itself. Busiest: the process that used most of a processor, and how much of one.`)
   for (const { workload, connections, system, faults } of rows) {
     for (const fault of faults)
       console.log(`${workload}, ${connections} connections, ${system} counts as zero: ${fault}`)
   }
 }
 
-function cellsOf(row: Row, first: boolean, baseline: Row | undefined): string[] {
+/** Lines of a table whose cells stand under each other: text to the left, figures to the right. */
+export function padTable(table: readonly string[][], isText: (column: number) => boolean): string[] {
+  const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((cells) => cells[column]?.length ?? 0)))
+  return table.map((cells) => {
+    const padded = cells.map((cell, column) => {
+      const width = widths[column] ?? 0
+      return isText(column) ? cell.padEnd(width) : cell.padStart(width)
+    })
+    return padded.join('  ').trimEnd()
+  })
+}
+
+function cellsOf(row: Row, first: boolean, group: readonly Row[]): string[] {
   const { faults, busiest } = row
+  const other = (name: string) => (row.system === name ? undefined : group.find(({ system }) => system === name))
+  const baseline = other(BASELINE)
   return [
     first ? row.workload : '',
     first ? String(row.connections) : '',
     row.system,
     faults.length > 0 ? '0 (books)' : row.perSecond.toFixed(0),
     ratio(row.perSecond, baseline?.perSecond),
+    ratio(row.perSecond, other(LIMIT)?.perSecond),
     row.p50.toFixed(1),
+    ratio(row.p50, baseline?.p50),
     row.p99.toFixed(1),
     ratio(row.p99, baseline?.p99),
     String(row.errors),
     row.cpu?.toFixed(2) ?? 'n/a',
-    ratio(row.cpu, baseline?.cpu),
     row.databaseCpu?.toFixed(2) ?? 'n/a',
-    ratio(row.databaseCpu, baseline?.databaseCpu),
+    ratio(wholeCpu(row), baseline && wholeCpu(baseline)),
     row.rss?.toFixed(0) ?? 'n/a',
+    ratio(row.rss, baseline?.rss),
     busiest === undefined ? 'n/a' : `${busiest.name} ${busiest.cores.toFixed(2)}`,
   ]
+}
+
+function wholeCpu({ cpu, databaseCpu }: Row): number | undefined {
+  return sum([cpu, databaseCpu])
 }
 
 function ratio(ours: number | undefined, theirs: number | undefined): string {

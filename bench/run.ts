@@ -1,50 +1,47 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { createConnection } from 'mysql2/promise'
 import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
-import type { Load, Result, Told } from './generator.ts'
-import { printTable, type Row, type Sample, summarise } from './report.ts'
-import { cpuMsOf, rssMibOf, SYSTEMS, type System, startSystem } from './systems.ts'
+import { BARE, type Bare, startBare } from './bare/system.ts'
+import { type CheckResult, checkSystem, printChecks } from './checks.ts'
+import type { HttpLoad } from './generator.ts'
+import type { Load } from './loading.ts'
+import { type Entrant, measureAll, type Plan } from './measuring.ts'
+import { printTable, type Results, type Row } from './report.ts'
+import { SYSTEMS, type System, startSystem } from './systems.ts'
 import { WORKLOADS, type Workload } from './workloads.ts'
 
-const HELP = `This system under load, beside the stack that it replaces (three Express processes, axios, mysql2, jsonwebtoken, zod), in
-turns, on the same database server, through HTTP on this machine. Ours runs twice: as three services, and in one process.
+const RESULTS = 'bench/results/load.json'
+const NARROWED_RESULTS = 'bench/results/load-narrowed.json'
 
-  npm run bench -- [--quick | --full] [--workload name]...
+const HELP = `This system under load, beside the stack that it replaces (three Express processes, axios, mysql2, jsonwebtoken, zod), in
+turns, on the same database server, through HTTP on this machine. Ours runs three times: as three services, in one
+process, and in one process with the embedded SQLite. A bare loop of the same SQL without HTTP tells the limit.
+
+  npm run bench -- [--quick] [--workload name]... [--connections number]...
 
 ${WORKLOADS.map(({ name, title }) => `  ${name.padEnd(8)}  ${title}`).join('\n')}
 
-  --quick     1 round, 64 connections, short: about a minute
-  --full      256 connections too; absent: 3 rounds of 1, 16 and 64 connections, about ten minutes
-  --workload  only this one; may be given again
+  --quick        1 round, 64 connections, short: under three minutes; absent: 3 rounds of 1, 16, 64 and 256
+                 connections, about half an hour
+  --workload     only this one; may be given again
+  --connections  only so many; may be given again
 
-It needs a MySQL or MariaDB server, as the tests do. Writes bench/results/load.json. The books of each system are audited
-after each workload; one whose books don't balance did nothing that counts.`
-
-const RESULTS = 'bench/results/load.json'
-const LONGEST_BENCH_MS = 25 * 60_000
-const LONGEST_DRAIN_MS = 60_000
-
-interface Plan {
-  rounds: number
-  connections: number[]
-  /** Of each system before a workload, once, so that its code is compiled when the first round comes. */
-  firstWarmMs: number
-  warmMs: number
-  measureMs: number
-  workloads: readonly Workload[]
-}
+It needs a MySQL or MariaDB server, as the tests do. First each system is checked: whether it is right when many call at
+once, and when they call again. The books of each are audited after each workload; one whose books don't balance did
+nothing that counts. Ends with 1 when a check or the books of ours fail, never for a figure. Writes ${RESULTS},
+or where the run was narrowed by an option ${NARROWED_RESULTS}. npm run bench:chart makes the chart of it.`
 
 const interrupted = new AbortController()
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 const { values } = readArguments()
 if (values.help) console.log(HELP)
-else await main(planOf(values))
+else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
 
 function readArguments() {
   try {
@@ -52,8 +49,8 @@ function readArguments() {
       options: {
         help: { type: 'boolean', short: 'h' },
         quick: { type: 'boolean' },
-        full: { type: 'boolean' },
         workload: { type: 'string', multiple: true },
+        connections: { type: 'string', multiple: true },
       },
     })
   } catch (error) {
@@ -61,14 +58,17 @@ function readArguments() {
   }
 }
 
-function planOf({ quick = false, full = false, workload: names = [] }: typeof values): Plan {
-  if (quick && full) fail('--quick or --full?')
+function planOf({ quick = false, workload: names = [], connections: counts = [] }: typeof values): Plan {
   const unknown = names.filter((name) => !WORKLOADS.some((workload) => workload.name === name))
   if (unknown.length > 0) fail(`--workload ${unknown.join(', ')}?`)
+  const odd = counts.filter((count) => !/^[1-9]\d{0,3}$/.test(count))
+  if (odd.length > 0) fail(`--connections ${odd.join(', ')}?`)
   const workloads = names.length === 0 ? WORKLOADS : WORKLOADS.filter(({ name }) => names.includes(name))
-  if (quick) return { rounds: 1, connections: [64], firstWarmMs: 2_500, warmMs: 300, measureMs: 2_000, workloads }
-  const connections = full ? [1, 16, 64, 256] : [1, 16, 64]
-  return { rounds: 3, connections, firstWarmMs: 4_000, warmMs: 500, measureMs: 2_500, workloads }
+  const usual = quick ? [64] : [1, 16, 64, 256]
+  const connections = counts.length === 0 ? usual : counts.map(Number)
+  return quick
+    ? { rounds: 1, connections, firstWarmMs: 1_200, warmMs: 300, measureMs: 1_500, workloads }
+    : { rounds: 3, connections, firstWarmMs: 4_000, warmMs: 500, measureMs: 2_500, workloads }
 }
 
 function fail(message: string): never {
@@ -76,43 +76,45 @@ function fail(message: string): never {
   process.exit(1)
 }
 
-async function main(plan: Plan): Promise<void> {
+async function main(plan: Plan, file: string): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
   const server = await startDatabaseServer({ durable: true })
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-bench-'))
   const systems: System[] = []
+  const bares: Bare[] = []
   let generator: ChildProcess | undefined
   try {
-    const machine = {
-      node: process.version,
-      database: server.version,
-      flushAtCommit: await flushAtCommit(server),
-      cpus: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
+    const machine = await describeMachine(server)
+    console.error(`${Object.entries(machine).flat().join(' ')}\n`)
+    for (const name of SYSTEMS) systems.push(await start(name, () => startSystem(name, server, folder)))
+    if (plan.workloads.some(({ lines }) => lines !== undefined)) {
+      for (const name of BARE) bares.push(await start(name, () => startBare(name, server)))
     }
-    console.error(
-      Object.entries(machine)
-        .map(([name, value]) => `${name} ${value}`)
-        .join(', '),
-    )
-    for (const name of SYSTEMS) {
-      interrupted.signal.throwIfAborted()
-      console.error(`Starting ${name} …`)
-      systems.push(await startSystem(name, server, folder))
-    }
+    const checks = await checkAll(systems)
     generator = fork(fileURLToPath(new URL('generator.ts', import.meta.url)), { execArgv: [] })
-    const rows = await measureAll(plan, systems, generator, server)
+    const rows = await measureAll(plan, entrantsOf(systems, generator, bares), interrupted.signal)
     printTable(rows)
-    save(rows, plan, machine)
+    save({ machine, checks, rows }, plan, file)
+    judge(checks, rows)
   } catch (error) {
     if (!interrupted.signal.aborted) throw error
     console.error('Interrupted.')
     process.exitCode = 130
   } finally {
     if (generator?.connected) generator.disconnect()
-    await Promise.all(systems.map((system) => system.stop()))
+    await Promise.all([...systems, ...bares].map((contestant) => contestant.stop()))
     await server.stop()
     rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function describeMachine(server: DatabaseServer): Promise<Results['machine']> {
+  return {
+    node: process.version,
+    database: server.version,
+    flushAtCommit: await flushAtCommit(server),
+    cpus: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
   }
 }
 
@@ -127,136 +129,62 @@ async function flushAtCommit({ host, port, user, password }: DatabaseServer): Pr
   }
 }
 
-async function measureAll(
-  plan: Plan,
-  systems: readonly System[],
-  generator: ChildProcess,
-  server: DatabaseServer,
-): Promise<Row[]> {
-  const until = Date.now() + LONGEST_BENCH_MS
-  const rows: Row[] = []
-  for (const workload of plan.workloads) {
-    if (Date.now() > until) {
-      console.error(`No time left for ${workload.name} and what follows it.`)
-      break
-    }
-    console.error(`${workload.name}: ${workload.title}`)
-    const before = await ordersIn(systems)
-    const accepted = new Map(systems.map(({ name }) => [name, 0]))
-    const taken = new Map(systems.map(({ name }) => [name, new Map<number, Sample[]>()]))
-    const run = async (system: System, load: Pick<Load, 'connections' | 'warmMs' | 'measureMs'>) => {
-      const whole = { ...load, workload: workload.name, port: system.ports[workload.service], ground: system.ground }
-      const sample = await measure(system, whole, generator, server)
-      accepted.set(system.name, (accepted.get(system.name) ?? 0) + sample.accepted)
-      return sample
-    }
-    const { warmMs, measureMs, firstWarmMs } = plan
-    for (const system of systems) {
-      await run(system, { connections: Math.max(...plan.connections), warmMs: firstWarmMs, measureMs: 0 })
-    }
-    for (const connections of plan.connections) {
-      for (let round = 0; round < plan.rounds; round++) {
-        // By turns the first, so that what one leaves for the database to do does not always meet the same one.
-        const turn = [...systems.slice(round % systems.length), ...systems.slice(0, round % systems.length)]
-        for (const system of turn) {
-          const sample = await run(system, { connections, warmMs, measureMs })
-          const samples = taken.get(system.name)
-          samples?.set(connections, [...(samples.get(connections) ?? []), sample])
-          console.error(progressOf(system, connections, round, sample))
-        }
-      }
-    }
-    for (const system of systems) {
-      const placed = workload.places ? (accepted.get(system.name) ?? 0) : 0
-      const faults = await faultsIn(system, (before.get(system.name) ?? 0) + placed)
-      for (const fault of faults) console.error(`  ${system.name}: ${fault}`)
-      for (const [connections, samples] of taken.get(system.name) ?? []) {
-        rows.push({ workload: workload.name, connections, system: system.name, ...summarise(samples, faults) })
-      }
-    }
+function start<T>(name: string, begin: () => Promise<T>): Promise<T> {
+  interrupted.signal.throwIfAborted()
+  console.error(`Starting ${name} …`)
+  return begin()
+}
+
+async function checkAll(systems: readonly System[]): Promise<CheckResult[]> {
+  const results: CheckResult[] = []
+  for (const system of systems) {
+    interrupted.signal.throwIfAborted()
+    console.error(`Checking ${system.name} …`)
+    results.push(...(await checkSystem(system)))
   }
-  return rows
+  console.error()
+  printChecks(results)
+  return results
 }
 
-async function ordersIn(systems: readonly System[]) {
-  const counted = systems.map(async ({ name, books }) => [name, (await books()).orders] as const)
-  return new Map(await Promise.all(counted))
-}
-
-/** What is wrong with a system after a workload: a process gone, books that differ, orders that were promised and lost. */
-async function faultsIn(system: System, ordersPromised: number): Promise<string[]> {
-  const { orders, differences } = await system.books()
-  const gone = system.ended()
+function entrantsOf(systems: readonly System[], generator: ChildProcess, bares: readonly Bare[]): Entrant[] {
   return [
-    ...differences.map((difference) => `the books differ: ${difference}`),
-    ...(orders < ordersPromised ? [`${ordersPromised - orders} orders are missing`] : []),
-    ...(gone === undefined ? [] : [`${gone} has ended`]),
+    ...systems.map((system) => ({
+      ...system,
+      generator,
+      loadOf: (load: Load): HttpLoad => ({ ...load, ports: system.ports }),
+      takesPart: () => true,
+    })),
+    ...bares.map((bare) => ({
+      ...bare,
+      loadOf: (load: Load) => load,
+      takesPart: ({ lines }: Workload) => lines !== undefined,
+    })),
   ]
 }
 
-async function measure(system: System, load: Load, generator: ChildProcess, server: DatabaseServer): Promise<Sample> {
-  const pids = [...system.pids]
-  const usage = () => ({ each: pids.map(([, pid]) => cpuMsOf(pid)), database: cpuMsOf(server.pid) })
-  let atStart = usage()
-  let atEnd = atStart
-  let rss: number | undefined
-  const result = await runLoad(generator, load, (kind) => {
-    if (kind === 'began') atStart = usage()
-    else {
-      atEnd = usage()
-      rss = pids.reduce<number | undefined>((sum, [, pid]) => plus(sum, rssMibOf(pid)), 0)
-    }
-  })
-  const cpu = Object.fromEntries(pids.map(([name], i) => [name, minus(atEnd.each[i], atStart.each[i])]))
-  return { ...result, cpu, databaseCpu: minus(atEnd.database, atStart.database), rss }
-}
-
-function plus(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? undefined : a + b
-}
-
-function minus(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? undefined : a - b
-}
-
-function runLoad(generator: ChildProcess, load: Load, mark: (kind: 'began' | 'ended') => void): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void) => {
-      clearTimeout(late)
-      generator.off('message', hear)
-      generator.off('exit', gone)
-      interrupted.signal.removeEventListener('abort', stop)
-      act()
-    }
-    const hear = (told: Told) => {
-      if (told.kind === 'result') settle(() => resolve(told.result))
-      else mark(told.kind)
-    }
-    const gone = () => settle(() => reject(new Error('the load generator has ended')))
-    const stop = () => settle(() => reject(interrupted.signal.reason))
-    const late = setTimeout(
-      () => settle(() => reject(new Error(`${load.workload} does not end`))),
-      load.warmMs + load.measureMs + LONGEST_DRAIN_MS,
-    )
-    if (interrupted.signal.aborted) return stop()
-    interrupted.signal.addEventListener('abort', stop)
-    generator.on('message', hear)
-    generator.on('exit', gone)
-    generator.send(load)
-  })
-}
-
-function progressOf({ name }: System, connections: number, round: number, sample: Sample): string {
-  const { done, seconds, p50, p99, errors, firstError } = sample
-  const figures = `${Math.round(done / seconds)}/s, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`
-  const told = firstError === undefined ? '' : `, ${errors} errors, the first ${firstError.slice(0, 200)}`
-  return `  ${String(connections).padStart(3)} connections, round ${round + 1}, ${name.padEnd(11)}  ${figures}${told}`
-}
-
-function save(rows: readonly Row[], { workloads, ...plan }: Plan, machine: object): void {
-  mkdirSync('bench/results', { recursive: true })
+function save(found: Pick<Results, 'machine' | 'checks' | 'rows'>, { workloads, ...plan }: Plan, file: string): void {
+  mkdirSync(dirname(file), { recursive: true })
   const titles = Object.fromEntries(workloads.map(({ name, title }) => [name, title]))
-  const results = { at: new Date().toISOString(), machine, ...plan, workloads: titles, rows }
-  writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`)
-  console.log(`Written to ${RESULTS}.`)
+  const results: Results & Omit<Plan, 'workloads'> = {
+    at: new Date().toISOString(),
+    ...plan,
+    workloads: titles,
+    ...found,
+  }
+  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
+  console.log(`Written to ${file}.`)
+}
+
+/** Ours must be right, however fast it is. */
+function judge(checks: readonly CheckResult[], rows: readonly Row[]): void {
+  const failures = [
+    ...checks.filter(({ ours, holds }) => ours && !holds).map(({ system, check }) => `${system}: ${check}`),
+    ...rows
+      .filter(({ ours, faults }) => ours && faults.length > 0)
+      .map(({ system, workload }) => `${system}: ${workload}`),
+  ]
+  if (failures.length === 0) return
+  console.error(`Not right:\n${[...new Set(failures)].map((failure) => `  ${failure}`).join('\n')}`)
+  process.exitCode = 1
 }

@@ -4,43 +4,40 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { sql } from 'kysely'
-import { auditBooks } from '../src/audit/service.ts'
 import { signToken } from '../src/auth/service.ts'
 import { SCOPES } from '../src/platform/auth.ts'
-import { type Database, ensureDatabase, openDatabase } from '../src/platform/database.ts'
-import { type Env, parseEnv } from '../src/platform/env.ts'
-import { migrate, seed } from '../src/platform/migrations.ts'
+import type { Env } from '../src/platform/env.ts'
 import { type DatabaseServer, freePort } from '../tests/support/database-server.ts'
-import type { Ground } from './workloads.ts'
+import { type Books, CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS, type Shop } from './ground.ts'
+import type { Ground, Service } from './workloads.ts'
 
-export const SYSTEMS = ['services', 'one process', 'baseline'] as const
+export const SYSTEMS = ['baseline', 'services', 'one process', 'one process, SQLite'] as const
 export type SystemName = (typeof SYSTEMS)[number]
 
-/** A system that runs, with a database of its own. */
-export interface System {
-  name: SystemName
-  ports: Ports
+/** Whatever is put under load, with a database of its own. */
+export interface Contestant {
+  name: string
+  /** Ours must not fail. */
+  ours: boolean
   ground: Ground
-  /** Of its processes by what they do, and of the database server where it is ours. */
+  /** Of its processes by what they do. */
   pids: ReadonlyMap<string, number>
+  /** Processor time of its database so far, in ms; undefined where the machine does not say. */
+  databaseCpuMs(): number | undefined
   /** What ended, if anything: the processes must all be there to the end. */
   ended(): string | undefined
   books(): Promise<Books>
   stop(): Promise<void>
 }
 
-export interface Books {
-  orders: number
-  /** What does not balance; empty when all does. */
-  differences: string[]
+/** A system that runs and is called through HTTP. */
+export interface System extends Contestant {
+  name: SystemName
+  ports: Ports
+  shop: Shop
 }
 
-interface Ports {
-  customers: number
-  orders: number
-  orchestrator: number
-}
+type Ports = Record<Service, number>
 
 interface Program {
   name: string
@@ -48,43 +45,41 @@ interface Program {
   port: number | undefined
 }
 
-/** Pieces of each product: more than any run takes. */
-const STOCK = 1_000_000_000
-const PRODUCTS = 1_000
-const FIRST_PRODUCT = 1_001
-const CUSTOMER = 1
 const CONFIRMED_ORDERS = 64
 const START_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 12_000
 
 export async function startSystem(name: SystemName, server: DatabaseServer, folder: string): Promise<System> {
   const ports = { customers: await freePort(), orders: await freePort(), orchestrator: await freePort() }
-  const variables = variablesOf(server, ports)
-  const env = parseEnv(variables)
-  await ensureDatabase(env.database)
-  const db = await openDatabase({ ...env.database, pool: 1 })
-  await migrate(db)
-  await seed(db)
-  await stockUp(db)
+  const embedded = name === 'one process, SQLite'
+  const where = embedded ? { DB_FILE: join(folder, 'b2b.sqlite') } : databaseVariables(server)
+  const variables = variablesOf(ports, where)
+  const shop = await openShop(variables)
 
-  const label = name.replace(' ', '-')
+  const label = name.replace(/\W+/g, '-')
   const children = programsOf(name, ports).map((program) => startProgram(program, label, variables, folder))
   const stop = async () => {
-    await Promise.all(children.map(({ child }) => end(child)))
-    await sql`drop database if exists ${sql.id(env.database.name)}`.execute(db).catch(() => {})
-    await db.destroy().catch(() => {})
+    await Promise.all(children.map(({ child }) => endProcess(child)))
+    await shop.close()
   }
-  const ended = () => children.find(({ child }) => child.exitCode !== null || child.signalCode !== null)?.name
+  const ended = () => children.find(({ child }) => hasEnded(child))?.name
   try {
     await Promise.all(Object.values(ports).map((port) => healthy(port, name, ended)))
-    const { access_token } = await signToken(
-      { ...env.jwt, ttlSeconds: 6 * 3600 },
-      { clientId: 'bench', scope: SCOPES.join(' '), customerId: null },
-    )
-    const ground = { token: access_token, customerId: CUSTOMER, firstProduct: FIRST_PRODUCT, products: PRODUCTS }
-    const confirmed = await confirmSome(ports.orders, ground)
+    const ground = await groundOf(shop.env, ports)
     const pids = new Map(children.flatMap(({ name, child }) => (child.pid === undefined ? [] : [[name, child.pid]])))
-    return { name, ports, ground: { ...ground, confirmed }, pids, ended, books: () => readBooks(db, env), stop }
+    return {
+      name,
+      ours: name !== 'baseline',
+      ports,
+      ground,
+      pids,
+      // An embedded one works in the process itself.
+      databaseCpuMs: () => (embedded ? 0 : cpuMsOf(server.pid)),
+      ended,
+      books: shop.books,
+      shop,
+      stop,
+    }
   } catch (error) {
     await stop()
     throw error
@@ -92,15 +87,11 @@ export async function startSystem(name: SystemName, server: DatabaseServer, fold
 }
 
 /** As in production, for all systems alike; the orchestrator is open to callers without a token, as it was asked for. */
-function variablesOf(server: DatabaseServer, ports: Ports): Record<string, string> {
+function variablesOf(ports: Ports, where: Record<string, string>): Record<string, string> {
   return {
     NODE_ENV: 'production',
     LOG_LEVEL: 'info',
-    DB_HOST: server.host,
-    DB_PORT: String(server.port),
-    DB_USER: server.user,
-    DB_PASS: server.password,
-    DB_NAME: `b2b_bench_${randomBytes(6).toString('hex')}`,
+    ...where,
     DB_POOL: '10',
     JWT_SECRET: randomBytes(32).toString('hex'),
     SERVICE_TOKEN: randomBytes(32).toString('hex'),
@@ -111,31 +102,19 @@ function variablesOf(server: DatabaseServer, ports: Ports): Record<string, strin
   }
 }
 
-async function stockUp(db: Database): Promise<void> {
-  const now = '2026-01-05 09:00:00.000'
-  const ids = Array.from({ length: PRODUCTS }, (_, i) => FIRST_PRODUCT + i)
-  const products = ids.map((id) => ({
-    id,
-    sku: `BENCH-${id}`,
-    name: `Product ${id}`,
-    price_cents: 100 + (id % 900),
-    stock: STOCK,
-    created_at: now,
-    updated_at: now,
-  }))
-  const adjustments = ids.map((product_id) => ({
-    product_id,
-    delta: STOCK,
-    reason: 'first stock',
-    principal: 'bench',
-    created_at: now,
-  }))
-  await db.insertInto('products').values(products).execute()
-  await db.insertInto('stock_adjustments').values(adjustments).execute()
+/** Of a new database on this server. */
+export function databaseVariables(server: DatabaseServer): Record<string, string> {
+  return {
+    DB_HOST: server.host,
+    DB_PORT: String(server.port),
+    DB_USER: server.user,
+    DB_PASS: server.password,
+    DB_NAME: `b2b_bench_${randomBytes(6).toString('hex')}`,
+  }
 }
 
 function programsOf(name: SystemName, ports: Ports): Program[] {
-  if (name === 'one process') return [{ name: 'all', file: '../src/entrypoints/all.ts', port: undefined }]
+  if (name.startsWith('one process')) return [{ name: 'all', file: '../src/entrypoints/all.ts', port: undefined }]
   const folder = name === 'baseline' ? 'baseline' : '../src/entrypoints'
   const services = ['customers', 'orders', 'orchestrator'] as const
   return services.map((service) => ({ name: service, file: `${folder}/${service}.ts`, port: ports[service] }))
@@ -171,6 +150,13 @@ async function healthy(port: number, name: SystemName, ended: () => string | und
   throw new Error(`${name} did not start`)
 }
 
+async function groundOf({ jwt }: Env, ports: Ports): Promise<Ground> {
+  const client = { clientId: 'bench', scope: SCOPES.join(' '), customerId: null }
+  const { access_token } = await signToken({ ...jwt, ttlSeconds: 6 * 3600 }, client)
+  const ground = { token: access_token, customerId: CUSTOMER, firstProduct: FIRST_PRODUCT, products: PRODUCTS }
+  return { ...ground, confirmed: await confirmSome(ports.orders, ground) }
+}
+
 /** Orders that are there to be read and confirmed again. */
 async function confirmSome(port: number, ground: Omit<Ground, 'confirmed'>): Promise<Ground['confirmed']> {
   const confirmed: Ground['confirmed'] = []
@@ -202,16 +188,13 @@ async function post(
   return JSON.parse(text)
 }
 
-async function readBooks(db: Database, env: Env): Promise<Books> {
-  const { counted, findings } = await auditBooks(db, { sweepSeconds: env.orders.sweepSeconds })
-  const differences = findings
-    .filter((finding) => finding.differences.length > 0)
-    .map(({ check, differences }) => `${check}: ${JSON.stringify(differences[0])} and ${differences.length - 1} more`)
-  return { orders: counted.orders, differences }
+export function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
+/** As a platform would: asked first, then made to. */
+export async function endProcess(child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return
   const ended = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGTERM')
   const killing = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS)

@@ -1,6 +1,6 @@
 import type { RowDataPacket } from 'mysql2'
 import { z } from 'zod'
-import { answerErrors, createApp, HttpError, openPool, requireServiceToken } from '../cold/baseline/express-app.ts'
+import { answerErrors, createApp, HttpError, openPool, requireServiceToken } from './express-app.ts'
 
 const Params = z.object({ id: z.coerce.number().int().positive() })
 

@@ -1,44 +1,23 @@
 import { createHash } from 'node:crypto'
-import { Agent } from 'node:http'
 import axios from 'axios'
 import type { RequestHandler } from 'express'
-import type { PoolConnection, ResultSetHeader, RowDataPacket } from 'mysql2/promise'
+import type { PoolConnection, RowDataPacket } from 'mysql2/promise'
 import { z } from 'zod'
-import { answerErrors, createApp, HttpError, openPool, requireScope } from '../cold/baseline/express-app.ts'
+import { answerErrors, createApp, HttpError, openPool, requireScope } from './express-app.ts'
+import { customers } from './neighbours.ts'
+import { inTransaction, NewOrder, placeOrder } from './placing.ts'
 
-const NewOrder = z.strictObject({
-  customer_id: z.int().positive(),
-  items: z
-    .array(z.strictObject({ product_id: z.int().positive(), qty: z.int().min(1).max(1_000_000) }))
-    .min(1)
-    .max(200),
-})
-type NewOrder = z.output<typeof NewOrder>
 const Params = z.object({ id: z.coerce.number().int().positive() })
 const Page = z.object({ limit: z.coerce.number().int().min(1).max(100).default(20) })
 const Key = z.string().min(1).max(255)
 
-const HOLD_MINUTES = 15
 const ER_DUP_ENTRY = 1062
-
-interface Product extends RowDataPacket {
-  id: number
-  price_cents: number
-  stock: number
-}
 
 const pool = openPool()
 // Locks of rows that are there, none of the gaps between them.
 pool.on('connection', (connection) => {
   connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
 })
-const customers = axios.create({
-  baseURL: process.env.CUSTOMERS_API_BASE ?? 'http://localhost:3001',
-  timeout: 5_000,
-  headers: { authorization: `Bearer ${process.env.SERVICE_TOKEN}` },
-  httpAgent: new Agent({ keepAlive: true }),
-})
-
 const app = createApp()
 
 app.post('/orders', requireCaller('orders:write'), async (request, response) => {
@@ -47,7 +26,7 @@ app.post('/orders', requireCaller('orders:write'), async (request, response) => 
     if (axios.isAxiosError(error) && error.response?.status === 404) throw new HttpError(422, 'Customer not found')
     throw error
   })
-  response.status(201).json(await inTransaction((connection) => placeOrder(connection, input)))
+  response.status(201).json(await inTransaction(pool, (connection) => placeOrder(connection, input)))
 })
 
 app.post('/orders/:id/confirm', requireCaller('orders:write'), async (request, response) => {
@@ -56,7 +35,7 @@ app.post('/orders/:id/confirm', requireCaller('orders:write'), async (request, r
   const hash = createHash('sha256').update(`confirm ${id}`).digest('hex')
   const body =
     (await findAnswer(key, hash)) ??
-    (await inTransaction((connection) => confirmOrder(connection, id, key, hash)).catch((error: unknown) => {
+    (await inTransaction(pool, (connection) => confirmOrder(connection, id, key, hash)).catch((error: unknown) => {
       if (isDuplicate(error)) return findAnswer(key, hash)
       throw error
     }))
@@ -90,52 +69,6 @@ function requireCaller(scope: string): RequestHandler {
     if (request.headers.authorization === `Bearer ${process.env.SERVICE_TOKEN}`) next()
     else others(request, response, next)
   }
-}
-
-async function inTransaction<T>(work: (connection: PoolConnection) => Promise<T>): Promise<T> {
-  const connection = await pool.getConnection()
-  try {
-    await connection.beginTransaction()
-    const result = await work(connection)
-    await connection.commit()
-    return result
-  } catch (error) {
-    await connection.rollback()
-    throw error
-  } finally {
-    connection.release()
-  }
-}
-
-async function placeOrder(connection: PoolConnection, { customer_id, items }: NewOrder) {
-  const ids = [...new Set(items.map((item) => item.product_id))].sort((a, b) => a - b)
-  const [rows] = await connection.query<Product[]>(
-    'SELECT id, price_cents, stock FROM products WHERE id IN (?) ORDER BY id FOR UPDATE',
-    [ids],
-  )
-  const products = new Map(rows.map((row) => [row.id, row]))
-  const lines = items.map(({ product_id, qty }) => {
-    const product = products.get(product_id)
-    if (product === undefined) throw new HttpError(422, `Product ${product_id} not found`)
-    if (product.stock < qty) throw new HttpError(409, `Not enough stock of product ${product_id}`)
-    product.stock -= qty
-    return { product_id, qty, unit_price_cents: product.price_cents, subtotal_cents: product.price_cents * qty }
-  })
-  const total_cents = lines.reduce((sum, line) => sum + line.subtotal_cents, 0)
-  for (const { product_id, qty } of lines) {
-    await connection.execute('UPDATE products SET stock = stock - ? WHERE id = ?', [qty, product_id])
-  }
-  const [{ insertId }] = await connection.execute<ResultSetHeader>(
-    `INSERT INTO orders (customer_id, status, total_cents, created_at, expires_at)
-     VALUES (?, 'CREATED', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) + INTERVAL ? MINUTE)`,
-    [customer_id, total_cents, HOLD_MINUTES],
-  )
-  const values = lines.map((line) => [insertId, line.product_id, line.qty, line.unit_price_cents, line.subtotal_cents])
-  await connection.query(
-    'INSERT INTO order_items (order_id, product_id, qty, unit_price_cents, subtotal_cents) VALUES ?',
-    [values],
-  )
-  return { id: insertId, customer_id, status: 'CREATED', total_cents, items: lines }
 }
 
 /** @returns the answer as it is stored under the key, in the same transaction */

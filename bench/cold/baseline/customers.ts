@@ -2,7 +2,14 @@ import type { RequestHandler } from 'express'
 import type { ResultSetHeader, RowDataPacket } from 'mysql2'
 import serverless from 'serverless-http'
 import { z } from 'zod'
-import { answerErrors, createApp, HttpError, openPool, requireScope, requireServiceToken } from './express-app.ts'
+import {
+  answerErrors,
+  createApp,
+  HttpError,
+  openPool,
+  requireScope,
+  requireServiceToken,
+} from '../../baseline/express-app.ts'
 
 const Params = z.object({ id: z.coerce.number().int().positive() })
 const NewCustomer = z.strictObject({

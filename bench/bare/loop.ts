@@ -1,0 +1,46 @@
+import { createPool } from 'mysql2/promise'
+import { answerLoads, type Caller, type Load } from '../loading.ts'
+import { WORKLOADS } from '../workloads.ts'
+import { orderAtOnce } from './at-once.ts'
+import { orderStepwise } from './stepwise.ts'
+
+// The limit: what the database does for orders when nothing is in between. A loop for each connection of the load.
+
+const MOST_CONNECTIONS = 64
+
+const { DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME } = process.env
+const order = process.argv[2] === 'at-once' ? orderAtOnce : orderStepwise
+const pool = createPool({
+  host: DB_HOST ?? 'localhost',
+  port: Number(DB_PORT ?? 3306),
+  user: DB_USER ?? 'root',
+  password: DB_PASS ?? '',
+  database: DB_NAME ?? 'b2b',
+  connectionLimit: MOST_CONNECTIONS,
+  charset: 'utf8mb4',
+  timezone: 'Z',
+  dateStrings: true,
+  multipleStatements: true,
+})
+pool.on('connection', (connection) => {
+  connection.query('set session transaction isolation level read committed')
+})
+
+answerLoads(openCaller)
+
+function openCaller({ workload, ground }: Load): Caller {
+  const linesOf = WORKLOADS.find(({ name }) => name === workload)?.lines
+  if (linesOf === undefined) throw new Error(`no loop for ${workload}`)
+  return {
+    async act() {
+      const connection = await pool.getConnection()
+      try {
+        await order(connection, ground.customerId, linesOf(ground))
+        return { placed: true }
+      } finally {
+        connection.release()
+      }
+    },
+    close() {},
+  }
+}

@@ -1,0 +1,38 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { DatabaseServer } from '../../tests/support/database-server.ts'
+import { CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS } from '../ground.ts'
+import { type Contestant, cpuMsOf, databaseVariables, endProcess, hasEnded } from '../systems.ts'
+
+/** Each makes its own load: there is no HTTP to make it through. */
+export interface Bare extends Contestant {
+  name: BareName
+  generator: ChildProcess
+}
+
+export const BARE = ['bare, one transaction a step', 'bare, one transaction'] as const
+export type BareName = (typeof BARE)[number]
+
+export async function startBare(name: BareName, server: DatabaseServer): Promise<Bare> {
+  const variables = databaseVariables(server)
+  const shop = await openShop(variables)
+  const form = name === 'bare, one transaction' ? 'at-once' : 'stepwise'
+  const generator = fork(fileURLToPath(new URL('loop.ts', import.meta.url)), [form], {
+    env: { PATH: process.env.PATH, ...variables },
+    execArgv: [],
+  })
+  return {
+    name,
+    ours: false,
+    generator,
+    ground: { token: '', customerId: CUSTOMER, firstProduct: FIRST_PRODUCT, products: PRODUCTS, confirmed: [] },
+    pids: new Map(generator.pid === undefined ? [] : [['loop', generator.pid]]),
+    databaseCpuMs: () => cpuMsOf(server.pid),
+    ended: () => (hasEnded(generator) ? 'loop' : undefined),
+    books: shop.books,
+    async stop() {
+      await endProcess(generator)
+      await shop.close()
+    },
+  }
+}

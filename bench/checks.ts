@@ -1,0 +1,210 @@
+import type { Shop } from './ground.ts'
+import type { Answer } from './http.ts'
+import { padTable } from './report.ts'
+import type { System } from './systems.ts'
+import type { Line, Service } from './workloads.ts'
+
+// What a system's speed is worth: whether it is right when many call at once, and when they call again.
+
+export interface CheckResult {
+  check: string
+  system: string
+  ours: boolean
+  holds: boolean
+  /** Where it does not hold: what was seen, and what should have been. */
+  happened: string | undefined
+}
+
+/** A system as these checks use it. */
+interface Tried {
+  place(items: Line[]): Promise<Answer>
+  read(id: number): Promise<Answer>
+  confirm(id: number, key: string): Promise<Answer>
+  orchestrate(items: Line[], key: string): Promise<Answer>
+  shop: Shop
+}
+
+type Facts = Record<string, string | number>
+
+interface Check {
+  promise: string
+  try(tried: Tried): Promise<{ seen: Facts; expected: Facts }>
+}
+
+const LONGEST_ANSWER_MS = 30_000
+
+const CHECKS: readonly Check[] = [
+  {
+    promise: '200 orders at once for 20 pieces: 20 are sold',
+    async try({ orchestrate, shop }) {
+      const product_id = await shop.addProduct(20)
+      const answers = await atOnce(200, () => orchestrate([{ product_id, qty: 1 }], crypto.randomUUID()))
+      const seen = { answers: statusesOf(answers), left: await shop.stockOf(product_id) }
+      return { seen, expected: { answers: '20 × 201, 180 × 409', left: 0 } }
+    },
+  },
+  {
+    promise: '20 calls at once with one key: one order, one answer',
+    try: (tried) => callAgain(tried, atOnce),
+  },
+  {
+    promise: '20 calls in turn with one key: one order, one answer',
+    try: (tried) => callAgain(tried, inTurn),
+  },
+  {
+    promise: 'two lines of one product, too much together: refused',
+    async try({ place, shop }) {
+      const product_id = await shop.addProduct(10)
+      const line = { product_id, qty: 6 }
+      const answers = [await place([line, line])]
+      const seen = { answers: statusesOf(answers), left: await shop.stockOf(product_id) }
+      return { seen, expected: { answers: '1 × 409', left: 10 } }
+    },
+  },
+  {
+    promise: '60 orders at once, lines in opposite order: all placed',
+    async try({ place, shop }) {
+      const lines = [await shop.addProduct(100), await shop.addProduct(100)].map((product_id) => ({
+        product_id,
+        qty: 1,
+      }))
+      const answers = await atOnce(60, (i) => place(i % 2 === 0 ? lines : lines.toReversed()))
+      const left = await Promise.all(lines.map(({ product_id }) => shop.stockOf(product_id)))
+      return {
+        seen: { answers: statusesOf(answers), left: left.join(' and ') },
+        expected: { answers: '60 × 201', left: '40 and 40' },
+      }
+    },
+  },
+  {
+    promise: '10 confirms at once with one key: one answer',
+    async try(tried) {
+      const id = await placeOne(tried)
+      const key = crypto.randomUUID()
+      const answers = await atOnce(10, () => tried.confirm(id, key))
+      return {
+        seen: { answers: statusesOf(answers), 'different bodies': bodiesOf(answers) },
+        expected: { answers: '10 × 200', 'different bodies': 1 },
+      }
+    },
+  },
+  {
+    promise: "one order's key for another order: refused",
+    async try(tried) {
+      const [id, other] = [await placeOne(tried), await placeOne(tried)]
+      const key = crypto.randomUUID()
+      const answers = [await tried.confirm(id, key), await tried.confirm(other, key)]
+      const { status } = JSON.parse((await tried.read(other)).text)
+      return {
+        seen: { answers: statusesOf(answers), 'the other': String(status) },
+        expected: { answers: '1 × 200, 1 × 422', 'the other': 'CREATED' },
+      }
+    },
+  },
+  {
+    promise: 'the books balance after all this',
+    async try({ shop }) {
+      const { differences } = await shop.books()
+      return { seen: { differences: differences.join('; ') }, expected: { differences: '' } }
+    },
+  },
+]
+
+/** Of products of their own, so that the load meets the same stock in every system. */
+export async function checkSystem(system: System): Promise<CheckResult[]> {
+  const tried = callsOf(system)
+  const results: CheckResult[] = []
+  for (const check of CHECKS) {
+    const happened = await breachOf(check, tried)
+    const { name, ours } = system
+    results.push({ check: check.promise, system: name, ours, holds: happened === undefined, happened })
+  }
+  return results
+}
+
+async function breachOf(check: Check, tried: Tried): Promise<string | undefined> {
+  try {
+    const { seen, expected } = await check.try(tried)
+    const wrong = Object.keys(expected).filter((name) => seen[name] !== expected[name])
+    return wrong.length === 0 ? undefined : wrong.map((name) => `${name}: ${seen[name]}`).join('; ')
+  } catch (error) {
+    return `failed: ${error instanceof Error ? error.message : error}`
+  }
+}
+
+type Repeat = (times: number, call: (i: number) => Promise<Answer>) => Promise<Answer[]>
+
+function atOnce(times: number, call: (i: number) => Promise<Answer>): Promise<Answer[]> {
+  return Promise.all(Array.from({ length: times }, (_, i) => call(i)))
+}
+
+async function inTurn(times: number, call: (i: number) => Promise<Answer>): Promise<Answer[]> {
+  const answers: Answer[] = []
+  for (let i = 0; i < times; i++) answers.push(await call(i))
+  return answers
+}
+
+async function callAgain({ orchestrate, shop }: Tried, repeat: Repeat) {
+  const product_id = await shop.addProduct(100)
+  const key = crypto.randomUUID()
+  const answers = await repeat(20, () => orchestrate([{ product_id, qty: 1 }], key))
+  const orders = await shop.ordersOf(product_id)
+  return {
+    seen: { orders, answers: statusesOf(answers), 'different bodies': bodiesOf(answers) },
+    expected: { orders: 1, answers: '20 × 201', 'different bodies': 1 },
+  }
+}
+
+async function placeOne({ place, shop }: Tried): Promise<number> {
+  const { status, text } = await place([{ product_id: await shop.addProduct(1), qty: 1 }])
+  if (status !== 201) throw new Error(`an order was answered ${status}`)
+  return Number(JSON.parse(text).id)
+}
+
+/** `20 × 201, 180 × 409` */
+function statusesOf(answers: readonly Answer[]): string {
+  const groups = Map.groupBy(answers, ({ status }) => status)
+  const sorted = [...groups].sort(([a], [b]) => a - b)
+  return sorted.map(([status, { length }]) => `${length} × ${status}`).join(', ')
+}
+
+function bodiesOf(answers: readonly Answer[]): number {
+  return new Set(answers.map(({ text }) => text)).size
+}
+
+function callsOf({ ports, ground, shop }: System): Tried {
+  const { token, customerId: customer_id } = ground
+  const ask = async (service: Service, path: string, headers?: Record<string, string>, body?: object) => {
+    const response = await fetch(`http://127.0.0.1:${ports[service]}${path}`, {
+      method: headers === undefined ? 'GET' : 'POST',
+      headers: {
+        ...headers,
+        authorization: `Bearer ${token}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(LONGEST_ANSWER_MS),
+    })
+    return { status: response.status, text: await response.text() }
+  }
+  return {
+    place: (items) => ask('orders', '/orders', {}, { customer_id, items }),
+    read: (id) => ask('orders', `/orders/${id}`),
+    confirm: (id, key) => ask('orders', `/orders/${id}/confirm`, { 'x-idempotency-key': key }),
+    orchestrate(items, idempotency_key) {
+      const body = { customer_id, items, idempotency_key, correlation_id: 'bench' }
+      return ask('orchestrator', '/orchestrator/create-and-confirm-order', {}, body)
+    },
+    shop,
+  }
+}
+
+export function printChecks(results: readonly CheckResult[]): void {
+  const systems = [...new Set(results.map(({ system }) => system))]
+  const table = [['check', ...systems]]
+  for (const [check, of] of Map.groupBy(results, ({ check }) => check)) {
+    const cells = systems.map((name) => of.find(({ system }) => system === name)?.happened ?? 'holds')
+    table.push([check, ...cells])
+  }
+  console.log(`${padTable(table, () => true).join('\n')}\n`)
+}
