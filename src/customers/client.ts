@@ -41,13 +41,13 @@ function unlessNotFound(error: unknown): undefined {
 export function shareLookups(client: CustomersClient, limitMs: number): CustomersClient {
   const underWay = new Map<number, Promise<CustomerValue | undefined>>()
   return {
-    getCustomer(id, trace) {
+    getCustomer(id, trace, signal) {
       const shared = underWay.get(id)
-      if (shared) return shared
+      if (shared) return within(signal, shared)
       const look = (signal: AbortSignal) => client.getCustomer(id, trace, signal)
       const lookup = withTimeLimit(limitMs, look).finally(() => underWay.delete(id))
       underWay.set(id, lookup)
-      return lookup
+      return within(signal, lookup)
     },
   }
 }

@@ -13,6 +13,7 @@ import { callService, type Route } from '../platform/client.ts'
 import { type Database, ping } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
 import { Health } from '../platform/health.ts'
+import { createHttpFetch } from '../platform/http.ts'
 import type { Logger } from '../platform/logging.ts'
 import { createProductsService } from '../products/service.ts'
 
@@ -70,7 +71,7 @@ export function composeOrchestrator(
 ): ServiceApp {
   const customers =
     typeof neighbours.customers === 'string'
-      ? createCustomersClient(routeTo(neighbours.customers, env))
+      ? shareLookups(createCustomersClient(routeTo(neighbours.customers, env)), 2 * env.httpTimeoutMs)
       : createLocalCustomersClient(neighbours.customers)
   const orders =
     typeof neighbours.orders === 'string'
@@ -96,8 +97,11 @@ function tokensOf(env: Env, db: Database) {
   return createTokenService(db, { ...env.jwt, refusedClients: env.production ? ['demo'] : [] })
 }
 
+const httpFetch = createHttpFetch()
+
 function routeTo(base: string, env: Env): Route {
-  return { base, fetch, token: env.serviceTokens[0] ?? '', timeoutMs: env.httpTimeoutMs, attempts: 4 }
+  const send = base.startsWith('http:') ? httpFetch : fetch
+  return { base, fetch: send, token: env.serviceTokens[0] ?? '', timeoutMs: env.httpTimeoutMs, attempts: 4 }
 }
 
 /** A service in this process is as healthy as we are. @throws AppError when one elsewhere does not answer as it should */

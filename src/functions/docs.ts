@@ -1,9 +1,9 @@
 import { Hono } from 'hono'
-import { secureHeaders } from 'hono/secure-headers'
+import type { AppEnv } from '../platform/app.ts'
 import { addDocsFiles } from '../platform/docs.ts'
 import { behindGateway } from './gateway.ts'
 
-const app = new Hono().use(secureHeaders())
+const app = new Hono<AppEnv>()
 addDocsFiles(app)
 
 /** Swagger UI's own files for every service, so that the other functions need not carry them. */

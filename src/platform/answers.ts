@@ -31,7 +31,8 @@ export function send(
   status: StatusCode,
   headers?: Readonly<Record<string, string>>,
 ): Response {
-  const all = { ...ALWAYS, 'x-correlation-id': c.get('trace').correlationId, ...headers }
+  const trace = c.get('trace')
+  const all = { ...ALWAYS, ...(trace && { 'x-correlation-id': trace.correlationId }), ...headers }
   // Where the rate is limited, what is left of it was set on the context before.
   return c.get('limited') ? c.newResponse(body, status, all) : new Response(body, { status, headers: all })
 }

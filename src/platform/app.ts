@@ -160,10 +160,9 @@ const limitStream = bodyLimit({ maxSize: LARGEST_BODY_BYTES, onError: () => refu
 /** A body whose length is stated, or that is not there, is judged by that: its stream need not be made to be counted. */
 const limitBody: MiddlewareHandler = (c, next) => {
   const length = c.req.header('content-length')
-  const chunked = c.req.header('transfer-encoding') !== undefined
-  if (chunked || (length === undefined && c.req.method !== 'GET')) return limitStream(c, next)
+  if (length === undefined) return c.req.method === 'GET' ? next() : limitStream(c, next)
   const most = INTERNAL.test(c.req.path) ? LARGEST_INTERNAL_BODY_BYTES : LARGEST_BODY_BYTES
-  if (Number(length ?? 0) > most) refuseLargeBody(most)
+  if (Number(length) > most) refuseLargeBody(most)
   return next()
 }
 

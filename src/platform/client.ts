@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { createGatherer } from './batcher.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
+import type { Fetch } from './http.ts'
 import { untilAborted, withTimeLimit } from './time-limit.ts'
 import { MOST_TOGETHER, SharedAnswer } from './together.ts'
 import type { Trace } from './trace.ts'
@@ -10,7 +11,7 @@ import { trusted } from './trusted.ts'
 export interface Route {
   /** Where the service is; any path in it is kept, a trailing slash does not matter. */
   base: string
-  fetch: (url: string, init: RequestInit) => Response | Promise<Response>
+  fetch: Fetch
   token: string
   /** The time limit of each call, in milliseconds. */
   timeoutMs: number

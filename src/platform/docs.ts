@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { swaggerUI } from '@hono/swagger-ui'
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import { type Env, Hono } from 'hono'
+import { Hono } from 'hono'
+import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
 import { SCOPES } from './auth.ts'
 import { HEALTH_TAG } from './health.ts'
@@ -25,25 +26,25 @@ export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig): void {
   let document: string | undefined
   app.get('/openapi.json', (c) => {
     document ??= JSON.stringify(describe(app, config), config.tokens ? undefined : withoutOAuth)
-    return c.body(document, 200, { 'content-type': 'application/json' })
+    return send(c, document, 200, { 'content-type': 'application/json' })
   })
   addDocsFiles(app)
   let page: Promise<Page> | undefined
   app.get('/docs', async (c) => {
     page ??= renderPage(`${config.title} – API`)
     const { html, policy } = await page
-    return c.html(html, 200, { 'content-security-policy': policy })
+    return send(c, html, 200, { 'content-type': 'text/html; charset=UTF-8', 'content-security-policy': policy })
   })
 }
 
 /** Swagger UI's own files, from its package. Where a bundle does not carry them they are not found. */
-export function addDocsFiles<E extends Env>(app: Hono<E>): void {
+export function addDocsFiles(app: Hono<AppEnv>): void {
   app.get('/docs/swagger-ui-dist/:file', async (c) => {
     const file = c.req.param('file')
     const type = FILES.get(file)
     const bytes = type === undefined ? undefined : await readPackageFile(file)
     if (type === undefined || bytes === undefined) return c.notFound()
-    return c.body(new Uint8Array(bytes), 200, { 'content-type': type, 'cache-control': 'public, max-age=86400' })
+    return send(c, new Uint8Array(bytes), 200, { 'content-type': type, 'cache-control': 'public, max-age=86400' })
   })
 }
 
