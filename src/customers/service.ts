@@ -49,8 +49,8 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     createCustomer(caller: Caller, input: z.output<typeof NewCustomer>, key: string | undefined): Promise<Answer> {
       refuseBound(caller)
       const fields = fieldsOf(input)
-      const claim = claimOf(caller.principal.id, key, fields)
-      return once(db, CREATE_CUSTOMER, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      const claim = claimOf(CREATE_CUSTOMER, caller.principal.id, key, fields)
+      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const id = await refuseTakenEmail(insertCustomer(trx, fields, now))
         return presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
       })

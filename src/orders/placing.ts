@@ -1,94 +1,70 @@
-import { type Database, transact } from '../platform/database.ts'
 import { AppError } from '../platform/errors.ts'
 import {
   type Answer,
+  type Answers,
   type Claim,
   claimId,
   keyReused,
   type Operation,
-  openWith,
   replayOf,
-  saveAnswers,
-  yieldToTwins,
 } from '../platform/idempotency.ts'
-import { addMinutes, type DbTime } from '../platform/time.ts'
-import { lockShelves, moveStock, type Shelf } from '../products/client.ts'
-import { presentOrder } from './presenting.ts'
-import { insertOrders, type OrderLine } from './store.ts'
+import type { Shelf } from '../products/client.ts'
+import type { OrderLine } from './store.ts'
 
 export const PLACE_ORDER: Operation = { name: 'orders.place', status: 201, targetType: 'order' }
 
 export interface PlaceCommand {
+  kind: 'place'
   claim: Claim
   customerId: number
   items: readonly { product_id: number; qty: number }[]
   holdMinutes: number
 }
 
-interface Placement {
+export interface Placement {
   command: PlaceCommand
   lines: OrderLine[]
   totalCents: number
 }
 
 /** What becomes of one command: a refusal, an answer that was stored before, or the order at a place among the new ones. */
-type Decision = AppError | Answer | { place: number; replayed: boolean }
+export type PlaceDecision = AppError | Answer | { place: number; replayed: boolean }
 
-/**
- * Places many orders in one transaction: their stock, their lines, and their idempotency records commit together.
- * Commands are decided in the order given, each against what those before it left on the shelves; a refused one takes
- * nothing and leaves the others alone.
- * @returns for each command its order as an answer, or its refusal: `insufficient_stock`, `product_not_found`,
- *   `amount_too_large`, `idempotency_key_reused`
- */
-export function placeOrders(
-  db: Database,
-  commands: readonly PlaceCommand[],
-  config: { idempotencyTtlMinutes: number },
-): Promise<(Answer | AppError)[]> {
-  return transact(db, { repeatable: true }, async (trx) => {
-    const { now, idStep, answers } = await openWith(
-      trx,
-      PLACE_ORDER,
-      commands.map((command) => command.claim),
-    )
-    const fresh = commands.filter((command) => !answers.has(claimId(command.claim)))
-    const shelves = await lockShelves(trx, [...new Set(fresh.flatMap((command) => productsOf(command)))])
-
-    const placed: Placement[] = []
-    const refused: Claim[] = []
-    const places = new Map<string, number>()
-    const decisions = commands.map((command): Decision => {
-      const id = claimId(command.claim)
-      const stored = answers.get(id)
-      if (stored) return replayOf(command.claim, stored)
-      const place = places.get(id)
-      if (place !== undefined) return isTwin(placed[place], command) ? { place, replayed: true } : keyReused()
-      const placement = takeFromShelves(command, shelves)
-      if (placement instanceof AppError) {
-        refused.push(command.claim)
-        return placement
-      }
-      places.set(id, placed.length)
-      placed.push(placement)
-      return { place: placed.length - 1, replayed: false }
-    })
-    await yieldToTwins(trx, PLACE_ORDER, refused)
-
-    const made = await writePlacements(trx, placed, { now, idStep })
-    const records = placed.flatMap(({ command }, i) => (made[i] ? [{ claim: command.claim, answer: made[i] }] : []))
-    await saveAnswers(trx, PLACE_ORDER, records, { now, ttlMinutes: config.idempotencyTtlMinutes })
-    return decisions.map((decision) => {
-      if (!('place' in decision)) return decision
-      const answer = made[decision.place]
-      if (answer === undefined) throw new Error('a placed order has no answer')
-      return { ...answer, replayed: decision.replayed }
-    })
-  })
+export interface Placed {
+  decisions: PlaceDecision[]
+  /** The new orders. */
+  placements: Placement[]
+  refused: Claim[]
 }
 
-function productsOf({ items }: PlaceCommand): number[] {
-  return items.map((item) => item.product_id)
+/**
+ * Decides about commands in the order given, each against what those before it left on the shelves; a refused one takes
+ * nothing and leaves the others alone. The shelves are changed.
+ */
+export function decidePlacements(
+  commands: readonly PlaceCommand[],
+  shelves: Map<number, Shelf>,
+  answers: Answers,
+): Placed {
+  const placements: Placement[] = []
+  const refused: Claim[] = []
+  const places = new Map<string, number>()
+  const decisions = commands.map((command): PlaceDecision => {
+    const id = claimId(command.claim)
+    const stored = answers.get(id)
+    if (stored) return replayOf(command.claim, stored)
+    const place = places.get(id)
+    if (place !== undefined) return isTwin(placements[place], command) ? { place, replayed: true } : keyReused()
+    const placement = takeFromShelves(command, shelves)
+    if (placement instanceof AppError) {
+      refused.push(command.claim)
+      return placement
+    }
+    places.set(id, placements.length)
+    placements.push(placement)
+    return { place: placements.length - 1, replayed: false }
+  })
+  return { decisions, placements, refused }
 }
 
 function isTwin(first: Placement | undefined, command: PlaceCommand): boolean {
@@ -130,37 +106,4 @@ function takeFromShelves(command: PlaceCommand, shelves: Map<number, Shelf>): Pl
     if (shelf) shelf.stock -= qty
   }
   return { command, lines, totalCents }
-}
-
-/** @returns the answers of the placements, in their order */
-async function writePlacements(
-  trx: Database,
-  placed: readonly Placement[],
-  { now, idStep }: { now: DbTime; idStep: number },
-): Promise<Answer[]> {
-  if (placed.length === 0) return []
-  const taken = new Map<number, number>()
-  for (const { product_id, qty } of placed.flatMap((placement) => placement.lines)) {
-    taken.set(product_id, (taken.get(product_id) ?? 0) - qty)
-  }
-  await moveStock(trx, taken, now)
-  const holds = new Set(placed.map(({ command }) => command.holdMinutes))
-  const ends = new Map([...holds].map((minutes) => [minutes, addMinutes(now, minutes)]))
-  const rows = placed.map(({ command, lines, totalCents }) => ({
-    customer_id: command.customerId,
-    status: 'CREATED' as const,
-    total_cents: totalCents,
-    created_at: now,
-    confirmed_at: null,
-    canceled_at: null,
-    expires_at: ends.get(command.holdMinutes) ?? null,
-    lines,
-  }))
-  const ids = await insertOrders(trx, rows, idStep)
-  return ids.flatMap((id, i) => {
-    const row = rows[i]
-    if (row === undefined) return []
-    const body = JSON.stringify(presentOrder({ ...row, id }, row.lines))
-    return [{ targetId: id, status: PLACE_ORDER.status, body, replayed: false }]
-  })
 }

@@ -16,11 +16,12 @@ import {
 import { cutPage, type Page, readCursor } from '../platform/pages.ts'
 import type { OrderStatus } from '../platform/tables.ts'
 import { fromRfc3339, toRfc3339 } from '../platform/time.ts'
-import { type ChangeCommand, changeOrders } from './changing.ts'
+import { CONFIRM_ORDER } from './changing.ts'
 import { type NewOrder, OrderPlace, type OrderQuery } from './contract.ts'
-import { PLACE_ORDER, type PlaceCommand, placeOrders } from './placing.ts'
+import { PLACE_ORDER } from './placing.ts'
 import { type Order, type OrderSummary, presentOrder, presentSummary } from './presenting.ts'
 import { findExpiredHolds, findLines, findOrder, listOrders } from './store.ts'
+import { type WriteCommand, writeOrders } from './writing.ts'
 
 /** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
 const BATCH = { most: 256, queue: 5_000 }
@@ -37,8 +38,7 @@ export type OrdersService = ReturnType<typeof createOrdersService>
 
 /** What can be done with orders. Writes of one moment share a transaction; each caller still gets its own answer. */
 export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersConfig) {
-  const place = createBatcher<PlaceCommand, Answer>((commands) => placeOrders(db, commands, config), BATCH)
-  const change = createBatcher<ChangeCommand, Answer>((commands) => changeOrders(db, commands, config), BATCH)
+  const write = createBatcher<WriteCommand, Answer>((commands) => writeOrders(db, commands, config), BATCH)
 
   return {
     /**
@@ -51,7 +51,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       if (principal.customerId !== null && principal.customerId !== customer_id) {
         throw new AppError('not_found', `There is no customer ${customer_id}.`)
       }
-      const claim = claimOf(principal.id, key, customer_id, items, hold_minutes ?? null)
+      const claim = claimOf(PLACE_ORDER, principal.id, key, customer_id, items, hold_minutes ?? null)
       try {
         const customer = await customers.getCustomer(customer_id, trace)
         if (customer === undefined) throw new AppError('customer_not_found', `There is no customer ${customer_id}.`)
@@ -59,7 +59,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         // An order that was placed already stays placed, whatever became of its customer or of Customers since.
         return await firstAnswer(claim, error)
       }
-      return place({ claim, customerId: customer_id, items, holdMinutes: hold_minutes ?? config.holdMinutes })
+      const holdMinutes = hold_minutes ?? config.holdMinutes
+      return write({ kind: 'place', claim, customerId: customer_id, items, holdMinutes })
     },
 
     /** @throws AppError `not_found` */
@@ -90,8 +91,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 
     /** @throws AppError `not_found`, `order_canceled`, `idempotency_key_reused` */
     confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
-      const claim = claimOf(principal.id, key, orderId)
-      return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim })
+      const claim = claimOf(CONFIRM_ORDER, principal.id, key, orderId)
+      return write({ kind: 'confirm', orderId, boundTo: principal.customerId, claim })
     },
 
     /**
@@ -99,7 +100,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
      * @throws AppError `not_found`, `cancel_window_passed`
      */
     cancelOrder({ principal }: Caller, orderId: number, ifStatus: OrderStatus | undefined): Promise<Answer> {
-      return change({ kind: 'cancel', orderId, boundTo: principal.customerId, ifStatus })
+      return write({ kind: 'cancel', orderId, boundTo: principal.customerId, ifStatus })
     },
 
     /**
@@ -110,7 +111,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       let released = 0
       for (;;) {
         const ids = await findExpiredHolds(db, SWEEP)
-        await Promise.all(ids.map((orderId) => change({ kind: 'expire', orderId, boundTo: null })))
+        await Promise.all(ids.map((orderId) => write({ kind: 'expire', orderId, boundTo: null })))
         released += ids.length
         if (ids.length < SWEEP) return released
       }
@@ -128,7 +129,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   }
 
   async function firstAnswer(claim: Claim, otherwise: unknown): Promise<Answer> {
-    const { answers } = await openWith(db, PLACE_ORDER, [claim])
+    const { answers } = await openWith(db, [claim])
     const stored = answers.get(claimId(claim))
     const replay = stored && replayOf(claim, stored)
     if (replay === undefined) throw otherwise

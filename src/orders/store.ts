@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely'
+import { type Selectable, sql } from 'kysely'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { later, together } from '../platform/grouping.ts'
@@ -51,14 +51,16 @@ export function findOrder(db: Database, id: number): Promise<OrderRow | undefine
   return db.selectFrom('orders').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
+export interface LockedOrders {
+  orders: Map<number, OrderRow>
+  lines: OrderLines
+}
+
 /**
  * These orders, by id, which nobody else may change until the transaction ends, and their lines. Locked in the order of
  * their ids.
  */
-export async function lockOrders(
-  trx: Database,
-  ids: readonly number[],
-): Promise<{ orders: Map<number, OrderRow>; lines: OrderLines }> {
+export async function lockOrders(trx: Database, ids: readonly number[]): Promise<LockedOrders> {
   if (ids.length === 0) return { orders: new Map(), lines: new Map() }
   const sorted = [...ids].sort((a, b) => a - b)
   const locking = trx
@@ -120,8 +122,7 @@ export async function moveOrders(
 
 /** Orders whose hold has ended and that nobody confirmed, the longest ended first. */
 export async function findExpiredHolds(db: Database, limit: number): Promise<number[]> {
-  const rows = await db
-    .selectFrom('orders')
+  const rows = await ordersByIndex(db, 'orders_holds')
     .select('id')
     .where('status', '=', 'CREATED')
     .where('expires_at', '<=', dialectOf(db).now)
@@ -141,23 +142,30 @@ export interface OrderFilter {
   limit: number
 }
 
-/** Newest first. Every combination of filters has an index that yields the rows in this order. */
+/** Newest first. Every combination of filters has an index that yields the rows in this order, and only those. */
 export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[]> {
-  let query = db
-    .selectFrom('orders')
+  const { status, customerIds, from, to } = filter
+  // Of two upper bounds SQLite seeks by the first and steps down to the second: only the lower one is told.
+  const after = filter.after && (to === undefined || filter.after.createdAt < to) ? filter.after : undefined
+  const [ofStatus, ofCustomer] = [status === undefined ? '' : 'status_', customerIds.length === 0 ? '' : 'customer_']
+  let query = ordersByIndex(db, `orders_${ofCustomer}${ofStatus}created`)
     .selectAll()
     .orderBy('created_at', 'desc')
     .orderBy('id', 'desc')
     .limit(filter.limit)
-  const { status, customerIds, from, to, after } = filter
   if (status !== undefined) query = query.where('status', '=', status)
   for (const customerId of customerIds) query = query.where('customer_id', '=', customerId)
   if (from !== undefined) query = query.where('created_at', '>=', from)
-  if (to !== undefined) query = query.where('created_at', '<', to)
   if (after !== undefined) {
+    const { createdAt, id } = after
+    // The first condition is for SQLite. MySQL's family makes two ranges of the index out of the second.
     query = query
-      .where('created_at', '<=', after.createdAt)
-      .where((eb) => eb.or([eb('created_at', '<', after.createdAt), eb('id', '<', after.id)]))
-  }
+      .where('created_at', '<=', createdAt)
+      .where((eb) => eb.or([eb('created_at', '<', createdAt), eb('created_at', '=', createdAt).and('id', '<', id)]))
+  } else if (to !== undefined) query = query.where('created_at', '<', to)
   return query.execute()
+}
+
+function ordersByIndex(db: Database, index: string) {
+  return db.selectFrom(sql<OrderRow>`orders`.as<'o'>(sql`o ${dialectOf(db).byIndex(index)}`))
 }

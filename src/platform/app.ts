@@ -73,7 +73,7 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
       if (!result.success) throw validationError(result.target, result.error.issues)
     },
   })
-  app.use(receive(deps))
+  app.use(receive(deps, shape))
   app.notFound(refuseUnknown(app, shape))
   app.onError((thrown, c: Context<AppEnv>) => {
     const error = toAppError(thrown)
@@ -99,8 +99,14 @@ export function locationOf(c: Context, id: number | string): string {
  * What every request passes first, in one step. It gets its trace; it is refused when too many are under way, which must
  * cost less than to serve it, or when it is too large; and when it is done there is a line of it in the log.
  */
-function receive({ authenticator, logger, rateLimitPerMinute, mostRequests }: ServiceDeps): MiddlewareHandler<AppEnv> {
+function receive(
+  { authenticator, logger, rateLimitPerMinute, mostRequests }: ServiceDeps,
+  shape: ProblemShape,
+): MiddlewareHandler<AppEnv> {
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitPerMinute(rateLimitPerMinute)
+  const limitPublic = limitBody(LARGEST_BODY_BYTES, shape)
+  const limitInternal = limitBody(LARGEST_INTERNAL_BODY_BYTES, shape)
+  const reportRefusal = createRefusalReport(logger)
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
@@ -111,22 +117,39 @@ function receive({ authenticator, logger, rateLimitPerMinute, mostRequests }: Se
   return async (c, next) => {
     const start = performance.now()
     c.set('trace', traceOf(c))
+    if (underWay >= mostRequests && !TOLD_TO_ALL.test(c.req.path)) {
+      reportRefusal()
+      c.res = sendProblem(c, OVERLOADED, shape)
+      return
+    }
     c.set('reportFailure', reportFailure)
     c.set('authenticator', authenticator)
     c.set('limitRate', limitRate)
-    if (underWay >= mostRequests && !TOLD_TO_ALL.test(c.req.path)) throw overloaded()
     underWay++
     try {
-      await limitBody(c, next)
+      await (INTERNAL.test(c.req.path) ? limitInternal : limitPublic)(c, next)
     } finally {
       underWay--
-      requests.info(lineOf(c, start), 'request')
     }
+    requests.info(lineOf(c, start), 'request')
   }
 }
 
-function overloaded(): AppError {
-  return new AppError('overloaded', 'Too many requests are under way. Try again shortly.', { retry_after: 1 })
+const OVERLOADED = new AppError('overloaded', 'Too many requests are under way. Try again shortly.', { retry_after: 1 })
+
+const REFUSALS_REPORTED_EVERY_MS = 1_000
+
+/** One line for all refusals of a second: a line for each would keep the service busy with those it can't serve. */
+function createRefusalReport(logger: Logger): () => void {
+  let refused = 0
+  return () => {
+    refused++
+    if (refused > 1) return
+    setTimeout(() => {
+      logger.warn({ refused }, 'too many requests are under way')
+      refused = 0
+    }, REFUSALS_REPORTED_EVERY_MS).unref()
+  }
 }
 
 function traceOf(c: Context<AppEnv>): Trace {
@@ -151,19 +174,21 @@ function lineOf(c: Context<AppEnv>, start: number) {
   }
 }
 
-function refuseLargeBody(most: number): never {
-  throw new AppError('payload_too_large', `The body is larger than ${most / 1024} KiB.`)
-}
-
-const limitStream = bodyLimit({ maxSize: LARGEST_BODY_BYTES, onError: () => refuseLargeBody(LARGEST_BODY_BYTES) })
-
 /** A body whose length is stated, or that is not there, is judged by that: its stream need not be made to be counted. */
-const limitBody: MiddlewareHandler = (c, next) => {
-  const length = c.req.header('content-length')
-  if (length === undefined) return c.req.method === 'GET' ? next() : limitStream(c, next)
-  const most = INTERNAL.test(c.req.path) ? LARGEST_INTERNAL_BODY_BYTES : LARGEST_BODY_BYTES
-  if (Number(length) > most) refuseLargeBody(most)
-  return next()
+function limitBody(maxSize: number, shape: ProblemShape): MiddlewareHandler<AppEnv> {
+  const refuse = (c: Context<AppEnv>) =>
+    sendProblem(c, new AppError('payload_too_large', `The body is larger than ${maxSize / 1024} KiB.`), shape)
+  const limitStream = bodyLimit({ maxSize, onError: (c) => refuse(c) })
+  return async (c, next) => {
+    const length = c.req.header('content-length')
+    if (length !== undefined || c.req.method === 'GET') {
+      if (Number(length ?? 0) <= maxSize) return next()
+      c.res = refuse(c)
+    } else {
+      const refusal = await limitStream(c, next)
+      if (refusal instanceof Response) c.res = refusal
+    }
+  }
 }
 
 /** 405 for a path that other methods have, else 404. */

@@ -160,7 +160,7 @@ async function reachTogether(
   const call = { method: 'POST', path, body: { calls: items }, trace: NO_TRACE, answer: SharedAnswer } as const
   const outcome = await reach(route, call).catch(asRefusal)
   // A neighbour of an older version does not know the way.
-  if (!(outcome instanceof AppError) && outcome.status === 404) {
+  if (!(outcome instanceof AppError) && [404, 405].includes(outcome.status)) {
     return Promise.all(calls.map((call) => reach(route, call).catch(asRefusal)))
   }
   // What was said to all of them was said to each.

@@ -16,6 +16,7 @@ export interface Operation {
 
 /** One caller's right to do one thing once. */
 export interface Claim {
+  operation: Operation
   key: string
   principal: string
   /** SHA-256 of the request, so that another request under the same key is told apart. */
@@ -35,13 +36,23 @@ export interface Answer {
  *   commit finds what it did instead of doing it twice
  * @param request everything that makes the request what it is, in a fixed order
  */
-export function claimOf(principal: string, key: string | undefined, ...request: unknown[]): Claim {
-  return { key: key ?? `once:${crypto.randomUUID()}`, principal, requestHash: sha256(JSON.stringify(request)) }
+export function claimOf(
+  operation: Operation,
+  principal: string,
+  key: string | undefined,
+  ...request: unknown[]
+): Claim {
+  const requestHash = sha256(JSON.stringify(request))
+  return { operation, key: key ?? `once:${crypto.randomUUID()}`, principal, requestHash }
 }
 
-/** How a claim is looked up among the claims of one operation. */
-export function claimId(claim: Pick<Claim, 'key' | 'principal'>): string {
-  return `${claim.key} ${claim.principal}`
+/** How a claim is looked up among others. */
+export function claimId({ operation, key, principal }: Claim): string {
+  return nameOf(operation.name, key, principal)
+}
+
+function nameOf(operation: string, key: string, principal: string): string {
+  return `${operation} ${key} ${principal}`
 }
 
 /** The stored answer as a replay, or the refusal when the key was used for another request. */
@@ -54,46 +65,50 @@ export function keyReused(): AppError {
   return new AppError('idempotency_key_reused', detail)
 }
 
+/** Stored answers, by {@link claimId}. */
+export type Answers = ReadonlyMap<string, { requestHash: string; answer: Answer }>
+
 /** What a transaction begins by reading. */
 export interface Opening {
   /** The database's clock. Two machines of ours can disagree; the database can't disagree with itself. */
   now: DbTime
   /** How far apart the server's generated ids are. */
   idStep: number
-  /** The stored answers to the claims, by {@link claimId}. */
-  answers: Map<string, { requestHash: string; answer: Answer }>
+  /** The stored answers to the claims. */
+  answers: Answers
 }
 
 /**
  * The clock and the stored answers of some claims, in one round trip. Keys past their time are removed here, so that
  * they are free for the caller to use again.
  */
-export async function openWith(db: Database, operation: Operation, claims: readonly Claim[]): Promise<Opening> {
+export async function openWith(db: Database, claims: readonly Claim[]): Promise<Opening> {
   const { now, idStep } = dialectOf(db)
+  const operations = claims.length > 0 ? [...new Set(claims.map((claim) => claim.operation.name))] : ['']
   const keys = claims.length > 0 ? claims.map((claim) => claim.key) : ['']
   const rows = await db
     .selectFrom(db.selectNoFrom([now.as('now'), idStep.as('id_step')]).as('clock'))
-    .leftJoin('idempotency_keys as k', (join) => join.on('k.operation', '=', operation.name).on('k.key', 'in', keys))
-    .select(['clock.now', 'clock.id_step', 'k.key', 'k.principal', 'k.request_hash'])
+    .leftJoin('idempotency_keys as k', (join) => join.on('k.operation', 'in', operations).on('k.key', 'in', keys))
+    .select(['clock.now', 'clock.id_step', 'k.operation', 'k.key', 'k.principal', 'k.request_hash'])
     .select(['k.target_id', 'k.status', 'k.response_body', 'k.expires_at'])
     .execute()
   const [clock] = rows
   if (clock === undefined) throw new Error('the database has no clock')
-  const answers: Opening['answers'] = new Map()
+  const answers = new Map<string, { requestHash: string; answer: Answer }>()
   let expired = 0
-  for (const { key, principal, request_hash, target_id, status, response_body, expires_at } of rows) {
-    if (key === null || principal === null || request_hash === null || expires_at === null) continue
-    if (target_id === null || status === null || response_body === null) continue
+  for (const { operation, key, principal, request_hash, target_id, status, response_body, expires_at } of rows) {
+    if (operation === null || key === null || principal === null || request_hash === null) continue
+    if (target_id === null || status === null || response_body === null || expires_at === null) continue
     if (expires_at <= clock.now) expired++
     else {
       const answer = { targetId: target_id, status, body: response_body, replayed: false }
-      answers.set(claimId({ key, principal }), { requestHash: request_hash, answer })
+      answers.set(nameOf(operation, key, principal), { requestHash: request_hash, answer })
     }
   }
   if (expired > 0) {
     await db
       .deleteFrom('idempotency_keys')
-      .where('operation', '=', operation.name)
+      .where('operation', 'in', operations)
       .where('key', 'in', keys)
       .where('expires_at', '<=', clock.now)
       .execute()
@@ -108,18 +123,17 @@ export async function openWith(db: Database, operation: Operation, claims: reado
  */
 export async function saveAnswers(
   trx: Database,
-  operation: Operation,
   answers: readonly { claim: Claim; answer: Answer }[],
   times: { now: DbTime; ttlMinutes: number },
 ): Promise<void> {
   const expires_at = addMinutes(times.now, times.ttlMinutes)
   const rows = answers
     .map(({ claim, answer }) => ({
-      operation: operation.name,
+      operation: claim.operation.name,
       key: claim.key,
       principal: claim.principal,
       request_hash: claim.requestHash,
-      target_type: operation.targetType,
+      target_type: claim.operation.targetType,
       target_id: answer.targetId,
       status: answer.status,
       response_body: answer.body,
@@ -150,9 +164,9 @@ const KEY_COLUMNS = [
  * Starts the transaction again when one of these claims, about to be refused, has an answer by now: what stands in its
  * way is then its own twin, which was committed since this transaction began.
  */
-export async function yieldToTwins(db: Database, operation: Operation, refused: readonly Claim[]): Promise<void> {
+export async function yieldToTwins(db: Database, refused: readonly Claim[]): Promise<void> {
   if (refused.length === 0) return
-  const { answers } = await openWith(db, operation, refused)
+  const { answers } = await openWith(db, refused)
   if (refused.some((claim) => answers.has(claimId(claim)))) throw new RunAgain()
 }
 
@@ -163,13 +177,12 @@ export async function yieldToTwins(db: Database, operation: Operation, refused: 
  */
 export function once<T extends { id: number }>(
   db: Database,
-  operation: Operation,
   claim: Claim,
   ttlMinutes: number,
   work: (trx: Database, now: DbTime) => Promise<T>,
 ): Promise<Answer> {
   return transact(db, { repeatable: true }, async (trx) => {
-    const { now, answers } = await openWith(trx, operation, [claim])
+    const { now, answers } = await openWith(trx, [claim])
     const first = answers.get(claimId(claim))
     if (first) {
       const replay = replayOf(claim, first)
@@ -177,11 +190,11 @@ export function once<T extends { id: number }>(
       return replay
     }
     const made = await work(trx, now).catch(async (refusal) => {
-      if (refusal instanceof AppError) await yieldToTwins(trx, operation, [claim])
+      if (refusal instanceof AppError) await yieldToTwins(trx, [claim])
       throw refusal
     })
-    const answer = { targetId: made.id, status: operation.status, body: JSON.stringify(made), replayed: false }
-    await saveAnswers(trx, operation, [{ claim, answer }], { now, ttlMinutes })
+    const answer = { targetId: made.id, status: claim.operation.status, body: JSON.stringify(made), replayed: false }
+    await saveAnswers(trx, [{ claim, answer }], { now, ttlMinutes })
     return answer
   })
 }

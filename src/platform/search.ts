@@ -1,10 +1,14 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Database } from './database.ts'
+import { dialectOf } from './dialect.ts'
 
-/** Each searchable table and the table of its words; see `words.ts` for what a word is. */
+/**
+ * Each searchable table, the table of its words, and the index there that has the words of one row in order; see
+ * `words.ts` for what a word is.
+ */
 const WORD_TABLES = {
-  customers: { words: 'customer_words', owner: 'customer_id' },
-  products: { words: 'product_words', owner: 'product_id' },
+  customers: { words: 'customer_words', owner: 'customer_id', byOwner: 'customer_words_customer' },
+  products: { words: 'product_words', owner: 'product_id', byOwner: 'product_words_product' },
 } as const
 
 export type Searchable = keyof typeof WORD_TABLES
@@ -35,40 +39,105 @@ export async function insertWords(db: Database, table: Searchable, id: number, w
 }
 
 /**
- * Rows that have, for each of the given beginnings, a word that begins so. They come in the order of the word that the
- * longest beginning matched, which is the order of the index: nothing is sorted, and a page costs the same at any depth.
- * A row with several matching words appears once, at the first of them.
+ * Rows that have, for each of the given beginnings, a word that begins so. They come in the order of the words that one
+ * of the beginnings matches, which is the order of the index: nothing is sorted but the page, and a page costs the same
+ * at any depth. A row with several matching words appears once, at the first of them.
  */
 export async function searchWords<Row>(
   db: Database,
   table: Searchable,
-  { beginnings, after, limit, only }: WordSearch,
+  search: WordSearch,
 ): Promise<(Row & { matched_word: string })[]> {
-  const [longest, ...others] = beginnings.toSorted((a, b) => b.length - a.length)
-  if (longest === undefined) return []
+  const beginnings = longestFirst(search.beginnings)
+  const leading = await leadingOf(db, table, beginnings, search)
+  if (leading === undefined) return []
+  const { after, limit, only } = search
+  const { words, owner, byOwner, byWord, firstWordFrom, hasAll } = sqlOf(db, table)
+  const beyond = after
+    ? sql`and (w.word > ${after.word} or (w.word = ${after.word} and w.${owner} > ${after.id}))`
+    : sql``
+  // Of two lower bounds SQLite seeks by the first and steps up to the second: only the higher one is told.
+  const from = after?.word.startsWith(leading) ? after.word : leading
+  const { rows } = await sql<Row & { matched_word: string }>`
+    select t.*, page.word as matched_word
+    from (
+      select w.word, w.${owner} as id
+      from ${words} w ${only === undefined ? byWord : byOwner}
+      where ${beginsWith(leading, from)} ${beyond} ${only === undefined ? sql`` : sql`and w.${owner} = ${only}`}
+        and ${hasAll(beginnings, leading)} and w.word = ${firstWordFrom(leading)}
+      order by w.word, w.${owner}
+      limit ${sql.lit(limit)}
+    ) page
+    join ${sql.table(table)} t on t.id = page.id
+    order by page.word, page.id`.execute(db)
+  return rows
+}
+
+/** Without those that are the beginning of another: a word that begins like the other one begins like them too. */
+function longestFirst(beginnings: readonly string[]): string[] {
+  return beginnings
+    .filter((one) => !beginnings.some((other) => other !== one && other.startsWith(one)))
+    .sort((a, b) => b.length - a.length)
+}
+
+const TRIED = 5
+const SAMPLE = 20
+
+/**
+ * The beginning whose words are gone through: of the longest ones that whose first words belong most often to rows that
+ * have the others too, so that few are looked at in vain. Later pages keep to it: no word begins with two of them.
+ */
+async function leadingOf(
+  db: Database,
+  table: Searchable,
+  beginnings: readonly string[],
+  { after, only }: WordSearch,
+): Promise<string | undefined> {
+  const [longest] = beginnings
+  if (beginnings.length < 2 || only !== undefined) return longest
+  if (after) return beginnings.find((beginning) => after.word.startsWith(beginning)) ?? longest
+  const { words, owner, byWord, hasAll } = sqlOf(db, table)
+  const tried = beginnings.slice(0, TRIED)
+  const samples = tried.map(
+    (beginning, place) => sql`
+      select ${sql.lit(place)} as place, count(*) as looked, count(hit) as hits
+      from (
+        select case when ${hasAll(tried, beginning)} then 1 end as hit
+        from ${words} w ${byWord}
+        where ${beginsWith(beginning)}
+        order by w.word, w.${owner}
+        limit ${sql.lit(SAMPLE)}
+      ) page`,
+  )
+  const { rows } = await sql<{ place: number; looked: number; hits: number }>`
+    ${sql.join(samples, sql` union all `)}`.execute(db)
+  // One with fewer words than the sample can't be bettered but by one with fewer yet.
+  const worth = ({ looked, hits }: { looked: number; hits: number }) => (looked < SAMPLE ? 2 * SAMPLE - looked : hits)
+  const [best] = rows.sort((a, b) => worth(b) - worth(a) || a.place - b.place)
+  return beginnings[best?.place ?? 0]
+}
+
+function beginsWith(beginning: string, from = beginning): RawBuilder<unknown> {
+  return sql`w.word >= ${from} and w.word < ${beginning + AFTER_EVERY_CHARACTER}`
+}
+
+/** The parts of SQL that speak of a row `w` of one table of words. */
+function sqlOf(db: Database, table: Searchable) {
   const names = WORD_TABLES[table]
+  const dialect = dialectOf(db)
   const words = sql.table(names.words)
   const owner = sql.ref(names.owner)
-  const within = (alias: string, beginning: string) => {
-    const word = sql.ref(`${alias}.word`)
-    return sql`${word} >= ${beginning} and ${word} < ${beginning + AFTER_EVERY_CHARACTER}`
-  }
-  const from = after ? sql`and w.word >= ${after.word} and (w.word > ${after.word} or w.${owner} > ${after.id})` : sql``
-  const among = only === undefined ? sql`` : sql`and w.${owner} = ${only}`
+  const byOwner = dialect.byIndex(names.byOwner)
+  const firstWordFrom = (beginning: string) => sql`(
+    select o.word from ${words} o ${byOwner}
+    where o.${owner} = w.${owner} and o.word >= ${beginning} order by o.word limit 1
+  )`
   // Not `exists`: of dozens of those MySQL makes one join, and looks for its best order for minutes.
-  const alsoHas = others.map(
-    (beginning) =>
-      sql`and 1 = (select 1 from ${words} o where o.${owner} = w.${owner} and ${within('o', beginning)} limit 1)`,
-  )
-  const { rows } = await sql<Row & { matched_word: string }>`
-    select t.*, w.word as matched_word
-    from ${words} w join ${sql.table(table)} t on t.id = w.${owner}
-    where ${within('w', longest)} ${from} ${among}
-      and not exists (
-        select 1 from ${words} e where e.${owner} = w.${owner} and e.word >= ${longest} and e.word < w.word
-      )
-      ${sql.join(alsoHas, sql` `)}
-    order by w.word, w.${owner}
-    limit ${sql.lit(limit)}`.execute(db)
-  return rows
+  const hasAll = (beginnings: readonly string[], but: string) => {
+    const others = beginnings.filter((beginning) => beginning !== but)
+    if (others.length === 0) return sql`1 = 1`
+    const each = others.map((one) => sql`${firstWordFrom(one)} < ${one + AFTER_EVERY_CHARACTER}`)
+    return sql.join(each, sql` and `)
+  }
+  return { words, owner, byOwner, byWord: dialect.byPrimaryKey, firstWordFrom, hasAll }
 }

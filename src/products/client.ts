@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { CompiledQuery } from 'kysely'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { later } from '../platform/grouping.ts'
@@ -36,10 +36,10 @@ export async function lockShelves(db: Database, ids: readonly number[]): Promise
 export async function moveStock(trx: Database, deltas: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
   if (deltas.size === 0) return
   const ids = [...deltas.keys()].sort((a, b) => a - b)
-  const cases = ids.map((id) => sql`when ${id} then ${deltas.get(id)}`)
-  const update = sql`
+  const update = `
     update products
-    set stock = stock + case id ${sql.join(cases, sql` `)} else 0 end, version = version + 1, updated_at = ${now}
-    where id in (${sql.join(ids)})`
-  await later(trx, update.compile(trx))
+    set stock = stock + case id ${ids.map(() => 'when ? then ?').join(' ')} else 0 end,
+      version = version + 1, updated_at = ?
+    where id in (${ids.map(() => '?').join(', ')})`
+  await later(trx, CompiledQuery.raw(update, [...ids.flatMap((id) => [id, deltas.get(id)]), now, ...ids]))
 }

@@ -38,8 +38,8 @@ export function createProductsService(db: Database, config: ProductsConfig) {
     /** @throws AppError `sku_taken`, `idempotency_key_reused` */
     createProduct(caller: Caller, input: z.output<typeof NewProduct>, key: string | undefined): Promise<Answer> {
       const principal = caller.principal.id
-      const claim = claimOf(principal, key, input)
-      return once(db, CREATE_PRODUCT, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      const claim = claimOf(CREATE_PRODUCT, principal, key, input)
+      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const id = await refuseTakenSku(insertProduct(trx, input, now))
         if (input.stock > 0) {
           const adjustment = { product_id: id, delta: input.stock, reason: 'initial stock', principal }
@@ -100,8 +100,8 @@ export function createProductsService(db: Database, config: ProductsConfig) {
       key: string | undefined,
     ): Promise<Answer> {
       const principal = caller.principal.id
-      const claim = claimOf(principal, key, id, input)
-      return once(db, ADJUST_STOCK, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      const claim = claimOf(ADJUST_STOCK, principal, key, id, input)
+      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = found(await lockProduct(trx, id), id)
         const stock = before.stock + input.delta
         if (stock < 0) {
