@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { sql } from 'kysely'
 import { ensureDatabase, openDatabase } from '../src/platform/database.ts'
+import { parseEnv } from '../src/platform/env.ts'
 import { migrate } from '../src/platform/migrations.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
 import { schemaText } from './schema-text.ts'
@@ -14,7 +15,13 @@ if (server === undefined) {
   process.exit(1)
 }
 try {
-  const config = { ...server, name: `b2b_schema_${randomBytes(6).toString('hex')}`, pool: 2, file: '' }
+  const { database: config } = parseEnv({
+    DB_HOST: server.host,
+    DB_PORT: String(server.port),
+    DB_USER: server.user,
+    DB_PASS: server.password,
+    DB_NAME: `b2b_schema_${randomBytes(6).toString('hex')}`,
+  })
   await ensureDatabase(config)
   const db = await openDatabase(config)
   try {

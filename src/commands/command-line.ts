@@ -13,7 +13,12 @@ export class UsageError extends StartError {
 /** Runs a command, which answers no callers and so needs no secrets. `--help` prints the help and does nothing. */
 export async function runCommand(help: string, command: (env: Env) => Promise<void>): Promise<void> {
   if (process.argv.some((argument) => argument === '--help' || argument === '-h')) console.log(help)
-  else await run(command, { serves: false })
+  else await run((env) => command(patient(env)), { serves: false })
+}
+
+/** A migration or an audit of a large database takes longer than a caller would wait. */
+function patient(env: Env): Env {
+  return { ...env, database: { ...env.database, queryTimeoutMs: 0 } }
 }
 
 /** Reads options. @throws UsageError */

@@ -25,9 +25,9 @@ await run(async (given) => {
   )
 
   const servings = [
-    await serve(customers.app, env.ports.customers),
-    await serve(orders.app, env.ports.orders),
-    await serve(orchestrator, env.ports.orchestrator),
+    await serve(customers.app, env.ports.customers, env.serving),
+    await serve(orders.app, env.ports.orders, env.serving),
+    await serve(orchestrator, env.ports.orchestrator, env.serving),
   ] as const
   const stopSweeper = startSweeper(orders.orders, env.orders.sweepSeconds, logger)
   const close = async () => {

@@ -7,7 +7,11 @@ await run(async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'customers' })
   const lifecycle = { draining: false }
   const db = await openPreparedDatabase(env, logger)
-  const serving = await serve(composeCustomers(env, db, logger, lifecycle).app, env.ports.own ?? env.ports.customers)
+  const serving = await serve(
+    composeCustomers(env, db, logger, lifecycle).app,
+    env.ports.own ?? env.ports.customers,
+    env.serving,
+  )
   stopGracefully(lifecycle, [serving], () => db.destroy(), logger)
   logger.info({ port: serving.port, docs: `http://localhost:${serving.port}/docs` }, 'listening')
 })

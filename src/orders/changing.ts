@@ -3,7 +3,7 @@ import { type Answer, type Answers, type Claim, claimId, type Operation, replayO
 import type { OrderStatus } from '../platform/tables.ts'
 import { addMinutes, type DbTime } from '../platform/time.ts'
 import { presentOrder } from './presenting.ts'
-import type { LockedOrders, OrderRow } from './store.ts'
+import type { OrderRow, Orders } from './store.ts'
 
 export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order' }
 
@@ -33,7 +33,7 @@ export interface Changed {
  */
 export function decideChanges(
   commands: readonly ChangeCommand[],
-  { orders, lines }: LockedOrders,
+  { orders, lines }: Orders,
   answers: Answers,
   { now, cancelWindowMinutes }: { now: DbTime; cancelWindowMinutes: number },
 ): Changed {

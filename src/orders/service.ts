@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import type { CustomersClient } from '../customers/client.ts'
 import type { Caller } from '../platform/app.ts'
-import { createBatcher } from '../platform/batcher.ts'
+import { createBatcher, createGatherer } from '../platform/batcher.ts'
 import type { Database } from '../platform/database.ts'
 import { AppError } from '../platform/errors.ts'
 import {
@@ -20,11 +20,12 @@ import { CONFIRM_ORDER } from './changing.ts'
 import { type NewOrder, OrderPlace, type OrderQuery } from './contract.ts'
 import { PLACE_ORDER } from './placing.ts'
 import { type Order, type OrderSummary, presentOrder, presentSummary } from './presenting.ts'
-import { findExpiredHolds, findLines, findOrder, listOrders } from './store.ts'
+import { findExpiredHolds, findOrders, listOrders, type OrderLine, type OrderRow } from './store.ts'
 import { type WriteCommand, writeOrders } from './writing.ts'
 
 /** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
 const BATCH = { most: 256, queue: 5_000 }
+const MOST_READ_TOGETHER = 100
 const SWEEP = 500
 
 export interface OrdersConfig {
@@ -39,6 +40,15 @@ export type OrdersService = ReturnType<typeof createOrdersService>
 /** What can be done with orders. Writes of one moment share a transaction; each caller still gets its own answer. */
 export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersConfig) {
   const write = createBatcher<WriteCommand, Answer>((commands) => writeOrders(db, commands, config), BATCH)
+
+  /** Those that are asked for at the same moment are read together. */
+  const read = createGatherer<number, { row: OrderRow; lines: readonly OrderLine[] }>(async (ids) => {
+    const { orders, lines } = await findOrders(db, [...new Set(ids)])
+    return ids.map((id) => {
+      const row = orders.get(id)
+      return row ? { row, lines: lines.get(id) ?? [] } : orderNotFound(id)
+    })
+  }, MOST_READ_TOGETHER)
 
   return {
     /**
@@ -65,12 +75,9 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 
     /** @throws AppError `not_found` */
     async getOrder({ principal }: Caller, id: number): Promise<Order> {
-      const row = await findOrder(db, id)
-      if (row === undefined || (principal.customerId !== null && principal.customerId !== row.customer_id)) {
-        throw new AppError('not_found', `There is no order ${id}.`)
-      }
-      const lines = await findLines(db, [id])
-      return presentOrder(row, lines.get(id) ?? [])
+      const { row, lines } = await read(id)
+      if (principal.customerId !== null && principal.customerId !== row.customer_id) throw orderNotFound(id)
+      return presentOrder(row, lines)
     },
 
     /** Newest first. @throws AppError `validation_failed` for a cursor of another list */
@@ -136,4 +143,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     if (replay instanceof AppError) throw replay
     return replay
   }
+}
+
+function orderNotFound(id: number): AppError {
+  return new AppError('not_found', `There is no order ${id}.`)
 }

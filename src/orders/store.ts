@@ -1,4 +1,4 @@
-import { type Selectable, sql } from 'kysely'
+import { type RawBuilder, type Selectable, sql } from 'kysely'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { later, together } from '../platform/grouping.ts'
@@ -47,37 +47,30 @@ export async function insertOrders(
   return ids
 }
 
-export function findOrder(db: Database, id: number): Promise<OrderRow | undefined> {
-  return db.selectFrom('orders').selectAll().where('id', '=', id).executeTakeFirst()
-}
-
-export interface LockedOrders {
+export interface Orders {
   orders: Map<number, OrderRow>
   lines: OrderLines
 }
 
-/**
- * These orders, by id, which nobody else may change until the transaction ends, and their lines. Locked in the order of
- * their ids.
- */
-export async function lockOrders(trx: Database, ids: readonly number[]): Promise<LockedOrders> {
+/** These orders, by id, and their lines. */
+export function findOrders(db: Database, ids: readonly number[]): Promise<Orders> {
+  return readOrders(db, ids, sql``)
+}
+
+/** Like {@link findOrders}, and nobody else may change them until the transaction ends. Locked in the order of their ids. */
+export async function lockOrders(trx: Database, ids: readonly number[]): Promise<Orders> {
   if (ids.length === 0) return { orders: new Map(), lines: new Map() }
+  return readOrders(trx, ids, dialectOf(trx).forUpdate)
+}
+
+async function readOrders(db: Database, ids: readonly number[], locking: RawBuilder<unknown>): Promise<Orders> {
   const sorted = [...ids].sort((a, b) => a - b)
-  const locking = trx
-    .selectFrom('orders')
-    .selectAll()
-    .where('id', 'in', sorted)
-    .orderBy('id')
-    .modifyEnd(dialectOf(trx).forUpdate)
-  const [orders, lines] = await together(trx, locking.compile(), linesOf(trx, sorted).compile())
+  const reading = db.selectFrom('orders').selectAll().where('id', 'in', sorted).orderBy('id').modifyEnd(locking)
+  const [orders, lines] = await together(db, reading.compile(), linesOf(db, sorted).compile())
   return { orders: new Map(orders.map((row) => [row.id, row])), lines: byOrder(sorted, lines) }
 }
 
-/** The lines of these orders, by order id, in the order they were placed in. */
-export async function findLines(db: Database, orderIds: readonly number[]): Promise<OrderLines> {
-  return orderIds.length === 0 ? new Map() : byOrder(orderIds, await linesOf(db, orderIds).execute())
-}
-
+/** The lines of these orders, in the order they were placed in. */
 function linesOf(db: Database, orderIds: readonly number[]) {
   return db
     .selectFrom('order_items')
@@ -157,11 +150,7 @@ export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[
   for (const customerId of customerIds) query = query.where('customer_id', '=', customerId)
   if (from !== undefined) query = query.where('created_at', '>=', from)
   if (after !== undefined) {
-    const { createdAt, id } = after
-    // The first condition is for SQLite. MySQL's family makes two ranges of the index out of the second.
-    query = query
-      .where('created_at', '<=', createdAt)
-      .where((eb) => eb.or([eb('created_at', '<', createdAt), eb('created_at', '=', createdAt).and('id', '<', id)]))
+    query = query.where(dialectOf(db).past(['created_at', 'id'], '<', [after.createdAt, after.id]))
   } else if (to !== undefined) query = query.where('created_at', '<', to)
   return query.execute()
 }

@@ -22,6 +22,11 @@ export interface DatabaseConfig {
   name: string
   /** Connections a process may hold at once. */
   pool: number
+  connectTimeoutMs: number
+  /** A statement that takes longer is given up, and its connection with it: a network can swallow an answer without a sign. */
+  queryTimeoutMs: number
+  /** `on`: the server's certificate must be one that Node trusts (NODE_EXTRA_CA_CERTS adds to them). */
+  tls: 'off' | 'on' | 'amazon-rds'
   file: string
 }
 
@@ -41,14 +46,10 @@ async function openSqlite(file: string): Promise<Database> {
 
 function openMysql(config: DatabaseConfig): Database {
   const pool = createPool({
-    host: config.host ?? 'localhost',
-    port: config.port,
-    user: config.user,
-    password: config.password,
     database: config.name,
     connectionLimit: config.pool,
     queueLimit: config.pool * 100,
-    connectTimeout: 5_000,
+    ...connectionOf(config),
     charset: 'utf8mb4',
     timezone: 'Z',
     dateStrings: true,
@@ -62,7 +63,12 @@ function openMysql(config: DatabaseConfig): Database {
     // Without a listener, a server that goes away would end the process.
     connection.on('error', () => {})
   })
-  return new Kysely<Tables>({ dialect: mysqlDialect({ pool }) })
+  return new Kysely<Tables>({ dialect: mysqlDialect(pool, config.queryTimeoutMs) })
+}
+
+function connectionOf({ host = 'localhost', port, user, password, connectTimeoutMs, tls }: DatabaseConfig) {
+  const ssl = tls === 'on' ? { minVersion: 'TLSv1.2' } : 'Amazon RDS'
+  return { host, port, user, password, connectTimeout: connectTimeoutMs, ...(tls !== 'off' && { ssl }) }
 }
 
 const SESSION = [
@@ -75,8 +81,8 @@ const ER_BAD_DB_ERROR = 1049
 /** Makes the database itself where the server has none of that name. Only then is the right to do so needed. */
 export async function ensureDatabase(config: DatabaseConfig): Promise<void> {
   if (config.host === undefined) return
-  const { host, port, user, password, name } = config
-  const server = { host, port, user, password, connectTimeout: 5_000 }
+  const server = connectionOf(config)
+  const { name } = config
   const error = await tryConnection({ ...server, database: name })
   if (error === undefined) return
   if (error.errno !== ER_BAD_DB_ERROR) throw error

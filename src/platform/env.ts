@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { DatabaseConfig } from './database.ts'
+import type { ServingLimits } from './serving.ts'
 
 /** Secrets that are printed in documents or in this repository: good enough to try the system, refused in production. */
 const PUBLISHED_SECRETS = new Set(['secret123', 'internal123', 'demo-secret'])
@@ -31,6 +32,9 @@ const Known = z.object({
   DB_PASS: z.string().default(''),
   DB_NAME: z.string().default('b2b'),
   DB_POOL: whole(1, 500).default(10),
+  DB_CONNECT_TIMEOUT_MS: whole(1, 60_000).default(5_000),
+  DB_QUERY_TIMEOUT_MS: whole(1_000, 600_000).default(20_000),
+  DB_TLS: oneOf('off', 'on', 'amazon-rds').default('off'),
   DB_FILE: z.string().default('.data/b2b.sqlite'),
   JWT_SECRET: z.string().optional(),
   JWT_ISSUER: z.string().default('b2b-orders'),
@@ -45,6 +49,8 @@ const Known = z.object({
   ORDER_SWEEP_SECONDS: whole(1, 3600).default(15),
   IDEMPOTENCY_TTL_HOURS: whole(1, 8760).default(24),
   RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).optional(),
+  REQUEST_TIMEOUT_MS: whole(100, 300_000).default(15_000),
+  KEEP_ALIVE_MS: whole(1, 600_000).default(65_000),
   MAX_REQUESTS: whole(1, 100_000).default(1000),
   HTTP_TIMEOUT_MS: whole(1, 29_000).default(5000),
   ORCHESTRATOR_DEADLINE_MS: whole(1, 29_000).default(10_000),
@@ -63,6 +69,7 @@ export interface Env {
   orders: { holdMinutes: number; cancelWindowMinutes: number; sweepSeconds: number }
   idempotencyTtlMinutes: number
   rateLimitPerMinute: number | undefined
+  serving: ServingLimits
   /** Requests that a service has under way at once, before it refuses more. */
   mostRequests: number
   httpTimeoutMs: number
@@ -121,6 +128,9 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
       password: vars.DB_PASS,
       name: vars.DB_NAME,
       pool: vars.DB_POOL,
+      connectTimeoutMs: vars.DB_CONNECT_TIMEOUT_MS,
+      queryTimeoutMs: vars.DB_QUERY_TIMEOUT_MS,
+      tls: vars.DB_TLS,
       file: vars.DB_FILE,
     },
     jwt: {
@@ -140,6 +150,7 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
     },
     idempotencyTtlMinutes: vars.IDEMPOTENCY_TTL_HOURS * 60,
     rateLimitPerMinute: vars.RATE_LIMIT_PER_MINUTE,
+    serving: { requestMs: vars.REQUEST_TIMEOUT_MS, keepAliveMs: vars.KEEP_ALIVE_MS },
     mostRequests: vars.MAX_REQUESTS,
     httpTimeoutMs: vars.HTTP_TIMEOUT_MS,
     orchestrator: { deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS, public: vars.ORCHESTRATOR_PUBLIC },

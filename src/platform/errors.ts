@@ -1,5 +1,6 @@
 /** Every refusal a caller can meet: its stable code, the HTTP status it is answered with, and its title. */
 export const ERRORS = {
+  malformed_request: { status: 400, title: 'The request is not valid HTTP' },
   malformed_json: { status: 400, title: 'The body is not valid JSON' },
   validation_failed: { status: 400, title: 'The request is not valid' },
   invalid_id: { status: 400, title: 'The id in the path is not a positive integer' },
@@ -20,6 +21,7 @@ export const ERRORS = {
   insufficient_stock: { status: 409, title: 'Not enough stock' },
   order_canceled: { status: 409, title: 'The order is canceled' },
   cancel_window_passed: { status: 409, title: 'The order was confirmed too long ago to be canceled' },
+  request_timeout: { status: 408, title: 'The request did not arrive in time' },
   precondition_failed: { status: 412, title: 'The resource has changed since it was read' },
   payload_too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported' },
@@ -27,6 +29,7 @@ export const ERRORS = {
   product_not_found: { status: 422, title: 'A product does not exist' },
   idempotency_key_reused: { status: 422, title: 'The idempotency key was used for another request' },
   amount_too_large: { status: 422, title: 'The amount is too large to be exact' },
+  headers_too_large: { status: 431, title: 'The headers are too large' },
   rate_limited: { status: 429, title: 'Too many requests' },
   internal_error: { status: 500, title: 'Something went wrong on our side' },
   upstream_failed: { status: 502, title: 'A service this one needs answered wrongly' },

@@ -1,13 +1,13 @@
 import {
   CompiledQuery,
-  type DatabaseConnection,
   type Dialect,
   type Driver,
-  MysqlDialect,
-  type MysqlDialectConfig,
-  MysqlDriver,
+  MysqlAdapter,
+  MysqlIntrospector,
+  MysqlQueryCompiler,
   type QueryResult,
 } from 'kysely'
+import type { Pool, PoolConnection } from 'mysql2'
 import type { GroupingConnection } from './grouping.ts'
 import { trusted } from './trusted.ts'
 
@@ -16,66 +16,72 @@ const COMMIT = CompiledQuery.raw('commit')
 const ROLLBACK = CompiledQuery.raw('rollback')
 
 /**
- * Kysely over mysql2, with fewer round trips: statements that need not be waited for one by one share a packet. The pool
- * must allow several statements in one query. When one of them fails, the server runs none of those after it.
+ * Kysely over mysql2, with fewer round trips than Kysely's own: statements that need not be waited for one by one share a
+ * packet. The pool must allow several statements in one query. When one of them fails, the server runs none of those
+ * after it.
  */
-export function mysqlDialect(config: MysqlDialectConfig): Dialect {
-  const standard = new MysqlDialect(config)
+export function mysqlDialect(pool: Pool, timeoutMs: number): Dialect {
   return {
-    createAdapter: () => standard.createAdapter(),
-    createDriver: () => new GroupingMysqlDriver(config),
-    createIntrospector: (db) => standard.createIntrospector(db),
-    createQueryCompiler: () => standard.createQueryCompiler(),
+    createAdapter: () => new MysqlAdapter(),
+    createDriver: () => new MysqlDriver(pool, timeoutMs),
+    createIntrospector: (db) => new MysqlIntrospector(db),
+    createQueryCompiler: () => new MysqlQueryCompiler(),
   }
 }
 
-class GroupingMysqlDriver implements Driver {
-  readonly #standard: MysqlDriver
+class MysqlDriver implements Driver {
+  readonly #pool: Pool
+  readonly #timeoutMs: number
 
-  constructor(config: MysqlDialectConfig) {
-    this.#standard = new MysqlDriver(config)
+  constructor(pool: Pool, timeoutMs: number) {
+    this.#pool = pool
+    this.#timeoutMs = timeoutMs
   }
 
-  init(): Promise<void> {
-    return this.#standard.init()
-  }
+  async init(): Promise<void> {}
 
-  async acquireConnection(): Promise<GroupingMysqlConnection> {
-    const connection = await this.#standard.acquireConnection()
-    return new GroupingMysqlConnection(connection, () => this.#standard.releaseConnection(trusted(connection)))
+  acquireConnection(): Promise<MysqlConnection> {
+    return new Promise((resolve, reject) => {
+      this.#pool.getConnection((error, connection) => {
+        if (error) reject(error)
+        else resolve(new MysqlConnection(connection, this.#timeoutMs))
+      })
+    })
   }
 
   /** `begin` travels with the first statement. */
-  async beginTransaction(connection: GroupingMysqlConnection): Promise<void> {
+  async beginTransaction(connection: MysqlConnection): Promise<void> {
     await connection.later(BEGIN)
   }
 
-  async commitTransaction(connection: GroupingMysqlConnection): Promise<void> {
+  async commitTransaction(connection: MysqlConnection): Promise<void> {
     await connection.executeQuery(COMMIT)
   }
 
-  async rollbackTransaction(connection: GroupingMysqlConnection): Promise<void> {
+  async rollbackTransaction(connection: MysqlConnection): Promise<void> {
     connection.forget()
     await connection.executeQuery(ROLLBACK)
   }
 
-  releaseConnection(connection: GroupingMysqlConnection): Promise<void> {
-    return connection.release()
+  async releaseConnection(connection: MysqlConnection): Promise<void> {
+    connection.release()
   }
 
   destroy(): Promise<void> {
-    return this.#standard.destroy()
+    return new Promise((resolve, reject) => {
+      this.#pool.end((error) => (error ? reject(error) : resolve()))
+    })
   }
 }
 
-class GroupingMysqlConnection implements GroupingConnection {
-  readonly #inner: DatabaseConnection
-  readonly release: () => Promise<void>
+class MysqlConnection implements GroupingConnection {
+  readonly #connection: PoolConnection
+  readonly #timeoutMs: number
   #waiting: CompiledQuery[] = []
 
-  constructor(inner: DatabaseConnection, release: () => Promise<void>) {
-    this.#inner = inner
-    this.release = release
+  constructor(connection: PoolConnection, timeoutMs: number) {
+    this.#connection = connection
+    this.#timeoutMs = timeoutMs
   }
 
   async later(query: CompiledQuery): Promise<void> {
@@ -86,26 +92,41 @@ class GroupingMysqlConnection implements GroupingConnection {
     this.#waiting = []
   }
 
+  release(): void {
+    this.#connection.release()
+  }
+
   async together(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
     const all = [...this.#waiting, ...queries]
     this.#waiting = []
-    const [only, second] = all
-    if (only === undefined) return []
-    if (second === undefined) return [await this.#inner.executeQuery(only)]
     const sql = all.map((query) => query.sql).join(';')
-    const parameters = all.flatMap((query) => query.parameters)
-    const { rows } = await this.#inner.executeQuery(CompiledQuery.raw(sql, parameters))
-    return rows.slice(-queries.length).map(resultOf)
+    const result = await this.#send(
+      sql,
+      all.flatMap((query) => query.parameters),
+    )
+    const results = all.length > 1 ? trusted<unknown[]>(result) : [result]
+    return results.slice(-queries.length).map(resultOf)
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    if (this.#waiting.length === 0) return this.#inner.executeQuery<R>(query)
     const [result] = await this.together([query])
     return trusted<QueryResult<R>>(result)
   }
 
-  streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
-    return this.#inner.streamQuery<R>(query, chunkSize)
+  // biome-ignore lint/correctness/useYield: Kysely asks for the method; nothing here streams.
+  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+    throw new Error('streaming is not supported')
+  }
+
+  #send(sql: string, values: unknown[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#connection.query({ sql, values, timeout: this.#timeoutMs }, (error, result) => {
+        if (!error) return resolve(result)
+        // Its answer may still come, and would be taken for that of the next statement.
+        if (error.code === 'PROTOCOL_SEQUENCE_TIMEOUT') this.#connection.destroy()
+        reject(error)
+      })
+    })
   }
 }
 
