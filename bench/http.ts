@@ -27,12 +27,17 @@ export interface Answer {
   text: string
 }
 
+/** With its first lines, as they came. */
+export interface WireAnswer extends Answer {
+  head: string
+}
+
 /** One connection of HTTP/1.1, with one request under way at a time. */
 export class Connection {
   readonly #socket: Socket
   #received = ''
   #failure: Error | undefined
-  #waiting: { resolve(answer: Answer): void; reject(error: Error): void } | undefined
+  #waiting: { resolve(answer: WireAnswer): void; reject(error: Error): void } | undefined
 
   constructor(port: number) {
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
@@ -44,7 +49,12 @@ export class Connection {
     this.#socket.on('close', () => this.#fail(new Error('the connection was closed')))
   }
 
-  ask(request: string): Promise<Answer> {
+  /** Whether it can be asked, as far as is known. */
+  get open(): boolean {
+    return this.#failure === undefined
+  }
+
+  ask(request: string): Promise<WireAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#failure) return reject(this.#failure)
       this.#waiting = { resolve, reject }
@@ -73,12 +83,12 @@ export class Connection {
 }
 
 /** An answer with its length in the head, or in chunks, as JSON comes: no line of it is a lone zero but the last. */
-function wholeAnswer(received: string): Answer | undefined {
+function wholeAnswer(received: string): WireAnswer | undefined {
   const end = received.indexOf('\r\n\r\n')
   if (end === -1) return undefined
   const head = received.slice(0, end)
   const text = received.slice(end + 4)
   const [, length] = /\r\ncontent-length: *(\d+)/i.exec(head) ?? []
   const whole = length === undefined ? text.endsWith('0\r\n\r\n') : text.length >= Number(length)
-  return whole ? { status: Number(head.slice(9, 12)), text } : undefined
+  return whole ? { status: Number(head.slice(9, 12)), head, text } : undefined
 }

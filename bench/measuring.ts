@@ -102,7 +102,7 @@ async function measureWorkload(
 }
 
 /** What is wrong with a system after a workload: a process gone, books that differ, orders that were promised and lost. */
-async function faultsOf({ entrant, ordersBefore, placed }: Account): Promise<string[]> {
+export async function faultsOf({ entrant, ordersBefore, placed }: Omit<Account, 'samples'>): Promise<string[]> {
   const { orders, differences } = await entrant.books()
   const missing = ordersBefore + placed - orders
   const gone = entrant.ended()
@@ -113,7 +113,7 @@ async function faultsOf({ entrant, ordersBefore, placed }: Account): Promise<str
   ]
 }
 
-async function measure(entrant: Entrant, load: Load, stop: AbortSignal): Promise<Sample> {
+export async function measure(entrant: Entrant, load: Load, stop: AbortSignal): Promise<Sample> {
   const pids = [...entrant.pids]
   const cpuNow = () => ({ each: pids.map(([, pid]) => cpuMsOf(pid)), database: entrant.databaseCpuMs() })
   let atStart = cpuNow()

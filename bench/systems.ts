@@ -49,7 +49,13 @@ const CONFIRMED_ORDERS = 64
 const START_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 12_000
 
-export async function startSystem(name: SystemName, server: DatabaseServer, folder: string): Promise<System> {
+/** @param nodeOptions what its processes are started with besides */
+export async function startSystem(
+  name: SystemName,
+  server: DatabaseServer,
+  folder: string,
+  nodeOptions: readonly string[] = [],
+): Promise<System> {
   const ports = { customers: await freePort(), orders: await freePort(), orchestrator: await freePort() }
   const embedded = name === 'one process, SQLite'
   const where = embedded ? { DB_FILE: join(folder, 'b2b.sqlite') } : databaseVariables(server)
@@ -57,7 +63,8 @@ export async function startSystem(name: SystemName, server: DatabaseServer, fold
   const shop = await openShop(variables)
 
   const label = name.replace(/\W+/g, '-')
-  const children = programsOf(name, ports).map((program) => startProgram(program, label, variables, folder))
+  const start = (program: Program) => startProgram(program, label, variables, folder, nodeOptions)
+  const children = programsOf(name, ports).map(start)
   const stop = async () => {
     await Promise.all(children.map(({ child }) => endProcess(child)))
     await shop.close()
@@ -120,7 +127,13 @@ function programsOf(name: SystemName, ports: Ports): Program[] {
   return services.map((service) => ({ name: service, file: `${folder}/${service}.ts`, port: ports[service] }))
 }
 
-function startProgram({ name, file, port }: Program, label: string, variables: Record<string, string>, folder: string) {
+function startProgram(
+  { name, file, port }: Program,
+  label: string,
+  variables: Record<string, string>,
+  folder: string,
+  nodeOptions: readonly string[],
+) {
   const separate = port !== undefined && {
     PORT: String(port),
     CUSTOMERS_API_BASE: `http://127.0.0.1:${variables.CUSTOMERS_PORT}`,
@@ -128,7 +141,7 @@ function startProgram({ name, file, port }: Program, label: string, variables: R
   }
   const out = openSync(join(folder, `${label}-${name}.log`), 'w')
   const err = openSync(join(folder, `${label}-${name}.err`), 'w')
-  const child = spawn(process.execPath, [fileURLToPath(new URL(file, import.meta.url))], {
+  const child = spawn(process.execPath, [...nodeOptions, fileURLToPath(new URL(file, import.meta.url))], {
     // Where no .env is.
     cwd: folder,
     env: { PATH: process.env.PATH, ...variables, ...separate },

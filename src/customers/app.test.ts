@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import { sql } from 'kysely'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { idsOf, readPages } from '../../tests/support/lists.ts'
 import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
 import {
@@ -9,7 +10,7 @@ import {
   type Resource,
 } from '../../tests/support/resource-suites.ts'
 import { newCustomer, newOrder, newProduct, newWord, statusCounts } from '../../tests/support/rows.ts'
-import { describeEachEngine, useSystem } from '../../tests/support/system.ts'
+import { describeEachEngine, startSystem, useSystem } from '../../tests/support/system.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
@@ -160,6 +161,121 @@ describeEachEngine('customers', (engine) => {
       const token = system.env.serviceTokens[0] ?? ''
       expectProblem(await system.customers.get('/internal/customers/abc', { token }), 400, 'invalid_id')
       expectProblem(await readInternal(Number.MAX_SAFE_INTEGER), 404, 'not_found')
+    })
+  })
+
+  describe('reading several at once', () => {
+    const LOOKUPS = '/internal/customers/lookups'
+    const token = () => system.env.serviceTokens[0] ?? ''
+    const lookup = (id: unknown) => ({ id, correlation_id: `call:${newWord()}` })
+    const lookUp = (calls: unknown) => system.customers.post(LOOKUPS, { calls }, { token: token() })
+
+    it('when customers are looked up, then each is answered as it is alone, in the order of the calls', async () => {
+      const ids = await makeCustomers(3)
+      const calls = [...ids.toReversed(), Number.MAX_SAFE_INTEGER, ids[0] ?? 0].map(lookup)
+      const answer = await lookUp(calls)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('content-type')).toBe('application/json')
+      const lone = await Promise.all(
+        calls.map(({ id, correlation_id }) =>
+          system.customers.get(`/internal/customers/${id}`, {
+            token: token(),
+            headers: { 'x-correlation-id': correlation_id },
+          }),
+        ),
+      )
+      expect(lone.map(({ status }) => status)).toEqual([200, 200, 200, 404, 200])
+      const bytes = lone.map(({ status, text }) => `{"status":${status},"replayed":false,"body":${text}}`)
+      expect(answer.text).toBe(`{"results":[${bytes.join(',')}]}`)
+    })
+
+    it('when one was deleted or changed, then that is what is answered', async () => {
+      const [gone, changed] = [await newCustomer(system), await newCustomer(system)]
+      await remove(gone.id)
+      const { body } = await replace(changed.id, input())
+      expect((await lookUp([gone.id, changed.id].map(lookup))).body.results).toEqual([
+        { status: 404, replayed: false, body: expect.objectContaining({ code: 'not_found' }) },
+        { status: 200, replayed: false, body },
+      ])
+    })
+
+    it('when 100 are looked up, and more in the same moment, then each gets its own', async () => {
+      const ids = await makeCustomers(3)
+      const many = Array.from({ length: 100 }, (_, i) => ids[i % 3] ?? 0)
+      const answers = await Promise.all(Array.from({ length: 6 }, () => lookUp(many.map(lookup))))
+      for (const { body } of answers) {
+        expect(body.results.map((result: { body: { id: number } }) => result.body.id)).toEqual(many)
+      }
+    })
+
+    it('when there is no token, a wrong one, or that of a caller, then 401', async () => {
+      const body = { calls: [lookup(1)] }
+      expectProblem(await system.customers.post(LOOKUPS, body, { token: null }), 401, 'unauthorized')
+      expectProblem(await system.customers.post(LOOKUPS, body, { token: 'wrong' }), 401, 'invalid_token')
+      expectProblem(await system.customers.post(LOOKUPS, body), 401, 'invalid_token')
+    })
+
+    it.each([
+      ['calls.0.id', { id: 0 }],
+      ['calls.0.id', { id: '1' }],
+      ['calls.0.id', { id: 1.5 }],
+      ['calls.0.id', { id: 2 ** 53 }],
+      ['calls.0.id', { id: undefined }],
+      ['calls.0.correlation_id', { correlation_id: undefined }],
+      ['calls.0.correlation_id', { correlation_id: 'two words' }],
+      ['calls.0.correlation_id', { correlation_id: '' }],
+      ['calls.0.correlation_id', { correlation_id: 'x'.repeat(129) }],
+      ['calls.0.traceparent', { traceparent: 'yes' }],
+      ['calls.0.name', { name: 'ACME' }],
+    ])('when %s is at fault (%j), then 400 names it', async (path, change) => {
+      expectFaults(await lookUp([{ ...lookup(1), ...change }, lookup(2)]), [path])
+    })
+
+    it('when there are no calls, more than 100, or other fields beside them, then 400', async () => {
+      expectFaults(await lookUp([]), ['calls'])
+      expectFaults(await lookUp(Array.from({ length: 101 }, () => lookup(1))), ['calls'])
+      const beside = { calls: [lookup(1)], more: 1 }
+      expectFaults(await system.customers.post(LOOKUPS, beside, { token: token() }), ['more'])
+    })
+
+    it('when the body is over 64 KiB and not over 4 MiB, then it is taken, and over that it is 413', async () => {
+      const most = JSON.stringify({ calls: [lookup(1), lookup(2)] }).padEnd(4 * 1024 * 1024)
+      const answer = await system.customers.post(LOOKUPS, most, { token: token() })
+      expect(answer.body.results).toMatchObject([{ status: 200 }, { status: 200 }])
+      expectProblem(await system.customers.post(LOOKUPS, `${most} `, { token: token() }), 413, 'payload_too_large')
+    })
+
+    it('when they are looked up, then the log has one line that names the correlation ids of all', async () => {
+      const calls = [1, 2, Number.MAX_SAFE_INTEGER].map(lookup)
+      const before = system.log.length
+      await lookUp(calls)
+      const lines = system.log.slice(before).map((line) => JSON.parse(line))
+      expect(lines).toMatchObject([
+        { route: LOOKUPS, status: 200, together: calls.map(({ correlation_id }) => correlation_id) },
+      ])
+    })
+
+    it('when the database fails, then each call fails on its own, and a log line of each carries its correlation id', async () => {
+      const started = await startSystem(engine)
+      onTestFinished(() => started.stop())
+      const broken = started.system
+      await sql`alter table customers rename to customers_gone`.execute(broken.db)
+      const calls = [lookup(1), lookup(2)]
+      const answer = await broken.customers.post(LOOKUPS, { calls }, { token: token() })
+      expect(answer.status).toBe(200)
+      expect(answer.body.results).toMatchObject(
+        calls.map(({ correlation_id }) => ({
+          status: 500,
+          replayed: false,
+          body: { code: 'internal_error', request_id: correlation_id },
+        })),
+      )
+      expect(answer.text).not.toMatch(/table|select|sqlite/i)
+      const failed = broken.log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'failed')
+      expect(failed.map(({ correlation_id }) => correlation_id).sort()).toEqual(
+        calls.map(({ correlation_id }) => correlation_id).sort(),
+      )
+      for (const { err } of failed) expect(err.message).toMatch(/customers/)
     })
   })
 

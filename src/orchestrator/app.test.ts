@@ -1,8 +1,9 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import type { ApiAnswer, ApiClient, ApiRequest } from '../../tests/support/api-client.ts'
 import { at, type Fault, type FaultOf, type FaultyProxy, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
 import { expectFailure } from '../../tests/support/problems.ts'
 import {
+  atOnce,
   endHold,
   newCustomer,
   newKey,
@@ -10,10 +11,12 @@ import {
   newProduct,
   orderOf,
   ordersOf,
+  statusCounts,
   stockOf,
 } from '../../tests/support/rows.ts'
 import { nowhere, serveOrchestrator } from '../../tests/support/services.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../tests/support/system.ts'
+import { auditBooks } from '../audit/service.ts'
 
 const PATH = '/orchestrator/create-and-confirm-order'
 const NOBODY = 9_007_199_254_740_991
@@ -613,5 +616,143 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     await newOrder(system, [{ product_id: product.id, qty: 10 }])
     expect(await stockOf(system, product.id)).toBe(0)
     expectFailure(await call(system.orchestrator, all), 409, 'insufficient_stock')
+  })
+})
+
+describeEachEngine('many callers of the orchestrator at once', (engine) => {
+  const system = useSystem(engine)
+  const CALLERS = 40
+
+  /**
+   * Callers who each have a customer and a key of their own, and want one piece of one product. They all come to an
+   * orchestrator that reaches the others through faults, and go on to them at one moment.
+   */
+  async function manyCallers(faultOf: FaultOf, { stock = 100, timeoutMs = 5_000 } = {}) {
+    const gate = Promise.withResolvers<'none'>()
+    const customers = await startFaultyProxy(system.customers.base, () => gate.promise)
+    const orders = await startFaultyProxy(system.orders.base, faultOf)
+    const { api } = await serveOrchestrator(system, {
+      customersBase: customers.base,
+      ordersBase: orders.base,
+      httpTimeoutMs: timeoutMs,
+    })
+    const product = await newProduct(system, { stock })
+    const requests = (await atOnce(CALLERS, () => newCustomer(system))).map(({ id }) => ({
+      customer_id: id,
+      items: [{ product_id: product.id, qty: 1 }],
+      idempotency_key: newKey(),
+    }))
+    const calling = Promise.all(requests.map((request) => call(api, request)))
+    const askedFor = () => customers.seen.flatMap(({ path, body }) => (body === '' ? [path] : JSON.parse(body).calls))
+    await vi.waitFor(() => expect(askedFor()).toHaveLength(CALLERS), { timeout: 4_000 })
+    gate.resolve('none')
+    return { answers: await calling, requests, product, orders }
+  }
+
+  /** The first request to a path is met by this fault, and no other. */
+  function firstAt(ending: string, fault: Fault): FaultOf {
+    return ({ path }, earlier) => (path.endsWith(ending) && earlier === 0 ? fault : 'none')
+  }
+
+  function expectDoneOrDocumented(answer: ApiAnswer): void {
+    const codes: Record<number, string> = { 502: 'upstream_failed', 503: 'unavailable', 504: 'deadline_exceeded' }
+    if (answer.status === 201) expect(answer.body.data.order.status).toBe('CONFIRMED')
+    else expectFailure(answer, answer.status, codes[answer.status] ?? 'none of these')
+  }
+
+  /** Sends all requests again, by a way without faults, and expects one order each, exact stock, and balanced books. */
+  async function expectEachDoneOnce({ answers, requests, product }: Awaited<ReturnType<typeof manyCallers>>) {
+    const again = await Promise.all(requests.map((request) => call(system.orchestrator, request)))
+    expect(statusCounts(again)).toEqual({ 201: CALLERS })
+    for (const [i, first] of answers.entries()) {
+      if (first.status === 201) expect(again[i]?.body.data).toEqual(first.body.data)
+    }
+    const live = await Promise.all(
+      requests.map(async ({ customer_id }) =>
+        (await ordersOf(system, customer_id)).filter(({ status }) => status !== 'CANCELED'),
+      ),
+    )
+    expect(live).toMatchObject(again.map(({ body }) => [{ id: body.data.order.id, status: 'CONFIRMED' }]))
+    expect(await stockOf(system, product.id)).toBe(100 - CALLERS)
+    await expectBalancedBooks()
+  }
+
+  async function expectBalancedBooks(): Promise<void> {
+    const { findings } = await auditBooks(system.db, { sweepSeconds: 15 })
+    expect(findings.filter(({ differences }) => differences.length > 0)).toEqual([])
+  }
+
+  const failing = (status: number): Fault => ({ status, body: '{"code":"internal_error","detail":"10.0.0.7"}' })
+
+  it('when nothing is at fault, then their calls travel together, and each has its order', async () => {
+    const called = await manyCallers(() => 'none')
+    expect(statusCounts(called.answers)).toEqual({ 201: CALLERS })
+    expect(called.orders.seenAt('/steps')).not.toEqual([])
+    expect(called.orders.seen.length).toBeLessThan(2 * CALLERS)
+    await expectEachDoneOnce(called)
+  })
+
+  it.each<[string, Fault]>([
+    ['loses its answer', 'lose the answer'],
+    ['ends before it arrives', 'refuse'],
+    ['is answered 503', failing(503)],
+  ])(
+    'when the first shared request to Orders %s, then each caller gets its one order all the same',
+    async (_, fault) => {
+      const called = await manyCallers(firstAt('/steps', fault))
+      expect(called.orders.seenAt('/steps')).not.toEqual([])
+      expect(statusCounts(called.answers)).toEqual({ 201: CALLERS })
+      await expectEachDoneOnce(called)
+    },
+  )
+
+  it('when the first shared request to Orders is never answered, then each caller gets its one order all the same', async () => {
+    const called = await manyCallers(firstAt('/steps', 'hang'), { timeoutMs: 1_500 })
+    expect(called.orders.seenAt('/steps')).not.toEqual([])
+    for (const answer of called.answers) expectDoneOrDocumented(answer)
+    await expectEachDoneOnce(called)
+  })
+
+  it('when the first shared request to Orders is answered 500, then those in it get 502, and the others their orders', async () => {
+    const called = await manyCallers(firstAt('/steps', failing(500)))
+    const [first] = called.orders.seenAt('/steps')
+    const inIt = JSON.parse(first?.body ?? '{"calls":[]}').calls.length
+    expect(inIt).toBeGreaterThan(1)
+    for (const answer of called.answers) expectDoneOrDocumented(answer)
+    expect(statusCounts(called.answers)).toEqual({ 502: inIt, ...(inIt < CALLERS && { 201: CALLERS - inIt }) })
+    await expectEachDoneOnce(called)
+  })
+
+  it('when Orders knows no shared requests at all, then each call goes its own way', async () => {
+    const unknown: Fault = { status: 404, body: '{"code":"route_not_found","detail":"Nothing."}' }
+    const called = await manyCallers(at('/steps', unknown))
+    expect(statusCounts(called.answers)).toEqual({ 201: CALLERS })
+    expect(called.orders.seenAt('/orders')).toHaveLength(CALLERS)
+    await expectEachDoneOnce(called)
+  })
+
+  it('when shared requests keep failing in every way, then each caller is told so or gets its order, and a retry completes', async () => {
+    const cycle: Fault[] = ['lose the answer', failing(503), failing(500), 'refuse', 'none']
+    const called = await manyCallers(({ path }, earlier) =>
+      path.endsWith('/steps') ? (cycle[earlier % cycle.length] ?? 'none') : 'none',
+    )
+    for (const answer of called.answers) expectDoneOrDocumented(answer)
+    await expectEachDoneOnce(called)
+  })
+
+  it('when every shared request loses its answer, then each caller is told so or gets its order, and a retry completes', async () => {
+    const called = await manyCallers(at('/steps', 'lose the answer'))
+    for (const answer of called.answers) expectDoneOrDocumented(answer)
+    await expectEachDoneOnce(called)
+  })
+
+  it('when they want more than there is and the first shared answer is lost, then exactly what there is is sold', async () => {
+    const stock = 15
+    const { answers, requests, product } = await manyCallers(firstAt('/steps', 'lose the answer'), { stock })
+    expect(statusCounts(answers)).toEqual({ 201: stock, 409: CALLERS - stock })
+    const again = await Promise.all(requests.map((request) => call(system.orchestrator, request)))
+    expect(again.map(({ status }) => status)).toEqual(answers.map(({ status }) => status))
+    expect(await stockOf(system, product.id)).toBe(0)
+    await expectBalancedBooks()
   })
 })

@@ -1,3 +1,4 @@
+import { request } from 'node:http'
 import { expect, it } from 'vitest'
 import type { ApiAnswer } from '../../tests/support/api-client.ts'
 import { type Fault, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
@@ -890,6 +891,357 @@ describeEachEngine('who may call Orders', (engine) => {
     expect(await orderOf(system, order.id)).toEqual(order)
     expect(await stockOf(system, product.id)).toBe(6)
   })
+})
+
+describeEachEngine('POST /internal/orders/steps', (engine) => {
+  const system = useSystem(engine)
+  const STEPS = '/internal/orders/steps'
+  const LARGEST_BYTES = 4 * 1024 * 1024
+
+  type Step = { place: Record<string, unknown> } | { confirm: number }
+  interface StepCall {
+    key: string
+    step: Step
+    correlation_id: string
+  }
+  interface Result {
+    status: number
+    replayed: boolean
+    body: Record<string, unknown>
+  }
+
+  const token = () => system.env.serviceTokens[0] ?? ''
+  const calling = (step: Step, key = newKey()): StepCall => ({ key, step, correlation_id: `call:${newKey()}` })
+  const placing = (items: unknown, more = {}) => calling({ place: { customer_id: 1, items, ...more } })
+  const confirming = (orderId: number) => calling({ confirm: orderId })
+  const onePieceOf = ({ id }: { id: number }, more = {}) => placing([{ product_id: id, qty: 1 }], more)
+
+  function take(calls: unknown, api = system.orders): Promise<ApiAnswer> {
+    return api.post(STEPS, { calls }, { token: token() })
+  }
+
+  async function resultsOf(calls: StepCall[]): Promise<Result[]> {
+    const answer = await take(calls)
+    expect(answer.status).toBe(200)
+    return answer.body.results
+  }
+
+  /** The same step by the route that takes one. */
+  function alone({ key, step, correlation_id }: StepCall): Promise<ApiAnswer> {
+    const request = { token: token(), headers: { 'idempotency-key': key, 'x-correlation-id': correlation_id } }
+    return 'place' in step
+      ? system.orders.post('/orders', step.place, request)
+      : system.orders.post(`/orders/${step.confirm}/confirm`, undefined, request)
+  }
+
+  it('when orders are placed and confirmed, then there is a result for each, in the order of the calls', async () => {
+    const product = await newProduct(system, { stock: 10, price_cents: 500 })
+    const orders = await atOnce(2, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
+    const [a, b] = orders.map(({ id }) => id)
+    const calls = [
+      placing([{ product_id: product.id, qty: 2 }]),
+      confirming(b ?? 0),
+      placing([{ product_id: product.id, qty: 3 }], { hold_minutes: 15 }),
+      confirming(a ?? 0),
+    ]
+    const answer = await take(calls)
+    expect(answer.headers.get('content-type')).toBe('application/json')
+    expect(answer.body).toEqual({
+      results: [
+        { status: 201, replayed: false, body: expect.objectContaining({ status: 'CREATED', total_cents: 1000 }) },
+        { status: 200, replayed: false, body: expect.objectContaining({ status: 'CONFIRMED', id: b }) },
+        { status: 201, replayed: false, body: expect.objectContaining({ status: 'CREATED', total_cents: 1500 }) },
+        { status: 200, replayed: false, body: expect.objectContaining({ status: 'CONFIRMED', id: a }) },
+      ],
+    })
+    for (const { body } of answer.body.results) expect(await orderOf(system, body.id)).toEqual(body)
+    const [, , held] = answer.body.results
+    expect(minutesBetween(held.body.created_at, held.body.expires_at)).toBe(15)
+    expect(await stockOf(system, product.id)).toBe(3)
+  })
+
+  it('when a step is taken again, together or alone, then it is a replay, byte for byte', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const places = [onePieceOf(product), onePieceOf(product)]
+    const placed = await resultsOf(places)
+    const calls = [...places, ...placed.map(({ body }) => confirming(Number(body.id)))]
+    const first = await take(calls)
+    const again = await take(calls)
+    expect(first.body.results.map(({ replayed }: Result) => replayed)).toEqual([true, true, false, false])
+    expect(again.body.results.map(({ replayed }: Result) => replayed)).toEqual([true, true, true, true])
+    const lone = await Promise.all(calls.map(alone))
+    for (const answer of lone) expect(answer.headers.get('idempotent-replayed')).toBe('true')
+    const bytes = lone.map(({ status, text }) => `{"status":${status},"replayed":true,"body":${text}}`)
+    expect(again.text).toBe(`{"results":[${bytes.join(',')}]}`)
+    expect(await stockOf(system, product.id)).toBe(8)
+  })
+
+  it('when steps were taken alone before, then together they are replays of that', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const calls = [onePieceOf(product), onePieceOf(product)]
+    const lone = await Promise.all(calls.map(alone))
+    const results = await resultsOf(calls)
+    expect(results).toEqual(lone.map(({ status, body }) => ({ status, replayed: true, body })))
+    expect(await stockOf(system, product.id)).toBe(8)
+  })
+
+  it('when some are refused, then each as it would be alone, and the others are done', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const scarce = await newProduct(system, { stock: 2 })
+    const dear = await newProduct(system, { price_cents: LARGEST_PRICE, stock: 1_000_000 })
+    const order = await newOrder(system, [{ product_id: product.id, qty: 1 }])
+    await cancel(system, order.id)
+    const used = onePieceOf(product)
+    await alone(used)
+    const refused = [
+      placing([{ product_id: scarce.id, qty: 3 }]),
+      placing([{ product_id: NOBODY, qty: 1 }]),
+      onePieceOf(product, { customer_id: NOBODY }),
+      placing([{ product_id: dear.id, qty: 1_000_000 }]),
+      confirming(NOBODY),
+      confirming(order.id),
+      { ...onePieceOf(product, { customer_id: 2 }), key: used.key },
+    ]
+    const good = refused.map(() => onePieceOf(product))
+    const results = await resultsOf(refused.flatMap((call, i) => [call, good[i] ?? call]))
+    const lone = await Promise.all(refused.map(alone))
+    expect(lone.map(({ status }) => status)).toEqual([409, 422, 422, 422, 404, 409, 422])
+    expect(results.filter((_, i) => i % 2 === 0)).toEqual(
+      lone.map(({ status, body }) => ({ status, replayed: false, body })),
+    )
+    expect(results.filter((_, i) => i % 2 === 1).map(({ status }) => status)).toEqual(good.map(() => 201))
+    expect(await stockOf(system, product.id)).toBe(10 - 1 - good.length)
+    expect(await Promise.all([scarce, dear].map(({ id }) => stockOf(system, id)))).toEqual([2, 1_000_000])
+  })
+
+  it('when one key comes twice in one request, then it is one order, and one of its two results is a replay', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const customer = await newCustomer(system)
+    const call = onePieceOf(product, { customer_id: customer.id })
+    const results = await resultsOf([call, { ...call, correlation_id: 'twin' }])
+    expect(results.map(({ status, replayed }) => ({ status, replayed }))).toEqual([
+      { status: 201, replayed: false },
+      { status: 201, replayed: true },
+    ])
+    expect(results[1]?.body).toEqual(results[0]?.body)
+    expect(await ordersOf(system, customer.id)).toHaveLength(1)
+    const confirm = confirming(Number(results[0]?.body.id))
+    const confirmed = await resultsOf([confirm, { ...confirm, correlation_id: 'twin' }])
+    expect(confirmed.map(({ status, replayed }) => [status, replayed])).toEqual([
+      [200, false],
+      [200, true],
+    ])
+    expect(await stockOf(system, product.id)).toBe(9)
+  })
+
+  it('when one key comes with two different steps in one request, then the second is 422 idempotency_key_reused', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const orders = await atOnce(2, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
+    const [place, confirm] = [onePieceOf(product), confirming(orders[0]?.id ?? 0)]
+    const results = await resultsOf([
+      place,
+      { ...placing([{ product_id: product.id, qty: 2 }]), key: place.key },
+      confirm,
+      { ...confirming(orders[1]?.id ?? 0), key: confirm.key },
+    ])
+    expect(results.map(({ status }) => status)).toEqual([201, 422, 200, 422])
+    for (const i of [1, 3]) expect(results[i]?.body).toMatchObject({ code: 'idempotency_key_reused' })
+    expect(await orderOf(system, orders[1]?.id ?? 0)).toMatchObject({ status: 'CREATED' })
+    expect(await stockOf(system, product.id)).toBe(7)
+  })
+
+  it('when one key comes for a place and for a confirm, then both are done, as they are alone', async () => {
+    const product = await newProduct(system)
+    const order = await newOrder(system, [{ product_id: product.id, qty: 1 }])
+    const place = onePieceOf(product)
+    const results = await resultsOf([place, { ...confirming(order.id), key: place.key }])
+    expect(results.map(({ status, replayed }) => [status, replayed])).toEqual([
+      [201, false],
+      [200, false],
+    ])
+  })
+
+  it('when 100 calls want 30 pieces, then 30 get one, and the stock is exact', async () => {
+    const product = await newProduct(system, { stock: 30 })
+    const results = await resultsOf(Array.from({ length: 100 }, () => onePieceOf(product)))
+    expect(statusCounts(results)).toEqual({ 201: 30, 409: 70 })
+    expect(await stockOf(system, product.id)).toBe(0)
+  })
+
+  it('when there is no token, a wrong one, or that of a caller, then 401 and nothing is done', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const calls = [onePieceOf(product)]
+    expectProblem(await system.orders.post(STEPS, { calls }, { token: null }), 401, 'unauthorized')
+    expectProblem(await system.orders.post(STEPS, { calls }, { token: 'wrong' }), 401, 'invalid_token')
+    expectProblem(await system.orders.post(STEPS, { calls }), 401, 'invalid_token')
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it.each<[string, Record<string, unknown>, string[]]>([
+    ['no key', { key: undefined }, ['calls.1.key']],
+    ['a bad key', { key: 'a b' }, ['calls.1.key']],
+    ['a long key', { key: 'k'.repeat(256) }, ['calls.1.key']],
+    ['no correlation id', { correlation_id: undefined }, ['calls.1.correlation_id']],
+    ['a bad correlation id', { correlation_id: 'a b' }, ['calls.1.correlation_id']],
+    ['a long correlation id', { correlation_id: 'x'.repeat(129) }, ['calls.1.correlation_id']],
+    ['a bad traceparent', { traceparent: 'yes' }, ['calls.1.traceparent']],
+    ['an unknown field', { principal: 'client:other' }, ['calls.1.principal']],
+    ['no step', { step: undefined }, ['calls.1.step']],
+    ['an empty step', { step: {} }, ['calls.1.step']],
+    ['an unknown step', { step: { cancel: 1 } }, ['calls.1.step']],
+    [
+      'two steps',
+      { step: { confirm: 1, place: { customer_id: 1, items: [{ product_id: 1, qty: 1 }] } } },
+      ['calls.1.step'],
+    ],
+    ['an order id that is text', { step: { confirm: '1' } }, ['calls.1.step']],
+    [
+      'an order with a price',
+      { step: { place: { customer_id: 1, items: [{ product_id: 1, qty: 1, price_cents: 1 }] } } },
+      ['calls.1.step'],
+    ],
+  ])('when a call has %s, then 400 names it, and none is done', async (_, change, paths) => {
+    const product = await newProduct(system, { stock: 10 })
+    const answer = await take([onePieceOf(product), { ...onePieceOf(product), ...change }])
+    expectProblem(answer, 400, 'validation_failed')
+    const faults: { path: string }[] = answer.body.errors
+    for (const { path } of faults) expect(paths.some((start) => path.startsWith(start))).toBe(true)
+    expect(faults.length).toBeGreaterThan(0)
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  it('when there are no calls, more than 100, or other fields beside them, then 400', async () => {
+    const product = await newProduct(system, { stock: 1_000 })
+    expectFaults(await take([]), ['calls'])
+    expectFaults(await take(undefined), ['calls'])
+    expectFaults(await take(Array.from({ length: 101 }, () => onePieceOf(product))), ['calls'])
+    const beside = { calls: [onePieceOf(product)], principal: 'client:other' }
+    expectFaults(await system.orders.post(STEPS, beside, { token: token() }), ['principal'])
+    expect(await stockOf(system, product.id)).toBe(1_000)
+  })
+
+  it('when the body is over 64 KiB and not over 4 MiB, then it is taken, and over that it is 413', async () => {
+    const product = await newProduct(system, { stock: 10_000, price_cents: 1 })
+    const lines = Array.from({ length: 30 }, () => ({ product_id: product.id, qty: 1 }))
+    const calls = Array.from({ length: 100 }, () => placing(lines))
+    const body = JSON.stringify({ calls })
+    expect(body.length).toBeGreaterThan(64 * 1024)
+    const full = body.padEnd(LARGEST_BYTES)
+    const answer = await system.orders.post(STEPS, full, { token: token() })
+    expect(statusCounts(answer.body.results)).toEqual({ 201: 100 })
+    expectProblem(await system.orders.post(STEPS, `${full} `, { token: token() }), 413, 'payload_too_large')
+    expect(await stockOf(system, product.id)).toBe(7_000)
+  })
+
+  it('when the body comes in pieces, without its length, then the same bounds hold', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const inPieces = (body: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const headers = {
+          authorization: `Bearer ${token()}`,
+          'content-type': 'application/json',
+          'transfer-encoding': 'chunked',
+        }
+        const sending = request(`${system.orders.base}${STEPS}`, { method: 'POST', headers }, (answer) => {
+          answer.resume()
+          resolve(answer.statusCode)
+        })
+        sending.on('error', reject)
+        sending.end(body)
+      })
+    const body = JSON.stringify({ calls: [onePieceOf(product), onePieceOf(product)] })
+    expect(await inPieces(body)).toBe(200)
+    expect(await inPieces(body.padEnd(64 * 1024 + 1))).toBe(200)
+    expect(await inPieces(body.padEnd(LARGEST_BYTES + 1))).toBe(413)
+    expect(await stockOf(system, product.id)).toBe(8)
+  })
+
+  it('when several calls come, then the log has one line of them that names the correlation ids of all', async () => {
+    const product = await newProduct(system)
+    const calls = [onePieceOf(product), onePieceOf(product), onePieceOf(product, { customer_id: NOBODY })]
+    const before = system.log.length
+    await take(calls)
+    const lines = system.log.slice(before).map((line) => JSON.parse(line))
+    expect(lines.filter(({ route }) => route === STEPS)).toMatchObject([
+      { status: 200, principal: 'service', together: calls.map(({ correlation_id }) => correlation_id) },
+    ])
+    expect(lines.filter(({ msg }) => msg === 'failed')).toEqual([])
+  })
+
+  it('when a call fails for a fault of ours, then its log line carries its own correlation id, and the others are done', async () => {
+    const { api, log } = await serveOrders(system, { customersBase: await nowhere() })
+    const product = await newProduct(system, { stock: 10 })
+    const order = await newOrder(system, [{ product_id: product.id, qty: 1 }])
+    const [failing, good] = [onePieceOf(product), confirming(order.id)]
+    const answer = await take([failing, good], api)
+    expect(answer.body.results).toMatchObject([
+      { status: 503, body: { code: 'unavailable', request_id: failing.correlation_id } },
+      { status: 200, body: { status: 'CONFIRMED' } },
+    ])
+    expect(answer.text).not.toMatch(/127\.0\.0\.1|ECONN|fetch/i)
+    const lines = log.map((line) => JSON.parse(line))
+    expect(lines.filter(({ msg }) => msg === 'failed')).toMatchObject([
+      { code: 'unavailable', correlation_id: failing.correlation_id, err: expect.anything() },
+    ])
+    expect(lines.filter(({ msg }) => msg === 'request')).toMatchObject([{ route: STEPS, status: 200 }])
+    expect(await stockOf(system, product.id)).toBe(9)
+  })
+
+  it('when calls come with traces of their own, then Customers is asked on behalf of each, or of all of them together', async () => {
+    const proxy = await startFaultyProxy(system.customers.base, () => 'none')
+    const { api } = await serveOrders(system, { customersBase: proxy.base })
+    const product = await newProduct(system)
+    const customers = await atOnce(2, () => newCustomer(system))
+    const calls = customers.map(({ id }) => onePieceOf(product, { customer_id: id }))
+    await take(calls, api)
+    const asked = proxy.seen.flatMap(({ headers, body }): string[] =>
+      body === '' ? [String(headers['x-correlation-id'])] : JSON.parse(body).calls.map(idOfCall),
+    )
+    expect(asked.sort()).toEqual(calls.map(idOfCall).sort())
+  })
+
+  it.each<[string, Fault]>([
+    ['is lost', 'lose the answer'],
+    ['ends before it arrives', 'refuse'],
+    ['is answered 503', { status: 503, body: '' }],
+    ['is not known there', { status: 404, body: '{"code":"route_not_found","detail":"Nothing."}' }],
+    ['is not known there as a question', { status: 405, body: '{"code":"method_not_allowed","detail":"No."}' }],
+  ])('when the one question to Customers for all of them %s, then all are placed all the same', async (_, fault) => {
+    const proxy = await startFaultyProxy(system.customers.base, ({ path }, earlier) =>
+      path.endsWith('/lookups') && earlier === 0 ? fault : 'none',
+    )
+    const { api } = await serveOrders(system, { customersBase: proxy.base })
+    const product = await newProduct(system, { stock: 10 })
+    const customers = await atOnce(5, () => newCustomer(system))
+    const calls = [...customers, { id: NOBODY }].map(({ id }) => onePieceOf(product, { customer_id: id }))
+    const { body } = await take(calls, api)
+    expect(proxy.seenAt('/lookups')).not.toEqual([])
+    expect(body.results.map(({ status }: Result) => status)).toEqual([201, 201, 201, 201, 201, 422])
+    expect(await stockOf(system, product.id)).toBe(5)
+  })
+
+  it('when the one question to Customers for all of them is answered 500, then each is 502, and nothing is taken', async () => {
+    const proxy = await startFaultyProxy(system.customers.base, () => ({ status: 500, body: '' }))
+    const { api, log } = await serveOrders(system, { customersBase: proxy.base })
+    const product = await newProduct(system, { stock: 10 })
+    const customers = await atOnce(3, () => newCustomer(system))
+    const calls = customers.map(({ id }) => onePieceOf(product, { customer_id: id }))
+    const { body } = await take(calls, api)
+    expect(proxy.seen).toMatchObject([{ path: '/internal/customers/lookups' }])
+    expect(body.results).toMatchObject(
+      calls.map(({ correlation_id }) => ({
+        status: 502,
+        body: { code: 'upstream_failed', request_id: correlation_id },
+      })),
+    )
+    const failed = log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'failed')
+    expect(failed.map(idOfCall).sort()).toEqual(calls.map(idOfCall).sort())
+    expect(await stockOf(system, product.id)).toBe(10)
+  })
+
+  function idOfCall({ correlation_id }: { correlation_id: string }): string {
+    return correlation_id
+  }
 })
 
 describeEachEngine('Orders whose Customers is at fault', (engine) => {

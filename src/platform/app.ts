@@ -1,5 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler, Next } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
@@ -107,6 +107,7 @@ function receive(
   const limitPublic = limitBody(LARGEST_BODY_BYTES, shape)
   const limitInternal = limitBody(LARGEST_INTERNAL_BODY_BYTES, shape)
   const reportRefusal = createRefusalReport(logger)
+  const turnToRefuse = createTurnstile(REFUSALS_A_TURN)
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
@@ -114,28 +115,74 @@ function receive(
     logger.error({ err: error.cause ?? error, code: error.code, correlation_id }, 'failed')
   }
   let underWay = 0
-  return async (c, next) => {
-    const start = performance.now()
-    c.set('trace', traceOf(c))
-    if (underWay >= mostRequests && !TOLD_TO_ALL.test(c.req.path)) {
-      reportRefusal()
-      c.res = sendProblem(c, OVERLOADED, shape)
+  const isFull = (c: Context) => underWay >= mostRequests && !TOLD_TO_ALL.test(c.req.path)
+
+  async function refuse(c: Context<AppEnv>): Promise<void> {
+    reportRefusal()
+    await turnToRefuse()
+    c.res = sendProblem(c, OVERLOADED, shape)
+  }
+
+  /** A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out. */
+  async function takePlace(c: Context<AppEnv>, next: Next): Promise<void> {
+    if (c.req.method !== 'GET' && !(await arrivesWhole(c))) {
+      c.res = sendProblem(c, CUT_OFF, shape)
       return
     }
-    c.set('reportFailure', reportFailure)
-    c.set('authenticator', authenticator)
-    c.set('limitRate', limitRate)
+    if (isFull(c)) return refuse(c)
     underWay++
     try {
-      await (INTERNAL.test(c.req.path) ? limitInternal : limitPublic)(c, next)
+      await next()
     } finally {
       underWay--
     }
+  }
+
+  return async (c, next) => {
+    const start = performance.now()
+    c.set('trace', traceOf(c))
+    if (isFull(c)) return refuse(c)
+    c.set('reportFailure', reportFailure)
+    c.set('authenticator', authenticator)
+    c.set('limitRate', limitRate)
+    const limit = INTERNAL.test(c.req.path) ? limitInternal : limitPublic
+    await limit(c, () => takePlace(c, next))
     requests.info(lineOf(c, start), 'request')
   }
 }
 
+/** The text is kept for whoever reads the body next. */
+function arrivesWhole(c: Context): Promise<boolean> {
+  return c.req.text().then(
+    () => true,
+    () => false,
+  )
+}
+
+const CUT_OFF = new AppError('malformed_request', 'The body did not arrive whole.')
 const OVERLOADED = new AppError('overloaded', 'Too many requests are under way. Try again shortly.', { retry_after: 1 })
+
+/**
+ * A batch needs several turns of the event loop, and a turn serves all that is there to be served: refusals by the
+ * thousand would make turns so long that hardly a batch got done.
+ */
+const REFUSALS_A_TURN = 32
+
+/** Lets so many go on in each turn of the event loop, in the order they came. */
+function createTurnstile(aTurn: number): () => Promise<void> {
+  let waiting: (() => void)[] = []
+  const turn = () => {
+    const going = waiting
+    waiting = going.splice(aTurn)
+    for (const go of going) go()
+    if (waiting.length > 0) setImmediate(turn)
+  }
+  return () =>
+    new Promise((resolve) => {
+      waiting.push(resolve)
+      if (waiting.length === 1) setImmediate(turn)
+    })
+}
 
 const REFUSALS_REPORTED_EVERY_MS = 1_000
 
@@ -185,7 +232,7 @@ function limitBody(maxSize: number, shape: ProblemShape): MiddlewareHandler<AppE
       if (Number(length ?? 0) <= maxSize) return next()
       c.res = refuse(c)
     } else {
-      const refusal = await limitStream(c, next)
+      const refusal = await limitStream(c, next).catch(() => sendProblem(c, CUT_OFF, shape))
       if (refusal instanceof Response) c.res = refusal
     }
   }

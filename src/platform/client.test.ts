@@ -1,10 +1,11 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { nowhere } from '../../tests/support/services.ts'
-import { type Call, callService, type Route } from './client.ts'
+import { type Call, callService, createSharedCalls, type Route } from './client.ts'
 import { AppError, type ErrorCode } from './errors.ts'
 import { problemDocument } from './problems.ts'
 import { serve } from './serving.ts'
+import { MOST_TOGETHER } from './together.ts'
 
 const Answer = z.object({ id: z.int() })
 const GET: Call<typeof Answer> = {
@@ -24,13 +25,21 @@ function problem(code: ErrorCode, extra = {}, status?: number) {
   return () => Response.json(document, { status: status ?? document.status })
 }
 
+interface Asked {
+  method: string
+  path: string
+  headers: Headers
+  body: string
+}
+
 /** A real neighbour that gives these answers in turn, the last one from then on, and keeps what it was asked. */
-async function neighbour(...answers: (() => Response | Promise<Response>)[]) {
-  const asked: { method: string; path: string; headers: Headers; body: string }[] = []
+async function neighbour(...answers: ((asked: Asked) => Response | Promise<Response>)[]) {
+  const asked: Asked[] = []
   const answer = async (request: Request) => {
     const { pathname } = new URL(request.url)
-    asked.push({ method: request.method, path: pathname, headers: request.headers, body: await request.text() })
-    return (answers[asked.length - 1] ?? answers.at(-1) ?? ok)()
+    const one = { method: request.method, path: pathname, headers: request.headers, body: await request.text() }
+    asked.push(one)
+    return (answers[asked.length - 1] ?? answers.at(-1) ?? ok)(one)
   }
   const serving = await serve({ fetch: answer }, 0)
   onTestFinished(() => serving.close())
@@ -267,5 +276,260 @@ describe('an answer', () => {
       expect(error.message).not.toMatch(/Detail|Sorry/)
       expect(error.extra).toEqual({})
     }
+  })
+})
+
+describe('calls that can be shared', () => {
+  const TOGETHER = '/internal/things/together'
+
+  /** One that each caller makes for a thing of its own, with a key and a trace of its own. */
+  function callFor(id: number, change: Partial<Call<typeof Answer>> = {}): Call<typeof Answer> {
+    const trace = { correlationId: `req-${id}`, traceparent: undefined }
+    return { ...POST, path: `/things/${id}`, body: { thing: id }, idempotencyKey: `key-${id}`, trace, ...change }
+  }
+
+  /** All of these at one moment, and what each of their callers gets: the reply, or the code it is refused with. */
+  async function outcomesOf(route: Route, calls: Call<typeof Answer>[]): Promise<unknown[]> {
+    const send = createSharedCalls(route, TOGETHER)
+    const settled = await Promise.allSettled(calls.map((call) => send(call, { thing: call.path.slice(8) })))
+    return settled.map((one) => (one.status === 'fulfilled' ? one.value : one.reason.code))
+  }
+
+  const reply = (id: number, replayed = false) => ({ value: { id }, replayed })
+  const done = (id: number) => ({ status: 201, replayed: false, body: { id } })
+  const refused = (code: ErrorCode, extra = {}) => {
+    const body = problemDocument(new AppError(code, `Detail of ${code}.`, extra), 'req-1')
+    return { status: body.status, replayed: false, body }
+  }
+  const failing = (status: number) => ({ status, replayed: false, body: null })
+  const results = (...some: unknown[]) => Response.json({ results: some })
+
+  /** A neighbour that does whatever it is asked for, alone or together. */
+  function doAll({ path, body }: Asked): Response {
+    if (path !== TOGETHER) return Response.json({ id: Number(path.slice(8)) }, { status: 201 })
+    return results(...idsIn(body).map(done))
+  }
+
+  function idsIn(body: string): number[] {
+    return JSON.parse(body).calls.map(({ thing }: { thing: string }) => Number(thing))
+  }
+
+  /** How many calls each request carried, or the path of a lone one. */
+  function carried(asked: Asked[]): (number | string)[] {
+    return asked.map(({ path, body }) => (path === TOGETHER ? idsIn(body).length : path))
+  }
+
+  it('when a call is alone, then it goes as it would have gone without the others', async () => {
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const lone = [callFor(1, { trace: { correlationId: 'req-1', traceparent } }), GET]
+    const { route, asked } = await neighbour(ok)
+    for (const call of lone) {
+      await callService(route, call)
+      expect(await outcomesOf(route, [call])).toEqual([reply(1)])
+    }
+    const seen = asked.map(({ headers, ...rest }) => ({ ...rest, headers: Object.fromEntries(headers) }))
+    expect(seen[1]).toEqual(seen[0])
+    expect(seen[3]).toEqual(seen[2])
+    expect(seen.map(({ path }) => path)).toEqual(['/things/1', '/things/1', '/things/1', '/things/1'])
+  })
+
+  it('when calls come one after the other, then each is alone', async () => {
+    const { route, asked } = await neighbour(doAll)
+    const send = createSharedCalls(route, TOGETHER)
+    for (const id of [1, 2]) expect(await send(callFor(id), { thing: id })).toEqual(reply(id))
+    expect(carried(asked)).toEqual(['/things/1', '/things/2'])
+  })
+
+  it('when several come at one moment, then they travel in one request, each with its own trace', async () => {
+    const { route, asked } = await neighbour(doAll)
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const traced = callFor(2, { trace: { correlationId: 'flow:2', traceparent } })
+    expect(await outcomesOf(route, [callFor(1), traced, callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
+    expect(asked).toMatchObject([{ method: 'POST', path: TOGETHER }])
+    expect(JSON.parse(asked[0]?.body ?? '')).toEqual({
+      calls: [
+        { thing: '1', correlation_id: 'req-1' },
+        { thing: '2', correlation_id: 'flow:2', traceparent },
+        { thing: '3', correlation_id: 'req-3' },
+      ],
+    })
+  })
+
+  it('when several travel together, then the request has our token and nothing of any one of them', async () => {
+    const { route, asked } = await neighbour(doAll)
+    await outcomesOf(route, [callFor(1), callFor(2)])
+    const { headers } = asked[0] ?? { headers: new Headers() }
+    expect(headers.get('authorization')).toBe('Bearer service-token')
+    expect(headers.get('content-type')).toBe('application/json')
+    for (const name of ['idempotency-key', 'x-correlation-id', 'traceparent']) expect(headers.get(name)).toBeNull()
+  })
+
+  it('when the address has a path of its own, then the one request keeps it', async () => {
+    const { route, asked } = await neighbour(({ body }) => results(...idsIn(body).map(done)))
+    await outcomesOf({ ...route, base: `${route.base}/dev/` }, [callFor(1), callFor(2)])
+    expect(asked.map(({ path }) => path)).toEqual([`/dev${TOGETHER}`])
+  })
+
+  it('when they are done, stored before, refused, or answered in another shape, then each caller gets its own', async () => {
+    const { route, asked } = await neighbour(() =>
+      results(
+        done(1),
+        { ...done(2), replayed: true },
+        refused('insufficient_stock'),
+        { status: 201, replayed: false, body: { id: 'four' } },
+        refused('not_found'),
+        refused('internal_error'),
+        done(7),
+      ),
+    )
+    expect(
+      await outcomesOf(
+        route,
+        [1, 2, 3, 4, 5, 6, 7].map((id) => callFor(id)),
+      ),
+    ).toEqual([
+      reply(1),
+      reply(2, true),
+      'insufficient_stock',
+      'upstream_failed',
+      'not_found',
+      'upstream_failed',
+      reply(7),
+    ])
+    expect(asked).toHaveLength(1)
+  })
+
+  it('when one is refused, then it is the error that it was, with its facts', async () => {
+    const lines = [{ product_id: 1, requested: 3, available: 2 }]
+    const { route } = await neighbour(() => results(done(1), refused('insufficient_stock', { lines })))
+    const send = createSharedCalls(route, TOGETHER)
+    const [, second] = await Promise.allSettled([1, 2].map((id) => send(callFor(id), { thing: id })))
+    expect(second).toMatchObject({
+      reason: { code: 'insufficient_stock', message: 'Detail of insufficient_stock.', extra: { lines } },
+    })
+  })
+
+  it.each([429, 502, 503, 504])(
+    'when one of them meets a %d, then it alone is tried again, with the same key',
+    async (code) => {
+      const { route, asked } = await neighbour(() => results(done(1), failing(code), done(3)), doAll)
+      const outcomes = await outcomesOf(
+        route,
+        [1, 2, 3].map((id) => callFor(id)),
+      )
+      expect(outcomes).toEqual([reply(1), reply(2), reply(3)])
+      expect(carried(asked)).toEqual([3, '/things/2'])
+      expect(asked[1]?.headers.get('idempotency-key')).toBe('key-2')
+      expect(asked[1]?.body).toBe('{"thing":2}')
+    },
+  )
+
+  it('when one of them meets a fault that does not pass, then its calls end with its attempts', async () => {
+    const { route, asked } = await neighbour(() => results(done(1), failing(503)), status(503))
+    expect(await outcomesOf(route, [callFor(1), callFor(2)])).toEqual([reply(1), 'unavailable'])
+    expect(carried(asked)).toEqual([2, '/things/2', '/things/2'])
+  })
+
+  it('when the one request meets a passing fault, then all are tried again, and each is done', async () => {
+    for (const fault of [status(503), status(429), problem('overloaded', { retry_after: 1 })]) {
+      const { route } = await neighbour(fault, doAll)
+      expect(await outcomesOf(route, [callFor(1), callFor(2), callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
+    }
+  })
+
+  it('when the answer of the one request does not come in time, then all are tried again', async () => {
+    const { route } = await neighbour(never, doAll)
+    const impatient = { ...route, timeoutMs: 300, attempts: 10 }
+    expect(await outcomesOf(impatient, [callFor(1), callFor(2)])).toEqual([reply(1), reply(2)])
+  })
+
+  it.each<[string, (asked: Asked) => Response | Promise<Response>, ErrorCode]>([
+    ['a 500', status(500), 'upstream_failed'],
+    ['a 503', status(503), 'unavailable'],
+    ['that it is overloaded', problem('overloaded'), 'overloaded'],
+    ['that our token is wrong', problem('invalid_token'), 'upstream_failed'],
+    [
+      'a redirect',
+      () => new Response(null, { status: 302, headers: { location: 'https://a.example' } }),
+      'upstream_failed',
+    ],
+    ['nothing, ever', never, 'deadline_exceeded'],
+    ['a page', () => new Response('<h1>Welcome</h1>'), 'upstream_failed'],
+    ['null', () => Response.json(null), 'upstream_failed'],
+    ['something else', () => Response.json({ id: 1 }), 'upstream_failed'],
+    ['too few results', () => results(done(1)), 'upstream_failed'],
+    ['too many results', () => results(done(1), done(2), done(3)), 'upstream_failed'],
+    ['a result that is none', () => results(done(1), 'done'), 'upstream_failed'],
+    ['a result without a status', () => results(done(1), { body: { id: 2 } }), 'upstream_failed'],
+  ])('when the one request is answered %s, then each caller meets that', async (_, answer, code) => {
+    const { route, asked } = await neighbour(answer)
+    const once = { ...route, attempts: 1, timeoutMs: code === 'deadline_exceeded' ? 50 : 20_000 }
+    expect(await outcomesOf(once, [callFor(1), callFor(2)])).toEqual([code, code])
+    expect(asked).toHaveLength(1)
+  })
+
+  it('when nobody listens, then each caller meets unavailable', async () => {
+    const { route } = await neighbour(ok)
+    const dead = { ...route, base: await nowhere(), attempts: 2 }
+    expect(await outcomesOf(dead, [callFor(1), callFor(2)])).toEqual(['unavailable', 'unavailable'])
+  })
+
+  it('when the answer makes no sense, then nothing is asked for again', async () => {
+    const { route, asked } = await neighbour(() => results(done(1)), doAll)
+    expect(await outcomesOf(route, [callFor(1), callFor(2)])).toEqual(['upstream_failed', 'upstream_failed'])
+    expect(asked).toHaveLength(1)
+  })
+
+  /** As a service answers that has no such route, or takes its last part for an id. */
+  it.each<ErrorCode>(['route_not_found', 'method_not_allowed'])(
+    'when a neighbour of an older version answers %s to the one request, then each call goes its own way',
+    async (code) => {
+      const older = (asked: Asked) => (asked.path === TOGETHER ? problem(code)() : doAll(asked))
+      const { route, asked } = await neighbour(older)
+      expect(await outcomesOf(route, [callFor(1), callFor(2), callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
+      expect(carried(asked)).toEqual([3, '/things/1', '/things/2', '/things/3'])
+      expect(asked.slice(1).map(({ headers }) => headers.get('idempotency-key'))).toEqual(['key-1', 'key-2', 'key-3'])
+    },
+  )
+
+  it('when a caller gives up, then its own wait ends, and nobody else’s', async () => {
+    const gate = Promise.withResolvers<void>()
+    const { route, asked } = await neighbour(async (request) => {
+      await gate.promise
+      return doAll(request)
+    })
+    const controller = new AbortController()
+    const send = createSharedCalls(route, TOGETHER)
+    const impatient = send(callFor(1, { signal: controller.signal }), { thing: 1 })
+    const patient = [2, 3].map((id) => send(callFor(id, { signal: new AbortController().signal }), { thing: id }))
+    await expect.poll(() => asked).toHaveLength(1)
+    controller.abort()
+    await expect(impatient).rejects.toMatchObject({ code: 'deadline_exceeded' })
+    gate.resolve()
+    expect(await Promise.all(patient)).toEqual([reply(2), reply(3)])
+    expect(asked).toHaveLength(1)
+  })
+
+  it('when a caller gives up while its call is to be tried again, then no further call is made', async () => {
+    const controller = new AbortController()
+    const { route, asked } = await neighbour(() => {
+      controller.abort()
+      return results(failing(503), done(2))
+    })
+    const calls = [callFor(1, { signal: controller.signal }), callFor(2)]
+    expect(await outcomesOf(route, calls)).toEqual(['deadline_exceeded', reply(2)])
+    expect(asked).toHaveLength(1)
+  })
+
+  it('when more come than one request may carry, then several carry them, and one that is left over goes alone', async () => {
+    const { route, asked } = await neighbour(doAll)
+    const ids = Array.from({ length: 2 * MOST_TOGETHER + 1 }, (_, i) => i + 1)
+    const outcomes = await outcomesOf(
+      route,
+      ids.map((id) => callFor(id)),
+    )
+    expect(outcomes).toEqual(ids.map((id) => reply(id)))
+    const last = `/things/${ids.length}`
+    expect(carried(asked).sort()).toEqual([last, MOST_TOGETHER, MOST_TOGETHER].sort())
   })
 })

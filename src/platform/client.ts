@@ -71,7 +71,10 @@ export function createSharedCalls(route: Route, path: string) {
 
   /** @param shared the call as an item of the one request */
   return <T extends z.ZodType>(call: Call<T>, shared: object): Promise<Reply<z.output<T>>> =>
-    persist(route, call, () => within(call.signal, board({ ...call, shared })))
+    persist(route, call, async () => {
+      if (call.signal?.aborted) throw tooLate(call.signal.reason)
+      return within(call.signal, board({ ...call, shared }))
+    })
 }
 
 async function persist<T extends z.ZodType>(
@@ -159,8 +162,8 @@ async function reachTogether(
   }))
   const call = { method: 'POST', path, body: { calls: items }, trace: NO_TRACE, answer: SharedAnswer } as const
   const outcome = await reach(route, call).catch(asRefusal)
-  // A neighbour of an older version does not know the way.
-  if (!(outcome instanceof AppError) && [404, 405].includes(outcome.status)) {
+  // A neighbour of another version does not know the way, or does not take one of the calls: each goes alone.
+  if (!(outcome instanceof AppError) && [400, 404, 405, 413].includes(outcome.status)) {
     return Promise.all(calls.map((call) => reach(route, call).catch(asRefusal)))
   }
   // What was said to all of them was said to each.

@@ -13,6 +13,7 @@ export interface GroupingConnection extends DatabaseConnection {
  * at the latest. Its failure is then that one's.
  */
 export function later(trx: Database, query: CompiledQuery): Promise<void> {
+  if (!trx.isTransaction) throw new Error('nothing comes later outside a transaction')
   return onConnection(trx, (connection) => connection.later(query))
 }
 

@@ -1,0 +1,390 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { openDatabase } from '../src/platform/database.ts'
+import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
+import { type Figures, figuresOf, type Percentiles, recoveryOf } from './overload/figures.ts'
+import type { Arrival, Step, Task, Told } from './overload/sender.ts'
+import { padTable } from './report.ts'
+import { cpuMsOf, rssMibOf, type System, startSystem } from './systems.ts'
+
+const RESULTS = 'bench/results/overload.json'
+const NARROWED_RESULTS = 'bench/results/overload-narrowed.json'
+const NAMES = ['one process', 'services'] as const
+
+const HELP = `What this system does with more orders than it can carry: how many it still takes, how fast it refuses the rest, and how
+soon it is well again. First the peak is measured, with 64 callers of whom each waits for its answer. Then orders come at
+a fixed rate, whether or not earlier ones were answered: half the peak, 4 times the peak, and at once half of it again.
+
+  npm run bench:overload -- [--quick] [--system name]
+
+  --quick   shorter: about half a minute; absent: under a minute
+  --system  ${NAMES.map((name) => `'${name}'`).join(' or ')}; absent: '${NAMES[0]}'
+
+It needs a MySQL or MariaDB server, as the tests do. Afterwards the books are audited, and every order that was accepted
+must be there. Ends with 1 when one is missing, when the books differ, or when a request was answered with anything but
+a 201 or a 503 that says when to come again; never for a figure. Writes ${RESULTS}, or with an option
+${NARROWED_RESULTS}.`
+
+interface Plan {
+  system: (typeof NAMES)[number]
+  callers: number
+  warmMs: number
+  peakMs: number
+  halfMs: number
+  rushMs: number
+  afterMs: number
+  /** One more request at once is not sent: it would say more about this machine than about the system. */
+  mostConnections: number
+}
+
+const HALF = 0.5
+const RUSH = 4
+/** Times the p99 before the rush: what counts as well again. */
+const WELL_AGAIN = 2
+const LONGEST_PERFORMANCE_MS = 120_000
+const ORDERS_PER_QUERY = 5_000
+
+interface Phase extends Figures {
+  name: string
+  usage: Usage
+}
+
+/** Processors in use, of the system's processes, the database, and what sends; undefined where the machine does not say. */
+interface Usage {
+  system: number | undefined
+  database: number | undefined
+  sender: number | undefined
+  /** Memory of the system's processes at the end, in MiB. */
+  rss: number | undefined
+}
+
+interface Performance {
+  arrivals: Arrival[]
+  usages: Usage[]
+  opened: number
+  firstOther: string | undefined
+}
+
+const interrupted = new AbortController()
+const began = performance.now()
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)))
+const { values } = readArguments()
+if (values.help) console.log(HELP)
+else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
+
+function readArguments() {
+  try {
+    return parseArgs({
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        quick: { type: 'boolean' },
+        system: { type: 'string' },
+      },
+    })
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function planOf({ quick = false, system: asked = NAMES[0] }: typeof values): Plan {
+  const system = NAMES.find((name) => name === asked) ?? fail(`--system ${asked}?`)
+  const common = { system, callers: 64, mostConnections: 4_000 }
+  return quick
+    ? { ...common, warmMs: 2_000, peakMs: 2_000, halfMs: 3_000, rushMs: 4_000, afterMs: 3_000 }
+    : { ...common, warmMs: 5_000, peakMs: 5_000, halfMs: 8_000, rushMs: 10_000, afterMs: 8_000 }
+}
+
+function fail(message: string): never {
+  console.error(`${message}\n\n${HELP}`)
+  process.exit(1)
+}
+
+function tell(line: string): void {
+  const seconds = Math.round((performance.now() - began) / 1000)
+  console.error(`${String(seconds).padStart(4)} s  ${line}`)
+}
+
+async function main(plan: Plan, file: string): Promise<void> {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
+  const server = await startDatabaseServer({ durable: true })
+  if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-overload-'))
+  let system: System | undefined
+  let sender: ChildProcess | undefined
+  try {
+    tell(`starting ${plan.system} …`)
+    system = await startSystem(plan.system, server, folder)
+    sender = fork(fileURLToPath(new URL('overload/sender.ts', import.meta.url)), {
+      execArgv: [],
+      serialization: 'advanced',
+    })
+    const found = await overload(plan, system, sender)
+    print(plan, found)
+    save(plan, server, found, file)
+    if (found.faults.length > 0) process.exitCode = 1
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error
+    console.error('Interrupted.')
+    process.exitCode = 130
+  } finally {
+    if (sender?.connected) sender.disconnect()
+    await system?.stop()
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+interface Found {
+  /** Orders a second, of callers who wait for their answers. */
+  peak: number
+  phases: Phase[]
+  /** From the end of the rush until all was well again, in ms; undefined when it did not come to that. */
+  recoveryMs: number | undefined
+  connections: number
+  accepted: number
+  /** Orders that are there although their caller was not told, such as those that could not be confirmed in time. */
+  unpromised: number
+  firstOther: string | undefined
+  faults: string[]
+}
+
+async function overload(plan: Plan, system: System, sender: ChildProcess): Promise<Found> {
+  const { callers, warmMs, peakMs, halfMs, rushMs, afterMs, mostConnections } = plan
+  const { orders: ordersBefore } = await system.books()
+  const { ports, ground } = system
+  const run = (steps: Step[], callers?: number) =>
+    perform(system, sender, { ports, ground, callers, steps, mostConnections })
+  const phaseOf = (name: string, { arrivals, usages }: Performance, steps: readonly Step[], step: number): Phase => {
+    const usage = usages[step] ?? { system: undefined, database: undefined, sender: undefined, rss: undefined }
+    return { name, ...figuresOf(arrivals, steps, step), usage }
+  }
+
+  tell(`${callers} callers who wait for their answers …`)
+  const closed = [warmMs, peakMs].map((ms) => ({ ms, perSecond: 0 }))
+  const first = await run(closed, callers)
+  const full = phaseOf(`${callers} callers`, first, closed, 1)
+  const peak = full.accepted
+  if (peak === 0) throw new Error(`no order was accepted: ${first.firstOther}`)
+
+  tell(`${Math.round(peak)} orders/s. Now ${HALF} of it come …`)
+  const half = [{ ms: halfMs, perSecond: peak * HALF }]
+  const second = await run(half)
+  const before = phaseOf(`${HALF} × peak`, second, half, 0)
+
+  tell(`p99 ${inMs(before.acceptedMs.p99)} ms. Now ${RUSH} times it come, then ${HALF} of it again …`)
+  const rush = [
+    { ms: rushMs, perSecond: peak * RUSH },
+    { ms: afterMs, perSecond: peak * HALF },
+  ]
+  const third = await run(rush)
+
+  tell('auditing the books …')
+  const all = [first, second, third]
+  const arrivals = all.flatMap((performance) => performance.arrivals)
+  const { orders, differences } = await system.books()
+  const accepted = arrivals.flatMap(({ order }) => (order === undefined ? [] : [order]))
+  const firstOther = all.find((performance) => performance.firstOther !== undefined)?.firstOther
+  return {
+    peak,
+    phases: [full, before, phaseOf(`${RUSH} × peak`, third, rush, 0), phaseOf(`${HALF} × peak again`, third, rush, 1)],
+    recoveryMs: recoveryOf(third.arrivals, rush, 1, before.acceptedMs.p99 * WELL_AGAIN),
+    connections: third.opened,
+    accepted: accepted.length,
+    unpromised: orders - ordersBefore - accepted.length,
+    firstOther,
+    faults: await faultsOf(system, arrivals, accepted, differences, firstOther),
+  }
+}
+
+function perform(system: System, sender: ChildProcess, task: Task): Promise<Performance> {
+  return new Promise((resolve, reject) => {
+    const marks: Mark[] = []
+    const usages: Usage[] = []
+    const settle = (act: () => void) => {
+      clearTimeout(late)
+      sender.off('message', hear)
+      sender.off('exit', gone)
+      interrupted.signal.removeEventListener('abort', giveUp)
+      act()
+    }
+    const mark = () => {
+      const now = markOf(system, sender)
+      const last = marks.at(-1)
+      if (last) usages.push(usageBetween(last, now, system))
+      marks.push(now)
+    }
+    const hear = (told: Told) => {
+      if (told.kind === 'done') settle(() => resolve({ ...told, usages }))
+      else if (told.kind === 'second') tell(`  ${inWords(told.counts)}`)
+      else mark()
+    }
+    const gone = () => settle(() => reject(new Error('what sends the requests has ended')))
+    const giveUp = () => settle(() => reject(interrupted.signal.reason))
+    const late = setTimeout(
+      () => settle(() => reject(new Error('the requests come to no end'))),
+      LONGEST_PERFORMANCE_MS,
+    )
+    if (interrupted.signal.aborted) return giveUp()
+    interrupted.signal.addEventListener('abort', giveUp)
+    sender.on('message', hear)
+    sender.on('exit', gone)
+    sender.send(task)
+  })
+}
+
+function inWords(counts: Record<string, number>): string {
+  const some = Object.entries(counts).filter(([, count]) => count > 0)
+  return some.map(([outcome, count]) => `${count} ${outcome}`).join(', ') || 'no answers'
+}
+
+interface Mark {
+  at: number
+  /** Processor time so far, in ms. */
+  system: number | undefined
+  database: number | undefined
+  sender: number | undefined
+}
+
+function markOf({ pids, databaseCpuMs }: System, sender: ChildProcess): Mark {
+  return {
+    at: performance.now(),
+    system: sumOf(pids, cpuMsOf),
+    database: databaseCpuMs(),
+    sender: cpuMsOf(sender.pid),
+  }
+}
+
+function usageBetween(from: Mark, to: Mark, { pids }: System): Usage {
+  const cores = (of: 'system' | 'database' | 'sender') => {
+    const [first, last] = [from[of], to[of]]
+    return first === undefined || last === undefined ? undefined : (last - first) / (to.at - from.at)
+  }
+  return {
+    system: cores('system'),
+    database: cores('database'),
+    sender: cores('sender'),
+    rss: sumOf(pids, rssMibOf),
+  }
+}
+
+/** Undefined as soon as one is. */
+function sumOf(pids: System['pids'], read: (pid: number) => number | undefined): number | undefined {
+  let sum = 0
+  for (const pid of pids.values()) {
+    const value = read(pid)
+    if (value === undefined) return undefined
+    sum += value
+  }
+  return sum
+}
+
+async function faultsOf(
+  system: System,
+  arrivals: readonly Arrival[],
+  accepted: readonly number[],
+  differences: readonly string[],
+  firstOther: string | undefined,
+): Promise<string[]> {
+  const others = arrivals.filter(({ outcome }) => outcome === 'other').length
+  const ids = new Set(accepted)
+  const missing = ids.size - (await confirmedAmong(system, [...ids]))
+  const gone = system.ended()
+  return [
+    ...differences.map((difference) => `the books differ: ${difference}`),
+    ...(missing > 0 ? [`${missing} orders that were accepted are missing or not confirmed`] : []),
+    ...(ids.size < accepted.length ? [`${accepted.length - ids.size} requests were given the order of another`] : []),
+    ...(others > 0 ? [`${others} answers were neither an order nor a refusal, the first: ${firstOther}`] : []),
+    ...(gone === undefined ? [] : [`${gone} has ended`]),
+  ]
+}
+
+async function confirmedAmong({ shop }: System, ids: readonly number[]): Promise<number> {
+  const db = await openDatabase({ ...shop.env.database, pool: 1 })
+  try {
+    let found = 0
+    for (let i = 0; i < ids.length; i += ORDERS_PER_QUERY) {
+      const { confirmed } = await db
+        .selectFrom('orders')
+        .select((eb) => eb.fn.countAll<number>().as('confirmed'))
+        .where('id', 'in', ids.slice(i, i + ORDERS_PER_QUERY))
+        .where('status', '=', 'CONFIRMED')
+        .executeTakeFirstOrThrow()
+      found += Number(confirmed)
+    }
+    return found
+  } finally {
+    await db.destroy()
+  }
+}
+
+function print(
+  { callers }: Plan,
+  { peak, phases, recoveryMs, connections, accepted, unpromised, faults }: Found,
+): void {
+  const head = [
+    'orders come',
+    'come/s',
+    'late p99',
+    'accepted/s',
+    '× peak',
+    'p50',
+    'p99',
+    'refused/s',
+    'p50',
+    'p99',
+    'other',
+    'not sent',
+    'CPU system',
+    'database',
+    'sender',
+    'RSS MiB',
+  ]
+  const table = phases.map((phase) => [
+    phase.name,
+    phase.offered.toFixed(0),
+    inMs(phase.lateMs.p99),
+    phase.accepted.toFixed(0),
+    (phase.accepted / peak).toFixed(2),
+    ...pair(phase.acceptedMs),
+    phase.refused.toFixed(0),
+    ...pair(phase.refusedMs),
+    String(phase.other),
+    String(phase.notSent),
+    ...[phase.usage.system, phase.usage.database, phase.usage.sender].map((cores) => cores?.toFixed(2) ?? 'n/a'),
+    phase.usage.rss?.toFixed(0) ?? 'n/a',
+  ])
+  console.log(`\n${padTable([head, ...table], (column) => column === 0).join('\n')}\n`)
+  for (const { name, acceptedInSeconds, onKeptMs, onNewMs } of phases.slice(1)) {
+    console.log(`${name}: accepted in each second ${acceptedInSeconds.join(' ')}`)
+    console.log(
+      `  p50 and p99 on kept connections ${pair(onKeptMs).join(', ')}; on new ones ${pair(onNewMs).join(', ')}`,
+    )
+  }
+  const recovered = recoveryMs === undefined ? 'not reached' : `${recoveryMs} ms`
+  console.log(`
+After the rush, until no request is refused and p99 is within ${WELL_AGAIN} times that of before it: ${recovered}.
+${accepted} orders were accepted${faults.length > 0 ? '' : ', all of them are there, and the books balance'}; ${unpromised} more are there that no caller was told of.
+${connections} connections were opened. Times in ms, from when a request was due (for the ${callers} callers: was sent) to its
+answer; CPU in processors in use.`)
+  for (const fault of faults) console.error(`Not right: ${fault}`)
+}
+
+function pair({ p50, p99 }: Percentiles): string[] {
+  return [p50, p99].map((ms) => (Number.isNaN(ms) ? '–' : inMs(ms)))
+}
+
+function inMs(ms: number): string {
+  return ms.toFixed(1)
+}
+
+function save(plan: Plan, { version }: DatabaseServer, found: Found, file: string): void {
+  mkdirSync('bench/results', { recursive: true })
+  const machine = { node: process.version, database: version, cpus: `${cpus().length} × ${cpus()[0]?.model}` }
+  writeFileSync(file, `${JSON.stringify({ at: new Date().toISOString(), machine, plan, ...found }, null, 2)}\n`)
+  console.log(`Written to ${file}.`)
+}

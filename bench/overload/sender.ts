@@ -1,0 +1,175 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { textOf, type WireAnswer } from '../http.ts'
+import { type Ground, type Service, WORKLOADS } from '../workloads.ts'
+import { Pool } from './pool.ts'
+
+// The load, in a process of its own, so that what is measured does not hold up the schedule.
+
+export interface Task {
+  ports: Record<Service, number>
+  ground: Ground
+  /** So many callers, each with one request after the other; undefined where the steps say how many come a second. */
+  callers: number | undefined
+  steps: Step[]
+  mostConnections: number
+}
+
+export interface Step {
+  ms: number
+  /** Requests that come a second, whether or not earlier ones were answered. */
+  perSecond: number
+}
+
+export type Outcome = 'accepted' | 'refused' | 'other' | 'not sent'
+
+/** One request. Times are in ms since the first step began. */
+export interface Arrival {
+  step: number
+  due: number
+  sent: number
+  /** When its answer was there, or that there would be none. */
+  settled: number
+  outcome: Outcome
+  /** Whether a connection was opened for it. */
+  onNew: boolean
+  /** Of an accepted one. */
+  order: number | undefined
+}
+
+export type Told =
+  | { kind: 'step'; step: number }
+  | { kind: 'second'; counts: Record<Outcome, number> }
+  /** No more come; some may not have been answered yet. */
+  | { kind: 'ended' }
+  | { kind: 'done'; arrivals: Arrival[]; opened: number; firstOther: string | undefined }
+
+// Ctrl-C reaches the whole group of processes.
+process.on('SIGINT', () => {})
+process.on('disconnect', () => process.exit(0))
+process.on('message', perform)
+
+let pool: Pool | undefined
+
+async function perform({ ports, ground, callers, steps, mostConnections }: Task): Promise<void> {
+  pool ??= new Pool(ports.orchestrator, mostConnections)
+  const run = new Run(pool, ground)
+  const counting = setInterval(() => tell({ kind: 'second', counts: run.takeCounts() }), 1_000)
+  await (callers === undefined ? keepSchedule(run, steps) : takeTurns(run, steps, callers))
+  clearInterval(counting)
+  const { arrivals, firstOther } = run
+  tell({ kind: 'done', arrivals, opened: pool.opened, firstOther })
+}
+
+function tell(message: Told): void {
+  process.send?.(message)
+}
+
+class Run {
+  readonly arrivals: Arrival[] = []
+  firstOther: string | undefined
+  readonly #pool: Pool
+  readonly #ground: Ground
+  readonly #began = performance.now()
+  #counts = noCounts()
+
+  constructor(pool: Pool, ground: Ground) {
+    this.#pool = pool
+    this.#ground = ground
+  }
+
+  now(): number {
+    return performance.now() - this.#began
+  }
+
+  takeCounts(): Record<Outcome, number> {
+    const counts = this.#counts
+    this.#counts = noCounts()
+    return counts
+  }
+
+  /** Never rejects. */
+  async send(step: number, due: number): Promise<void> {
+    const sent = this.now()
+    const { opened } = this.#pool
+    const asked = this.#pool.ask(textOf(ORDER.shot(this.#ground)))
+    const onNew = this.#pool.opened > opened
+    const { outcome, order } = asked === undefined ? NOT_SENT : await this.#settle(asked)
+    this.#counts[outcome]++
+    this.arrivals.push({ step, due, sent, settled: this.now(), outcome, onNew, order })
+  }
+
+  async #settle(asked: Promise<WireAnswer>): Promise<Pick<Arrival, 'outcome' | 'order'>> {
+    try {
+      const answer = await asked
+      const order = orderIn(answer)
+      if (order !== undefined) return { outcome: 'accepted', order }
+      if (isRefusal(answer)) return REFUSED
+      this.firstOther ??= `${answer.head}\n${answer.text}`.slice(0, 1_000)
+    } catch (error) {
+      this.firstOther ??= String(error)
+    }
+    return OTHER
+  }
+}
+
+const NOT_SENT = { outcome: 'not sent', order: undefined } as const
+const REFUSED = { outcome: 'refused', order: undefined } as const
+const OTHER = { outcome: 'other', order: undefined } as const
+
+function noCounts(): Record<Outcome, number> {
+  return { accepted: 0, refused: 0, other: 0, 'not sent': 0 }
+}
+
+/** Two lines of 1,000 products, and a new idempotency key each time. */
+const ORDER = orderWorkload()
+
+function orderWorkload() {
+  const workload = WORKLOADS.find(({ name }) => name === 'order')
+  if (workload === undefined) throw new Error('no workload order')
+  return workload
+}
+
+function orderIn({ status, text }: WireAnswer): number | undefined {
+  const [, id] = status === 201 ? (/"order":\{"id":(\d+)/.exec(text) ?? []) : []
+  return id === undefined ? undefined : Number(id)
+}
+
+/** A 503 that says when to come again, and why in a form for programs. */
+function isRefusal({ status, head, text }: WireAnswer): boolean {
+  if (status !== 503 || !/\r\nretry-after: *\d/i.test(head)) return false
+  return /\r\ncontent-type: *application\/problem\+json/i.test(head) && text.includes('"code":"overloaded"')
+}
+
+/** Each step's requests at their times. Late ones are made up for at once: who calls does not know of our delay. */
+async function keepSchedule(run: Run, steps: readonly Step[]): Promise<void> {
+  const sends: Promise<void>[] = []
+  let from = 0
+  for (const [step, { ms, perSecond }] of steps.entries()) {
+    tell({ kind: 'step', step })
+    const all = Math.round((perSecond * ms) / 1000)
+    let sent = 0
+    while (sent < all) {
+      const due = Math.min(all, Math.floor(((run.now() - from) * perSecond) / 1000) + 1)
+      for (; sent < due; sent++) sends.push(run.send(step, from + (sent * 1000) / perSecond))
+      await sleep(1)
+    }
+    from += ms
+  }
+  tell({ kind: 'ended' })
+  await Promise.all(sends)
+}
+
+async function takeTurns(run: Run, steps: readonly Step[], callers: number): Promise<void> {
+  let step = 0
+  const goOn = async () => {
+    while (step < steps.length) await run.send(step, run.now())
+  }
+  tell({ kind: 'step', step })
+  const all = Array.from({ length: callers }, goOn)
+  for (const { ms } of steps) {
+    await sleep(ms)
+    step++
+    tell(step < steps.length ? { kind: 'step', step } : { kind: 'ended' })
+  }
+  await Promise.all(all)
+}

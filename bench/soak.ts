@@ -1,0 +1,272 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
+import type { HttpLoad } from './generator.ts'
+import type { Load } from './loading.ts'
+import { type Entrant, faultsOf, measure } from './measuring.ts'
+import { padTable } from './report.ts'
+import { rssMibOf, type System, startSystem } from './systems.ts'
+
+const RESULTS = 'bench/results/soak.json'
+const NARROWED_RESULTS = 'bench/results/soak-narrowed.json'
+
+const HELP = `Whether memory stays flat: the three services under the mixed workload, for minutes. Of each process the memory it holds
+(RSS) and the heap in use (the least of ten seconds) are looked at every 10 seconds.
+
+  npm run bench:soak -- [--minutes 10] [--connections 64]
+
+It needs a MySQL or MariaDB server, as the tests do. Ends with 1 when a request fails, when the books differ or lack an
+order, or when a process is gone; never for a figure. Writes ${RESULTS}, or with an option
+${NARROWED_RESULTS}.`
+
+interface Plan {
+  minutes: number
+  connections: number
+}
+
+const WORKLOAD = 'mix'
+/** From one look at the memory to the next. Between them the callers come with new connections. */
+const SLICE_MS = 10_000
+const SLICES_PER_MINUTE = 60_000 / SLICE_MS
+const WARM_MS = 10_000
+const BYTES_PER_MIB = 1024 * 1024
+/** Of all that was seen: what stands for its beginning, and for its end. */
+const EDGE = 0.2
+
+const interrupted = new AbortController()
+const began = performance.now()
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)))
+const { values } = readArguments()
+if (values.help) console.log(HELP)
+else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
+
+function readArguments() {
+  try {
+    return parseArgs({
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        minutes: { type: 'string' },
+        connections: { type: 'string' },
+      },
+    })
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function planOf({ minutes = '10', connections = '64' }: typeof values): Plan {
+  if (!/^[1-9]\d{0,2}$/.test(minutes)) fail(`--minutes ${minutes}?`)
+  if (!/^[1-9]\d{0,3}$/.test(connections)) fail(`--connections ${connections}?`)
+  return { minutes: Number(minutes), connections: Number(connections) }
+}
+
+function fail(message: string): never {
+  console.error(`${message}\n\n${HELP}`)
+  process.exit(1)
+}
+
+function tell(line: string): void {
+  const seconds = Math.round((performance.now() - began) / 1000)
+  console.error(`${String(seconds).padStart(4)} s  ${line}`)
+}
+
+/** What was done in ten seconds, and the memory after them, in MiB; undefined where the machine does not say. */
+interface Slice {
+  done: number
+  seconds: number
+  errors: number
+  firstError: string | undefined
+  placed: number
+  p50: number
+  p99: number
+  rss: Record<string, number | undefined>
+  heap: Record<string, number | undefined>
+}
+
+interface Found {
+  perSecondInMinutes: number[]
+  errors: number
+  memory: Memory[]
+  faults: string[]
+  slices: Slice[]
+}
+
+/** One process's memory of one kind, in MiB. */
+interface Memory {
+  process: string
+  kind: 'RSS' | 'heap'
+  /** Medians. */
+  atFirst: number
+  atLast: number
+  /** In MiB a minute, by least squares over the second half. */
+  slope: number
+}
+
+async function main(plan: Plan, file: string): Promise<void> {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
+  const server = await startDatabaseServer({ durable: true })
+  if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-soak-'))
+  let system: System | undefined
+  let generator: ChildProcess | undefined
+  try {
+    tell('starting the services …')
+    const tellsHeap = new URL('soak/heap.ts', import.meta.url).href
+    system = await startSystem('services', server, folder, ['--import', tellsHeap])
+    generator = fork(fileURLToPath(new URL('generator.ts', import.meta.url)), { execArgv: [] })
+    const found = await soak(plan, entrantOf(system, generator), server, folder)
+    print(found)
+    save(plan, server, found, file)
+    if (found.faults.length > 0 || found.errors > 0) process.exitCode = 1
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error
+    console.error('Interrupted.')
+    process.exitCode = 130
+  } finally {
+    if (generator?.connected) generator.disconnect()
+    await system?.stop()
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function entrantOf(system: System, generator: ChildProcess): Entrant {
+  const loadOf = (load: Load): HttpLoad => ({ ...load, ports: system.ports })
+  return { ...system, generator, loadOf, takesPart: () => true }
+}
+
+async function soak(
+  { minutes, connections }: Plan,
+  entrant: Entrant,
+  server: DatabaseServer,
+  folder: string,
+): Promise<Found> {
+  const { orders: ordersBefore } = await entrant.books()
+  const slices: Slice[] = []
+  const common = { workload: WORKLOAD, connections, measureMs: SLICE_MS, ground: entrant.ground }
+  for (let i = 0; i < minutes * SLICES_PER_MINUTE; i++) {
+    const load = entrant.loadOf({ ...common, warmMs: i === 0 ? WARM_MS : 0 })
+    const { processes: _, databaseCpu: __, max: ___, ...result } = await measure(entrant, load, interrupted.signal)
+    const slice = { ...result, ...memoryNow(entrant, server, folder) }
+    slices.push(slice)
+    tell(inWords(slice))
+  }
+  tell('auditing the books …')
+  const placed = slices.reduce((sum, slice) => sum + slice.placed, 0)
+  return {
+    perSecondInMinutes: Array.from({ length: minutes }, (_, minute) =>
+      rateOf(slices.slice(minute * SLICES_PER_MINUTE, (minute + 1) * SLICES_PER_MINUTE)),
+    ),
+    errors: slices.reduce((sum, { errors }) => sum + errors, 0),
+    memory: memoryOver(slices),
+    faults: await faultsOf({ entrant, ordersBefore, placed }),
+    slices,
+  }
+}
+
+function memoryNow({ pids }: Entrant, server: DatabaseServer, folder: string): Pick<Slice, 'rss' | 'heap'> {
+  const ofEach = (read: (pid: number) => number | undefined) =>
+    Object.fromEntries([...pids].map(([name, pid]) => [name, read(pid)]))
+  return {
+    rss: { ...ofEach(rssMibOf), database: rssMibOf(server.pid) },
+    heap: ofEach((pid) => heapMibOf(pid, folder)),
+  }
+}
+
+function heapMibOf(pid: number, folder: string): number | undefined {
+  try {
+    return Number(readFileSync(join(folder, `heap-${pid}`), 'utf8')) / BYTES_PER_MIB
+  } catch {
+    return undefined
+  }
+}
+
+function rateOf(slices: readonly Slice[]): number {
+  const sum = (of: 'done' | 'seconds') => slices.reduce((all, slice) => all + slice[of], 0)
+  return sum('done') / sum('seconds')
+}
+
+function inWords({ done, seconds, errors, firstError, p99, rss, heap }: Slice): string {
+  const memory = Object.entries(rss).map(([name, mib]) => {
+    const ofIt = heap[name] === undefined ? '' : ` (${heap[name].toFixed(0)})`
+    return `${name} ${mib?.toFixed(0) ?? 'n/a'}${ofIt}`
+  })
+  const failed = errors === 0 ? '' : `, ${errors} errors, the first ${firstError?.slice(0, 200)}`
+  return `${Math.round(done / seconds)}/s, p99 ${p99.toFixed(1)} ms${failed}; MiB (heap): ${memory.join(', ')}`
+}
+
+function memoryOver(slices: readonly Slice[]): Memory[] {
+  const kinds = [
+    ['RSS', 'rss'],
+    ['heap', 'heap'],
+  ] as const
+  return kinds.flatMap(([kind, field]) =>
+    Object.keys(slices[0]?.[field] ?? {}).map((process) => {
+      const seen = slices.map((slice) => slice[field][process] ?? Number.NaN)
+      const edge = Math.max(1, Math.round(seen.length * EDGE))
+      const half = seen.slice(Math.floor(seen.length / 2))
+      return {
+        process,
+        kind,
+        atFirst: median(seen.slice(0, edge)),
+        atLast: median(seen.slice(-edge)),
+        slope: slopeOf(half) * SLICES_PER_MINUTE,
+      }
+    }),
+  )
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  const middle = (sorted.length - 1) / 2
+  return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle)] ?? Number.NaN)) / 2
+}
+
+/** From one number to the next, by least squares. */
+function slopeOf(numbers: readonly number[]): number {
+  const middle = (numbers.length - 1) / 2
+  const mean = numbers.reduce((sum, number) => sum + number, 0) / numbers.length
+  let above = 0
+  let below = 0
+  for (const [i, number] of numbers.entries()) {
+    above += (i - middle) * (number - mean)
+    below += (i - middle) ** 2
+  }
+  return above / below
+}
+
+function print({ perSecondInMinutes, errors, memory, faults, slices }: Found): void {
+  const minutes = Math.round((slices.length * EDGE * 10) / SLICES_PER_MINUTE) / 10
+  const head = ['process', 'MiB', `first ${minutes} min`, `last ${minutes} min`, 'change', 'MiB a minute, second half']
+  const table = memory.map(({ process, kind, atFirst, atLast, slope }) => [
+    process,
+    kind,
+    atFirst.toFixed(1),
+    atLast.toFixed(1),
+    signed(atLast - atFirst, 1),
+    signed(slope, 2),
+  ])
+  console.log(`\n${padTable([head, ...table], (column) => column < 2).join('\n')}`)
+  const orders = slices.reduce((sum, { placed }) => sum + placed, 0)
+  console.log(`
+Done a second, in each minute: ${perSecondInMinutes.map(Math.round).join(' ')}; ${errors} errors; ${orders} orders${faults.length > 0 ? '' : ', and the books balance'}.
+The heap is the least that was in use within ten seconds. The database fills its own cache, of a fixed size, and keeps all orders.`)
+  for (const fault of faults) console.error(`Not right: ${fault}`)
+}
+
+function signed(number: number, digits: number): string {
+  return `${number < 0 ? '' : '+'}${number.toFixed(digits)}`
+}
+
+function save({ minutes, connections }: Plan, { version }: DatabaseServer, found: Found, file: string): void {
+  mkdirSync('bench/results', { recursive: true })
+  const machine = { node: process.version, database: version, cpus: `${cpus().length} × ${cpus()[0]?.model}` }
+  const results = { at: new Date().toISOString(), machine, workload: WORKLOAD, minutes, connections, ...found }
+  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
+  console.log(`Written to ${file}.`)
+}
