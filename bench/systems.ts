@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { signToken } from '../src/auth/service.ts'
 import { SCOPES } from '../src/platform/auth.ts'
 import type { Env } from '../src/platform/env.ts'
 import { type DatabaseServer, freePort } from '../tests/support/database-server.ts'
+import { buildPrograms, OUR_OPTIONS, programIn } from './building.ts'
 import { type Books, CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS, type Shop } from './ground.ts'
 import type { Ground, Service } from './workloads.ts'
 
@@ -56,6 +56,7 @@ export async function startSystem(
   folder: string,
   nodeOptions: readonly string[] = [],
 ): Promise<System> {
+  if (!existsSync(join(folder, 'programs'))) await buildPrograms(folder)
   const ports = { customers: await freePort(), orders: await freePort(), orchestrator: await freePort() }
   const embedded = name === 'one process, SQLite'
   const where = embedded ? { DB_FILE: join(folder, 'b2b.sqlite') } : databaseVariables(server)
@@ -63,8 +64,9 @@ export async function startSystem(
   const shop = await openShop(variables)
 
   const label = name.replace(/\W+/g, '-')
-  const start = (program: Program) => startProgram(program, label, variables, folder, nodeOptions)
-  const children = programsOf(name, ports).map(start)
+  const options = name === 'baseline' ? nodeOptions : [...OUR_OPTIONS, ...nodeOptions]
+  const start = (program: Program) => startProgram(program, label, variables, folder, options)
+  const children = programsOf(name, ports, folder).map(start)
   const stop = async () => {
     await Promise.all(children.map(({ child }) => endProcess(child)))
     await shop.close()
@@ -120,11 +122,12 @@ export function databaseVariables(server: DatabaseServer): Record<string, string
   }
 }
 
-function programsOf(name: SystemName, ports: Ports): Program[] {
-  if (name.startsWith('one process')) return [{ name: 'all', file: '../src/entrypoints/all.ts', port: undefined }]
-  const folder = name === 'baseline' ? 'baseline' : '../src/entrypoints'
+function programsOf(name: SystemName, ports: Ports, folder: string): Program[] {
+  const file = (program: string) =>
+    programIn(folder, name === 'baseline' ? 'bench/baseline' : 'src/entrypoints', program)
+  if (name.startsWith('one process')) return [{ name: 'all', file: file('all'), port: undefined }]
   const services = ['customers', 'orders', 'orchestrator'] as const
-  return services.map((service) => ({ name: service, file: `${folder}/${service}.ts`, port: ports[service] }))
+  return services.map((service) => ({ name: service, file: file(service), port: ports[service] }))
 }
 
 function startProgram(
@@ -141,7 +144,7 @@ function startProgram(
   }
   const out = openSync(join(folder, `${label}-${name}.log`), 'w')
   const err = openSync(join(folder, `${label}-${name}.err`), 'w')
-  const child = spawn(process.execPath, [...nodeOptions, fileURLToPath(new URL(file, import.meta.url))], {
+  const child = spawn(process.execPath, [...nodeOptions, file], {
     // Where no .env is.
     cwd: folder,
     env: { PATH: process.env.PATH, ...variables, ...separate },

@@ -2,7 +2,6 @@ import type { ServiceApp } from '../platform/app.ts'
 import { type Env, parseEnv } from '../platform/env.ts'
 import { createLogger, type Logger } from '../platform/logging.ts'
 import { behindGateway } from './gateway.ts'
-import { serializeError } from './stacks.ts'
 
 /** What a function starts with. Its work is made once for each instance, and used by all of its invocations. */
 export interface Start {
@@ -57,5 +56,5 @@ function startOnce<T>(
 }
 
 async function openLog(level: string, service: string): Promise<Logger> {
-  return (await createLogger(level)).child({ service }, { serializers: { err: serializeError } })
+  return (await createLogger(level)).child({ service })
 }

@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino'
+import { serializeError } from './stacks.ts'
 
 export type { Logger }
 
@@ -10,6 +11,7 @@ export async function createLogger(level: string): Promise<Logger> {
     level,
     base: {},
     timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: { err: serializeError },
     formatters: { level: (label: string) => ({ level: label }) },
     redact: ['authorization', '*.authorization', 'client_secret', '*.client_secret', 'access_token', '*.access_token'],
   }

@@ -5,8 +5,8 @@ import { stdSerializers } from 'pino'
 
 /**
  * What was thrown, as it is logged: of an error, its stack in terms of the sources. Node's `--enable-source-maps` does
- * that too, but reads the bundle's map at every start, which takes as long as half of all the rest; this reads it when
- * there is an error.
+ * that too, but reads the bundle's map at every start, which takes as long as half of all the rest, and keeps 67 MiB of
+ * it; this reads it when there is an error.
  */
 export function serializeError(thrown: unknown): unknown {
   if (!(thrown instanceof Error)) return thrown
