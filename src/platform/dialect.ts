@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, SqliteAdapter, sql } from 'kysely'
+import { type Kysely, type RawBuilder, type SqlBool, SqliteAdapter, sql } from 'kysely'
 import type { Tables } from './tables.ts'
 import type { DbTime } from './time.ts'
 
@@ -18,6 +18,11 @@ export interface SqlDialect {
   byIndex(name: string): RawBuilder<unknown>
   /** Like {@link byIndex}, for the primary key. */
   byPrimaryKey: RawBuilder<unknown>
+  /**
+   * Rows past a place in the order of two columns of an index: `>` when it is read forwards, `<` when backwards. Said in
+   * the other engine's words, each would read its way to the place instead of going there.
+   */
+  past(columns: readonly [string, string], direction: '<' | '>', place: readonly [string, number]): RawBuilder<SqlBool>
   /** Appended to a select that must lock its rows. SQLite's transactions hold the whole file's write lock already. */
   forUpdate: RawBuilder<unknown>
   /** How many rows one insert may carry: SQLite takes 32,766 values a statement, MySQL a packet of 16 MiB or more. */
@@ -32,6 +37,11 @@ const mysql: SqlDialect = {
   idStep: sql<number>`@@session.auto_increment_increment`,
   byIndex: (name) => sql`force index (${sql.ref(name)})`,
   byPrimaryKey: sql`force index (primary)`,
+  past: (columns, direction, [first, second]) => {
+    const [a, b] = [sql.ref(columns[0]), sql.ref(columns[1])]
+    const beyond = sql.raw(direction)
+    return sql`(${a} ${beyond} ${first} or (${a} = ${first} and ${b} ${beyond} ${second}))`
+  },
   forUpdate: sql`for update`,
   rowsPerInsert: () => 5_000,
   // MySQL reports the first id; the ids of one insert of known size are consecutive in every lock mode.
@@ -45,6 +55,10 @@ const sqlite: SqlDialect = {
   byIndex: (name) => sql`indexed by ${sql.ref(name)}`,
   // SQLite has no name for it, and no doubts where nothing else fits.
   byPrimaryKey: sql``,
+  past: (columns, direction, place) => {
+    const [a, b] = [sql.ref(columns[0]), sql.ref(columns[1])]
+    return sql`(${a}, ${b}) ${sql.raw(direction)} (${sql.join(place)})`
+  },
   forUpdate: sql``,
   rowsPerInsert: (columns) => Math.floor(32_000 / columns),
   // SQLite reports the last id; a write transaction is alone, so the ids are consecutive.

@@ -52,20 +52,24 @@ export async function searchWords<Row>(
   const leading = await leadingOf(db, table, beginnings, search)
   if (leading === undefined) return []
   const { after, limit, only } = search
-  const { words, owner, byOwner, byWord, firstWordFrom, hasAll } = sqlOf(db, table)
-  const beyond = after
-    ? sql`and (w.word > ${after.word} or (w.word = ${after.word} and w.${owner} > ${after.id}))`
-    : sql``
+  const { words, owner, byOwner, byWord, past, alsoHas, isFirst } = sqlOf(db, table)
   // Of two lower bounds SQLite seeks by the first and steps up to the second: only the higher one is told.
-  const from = after?.word.startsWith(leading) ? after.word : leading
+  const goesOn = after?.word.startsWith(leading) ?? false
+  const conditions = [
+    ...(goesOn ? [] : [startOf(leading)]),
+    endOf(leading),
+    ...(after ? [past(after)] : []),
+    ...(only === undefined ? [] : [sql`${owner} = ${only}`]),
+    ...alsoHas(beginnings, leading),
+    isFirst(leading),
+  ]
   const { rows } = await sql<Row & { matched_word: string }>`
     select t.*, page.word as matched_word
     from (
-      select w.word, w.${owner} as id
+      select w.word, ${owner} as id
       from ${words} w ${only === undefined ? byWord : byOwner}
-      where ${beginsWith(leading, from)} ${beyond} ${only === undefined ? sql`` : sql`and w.${owner} = ${only}`}
-        and ${hasAll(beginnings, leading)} and w.word = ${firstWordFrom(leading)}
-      order by w.word, w.${owner}
+      where ${sql.join(conditions, sql` and `)}
+      order by w.word, ${owner}
       limit ${sql.lit(limit)}
     ) page
     join ${sql.table(table)} t on t.id = page.id
@@ -96,16 +100,16 @@ async function leadingOf(
   const [longest] = beginnings
   if (beginnings.length < 2 || only !== undefined) return longest
   if (after) return beginnings.find((beginning) => after.word.startsWith(beginning)) ?? longest
-  const { words, owner, byWord, hasAll } = sqlOf(db, table)
+  const { words, owner, byWord, alsoHas } = sqlOf(db, table)
   const tried = beginnings.slice(0, TRIED)
   const samples = tried.map(
     (beginning, place) => sql`
       select ${sql.lit(place)} as place, count(*) as looked, count(hit) as hits
       from (
-        select case when ${hasAll(tried, beginning)} then 1 end as hit
+        select case when ${sql.join(alsoHas(tried, beginning), sql` and `)} then 1 end as hit
         from ${words} w ${byWord}
-        where ${beginsWith(beginning)}
-        order by w.word, w.${owner}
+        where ${startOf(beginning)} and ${endOf(beginning)}
+        order by w.word, ${owner}
         limit ${sql.lit(SAMPLE)}
       ) page`,
   )
@@ -117,8 +121,12 @@ async function leadingOf(
   return beginnings[best?.place ?? 0]
 }
 
-function beginsWith(beginning: string, from = beginning): RawBuilder<unknown> {
-  return sql`w.word >= ${from} and w.word < ${beginning + AFTER_EVERY_CHARACTER}`
+function startOf(beginning: string): RawBuilder<unknown> {
+  return sql`w.word >= ${beginning}`
+}
+
+function endOf(beginning: string): RawBuilder<unknown> {
+  return sql`w.word < ${beginning + AFTER_EVERY_CHARACTER}`
 }
 
 /** The parts of SQL that speak of a row `w` of one table of words. */
@@ -126,18 +134,23 @@ function sqlOf(db: Database, table: Searchable) {
   const names = WORD_TABLES[table]
   const dialect = dialectOf(db)
   const words = sql.table(names.words)
-  const owner = sql.ref(names.owner)
+  const owner = sql.ref(`w.${names.owner}`)
   const byOwner = dialect.byIndex(names.byOwner)
   const firstWordFrom = (beginning: string) => sql`(
     select o.word from ${words} o ${byOwner}
-    where o.${owner} = w.${owner} and o.word >= ${beginning} order by o.word limit 1
+    where ${sql.ref(`o.${names.owner}`)} = ${owner} and o.word >= ${beginning} order by o.word limit 1
   )`
-  // Not `exists`: of dozens of those MySQL makes one join, and looks for its best order for minutes.
-  const hasAll = (beginnings: readonly string[], but: string) => {
-    const others = beginnings.filter((beginning) => beginning !== but)
-    if (others.length === 0) return sql`1 = 1`
-    const each = others.map((one) => sql`${firstWordFrom(one)} < ${one + AFTER_EVERY_CHARACTER}`)
-    return sql.join(each, sql` and `)
+  return {
+    words,
+    owner,
+    byOwner,
+    byWord: dialect.byPrimaryKey,
+    past: ({ word, id }: SearchPlace) => dialect.past(['w.word', `w.${names.owner}`], '>', [word, id]),
+    isFirst: (beginning: string) => sql`w.word = ${firstWordFrom(beginning)}`,
+    // Not `exists`: of dozens of those MySQL makes one join, and looks for its best order for minutes.
+    alsoHas: (beginnings: readonly string[], but: string) =>
+      beginnings
+        .filter((beginning) => beginning !== but)
+        .map((one) => sql`${firstWordFrom(one)} < ${one + AFTER_EVERY_CHARACTER}`),
   }
-  return { words, owner, byOwner, byWord: dialect.byPrimaryKey, firstWordFrom, hasAll }
 }

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -24,9 +24,13 @@ const START_LIMIT_MS = 30_000
  * A MySQL-family server for tests: the one that `TEST_DB_HOST` (`_PORT`, `_USER`, `_PASS`) names, else a private one
  * from the installed `mysqld` or `mariadbd`, in a temporary folder and on a free port, that needs no rights.
  * @param durable whether a private one has each commit on the disk before it says so, as in production; tests need not
+ * @param bufferPoolMib memory in which a private one keeps its pages
  * @returns undefined when there is neither
  */
-export async function startDatabaseServer({ durable = false } = {}): Promise<DatabaseServer | undefined> {
+export async function startDatabaseServer({
+  durable = false,
+  bufferPoolMib = 256,
+} = {}): Promise<DatabaseServer | undefined> {
   const { TEST_DB_HOST, TEST_DB_PORT, TEST_DB_USER, TEST_DB_PASS } = process.env
   if (TEST_DB_HOST) {
     const server = {
@@ -37,49 +41,90 @@ export async function startDatabaseServer({ durable = false } = {}): Promise<Dat
     }
     return { ...server, version: await versionOf(server), pid: undefined, stop: async () => {} }
   }
+  return startCrashableServer({ durable, bufferPoolMib })
+}
+
+/** A private server that can be ended as a crash ends it, and started again with the same data on the same port. */
+export interface CrashableServer extends DatabaseServer {
+  /** At once, with no chance to finish anything. Resolves when it is gone. */
+  kill(): Promise<void>
+  /** After {@link kill}. Resolves when it answers again. */
+  start(): Promise<void>
+}
+
+/** Like {@link startDatabaseServer}, and always a private one. */
+export async function startCrashableServer({
+  durable = false,
+  bufferPoolMib = 256,
+} = {}): Promise<CrashableServer | undefined> {
   const mariadbd = findBinary('mariadbd')
   const binary = mariadbd ?? findBinary('mysqld')
-  return binary === undefined ? undefined : startPrivateServer(binary, mariadbd !== undefined, durable)
+  if (binary === undefined) return undefined
+  const settings = [
+    `--innodb-flush-log-at-trx-commit=${durable ? 1 : 2}`,
+    `--innodb-buffer-pool-size=${bufferPoolMib}M`,
+  ]
+  return startPrivateServer(binary, mariadbd !== undefined, settings)
 }
 
 /** How to get a server, for whoever has none. */
 export const HOW_TO_GET_A_SERVER = `No MySQL or MariaDB server: set TEST_DB_HOST (TEST_DB_PORT, TEST_DB_USER, TEST_DB_PASS), or install one
 (Debian, Ubuntu: apt-get install mariadb-server; macOS: brew install mariadb). It need not be running.`
 
-async function startPrivateServer(binary: string, isMariadb: boolean, durable: boolean): Promise<DatabaseServer> {
+async function startPrivateServer(binary: string, isMariadb: boolean, settings: string[]): Promise<CrashableServer> {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-mysql-'))
   const data = join(folder, 'data')
   const asRoot = process.getuid?.() === 0 ? ['--user=root'] : []
   initialise(binary, isMariadb, data, asRoot)
   const port = await freePort()
-  const server = spawn(
-    binary,
-    [
-      '--no-defaults',
-      ...asRoot,
-      `--datadir=${data}`,
-      `--socket=${join(folder, 'sock')}`,
-      `--pid-file=${join(folder, 'pid')}`,
-      // A server that starts sweeps its temporary folder: shared, it would take the tables of another one that runs.
-      `--tmpdir=${folder}`,
-      `--port=${port}`,
-      '--bind-address=127.0.0.1',
-      '--max-connections=500',
-      `--innodb-flush-log-at-trx-commit=${durable ? 1 : 2}`,
-      '--innodb-buffer-pool-size=256M',
-    ],
-    { stdio: 'ignore' },
-  )
-  const stop = () => stopServer(server, folder)
   const address = { host: '127.0.0.1', port, user: 'root', password: '' }
-  const until = Date.now() + START_LIMIT_MS
-  while (Date.now() < until && server.exitCode === null) {
-    const version = await versionOf(address).catch(() => undefined)
-    if (version !== undefined) return { ...address, version, pid: server.pid, stop }
-    await sleep(100)
+  const launch = () =>
+    spawn(
+      binary,
+      [
+        '--no-defaults',
+        ...asRoot,
+        `--datadir=${data}`,
+        `--socket=${join(folder, 'sock')}`,
+        `--pid-file=${join(folder, 'pid')}`,
+        // A server that starts sweeps its temporary folder: shared, it would take the tables of another one that runs.
+        `--tmpdir=${folder}`,
+        `--port=${port}`,
+        '--bind-address=127.0.0.1',
+        '--max-connections=500',
+        ...settings,
+      ],
+      { stdio: 'ignore' },
+    )
+  let server = launch()
+  const stop = async () => {
+    await endServer(server, 'SIGTERM')
+    rmSync(folder, { recursive: true, force: true })
   }
-  await stop()
-  throw new Error(`${binary} did not start within ${START_LIMIT_MS / 1000} s`)
+  const answers = async () => {
+    const until = Date.now() + START_LIMIT_MS
+    while (Date.now() < until && !isGone(server)) {
+      const version = await versionOf(address).catch(() => undefined)
+      if (version !== undefined) return version
+      await sleep(100)
+    }
+    await stop()
+    throw new Error(`${binary} did not start within ${START_LIMIT_MS / 1000} s`)
+  }
+  const version = await answers()
+  return {
+    ...address,
+    version,
+    get pid() {
+      return server.pid
+    },
+    stop,
+    kill: () => endServer(server, 'SIGKILL'),
+    async start() {
+      server = launch()
+      await answers()
+    },
+  }
 }
 
 function initialise(binary: string, isMariadb: boolean, data: string, asRoot: string[]): void {
@@ -97,13 +142,15 @@ function initialise(binary: string, isMariadb: boolean, data: string, asRoot: st
   if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr}`)
 }
 
-async function stopServer(server: ReturnType<typeof spawn>, folder: string): Promise<void> {
-  if (server.exitCode === null) {
-    const ended = new Promise((resolve) => server.once('exit', resolve))
-    server.kill('SIGTERM')
-    await ended
-  }
-  rmSync(folder, { recursive: true, force: true })
+async function endServer(server: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+  if (isGone(server)) return
+  const ended = new Promise((resolve) => server.once('exit', resolve))
+  server.kill(signal)
+  await ended
+}
+
+function isGone({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
 }
 
 async function versionOf(address: { host: string; port: number; user: string; password: string }): Promise<string> {

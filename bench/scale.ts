@@ -1,0 +1,217 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
+import { padTable } from './report.ts'
+import { CASES, type Case } from './scale/cases.ts'
+import { type Ground, openGround, type Size } from './scale/ground.ts'
+
+const HELP = `List pages and searches of this system in a small and in a large database, by turns, through HTTP.
+
+  npm run bench:scale -- [--quick]
+
+  --quick   5·10^4 against 5·10^5 orders, 10^4 against 10^5 customers, in about a minute;
+            absent: 5·10^6 orders and 10^6 customers, in about ten
+
+It needs a MySQL or MariaDB server, as the tests do, and 8 GB of disk (--quick: 1 GB). Writes bench/results/scale.json.`
+
+const RESULTS = 'bench/results/scale.json'
+
+interface Plan {
+  small: Size
+  large: Size
+  rounds: number
+  /** Requests of one kind to each database in a round. */
+  requests: number
+  bufferPoolMib: number
+  longestMs: number
+}
+
+const SMALL: Size = { orders: 50_000, customers: 10_000 }
+const FULL: Plan = {
+  small: SMALL,
+  large: { orders: 5_000_000, customers: 1_000_000 },
+  rounds: 5,
+  requests: 96,
+  bufferPoolMib: 4_096,
+  longestMs: 12 * 60_000,
+}
+const QUICK: Plan = {
+  small: SMALL,
+  large: { orders: 500_000, customers: 100_000 },
+  rounds: 3,
+  requests: 20,
+  bufferPoolMib: 1_024,
+  longestMs: 85_000,
+}
+
+interface Figures {
+  p50: number
+  p95: number
+}
+
+interface Row extends Pick<Case, 'name' | 'depth' | 'target'> {
+  engine: string
+  small: Figures
+  large: Figures
+  /** Of the p95s. */
+  ratio: number
+}
+
+const interrupted = new AbortController()
+const began = performance.now()
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)))
+const { values } = readArguments()
+if (values.help) console.log(HELP)
+else await main(values.quick ? QUICK : FULL)
+
+function readArguments() {
+  try {
+    return parseArgs({ options: { help: { type: 'boolean', short: 'h' }, quick: { type: 'boolean' } } })
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function fail(message: string): never {
+  console.error(`${message}\n\n${HELP}`)
+  process.exit(1)
+}
+
+function tell(line: string): void {
+  const seconds = Math.round((performance.now() - began) / 1000)
+  console.error(`${String(seconds).padStart(4)} s  ${line}`)
+}
+
+async function main(plan: Plan): Promise<void> {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
+  const server = await startDatabaseServer({ durable: true, bufferPoolMib: plan.bufferPoolMib })
+  if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-scale-'))
+  const rows: Row[] = []
+  try {
+    const engines = [
+      { name: server.version, where: server },
+      { name: 'SQLite', where: 'sqlite' as const },
+    ]
+    for (const [i, { name, where }] of engines.entries()) {
+      const grounds: Ground[] = []
+      try {
+        for (const size of [plan.small, plan.large]) {
+          interrupted.signal.throwIfAborted()
+          grounds.push(await openGround(size, where, folder, (line) => tell(`${name}: ${line} …`)))
+        }
+        // What is left of the time is shared by the engines that are left.
+        const left = plan.longestMs - (performance.now() - began)
+        const until = performance.now() + (i === engines.length - 1 ? left : left * 0.5)
+        const [small, large] = grounds
+        if (small && large) rows.push(...(await measureCases(name, small, large, plan, until)))
+      } finally {
+        await Promise.all(grounds.map((ground) => ground.stop()))
+      }
+    }
+    print(rows)
+    save(rows, plan, {
+      node: process.version,
+      database: server.version,
+      cpus: `${cpus().length} × ${cpus()[0]?.model}`,
+    })
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error
+    console.error('Interrupted.')
+    process.exitCode = 130
+  } finally {
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function measureCases(engine: string, small: Ground, large: Ground, plan: Plan, until: number): Promise<Row[]> {
+  const rows: Row[] = []
+  for (const each of CASES) {
+    if (performance.now() > until) {
+      tell(`${engine}: no time left for ${CASES.length - rows.length} of ${CASES.length} kinds of request`)
+      break
+    }
+    const row = {
+      engine,
+      name: each.name,
+      depth: each.depth,
+      target: each.target,
+      ...(await measure(each, small, large, plan)),
+    }
+    rows.push(row)
+    tell(
+      `${engine}: ${row.name}, ${row.depth}: p95 ${ms(row.small.p95)} → ${ms(row.large.p95)} ms, ${row.ratio.toFixed(2)}x`,
+    )
+  }
+  return rows
+}
+
+async function measure(each: Case, small: Ground, large: Ground, { rounds, requests }: Plan) {
+  const sides = await Promise.all(
+    [small, large].map(async (ground) => ({
+      caller: ground.call(each.service),
+      paths: await each.pathsIn(ground),
+      taken: [] as number[][],
+    })),
+  )
+  // The first of each is not measured: what it finds cold is cold in both.
+  for (let round = -1; round < rounds; round++) {
+    const samples = sides.map((): number[] => [])
+    for (let i = 0; i < (round < 0 ? requests / 2 : requests); i++) {
+      interrupted.signal.throwIfAborted()
+      for (const [side, { caller, paths }] of sides.entries()) {
+        const from = performance.now()
+        await caller.get(paths[i % paths.length] ?? '')
+        samples[side]?.push(performance.now() - from)
+      }
+    }
+    if (round >= 0) for (const [side, taken] of samples.entries()) sides[side]?.taken.push(taken)
+  }
+  for (const { caller } of sides) caller.close()
+  const [ofSmall, ofLarge] = sides.map(({ taken }) => ({
+    p50: median(taken.map((round) => quantile(round, 0.5))),
+    p95: median(taken.map((round) => quantile(round, 0.95))),
+  }))
+  const none = { p50: Number.NaN, p95: Number.NaN }
+  return { small: ofSmall ?? none, large: ofLarge ?? none, ratio: (ofLarge?.p95 ?? Number.NaN) / (ofSmall?.p95 ?? 1) }
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}
+
+function median(values: readonly number[]): number {
+  return quantile(values, 0.5)
+}
+
+function ms(value: number): string {
+  return value.toFixed(2)
+}
+
+function print(rows: readonly Row[]): void {
+  const head = ['engine', 'request', 'page', 'p50 small', 'large', 'p95 small', 'large', 'ratio', 'target', '']
+  const table = rows.map(({ engine, name, depth, small, large, ratio, target }) => [
+    engine.replace(/-.*$/, ''),
+    name,
+    depth,
+    ...[small.p50, large.p50, small.p95, large.p95].map(ms),
+    `${ratio.toFixed(2)}x`,
+    `≤ ${target}x`,
+    ratio <= target ? 'met' : 'missed',
+  ])
+  console.log(padTable([head, ...table], (column) => column < 3 || column === 9).join('\n'))
+  const met = rows.filter(({ ratio, target }) => ratio <= target).length
+  console.log(`${met} of ${rows.length} kinds of request meet their target. Times in ms.`)
+}
+
+function save(rows: readonly Row[], plan: Plan, machine: object): void {
+  mkdirSync('bench/results', { recursive: true })
+  writeFileSync(RESULTS, `${JSON.stringify({ at: new Date().toISOString(), machine, ...plan, rows }, null, 2)}\n`)
+  console.log(`Written to ${RESULTS}.`)
+}

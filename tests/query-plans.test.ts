@@ -1,0 +1,328 @@
+import { CompiledQuery, sql } from 'kysely'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { listCustomers, searchCustomers } from '../src/customers/store.ts'
+import { findExpiredHolds, listOrders, type OrderFilter } from '../src/orders/store.ts'
+import type { Database } from '../src/platform/database.ts'
+import { dialectOf } from '../src/platform/dialect.ts'
+import { purgeExpiredKeys } from '../src/platform/idempotency.ts'
+import type { SearchPlace } from '../src/platform/search.ts'
+import { listProducts, searchProducts } from '../src/products/store.ts'
+import { IMPORTED, makeCustomers, makeOrders, makeProducts } from './support/many-rows.ts'
+import { createTestDatabase, describeEachEngine, type TestDatabase } from './support/system.ts'
+
+const ORDERS = 40_000
+const CUSTOMERS = 3_000
+const PRODUCTS = 3_000
+const LIMIT = 21
+/** A row has half a dozen words; with several to search for, some are looked at to choose the one to go by. */
+const MOST_READS = { oneWord: 15 * LIMIT, moreWords: 100 * LIMIT }
+
+type Row = Record<string, string | number | null>
+
+/** What a store function does with the database. */
+interface Observed<T> {
+  result: T
+  queries: CompiledQuery[]
+  /** Rows that the server read for it; MySQL family only, SQLite does not say. */
+  reads: number
+}
+
+/** Calls a store function on a connection of its own, and notes its very statements. */
+function observe<T>(db: Database, call: (db: Database) => Promise<T>): Promise<Observed<T>> {
+  return db.connection().execute(async (connection) => {
+    const alone = await rowsRead(connection, async () => {})
+    const executor = vi.spyOn(connection.getExecutor(), 'executeQuery')
+    let result: T | undefined
+    let queries: CompiledQuery[] = []
+    const reads = await rowsRead(connection, async () => {
+      executor.mockClear()
+      result = await call(connection)
+      queries = executor.mock.calls.map(([query]) => query)
+    })
+    executor.mockRestore()
+    if (result === undefined) throw new Error('nothing came of it')
+    return { result, queries, reads: reads - alone }
+  })
+}
+
+async function rowsRead(connection: Database, work: () => Promise<void>): Promise<number> {
+  const before = await handlerReads(connection)
+  await work()
+  return (await handlerReads(connection)) - before
+}
+
+async function handlerReads(connection: Database): Promise<number> {
+  if (dialectOf(connection).engine === 'sqlite') return 0
+  const { rows } = await sql<{ Value: string }>`show session status like 'Handler_read%'`.execute(connection)
+  return rows.reduce((sum, { Value }) => sum + Number(Value), 0)
+}
+
+/** How the engine would do it, a line a step, and which of these steps are none that a long table may be met with. */
+interface Plan {
+  steps: string[]
+  faults: string[]
+}
+
+async function planOf(db: Database, { sql: text, parameters }: CompiledQuery): Promise<Plan> {
+  const { engine } = dialectOf(db)
+  const explain = engine === 'mysql' ? 'explain' : 'explain query plan'
+  const { rows } = await db.executeQuery<Row>(CompiledQuery.raw(`${explain} ${text}`, [...parameters]))
+  return engine === 'mysql' ? mysqlPlan(rows) : sqlitePlan(rows)
+}
+
+/** A derived table holds no more than a page: it alone may be read whole and sorted. */
+function mysqlPlan(rows: Row[]): Plan {
+  const steps = rows.map(({ table, type, key, key_len, Extra }) => [table, type, key, key_len, Extra].join(' | '))
+  const isFault = ({ table, type, key, Extra }: Row) =>
+    table !== null &&
+    !/^<derived/.test(String(table)) &&
+    (key === null || /^(ALL|index|index_merge)$/.test(String(type)) || /filesort|temporary/.test(String(Extra)))
+  return { steps, faults: steps.filter((_, i) => isFault(rows[i] ?? {})) }
+}
+
+function sqlitePlan(rows: Row[]): Plan {
+  const steps = rows.map(({ detail }) => String(detail))
+  const overPage = (parent: unknown) =>
+    rows.some((row) => row.parent === parent && /^SCAN page$/.test(String(row.detail)))
+  const isFault = ({ detail, parent }: Row) =>
+    /^SCAN (?!page$|CONSTANT ROW$)|^MULTI-INDEX/.test(String(detail)) ||
+    (/TEMP B-TREE/.test(String(detail)) && !overPage(parent))
+  return { steps, faults: steps.filter((_, i) => isFault(rows[i] ?? {})) }
+}
+
+/** The step that goes through all orders by their index until the page is full. */
+const IN_ORDER = /^o \| index \| orders_created \||^SCAN o USING INDEX orders_created$/
+
+/**
+ * @param mostReads how many rows it may read at most, however long the tables are
+ * @param allowed a step that is none of those that a long table may not be met with
+ */
+async function expectIndexed<T>(
+  db: Database,
+  mostReads: number,
+  call: (db: Database) => Promise<T>,
+  allowed = /^never$/,
+) {
+  const observed = await observe(db, call)
+  const plans = await Promise.all(observed.queries.map((query) => planOf(db, query)))
+  const steps = plans.flatMap((plan) => plan.steps)
+  const faults = plans.flatMap((plan) => plan.faults).filter((step) => !allowed.test(step))
+  const found = { faults, tooManyReads: observed.reads > mostReads && observed.reads }
+  expect(found, steps.join('\n')).toEqual({ faults: [], tooManyReads: false })
+  return { ...observed, steps }
+}
+
+describeEachEngine('the plans of lists and searches', (engine) => {
+  let database: TestDatabase
+  let orders: Awaited<ReturnType<typeof readOrders>>
+  beforeAll(async () => {
+    database = await createTestDatabase(engine)
+    await makeCustomers(database.db, CUSTOMERS)
+    await makeProducts(database.db, PRODUCTS)
+    await makeOrders(database.db, { count: ORDERS, customers: CUSTOMERS })
+    orders = await readOrders(database.db)
+  })
+  afterAll(() => database.drop())
+
+  describe('of orders', () => {
+    const statuses = [undefined, 'CREATED', 'CONFIRMED', 'CANCELED'] as const
+    const owners = { all: [], busy: [1], quiet: [CUSTOMERS], 'one by two names': [1, 1], 'two different': [1, 2] }
+    const spans = ['', 'from', 'to', 'from and to'] as const
+    const filters = statuses.flatMap((status) =>
+      Object.entries(owners).flatMap(([whose, customerIds]) =>
+        spans.map((span) => ({ status, whose, customerIds, span })),
+      ),
+    )
+
+    it.each(filters)(
+      'when status is $status, customers $whose, times $span, then any page reads that page',
+      async (filter) => {
+        const { status, customerIds, span } = filter
+        const timeOf = (id: number) => orders.byId.get(id)?.created_at ?? ''
+        const from = span.includes('from') ? timeOf(ORDERS * 0.1) : undefined
+        const to = span.includes('to') ? timeOf(ORDERS * 0.9) : undefined
+        for (const last of [undefined, ORDERS - 50, ORDERS / 2, IMPORTED + 50, IMPORTED / 2]) {
+          const after = last === undefined ? undefined : { id: last, createdAt: timeOf(last) }
+          const query: OrderFilter = { status, customerIds, from, to, after, limit: LIMIT }
+          const all = (status ?? customerIds[0] ?? from ?? to ?? after) === undefined
+          const list = (db: Database) => listOrders(db, query)
+          const { result, queries, steps } = await expectIndexed(
+            database.db,
+            LIMIT + 5,
+            list,
+            all ? IN_ORDER : undefined,
+          )
+          expect(result).toEqual(orders.page(query))
+          if (engine === 'mysql') continue
+          if (to ?? after) expect(steps.join()).toMatch(/created_at<\?/)
+          if (from) expect(steps.join()).toMatch(/created_at>\?/)
+          // Of two upper bounds it would seek by the first only.
+          if (to && after) expect(queries[0]?.parameters.includes(to)).toBe(after.createdAt >= to)
+        }
+      },
+    )
+  })
+
+  describe('of customers and products', () => {
+    it.each([undefined, 10, CUSTOMERS / 2, CUSTOMERS - 30])(
+      'when the list goes on after %s, then it reads a page',
+      async (after) => {
+        const customers = await expectIndexed(database.db, LIMIT + 5, (db) =>
+          listCustomers(db, { after, limit: LIMIT, only: undefined }),
+        )
+        expect(customers.result.map(({ id }) => id)).toEqual(
+          Array.from({ length: LIMIT }, (_, i) => (after ?? 0) + 1 + i),
+        )
+        const products = await expectIndexed(database.db, LIMIT + 5, (db) => listProducts(db, { after, limit: LIMIT }))
+        expect(products.result.map(({ id }) => id)).toEqual(
+          Array.from({ length: LIMIT }, (_, i) => (after ?? 0) + 1 + i),
+        )
+      },
+    )
+
+    it('when a caller may see one customer only, then the list reads that one', async () => {
+      const { result } = await expectIndexed(database.db, 5, (db) =>
+        listCustomers(db, { after: 5, limit: LIMIT, only: 9 }),
+      )
+      expect(result.map(({ id }) => id)).toEqual([9])
+    })
+  })
+
+  describe('of searches', () => {
+    const all = LIMIT
+    const searches = [
+      { what: 'a letter', beginnings: ['g'], finds: all },
+      { what: 'a word that all have', beginnings: ['com'], finds: all },
+      { what: 'a word that all have, deep', beginnings: ['com'], after: { word: 'com', id: 2_000 }, finds: all },
+      { what: 'a beginning, deep', beginnings: ['fam'], after: { word: 'family4', id: 1 }, finds: all },
+      { what: 'a whole word', beginnings: ['u1234'], finds: 1 },
+      { what: 'a word that nobody has', beginnings: ['xyz'], finds: 0 },
+      { what: 'two that many have', beginnings: ['com', 'corp'], finds: all },
+      { what: 'two that many have, deep', beginnings: ['com', 'corp'], after: { word: 'corp', id: 2_000 }, finds: all },
+      { what: 'a rare one, shorter than a common one', beginnings: ['gmbh', 'u81'], finds: 5 },
+      { what: 'a rare one between common ones', beginnings: ['com', 'u81', 'given', 'family'], finds: 11 },
+      { what: 'one that is the beginning of another', beginnings: ['giv', 'given17'], finds: all },
+      { what: 'one customer only', beginnings: ['giv', 'com'], only: 77, finds: 1 },
+      { what: 'one customer only, one word', beginnings: ['com'], only: 77, finds: 1 },
+    ]
+
+    it.each(searches)(
+      'when customers are searched for $what, then it reads about a page',
+      async ({ finds, ...search }) => {
+        const { result, steps } = await expectIndexed(database.db, mostReads(search), (db) =>
+          searchCustomers(db, { ...search, limit: LIMIT }),
+        )
+        expect(result).toHaveLength(finds)
+        if (engine === 'sqlite' && search.after)
+          expect(steps.join()).toMatch(/\(word,customer_id\)>\(\?,\?\) AND word<\?/)
+      },
+    )
+
+    it.each([[['gmbh', 'u81']], [['com', 'giv', 'given1']], [['family', 'dom77']], [['u1', 'given1', 'corp']]])(
+      'when a search for %j is read page by page, then each row that has them all comes once',
+      async (beginnings) => {
+        const pages: { id: number; matched_word: string }[] = []
+        for (let after: SearchPlace | undefined; ; ) {
+          const page = await searchCustomers(database.db, { beginnings, after, limit: LIMIT })
+          pages.push(...page)
+          const last = page[LIMIT - 1]
+          if (last === undefined) break
+          after = { word: last.matched_word, id: last.id }
+        }
+        expect(pages.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual(
+          await customersWith(database.db, beginnings),
+        )
+      },
+    )
+
+    const products = [
+      { beginnings: ['p'], finds: all },
+      { beginnings: ['blue', '12'], finds: all },
+      { beginnings: ['part'], after: { word: 'part', id: 2_000 }, finds: all },
+    ]
+
+    it.each(products)(
+      'when products are searched for $beginnings, then it reads about a page',
+      async ({ finds, ...search }) => {
+        const { result } = await expectIndexed(database.db, mostReads(search), (db) =>
+          searchProducts(db, { ...search, limit: LIMIT }),
+        )
+        expect(result).toHaveLength(finds)
+      },
+    )
+  })
+
+  describe('of the sweeper', () => {
+    it('when few of many holds have ended, then it reads those few', async () => {
+      const few = [7, 107, 20_007].map((i) => i + 1)
+      const { db } = database
+      await db.updateTable('orders').set({ expires_at: '2020-01-01 00:00:00.000' }).where('id', 'in', few).execute()
+      const { result } = await expectIndexed(db, few.length + 5, (db) => findExpiredHolds(db, 500))
+      expect(result.toSorted((a, b) => a - b)).toEqual(few)
+    })
+
+    it('when few of many keys are past their time, then it finds and removes those few', async () => {
+      await makeKeys(database.db, 5_000, 10)
+      const { result } = await expectIndexed(database.db, 50, (db) => purgeExpiredKeys(db, 500))
+      expect(result).toBe(10)
+    })
+  })
+})
+
+function mostReads({ beginnings }: { beginnings: string[] }): number {
+  return beginnings.length === 1 ? MOST_READS.oneWord : MOST_READS.moreWords
+}
+
+/** All orders, and what a page of them must be. */
+async function readOrders(db: Database) {
+  const rows = await db.selectFrom('orders').selectAll().execute()
+  const newestFirst = rows.toSorted((a, b) =>
+    a.created_at === b.created_at ? b.id - a.id : a.created_at < b.created_at ? 1 : -1,
+  )
+  return {
+    byId: new Map(rows.map((row) => [row.id, row])),
+    page({ status, customerIds, from, to, after, limit }: OrderFilter) {
+      const belongs = newestFirst.filter(
+        (row) =>
+          (status === undefined || row.status === status) &&
+          customerIds.every((id) => row.customer_id === id) &&
+          (from === undefined || row.created_at >= from) &&
+          (to === undefined || row.created_at < to) &&
+          (after === undefined ||
+            row.created_at < after.createdAt ||
+            (row.created_at === after.createdAt && row.id < after.id)),
+      )
+      return belongs.slice(0, limit)
+    },
+  }
+}
+
+async function customersWith(db: Database, beginnings: string[]): Promise<number[]> {
+  const rows = await db.selectFrom('customer_words').selectAll().execute()
+  const wordsById = Map.groupBy(rows, (row) => row.customer_id)
+  const hasAll = (words: { word: string }[]) =>
+    beginnings.every((beginning) => words.some(({ word }) => word.startsWith(beginning)))
+  return [...wordsById].flatMap(([id, words]) => (hasAll(words) ? [id] : [])).sort((a, b) => a - b)
+}
+
+async function makeKeys(db: Database, count: number, expired: number): Promise<void> {
+  const rows = Array.from({ length: count }, (_, i) => ({
+    operation: 'test',
+    key: `key-${i}`,
+    principal: 'tests',
+    request_hash: 'x'.repeat(64),
+    target_type: 'order',
+    target_id: i,
+    status: 201,
+    response_body: '{}',
+    created_at: '2020-01-01 00:00:00.000',
+    expires_at: i < expired ? '2020-01-02 00:00:00.000' : '2999-01-01 00:00:00.000',
+  }))
+  for (let i = 0; i < rows.length; i += 1_000) {
+    await db
+      .insertInto('idempotency_keys')
+      .values(rows.slice(i, i + 1_000))
+      .execute()
+  }
+  await (dialectOf(db).engine === 'mysql' ? sql`analyze table idempotency_keys` : sql`analyze`).execute(db)
+}
