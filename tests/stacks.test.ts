@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
-import { bundleFunction } from '../../scripts/bundling.ts'
+import { bundleFunction } from '../scripts/bundling.ts'
 
 it('when a bundled function logs an error, then its stack names the sources', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))

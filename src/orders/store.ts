@@ -1,7 +1,7 @@
-import { type RawBuilder, type Selectable, sql } from 'kysely'
+import { type CompiledQuery, type Selectable, sql } from 'kysely'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
-import { later, together } from '../platform/grouping.ts'
+import { later, runTogether, together } from '../platform/grouping.ts'
 import { insertOf, portions } from '../platform/inserting.ts'
 import type { OrderStatus, Tables } from '../platform/tables.ts'
 import type { DbTime } from '../platform/time.ts'
@@ -28,23 +28,11 @@ const ORDER_COLUMNS = [
 ] as const
 const LINE_COLUMNS = ['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'] as const
 
-/** Writes new orders, and their lines with the transaction's next statement. @returns their ids, in the order given */
-export async function insertOrders(
-  trx: Database,
-  orders: readonly (Omit<OrderRow, 'id'> & { lines: readonly OrderLine[] })[],
-  idStep: number,
-): Promise<number[]> {
-  const dialect = dialectOf(trx)
-  const ids: number[] = []
-  for (const some of portions(orders, dialect.rowsPerInsert(ORDER_COLUMNS.length))) {
-    const { insertId } = await trx.executeQuery(insertOf('orders', ORDER_COLUMNS, some))
-    ids.push(...dialect.insertedIds(insertId, some.length, idStep))
-  }
-  const lines = orders.flatMap((order, i) => order.lines.map((line) => ({ ...line, order_id: ids[i] ?? 0 })))
-  for (const some of portions(lines, dialect.rowsPerInsert(LINE_COLUMNS.length))) {
+/** Writes the lines of new orders, with the transaction's next statement. */
+export async function insertLines(trx: Database, lines: readonly OwnedLine[]): Promise<void> {
+  for (const some of portions(lines, dialectOf(trx).rowsPerInsert(LINE_COLUMNS.length))) {
     await later(trx, insertOf('order_items', LINE_COLUMNS, some))
   }
-  return ids
 }
 
 export interface Orders {
@@ -53,34 +41,40 @@ export interface Orders {
 }
 
 /** These orders, by id, and their lines. */
-export function findOrders(db: Database, ids: readonly number[]): Promise<Orders> {
-  return readOrders(db, ids, sql``)
+export async function findOrders(db: Database, ids: readonly number[]): Promise<Orders> {
+  const [rows, lines] = await together(db, selectOrders(db, ids).compile(), findingLines(db, ids))
+  return ordersOf(ids, rows, lines)
 }
 
-/** Like {@link findOrders}, and nobody else may change them until the transaction ends. Locked in the order of their ids. */
-export async function lockOrders(trx: Database, ids: readonly number[]): Promise<Orders> {
-  if (ids.length === 0) return { orders: new Map(), lines: new Map() }
-  return readOrders(trx, ids, dialectOf(trx).forUpdate)
+/** Orders that nobody else may change until the transaction ends. Locked in the order of their ids. */
+export function lockingOrders(trx: Database, ids: readonly number[]): CompiledQuery<OrderRow> | undefined {
+  return ids.length === 0 ? undefined : selectOrders(trx, ids).modifyEnd(dialectOf(trx).forUpdate).compile()
 }
 
-async function readOrders(db: Database, ids: readonly number[], locking: RawBuilder<unknown>): Promise<Orders> {
+function selectOrders(db: Database, ids: readonly number[]) {
   const sorted = [...ids].sort((a, b) => a - b)
-  const reading = db.selectFrom('orders').selectAll().where('id', 'in', sorted).orderBy('id').modifyEnd(locking)
-  const [orders, lines] = await together(db, reading.compile(), linesOf(db, sorted).compile())
-  return { orders: new Map(orders.map((row) => [row.id, row])), lines: byOrder(sorted, lines) }
+  return db.selectFrom('orders').selectAll().where('id', 'in', sorted).orderBy('id')
 }
+
+type OwnedLine = OrderLine & { order_id: number }
 
 /** The lines of these orders, in the order they were placed in. */
-function linesOf(db: Database, orderIds: readonly number[]) {
+export function findingLines(db: Database, orderIds: readonly number[]): CompiledQuery<OwnedLine> | undefined {
+  if (orderIds.length === 0) return undefined
   return db
     .selectFrom('order_items')
     .select(['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'])
     .where('order_id', 'in', orderIds)
     .orderBy('order_id')
     .orderBy('id')
+    .compile()
 }
 
-function byOrder(orderIds: readonly number[], rows: readonly (OrderLine & { order_id: number })[]): OrderLines {
+export function ordersOf(ids: readonly number[], rows: readonly OrderRow[], lines: readonly OwnedLine[]): Orders {
+  return { orders: new Map(rows.map((row) => [row.id, row])), lines: byOrder(ids, lines) }
+}
+
+function byOrder(orderIds: readonly number[], rows: readonly OwnedLine[]): OrderLines {
   const lines = new Map<number, OrderLine[]>(orderIds.map((id) => [id, []]))
   for (const { order_id, ...line } of rows) lines.get(order_id)?.push(line)
   return lines
@@ -92,25 +86,37 @@ const MOVES = {
 }
 
 /**
+ * Moves orders to other states and writes new ones, in one round trip.
+ * @returns how many orders moved, and the ids of the new ones in their order
+ */
+export async function moveAndInsertOrders(
+  trx: Database,
+  moves: { confirmed: readonly number[]; canceled: readonly number[] },
+  added: readonly Omit<OrderRow, 'id'>[],
+  { now, idStep }: { now: DbTime; idStep: number },
+): Promise<{ moved: number; ids: number[] }> {
+  const [confirming, canceling, adding] = await runTogether(trx, [
+    movingOrders(trx, moves.confirmed, ['CREATED'], 'CONFIRMED', now),
+    movingOrders(trx, moves.canceled, ['CREATED', 'CONFIRMED'], 'CANCELED', now),
+    added.length === 0 ? undefined : insertOf('orders', ORDER_COLUMNS, added),
+  ])
+  const moved = Number(confirming?.numAffectedRows ?? 0) + Number(canceling?.numAffectedRows ?? 0)
+  return { moved, ids: dialectOf(trx).insertedIds(adding?.insertId, added.length, idStep) }
+}
+
+/**
  * The one way an order changes state: `from` → `to`, for many orders at once, only where they are in `from` now.
  * Confirm, cancel and expiry all pass here, so exactly one of them wins.
- * @returns how many orders moved
  */
-export async function moveOrders(
-  db: Database,
+function movingOrders(
+  trx: Database,
   ids: readonly number[],
   from: readonly OrderStatus[],
   to: keyof typeof MOVES,
   now: DbTime,
-): Promise<number> {
-  if (ids.length === 0) return 0
-  const { numUpdatedRows } = await db
-    .updateTable('orders')
-    .set(MOVES[to](now))
-    .where('id', 'in', ids)
-    .where('status', 'in', from)
-    .executeTakeFirst()
-  return Number(numUpdatedRows)
+): CompiledQuery | undefined {
+  if (ids.length === 0) return undefined
+  return trx.updateTable('orders').set(MOVES[to](now)).where('id', 'in', ids).where('status', 'in', from).compile()
 }
 
 /** Orders whose hold has ended and that nobody confirmed, the longest ended first. */

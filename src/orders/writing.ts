@@ -1,21 +1,21 @@
 import { type Database, RunAgain, transact } from '../platform/database.ts'
 import type { AppError } from '../platform/errors.ts'
+import { together } from '../platform/grouping.ts'
 import {
   type Answer,
   type Claim,
-  claimId,
   type Opening,
-  openWith,
+  openingOf,
+  openingQuery,
   saveAnswers,
   yieldToTwins,
 } from '../platform/idempotency.ts'
-import type { OrderStatus } from '../platform/tables.ts'
 import { addMinutes, type DbTime } from '../platform/time.ts'
-import { lockShelves, moveStock, type Shelf } from '../products/client.ts'
-import { type ChangeCommand, decideChanges } from './changing.ts'
+import { lockingShelves, moveStock, type Shelf } from '../products/client.ts'
+import { type ChangeCommand, type Changed, decideChanges } from './changing.ts'
 import { decidePlacements, PLACE_ORDER, type PlaceCommand, type PlaceDecision, type Placement } from './placing.ts'
 import { presentOrder } from './presenting.ts'
-import { insertOrders, lockOrders, moveOrders, type OrderLines } from './store.ts'
+import { findingLines, insertLines, lockingOrders, moveAndInsertOrders, type OrderLines, ordersOf } from './store.ts'
 
 export type WriteCommand = PlaceCommand | ChangeCommand
 
@@ -40,24 +40,17 @@ export function writeOrders(
   config: WriteConfig,
 ): Promise<(Answer | AppError)[]> {
   return transact(db, { repeatable: true }, async (trx) => {
-    const opening = await openWith(trx, commands.flatMap(claimsOf))
+    const { opening, locked, shelves } = await readAndLock(trx, commands)
     const { now, answers } = opening
-    const fresh = commands.filter((command) => !claimsOf(command).some((claim) => answers.has(claimId(claim))))
-
-    const locked = await lockOrders(trx, distinct(fresh.filter(isChange).map((command) => command.orderId)))
     const changed = decideChanges(commands.filter(isChange), locked, answers, { ...config, now })
     const returned = returnedPieces(changed.canceled, locked.lines)
-
-    const wanted = fresh.filter(isPlace).flatMap(({ items }) => items.map((item) => item.product_id))
-    const shelves = await lockShelves(trx, distinct([...wanted, ...returned.keys()]))
+    await lockMore(trx, shelves, [...productsOf(commands), ...returned.keys()])
     putBack(returned, shelves)
     const placed = decidePlacements(commands.filter(isPlace), shelves, answers)
-
     await yieldToTwins(trx, [...changed.refused, ...placed.refused])
+
     await moveStock(trx, differences(returned, placed.placements), now)
-    await move(trx, [...changed.confirmed], ['CREATED'], 'CONFIRMED', now)
-    await move(trx, [...changed.canceled], ['CREATED', 'CONFIRMED'], 'CANCELED', now)
-    const made = await writePlacements(trx, placed.placements, opening)
+    const made = await writeChanges(trx, changed, placed.placements, opening)
     const records = placed.placements.map(({ command }, i) => ({ claim: command.claim, answer: answerAt(made, i) }))
     await saveAnswers(trx, [...changed.records, ...records], { now, ttlMinutes: config.idempotencyTtlMinutes })
 
@@ -65,6 +58,43 @@ export function writeOrders(
     const placements = placed.decisions.values()
     return commands.map((command) => (isPlace(command) ? outcomeOf(next(placements), made) : next(changes)))
   })
+}
+
+/**
+ * All that the decisions need, in one round trip. What was answered before is locked too, for nothing: that is seldom,
+ * and to look first would take everybody a round trip more.
+ */
+async function readAndLock(trx: Database, commands: readonly WriteCommand[]) {
+  const claims = commands.flatMap(claimsOf)
+  const orderIds = distinct(commands.filter(isChange).map((command) => command.orderId))
+  // Products are locked in one order and at one time: where some may come back, when it is known which.
+  const wanted = commands.some(returnsPieces) ? [] : distinct(productsOf(commands))
+  const [clock, orders, lines, shelves] = await together(
+    trx,
+    openingQuery(trx, claims),
+    lockingOrders(trx, orderIds),
+    findingLines(trx, orderIds),
+    lockingShelves(trx, wanted),
+  )
+  return {
+    opening: await openingOf(trx, claims, clock),
+    locked: ordersOf(orderIds, orders, lines),
+    shelves: new Map(shelves.map((shelf) => [shelf.id, shelf])),
+  }
+}
+
+async function lockMore(trx: Database, shelves: Map<number, Shelf>, productIds: readonly number[]): Promise<void> {
+  const missing = distinct(productIds).filter((id) => !shelves.has(id))
+  const [more] = await together(trx, lockingShelves(trx, missing))
+  for (const shelf of more) shelves.set(shelf.id, shelf)
+}
+
+function productsOf(commands: readonly WriteCommand[]): number[] {
+  return commands.filter(isPlace).flatMap(({ items }) => items.map((item) => item.product_id))
+}
+
+function returnsPieces({ kind }: WriteCommand): boolean {
+  return kind === 'cancel' || kind === 'expire'
 }
 
 function isPlace(command: WriteCommand): command is PlaceCommand {
@@ -107,28 +137,33 @@ function add(pieces: Map<number, number>, productId: number, qty: number): void 
   pieces.set(productId, (pieces.get(productId) ?? 0) + qty)
 }
 
-async function move(
+/** @returns the answers of the placements, in their order */
+async function writeChanges(
   trx: Database,
-  ids: number[],
-  from: OrderStatus[],
-  to: 'CONFIRMED' | 'CANCELED',
-  now: DbTime,
-): Promise<void> {
+  { confirmed, canceled }: Changed,
+  placements: readonly Placement[],
+  opening: Opening,
+): Promise<Answer[]> {
+  const rows = rowsOf(placements, opening.now)
+  const moves = { confirmed: [...confirmed], canceled: [...canceled] }
+  const { moved, ids } = await moveAndInsertOrders(trx, moves, rows, opening)
   // The rows are locked, so all of them move. Were it ever otherwise, starting again is right, and going on is not.
-  if ((await moveOrders(trx, ids, from, to, now)) !== ids.length) throw new RunAgain()
+  if (moved !== confirmed.size + canceled.size) throw new RunAgain()
+  const orders = rows.map((row, i) => ({ ...row, id: ids[i] ?? 0 }))
+  await insertLines(
+    trx,
+    orders.flatMap(({ id, lines }) => lines.map((line) => ({ ...line, order_id: id }))),
+  )
+  return orders.map((order) => {
+    const body = JSON.stringify(presentOrder(order, order.lines))
+    return { targetId: order.id, status: PLACE_ORDER.status, body, replayed: false }
+  })
 }
 
-/** @returns the answers of the placements, in their order */
-async function writePlacements(
-  trx: Database,
-  placements: readonly Placement[],
-  { now, idStep }: Opening,
-): Promise<Answer[]> {
-  if (placements.length === 0) return []
-  const ends = new Map(
-    distinct(placements.map(({ command }) => command.holdMinutes)).map((m) => [m, addMinutes(now, m)]),
-  )
-  const rows = placements.map(({ command, lines, totalCents }) => ({
+function rowsOf(placements: readonly Placement[], now: DbTime) {
+  const holds = distinct(placements.map(({ command }) => command.holdMinutes))
+  const ends = new Map(holds.map((minutes) => [minutes, addMinutes(now, minutes)]))
+  return placements.map(({ command, lines, totalCents }) => ({
     customer_id: command.customerId,
     status: 'CREATED' as const,
     total_cents: totalCents,
@@ -138,12 +173,6 @@ async function writePlacements(
     expires_at: ends.get(command.holdMinutes) ?? null,
     lines,
   }))
-  const ids = await insertOrders(trx, rows, idStep)
-  return rows.map((row, i) => {
-    const id = ids[i] ?? 0
-    const body = JSON.stringify(presentOrder({ ...row, id }, row.lines))
-    return { targetId: id, status: PLACE_ORDER.status, body, replayed: false }
-  })
 }
 
 function outcomeOf(decision: PlaceDecision, made: readonly Answer[]): Answer | AppError {

@@ -17,10 +17,23 @@ export function later(trx: Database, query: CompiledQuery): Promise<void> {
   return onConnection(trx, (connection) => connection.later(query))
 }
 
-/** The rows of two queries in one round trip. */
-export async function together<A, B>(db: Database, a: CompiledQuery<A>, b: CompiledQuery<B>): Promise<[A[], B[]]> {
-  const [first, second] = await onConnection(db, (connection) => connection.together([a, b]))
-  return [trusted<A[]>(first?.rows), trusted<B[]>(second?.rows)]
+/** The rows of some queries in one round trip, in their order; none where there is no query. */
+export async function together<T extends unknown[]>(
+  db: Database,
+  ...queries: { [I in keyof T]: CompiledQuery<T[I]> | undefined }
+): Promise<{ [I in keyof T]: T[I][] }> {
+  const results = await runTogether(db, queries)
+  return trusted<{ [I in keyof T]: T[I][] }>(results.map((result) => result?.rows ?? []))
+}
+
+/** What came of some writes in one round trip, in their order; undefined where there is no write. */
+export async function runTogether(
+  db: Database,
+  queries: readonly (CompiledQuery | undefined)[],
+): Promise<(QueryResult<unknown> | undefined)[]> {
+  const asked = queries.filter((query) => query !== undefined)
+  const results = (await onConnection(db, (connection) => connection.together(asked))).values()
+  return queries.map((query) => query && results.next().value)
 }
 
 function onConnection<T>(db: Database, work: (connection: GroupingConnection) => Promise<T>): Promise<T> {

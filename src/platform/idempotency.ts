@@ -1,3 +1,4 @@
+import type { CompiledQuery } from 'kysely'
 import type { Database } from './database.ts'
 import { RunAgain, transact } from './database.ts'
 import { dialectOf } from './dialect.ts'
@@ -78,20 +79,40 @@ export interface Opening {
   answers: Answers
 }
 
-/**
- * The clock and the stored answers of some claims, in one round trip. Keys past their time are removed here, so that
- * they are free for the caller to use again.
- */
-export async function openWith(db: Database, claims: readonly Claim[]): Promise<Opening> {
+interface OpeningRow {
+  now: DbTime
+  id_step: number
+  operation: string | null
+  key: string | null
+  principal: string | null
+  request_hash: string | null
+  target_id: number | null
+  status: number | null
+  response_body: string | null
+  expires_at: DbTime | null
+}
+
+/** Asks for the clock and the stored answers of some claims. Its rows are for {@link openingOf}. */
+export function openingQuery(db: Database, claims: readonly Claim[]): CompiledQuery<OpeningRow> {
   const { now, idStep } = dialectOf(db)
-  const operations = claims.length > 0 ? [...new Set(claims.map((claim) => claim.operation.name))] : ['']
-  const keys = claims.length > 0 ? claims.map((claim) => claim.key) : ['']
-  const rows = await db
+  const { operations, keys } = namesOf(claims)
+  return db
     .selectFrom(db.selectNoFrom([now.as('now'), idStep.as('id_step')]).as('clock'))
     .leftJoin('idempotency_keys as k', (join) => join.on('k.operation', 'in', operations).on('k.key', 'in', keys))
     .select(['clock.now', 'clock.id_step', 'k.operation', 'k.key', 'k.principal', 'k.request_hash'])
     .select(['k.target_id', 'k.status', 'k.response_body', 'k.expires_at'])
-    .execute()
+    .compile()
+}
+
+/** None are looked for by names that nobody has. */
+function namesOf(claims: readonly Claim[]) {
+  if (claims.length === 0) return { operations: [''], keys: [''] }
+  const operations = [...new Set(claims.map((claim) => claim.operation.name))]
+  return { operations, keys: claims.map((claim) => claim.key) }
+}
+
+/** Keys past their time are removed here, so that they are free for the caller to use again. */
+export async function openingOf(db: Database, claims: readonly Claim[], rows: readonly OpeningRow[]): Promise<Opening> {
   const [clock] = rows
   if (clock === undefined) throw new Error('the database has no clock')
   const answers = new Map<string, { requestHash: string; answer: Answer }>()
@@ -106,6 +127,7 @@ export async function openWith(db: Database, claims: readonly Claim[]): Promise<
     }
   }
   if (expired > 0) {
+    const { operations, keys } = namesOf(claims)
     await db
       .deleteFrom('idempotency_keys')
       .where('operation', 'in', operations)
@@ -114,6 +136,12 @@ export async function openWith(db: Database, claims: readonly Claim[]): Promise<
       .execute()
   }
   return { now: clock.now, idStep: clock.id_step, answers }
+}
+
+/** The clock and the stored answers of some claims, in one round trip. */
+export async function openWith(db: Database, claims: readonly Claim[]): Promise<Opening> {
+  const { rows } = await db.executeQuery(openingQuery(db, claims))
+  return openingOf(db, claims, rows)
 }
 
 /**

@@ -16,9 +16,9 @@ export interface Shelf {
  * Prices and stock of these products, which nobody else may change until the transaction ends. Locked in the order of
  * their ids, so that two transactions that want the same products wait for each other instead of deadlocking.
  */
-export async function lockShelves(db: Database, ids: readonly number[]): Promise<Map<number, Shelf>> {
-  if (ids.length === 0) return new Map()
-  const rows = await db
+export function lockingShelves(trx: Database, ids: readonly number[]): CompiledQuery<Shelf> | undefined {
+  if (ids.length === 0) return undefined
+  return trx
     .selectFrom('products')
     .select(['id', 'price_cents', 'stock'])
     .where(
@@ -27,9 +27,8 @@ export async function lockShelves(db: Database, ids: readonly number[]): Promise
       [...ids].sort((a, b) => a - b),
     )
     .orderBy('id')
-    .modifyEnd(dialectOf(db).forUpdate)
-    .execute()
-  return new Map(rows.map((row) => [row.id, row]))
+    .modifyEnd(dialectOf(trx).forUpdate)
+    .compile()
 }
 
 /** Adds to the stock of many products, with the transaction's next statement; a negative number takes away. */
