@@ -16,12 +16,12 @@ import {
 import { cutPage, type Page, readCursor } from '../platform/pages.ts'
 import type { OrderStatus } from '../platform/tables.ts'
 import { fromRfc3339, toRfc3339 } from '../platform/time.ts'
-import { CONFIRM_ORDER } from './changing.ts'
+import { type ChangeCommand, CONFIRM_ORDER } from './changing.ts'
 import { type NewOrder, OrderPlace, type OrderQuery } from './contract.ts'
-import { PLACE_ORDER } from './placing.ts'
+import { PLACE_ORDER, type PlaceCommand } from './placing.ts'
 import { type Order, type OrderSummary, presentOrder, presentSummary } from './presenting.ts'
 import { findExpiredHolds, findOrders, listOrders, type OrderLine, type OrderRow } from './store.ts'
-import { type WriteCommand, writeOrders } from './writing.ts'
+import { writeOrders } from './writing.ts'
 
 /** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
 const BATCH = { most: 256, queue: 5_000 }
@@ -39,7 +39,9 @@ export type OrdersService = ReturnType<typeof createOrdersService>
 
 /** What can be done with orders. Writes of one moment share a transaction; each caller still gets its own answer. */
 export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersConfig) {
-  const write = createBatcher<WriteCommand, Answer>((commands) => writeOrders(db, commands, config), BATCH)
+  // Two, for they seldom want the same rows: while the database does the one, the other is decided.
+  const place = createBatcher<PlaceCommand, Answer>((commands) => writeOrders(db, commands, config), BATCH)
+  const change = createBatcher<ChangeCommand, Answer>((commands) => writeOrders(db, commands, config), BATCH)
 
   /** Those that are asked for at the same moment are read together. */
   const read = createGatherer<number, { row: OrderRow; lines: readonly OrderLine[] }>(async (ids) => {
@@ -70,7 +72,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         return await firstAnswer(claim, error)
       }
       const holdMinutes = hold_minutes ?? config.holdMinutes
-      return write({ kind: 'place', claim, customerId: customer_id, items, holdMinutes })
+      return place({ kind: 'place', claim, customerId: customer_id, items, holdMinutes })
     },
 
     /** @throws AppError `not_found` */
@@ -99,7 +101,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     /** @throws AppError `not_found`, `order_canceled`, `idempotency_key_reused` */
     confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
       const claim = claimOf(CONFIRM_ORDER, principal.id, key, orderId)
-      return write({ kind: 'confirm', orderId, boundTo: principal.customerId, claim })
+      return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim })
     },
 
     /**
@@ -107,7 +109,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
      * @throws AppError `not_found`, `cancel_window_passed`
      */
     cancelOrder({ principal }: Caller, orderId: number, ifStatus: OrderStatus | undefined): Promise<Answer> {
-      return write({ kind: 'cancel', orderId, boundTo: principal.customerId, ifStatus })
+      return change({ kind: 'cancel', orderId, boundTo: principal.customerId, ifStatus })
     },
 
     /**
@@ -118,7 +120,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       let released = 0
       for (;;) {
         const ids = await findExpiredHolds(db, SWEEP)
-        await Promise.all(ids.map((orderId) => write({ kind: 'expire', orderId, boundTo: null })))
+        await Promise.all(ids.map((orderId) => change({ kind: 'expire', orderId, boundTo: null })))
         released += ids.length
         if (ids.length < SWEEP) return released
       }
