@@ -1,5 +1,7 @@
 import { sql } from 'kysely'
 import { auditBooks } from '../src/audit/service.ts'
+import { createClient } from '../src/auth/service.ts'
+import { SCOPES } from '../src/platform/auth.ts'
 import { type Database, ensureDatabase, openDatabase } from '../src/platform/database.ts'
 import { dialectOf } from '../src/platform/dialect.ts'
 import { type Env, parseEnv } from '../src/platform/env.ts'
@@ -46,6 +48,7 @@ export async function openShop(variables: Record<string, string>): Promise<Shop>
   const db = await openDatabase({ ...env.database, pool: 1 })
   await migrate(db)
   await seed(db)
+  await createClient(db, { id: 'bench', name: 'Bench', scopes: SCOPES, customerId: null })
   const ids = Array.from({ length: PRODUCTS }, (_, i) => FIRST_PRODUCT + i)
   await addProducts(db, ids, STOCK)
   await addPastOrders(db)

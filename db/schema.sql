@@ -117,6 +117,7 @@ CREATE TABLE api_clients (
   customer_id BIGINT       NULL,
   created_at  DATETIME(3)  NOT NULL,
   disabled_at DATETIME(3)  NULL,
+  tokens_from DATETIME(3)  NULL COMMENT 'Tokens issued before it are not taken',
   PRIMARY KEY (id),
   KEY api_clients_customer (customer_id),
   CONSTRAINT api_clients_customer_fk FOREIGN KEY (customer_id) REFERENCES customers (id)

@@ -1,9 +1,26 @@
-import { randomBytes } from 'node:crypto'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { SCOPES } from '../src/platform/auth.ts'
-import type { ApiAnswer, ApiRequest } from './support/api-client.ts'
-import { contractCheck } from './support/contract-check.ts'
+import {
+  ask,
+  BAD_TOKENS,
+  ENVIRONMENT,
+  expectInvalidToken,
+  expectOpen,
+  expectRefusal,
+  goodClaims,
+  goodToken,
+  HS256,
+  internal,
+  internalOfProvider,
+  JWT_SECRET,
+  needingScope,
+  operations,
+  SERVICE_TOKENS,
+  titled,
+  withClaims,
+} from './support/access.ts'
+import type { ApiAnswer } from './support/api-client.ts'
 import { freePort } from './support/database-server.ts'
 import { type IdentityProvider, PROVIDER_ALGORITHMS, startIdentityProvider } from './support/identity-provider.ts'
 import { type Operation, operationsOf, readDocuments, SERVICES, scopeOf } from './support/openapi.ts'
@@ -18,186 +35,6 @@ import {
   withSecret,
   withStrangersKey,
 } from './support/tokens.ts'
-
-const documents = await readDocuments()
-const { expectDocumented } = contractCheck(documents)
-const operations = operationsOf(documents)
-const needingScope = operations.filter((operation) => scopeOf(operation) !== undefined)
-const internal = operations.filter(({ security }) => security.some(({ serviceToken }) => serviceToken))
-const titled = (some: Operation[]) => some.map((operation): [string, Operation] => [operation.title, operation])
-
-const JWT_SECRET = randomBytes(32).toString('hex')
-const SERVICE_TOKENS = [randomBytes(32).toString('hex'), randomBytes(32).toString('hex')] as const
-const ENVIRONMENT = { JWT_SECRET, SERVICE_TOKEN: SERVICE_TOKENS.join(','), ORCHESTRATOR_PUBLIC: 'false' }
-
-/** Everything that a token must say, and every scope. */
-const goodClaims = (): Claims => ({
-  iss: 'b2b-orders',
-  aud: 'b2b-orders',
-  sub: 'suite',
-  scope: SCOPES.join(' '),
-  iat: secondsFromNow(0),
-  exp: secondsFromNow(600),
-})
-
-const HS256 = { alg: 'HS256', typ: 'JWT' }
-const withClaims = (claims: Claims) => forgeToken(HS256, { ...goodClaims(), ...claims }, withSecret(JWT_SECRET))
-const goodToken = () => withClaims({})
-
-/** Asks for something that is not there, with no body: what comes after the question who is calling changes nothing. */
-function ask(system: TestSystem, { service, method, path }: Operation, request: ApiRequest): Promise<ApiAnswer> {
-  return system[service].call(method, path.replace('{id}', '999999999'), request)
-}
-
-function expectRefusal({ service, method, path }: Operation, answer: ApiAnswer, status: number, code: string): void {
-  expectProblem(answer, status, code)
-  expectDocumented(service, method, path, answer)
-}
-
-function expectInvalidToken(operation: Operation, answer: ApiAnswer): void {
-  expectRefusal(operation, answer, 401, 'invalid_token')
-  expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="b2b-orders", error="invalid_token"')
-}
-
-function expectOpen({ service, method, path }: Operation, answer: ApiAnswer): void {
-  expectDocumented(service, method, path, answer)
-  expect([200, 400, 404, 415]).toContain(answer.status)
-}
-
-const BAD_TOKENS: Record<string, () => string> = {
-  'is no token at all': () => 'nonsense',
-  'has two parts': () => goodToken().split('.').slice(0, 2).join('.'),
-  'has four parts': () => `${goodToken()}.e30`,
-  'is signed with another secret': () => forgeToken(HS256, goodClaims(), withSecret('another')),
-  'is signed with the empty secret': () => forgeToken(HS256, goodClaims(), withSecret('')),
-  'has lost its signature': () => forgeToken(HS256, goodClaims(), withoutSignature),
-  'was changed after it was signed': () => {
-    const [header, , signature] = withClaims({ scope: '' }).split('.')
-    return [header, goodToken().split('.')[1], signature].join('.')
-  },
-  'says alg none': () => forgeToken({ alg: 'none' }, goodClaims(), withoutSignature),
-  'says alg None': () => forgeToken({ alg: 'None' }, goodClaims(), withoutSignature),
-  'says alg none and is signed': () => forgeToken({ alg: 'none' }, goodClaims(), withSecret(JWT_SECRET)),
-  'says no alg': () => forgeToken({ typ: 'JWT' }, goodClaims(), withSecret(JWT_SECRET)),
-  'is HS512': () => forgeToken({ alg: 'HS512' }, goodClaims(), withSecret(JWT_SECRET, 'sha512')),
-  "is RS256 by a stranger's key": () => forgeToken({ alg: 'RS256' }, goodClaims(), withStrangersKey()),
-  'has expired': () => withClaims({ iat: secondsFromNow(-700), exp: secondsFromNow(-60) }),
-  'is not valid yet': () => withClaims({ nbf: secondsFromNow(300) }),
-  'never expires': () => withClaims({ exp: undefined }),
-  'expires in words': () => withClaims({ exp: 'tomorrow' }),
-  'is of another issuer': () => withClaims({ iss: 'somebody' }),
-  'is of no issuer': () => withClaims({ iss: undefined }),
-  'is for another audience': () => withClaims({ aud: 'another-api' }),
-  'is for no audience': () => withClaims({ aud: undefined }),
-  'is of nobody': () => withClaims({ sub: undefined }),
-  'is bound to no real customer': () => withClaims({ customer_id: 0 }),
-}
-
-const BAD_HEADERS: Record<string, (token: string) => string> = {
-  'is empty': () => '',
-  'is the token alone': (token) => token,
-  'has a scheme and no token': () => 'Bearer',
-  'has another scheme': (token) => `Token ${token}`,
-  'is Basic': () => `Basic ${btoa('demo:demo-secret')}`,
-  'has two tokens': (token) => `Bearer ${token} ${token}`,
-  'has two credentials': (token) => `Bearer ${token}, Bearer ${token}`,
-  'has the token in quotes': (token) => `Bearer "${token}"`,
-}
-
-describe('tokens of our own', () => {
-  const system = useSystem('sqlite', ENVIRONMENT)
-
-  it('when protected routes are looked up, then there are some in every service', () => {
-    expect(new Set(needingScope.map(({ service }) => service))).toEqual(new Set(SERVICES))
-    expect(new Set(needingScope.map(scopeOf))).toEqual(new Set(SCOPES))
-    expect(internal).not.toEqual([])
-  })
-
-  describe.each(titled([...needingScope, ...internal]))('%s', (_, operation) => {
-    it('when there is no token, then 401 says how to authenticate', async () => {
-      const answer = await ask(system, operation, { token: null })
-      expectRefusal(operation, answer, 401, 'unauthorized')
-      expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="b2b-orders"')
-    })
-
-    it('when the token is in the query, then that is no token', async () => {
-      const { service, method, path } = operation
-      const query = `?access_token=${goodToken()}`
-      const answer = await system[service].call(method, path.replace('{id}', '1') + query, { token: null })
-      expectRefusal(operation, answer, 401, 'unauthorized')
-    })
-
-    it.each(Object.entries(BAD_HEADERS))('when the Authorization header %s, then 401', async (_, header) => {
-      const good = internal.includes(operation) ? SERVICE_TOKENS[0] : goodToken()
-      const answer = await ask(system, operation, { token: null, headers: { authorization: header(good) } })
-      expectInvalidToken(operation, answer)
-    })
-
-    it.each(Object.entries(BAD_TOKENS))('when the token %s, then 401', async (_, token) => {
-      expectInvalidToken(operation, await ask(system, operation, { token: token() }))
-    })
-
-    it('when it is almost the service token, then 401', async () => {
-      const [first, second] = SERVICE_TOKENS
-      for (const token of [first.slice(0, -1), `${first}0`, first.toUpperCase(), `${first}${second}`, 'internal123']) {
-        expectInvalidToken(operation, await ask(system, operation, { token }))
-      }
-    })
-  })
-
-  describe.each(titled(needingScope))('%s', (_, operation) => {
-    const scope = scopeOf(operation)
-
-    it('when the token has the one scope that is needed, then it opens', async () => {
-      expectOpen(operation, await ask(system, operation, { token: withClaims({ scope }) }))
-    })
-
-    it('when the token is unusual but good, then it opens all the same', async () => {
-      const aheadOfUs = { iat: secondsFromNow(5) }
-      const token = withClaims({ ...aheadOfUs, aud: ['others', 'b2b-orders'], nbf: secondsFromNow(-60) })
-      for (const scheme of ['Bearer', 'bearer', 'BEARER ']) {
-        const headers = { authorization: `${scheme} ${token}` }
-        expectOpen(operation, await ask(system, operation, { token: null, headers }))
-      }
-    })
-
-    it('when the token has every other scope, or none, then 403 names the one that is missing', async () => {
-      const others = SCOPES.filter((other) => other !== scope).join(' ')
-      const alike = `${scope}:all x${scope} ${scope?.toUpperCase()}`
-      for (const claims of [{ scope: others }, { scope: '' }, { scope: undefined }, { scope: alike }]) {
-        const answer = await ask(system, operation, { token: withClaims(claims) })
-        expectRefusal(operation, answer, 403, 'insufficient_scope')
-        expect(answer.body.scope).toBe(scope)
-        expect(answer.headers.get('www-authenticate')).toBe(
-          `Bearer realm="b2b-orders", error="insufficient_scope", scope="${scope}"`,
-        )
-      }
-    })
-
-    const isOfOrders = scope?.startsWith('orders:')
-    it.each(SERVICE_TOKENS.map((token, i) => [i + 1, token] as const))(
-      `when service token %i is shown, then ${isOfOrders ? 'it opens' : 'it lacks the scope'}`,
-      async (_, token) => {
-        const answer = await ask(system, operation, { token })
-        if (isOfOrders) expectOpen(operation, answer)
-        else expectRefusal(operation, answer, 403, 'insufficient_scope')
-      },
-    )
-  })
-
-  describe.each(titled(internal))('%s', (_, operation) => {
-    it('when the token of a caller has every scope, then it opens nothing', async () => {
-      expectInvalidToken(operation, await ask(system, operation, { token: goodToken() }))
-    })
-
-    it.each(SERVICE_TOKENS.map((token, i) => [i + 1, token] as const))(
-      'when service token %i is shown, then it opens',
-      async (_, token) => {
-        expectOpen(operation, await ask(system, operation, { token }))
-      },
-    )
-  })
-})
 
 describe('an orchestrator that is open to anonymous callers', () => {
   const system = useSystem('sqlite', { ...ENVIRONMENT, ORCHESTRATOR_PUBLIC: 'true' })
@@ -313,14 +150,14 @@ describe('tokens of an identity provider', () => {
   }
 
   it.each(Object.entries(FORGED))('when the token %s, then it opens nothing', async (_, token) => {
-    for (const operation of [...needingScope, ...internal]) {
+    for (const operation of [...needingScope, ...internalOfProvider]) {
       expectInvalidToken(operation, await ask(system, operation, { token: token() }))
     }
   })
 
   it('when a good token is shown to an internal route, then 401, and the service token opens it', async () => {
     const token = await provider.sign('RS256', goodClaims())
-    for (const operation of internal) {
+    for (const operation of internalOfProvider) {
       expectInvalidToken(operation, await ask(system, operation, { token }))
       expectOpen(operation, await ask(system, operation, { token: SERVICE_TOKENS[1] }))
     }
@@ -348,6 +185,7 @@ describe('tokens of an identity provider', () => {
     const theirs = await readDocuments({ JWKS_URL: provider.jwksUrl })
     for (const service of SERVICES) {
       expect(Object.keys(theirs[service].paths)).not.toContain('/auth/token')
+      expect(Object.keys(theirs[service].paths)).not.toContain('/internal/clients/{id}')
       expect(Object.keys(theirs[service].components.securitySchemes)).not.toContain('oauth2')
     }
     const scopes = (some: Operation[]) => new Map(some.map((operation) => [operation.title, scopeOf(operation)]))
@@ -383,7 +221,9 @@ describe('an identity provider that fails', () => {
       expectInvalidToken(operation, await ask(system, operation, { token: 'nonsense' }))
       expectInvalidToken(operation, await ask(system, operation, { token: goodToken() }))
     }
-    for (const operation of internal) expectOpen(operation, await ask(system, operation, { token: SERVICE_TOKENS[0] }))
+    for (const operation of internalOfProvider) {
+      expectOpen(operation, await ask(system, operation, { token: SERVICE_TOKENS[0] }))
+    }
     expect(system.log.join('')).not.toContain(early)
 
     const provider = await startIdentityProvider(port)
@@ -529,13 +369,19 @@ describeEachEngine('secrets and tokens', (engine) => {
     const { issued, answers, secrets } = await callEverything(broken)
     const adjusted = await broken.orders.post('/products/1/stock-adjustments', { delta: 1, reason: 'found' })
     const failed = [issued, ...answers, adjusted].filter(({ status }) => status >= 500)
-    expect(new Set(failed.map(({ status }) => status))).toEqual(new Set([500]))
-    for (const { body } of failed) {
+    // The orchestrator, which asks Customers how the client stands, answers for a failure that is not its own.
+    expect(new Set(failed.map(({ status }) => status))).toEqual(new Set([500, 502]))
+    for (const { status, body } of failed.filter(({ body }) => !('success' in body))) {
+      expect(status).toBe(500)
       expect(body).toMatchObject({ code: 'internal_error', detail: 'The request failed. It may be sent again.' })
       expect(Object.keys(body).sort()).toEqual(['code', 'detail', 'request_id', 'status', 'title', 'type'])
     }
+    for (const { body } of failed.filter(({ status }) => status === 502)) {
+      expect(body).toMatchObject({ code: 'upstream_failed', detail: 'A service failed.' })
+    }
     const lines = broken.log.filter((line) => line.includes('"level":50'))
-    expect(lines.length).toBe(failed.length)
+    const asked = lines.filter((line) => line.includes('upstream_failed')).length
+    expect(lines.length).toBe(failed.length + asked)
     expect(lines.join('')).toMatch(/api_clients/)
     for (const secret of [...secrets, 'demo-secret']) {
       expect(broken.log.filter((line) => line.includes(secret))).toEqual([])

@@ -61,6 +61,42 @@ describeEachEngine('npm run', (engine) => {
     expect((await orders.get('/orders/2', { token })).status).toBe(404)
   })
 
+  it('when a client is rotated, disabled and enabled, then each is done at once, and a token of before opens nothing', async () => {
+    const variables = freshDatabase(engine)
+    await said('migrate', variables)
+    const made = await said('client:create', variables, ['--name', 'ERP', '--scope', 'customers:read'])
+    const [, id = '', first = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(made) ?? []
+    const customers = apiClient(await addressOf(startProgram('start:customers', { PORT: '0', ...variables })), '')
+    const ask = (client_secret: string) => {
+      const body = { grant_type: 'client_credentials', client_id: id, client_secret }
+      return customers.call('POST', '/auth/token', { body, token: null })
+    }
+    const opens = async (token: string) => (await customers.get('/customers', { token })).status === 200
+
+    const before = (await ask(first)).body.access_token
+    const output = await said('client:rotate', variables, ['--id', id])
+    expect(output).toMatch(/^client_id: {5}client_\S+\nclient_secret: [\w-]{43}\n\nThe secret is not shown again\.\n$/)
+    const [, secret = ''] = /client_secret: +(\S+)/.exec(output) ?? []
+    expect(secret).not.toBe(first)
+    expect((await ask(first)).status).toBe(401)
+    expect(await opens(before)).toBe(false)
+    const rotated = (await ask(secret)).body.access_token
+    expect(await said('client:disable', variables, ['--id', id])).toMatch(/^client_\S+ is disabled since 2\S+Z\.\n$/)
+    expect((await ask(secret)).status).toBe(401)
+    expect(await opens(rotated)).toBe(false)
+    expect(await said('client:disable', variables, ['--id', id, '--enable'])).toBe(`${id} may get tokens.\n`)
+    expect(await opens((await ask(secret)).body.access_token)).toBe(true)
+    expect(await opens(rotated)).toBe(false)
+
+    for (const [script, args] of [
+      ['client:rotate', []],
+      ['client:disable', []],
+      ['client:disable', ['--enable']],
+    ] as const) {
+      expect(await refused(script, variables, ['--id', 'erp', ...args])).toBe('There is no client erp.')
+    }
+  })
+
   it('when a token of development is printed, then it opens what it says, and nothing else is printed', async () => {
     const variables = freshDatabase(engine)
     const all = (await said('token', variables)).trim()
@@ -81,6 +117,8 @@ describeEachEngine('npm run', (engine) => {
     for (const [script, args] of [
       ['seed', []],
       ['client:create', client],
+      ['client:rotate', ['--id', 'erp']],
+      ['client:disable', ['--id', 'erp']],
       ['audit:books', []],
     ] as const) {
       expect(await refused(script, variables, [...args])).toMatch(/ npm run migrate$/)
@@ -118,7 +156,7 @@ describeEachEngine('npm run', (engine) => {
 })
 
 describe('the command line', () => {
-  const commands = ['migrate', 'seed', 'client:create', 'token', 'audit:books']
+  const commands = ['migrate', 'seed', 'client:create', 'client:rotate', 'client:disable', 'token', 'audit:books']
 
   it.each(commands)(
     'when npm run %s is asked for help, then it says how to call it and does nothing',
@@ -166,6 +204,17 @@ describe('the command line', () => {
     expect(message.startsWith(fault)).toBe(true)
     expect(message).toContain('npm run client:create -- --name')
   })
+
+  it.each(['client:rotate', 'client:disable'])(
+    'when npm run %s is not told which client, then it says so',
+    async (script) => {
+      for (const args of [[], ['--id', '']]) {
+        const message = await refused(script, freshDatabase('sqlite'), args)
+        expect(message.startsWith('--id is needed.')).toBe(true)
+        expect(message).toContain(`npm run ${script} -- --id`)
+      }
+    },
+  )
 
   it.each(['0', 'x', '-1'])('when a token is to be good for %s minutes, then it is refused', async (minutes) => {
     const message = await refused('token', {}, [`--minutes=${minutes}`])

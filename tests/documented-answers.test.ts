@@ -29,7 +29,11 @@ function outcomesOf({ responses }: Operation): [status: number, outcome: string]
 
 describeEachEngine('what the documents say', (engine) => {
   const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
-  const limited = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false', RATE_LIMIT_PER_MINUTE: '1' })
+  const limited = useSystem(engine, {
+    ORCHESTRATOR_PUBLIC: 'false',
+    RATE_LIMIT_PER_MINUTE: '1',
+    LOGIN_ATTEMPTS_PER_MINUTE: '1',
+  })
 
   /** A request that the operation understands, with what a test wants otherwise. */
   function call(operation: Operation, request: ApiRequest & { id?: number | string; query?: string } = {}) {
@@ -110,7 +114,13 @@ describeEachEngine('what the documents say', (engine) => {
       unsupported_grant_type: (it) => call(it, { body: { ...demo, grant_type: 'password' } }),
       invalid_scope: (it) => call(it, { body: { ...demo, scope: 'orders:steal' }, token: null }),
       invalid_client: (it) => call(it, { body: { ...demo, client_secret: 'wrong' }, token: null }),
+      async rate_limited({ service, path }) {
+        const fail = () => limited[service].post(path, { ...demo, client_secret: 'wrong' }, { token: null })
+        await fail()
+        return fail()
+      },
     },
+    getInternalClient: { success: (it) => call(it, { id: 'demo' }) },
     createCustomer: {
       email_taken: async (it) => {
         const { email } = await newCustomer(system)

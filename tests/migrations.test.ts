@@ -74,6 +74,33 @@ describeEachEngine('migrations', (engine) => {
     expect((await contents(db)).clients).toHaveLength(1)
   })
 
+  it('when a migration was done and not noted, then it is run again and finds its work done', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    for (const name of MIGRATIONS) {
+      const statements = statementsOf(readFileSync(new URL(`${name}.${engine}.sql`, FOLDER), 'utf8'))
+      for (const statement of statements) await sql.raw(statement).execute(db)
+    }
+    expect(await migrate(db)).toEqual(MIGRATIONS)
+    expect(await migrationsDone(db)).toEqual(MIGRATIONS)
+  })
+
+  it('when a statement of a migration fails for another reason, then the migration fails', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    await sql.raw('create table customers (id varchar(5) not null primary key)').execute(db)
+    await expect(migrate(db)).rejects.toThrow()
+  })
+
+  it('when the version before adds clients to the newest schema, then they are as good as any', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    const now = '2026-01-05 09:00:00.000'
+    const columns = sql.raw('id, name, secret_hash, scope, customer_id, created_at, disabled_at')
+    await sql`insert into api_clients (${columns}) values ('erp', 'ERP', 'hash', '', null, ${now}, null)`.execute(db)
+    expect(await db.selectFrom('api_clients').selectAll().executeTakeFirst()).toMatchObject({ tokens_from: null })
+  })
+
   it('when the demo data is put in twice, then it is there once', async () => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { sql } from 'kysely'
-import { signToken } from '../../src/auth/service.ts'
+import { createClient, signToken } from '../../src/auth/service.ts'
 import { composeCustomers, composeOrders } from '../../src/entrypoints/composing.ts'
 import { SCOPES } from '../../src/platform/auth.ts'
 import { ensureDatabase, openDatabase } from '../../src/platform/database.ts'
@@ -46,6 +46,7 @@ export async function startNeighbourhood(server: DatabaseServer): Promise<Neighb
   const db = await openDatabase(env.database)
   await migrate(db)
   await seed(db)
+  await createClient(db, { id: 'bench', name: 'Bench', scopes: SCOPES, customerId: null })
   await db.updateTable('products').set({ stock: STOCK }).where('id', '=', 1).execute()
 
   const logger = await createLogger('silent')

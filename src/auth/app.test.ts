@@ -1,11 +1,12 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { ApiAnswer } from '../../tests/support/api-client.ts'
-import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
+import { startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
+import { expectFailure, expectFaults, expectProblem } from '../../tests/support/problems.ts'
 import { newCustomer, newOrder, newProduct, newWord } from '../../tests/support/rows.ts'
-import { serveOrders } from '../../tests/support/services.ts'
-import { describeEachEngine, useSystem } from '../../tests/support/system.ts'
+import { nowhere, serveOrchestrator, serveOrders } from '../../tests/support/services.ts'
+import { describeEachEngine, type TestSystem, useSystem } from '../../tests/support/system.ts'
 import { SCOPES, type Scope } from '../platform/auth.ts'
-import { createClient } from './service.ts'
+import { createClient, disableClient, enableClient, rotateSecret } from './service.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const GRANT = { grant_type: 'client_credentials' }
@@ -206,5 +207,235 @@ describeEachEngine('tokens', (engine) => {
     expect(JSON.stringify(row)).not.toContain(client.secret)
     await sendJson({ ...GRANT, ...client.fields })
     expect(system.log.join('')).not.toContain(client.secret)
+  })
+})
+
+describeEachEngine('clients whose tokens are withdrawn', (engine) => {
+  const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
+  const ORDER = '/orchestrator/create-and-confirm-order'
+  const MINUTE_MS = 60_000
+
+  afterEach(() => vi.useRealTimers())
+
+  async function newClient() {
+    const id = newWord()
+    const { clientSecret } = await createClient(system.db, { id, name: id, scopes: SCOPES, customerId: null })
+    return { id, secret: clientSecret }
+  }
+
+  async function tokenFor({ id, secret }: { id: string; secret: string }): Promise<string> {
+    const body = { ...GRANT, client_id: id, client_secret: secret }
+    const answer = await system.orders.post('/auth/token', body, { token: null })
+    expect(answer.status).toBe(200)
+    return answer.body.access_token
+  }
+
+  /** How each service answers its bearer. The orchestrator, once it knows who calls, misses the body. */
+  async function statusesOf(token: string, { customers, orders, orchestrator }: TestSystem = system) {
+    const answers = [
+      await customers.get('/customers/1', { token }),
+      await orders.get('/orders/1', { token }),
+      await orchestrator.post(ORDER, {}, { token }),
+    ]
+    for (const answer of answers) if (answer.status === 401) expectProblem(answer, 401, 'invalid_token')
+    return answers.map(({ status }) => status)
+  }
+
+  const TAKEN = [200, 200, 400]
+  const REFUSED = [401, 401, 401]
+
+  it('when a secret is rotated, then the old one gets no token at once, and its tokens end within a minute', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    const client = await newClient()
+    const token = await tokenFor(client)
+    expect(await statusesOf(token)).toEqual(TAKEN)
+    const rotated = await rotateSecret(system.db, client.id)
+    const body = { ...GRANT, client_id: client.id, client_secret: client.secret }
+    expectProblem(await system.customers.post('/auth/token', body, { token: null }), 401, 'invalid_client')
+    vi.advanceTimersByTime(MINUTE_MS)
+    expect(await statusesOf(token)).toEqual(REFUSED)
+    const next = await tokenFor({ ...client, secret: rotated?.clientSecret ?? '' })
+    expect(await statusesOf(next)).toEqual(TAKEN)
+    expect(await statusesOf(token)).toEqual(REFUSED)
+  })
+
+  it('when a token was not shown before, then it is refused at once', async () => {
+    const client = await newClient()
+    const [first, second] = [await tokenFor(client), await tokenFor(client)]
+    await rotateSecret(system.db, client.id)
+    expect(await statusesOf(first)).toEqual(REFUSED)
+    await disableClient(system.db, client.id)
+    expect(await statusesOf(second)).toEqual(REFUSED)
+  })
+
+  it('when a client is disabled and enabled again, then it gets tokens again, and those of before stay refused', async () => {
+    const client = await newClient()
+    const token = await tokenFor(client)
+    const { since } = (await disableClient(system.db, client.id)) ?? {}
+    expect((await disableClient(system.db, client.id))?.since).toBe(since)
+    expect(await statusesOf(token)).toEqual(REFUSED)
+    expect(await enableClient(system.db, client.id)).toBe(true)
+    expect(await statusesOf(token)).toEqual(REFUSED)
+    expect(await statusesOf(await tokenFor(client))).toEqual(TAKEN)
+  })
+
+  it('when there is no such client, then nothing is done', async () => {
+    const id = newWord()
+    expect(await rotateSecret(system.db, id)).toBeUndefined()
+    expect(await disableClient(system.db, id)).toBeUndefined()
+    expect(await enableClient(system.db, id)).toBe(false)
+  })
+
+  it('when a token names a client that nobody made, then it is taken, but not in production', async () => {
+    const token = await system.token({ clientId: newWord() })
+    expect(await statusesOf(token)).toEqual(TAKEN)
+    const { api: orders } = await serveOrders(system, { production: true })
+    const { api: orchestrator } = await serveOrchestrator(system, { production: true })
+    expect(await statusesOf(token, { ...system, orders, orchestrator })).toEqual([200, 401, 401])
+    const known = await tokenFor(await newClient())
+    expect(await statusesOf(known, { ...system, orders, orchestrator })).toEqual(TAKEN)
+  })
+
+  it('when it is a token of the demo client, then it is refused in production', async () => {
+    const token = await tokenFor({ id: 'demo', secret: 'demo-secret' })
+    const { api: orders } = await serveOrders(system, { production: true })
+    expect(await statusesOf(token, { ...system, orders })).toEqual([200, 401, 400])
+  })
+
+  it('when Customers cannot be reached, then the orchestrator says so, and takes no token meanwhile', async () => {
+    const { api } = await serveOrchestrator(system, { customersBase: await nowhere() })
+    const answer = await api.post(ORDER, {})
+    expectFailure(answer, 503, 'unavailable')
+  })
+
+  it('when Customers does not answer, then the orchestrator waits no longer than for one call', async () => {
+    const customers = await startFaultyProxy(system.customers.base, () => 'hang')
+    const { api } = await serveOrchestrator(system, { customersBase: customers.base, httpTimeoutMs: 300 })
+    expectFailure(await api.post(ORDER, {}), 504, 'deadline_exceeded')
+    expect(customers.seen).toHaveLength(1)
+  })
+
+  it('when the orchestrator asks for a client, then it is told what it needs, under the same correlation id', async () => {
+    const { id, secret } = await newClient()
+    const token = await tokenFor({ id, secret })
+    const customers = await startFaultyProxy(system.customers.base, () => 'none')
+    const { api } = await serveOrchestrator(system, { customersBase: customers.base })
+    await api.post(ORDER, {}, { token, headers: { 'x-correlation-id': 'asking-1' } })
+    expect(customers.seen).toMatchObject([
+      { method: 'GET', path: `/internal/clients/${id}`, headers: { 'x-correlation-id': 'asking-1' } },
+    ])
+    const service = { token: system.env.serviceTokens[0] ?? '' }
+    const path = `/internal/clients/${id}`
+    expect((await system.customers.get(path, service)).body).toEqual({ disabled: false, tokens_from: null })
+    await disableClient(system.db, id)
+    const tokens_from = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/)
+    expect((await system.customers.get(path, service)).body).toEqual({ disabled: true, tokens_from })
+    for (const unknown of [newWord(), 'a%2Fb', '%00', '%E2%98%83', 'x'.repeat(1_000)]) {
+      expectProblem(await system.customers.get(`/internal/clients/${unknown}`, service), 404, 'not_found')
+    }
+  })
+})
+
+describeEachEngine('attempts to get a token', (engine) => {
+  const system = useSystem(engine, { LOGIN_ATTEMPTS_PER_MINUTE: '3', TRUSTED_PROXIES: '2' })
+
+  afterEach(() => vi.useRealTimers())
+
+  const RIGHT = { ...GRANT, client_id: 'demo', client_secret: 'demo-secret' }
+  const WRONG = { ...RIGHT, client_secret: 'wrong' }
+  let addresses = 0
+  const newAddress = () => `198.51.100.${++addresses}`
+
+  /** As the outer of two proxies saw it. */
+  const from = (address: string, body: unknown, service: 'customers' | 'orders' = 'orders') =>
+    system[service].post('/auth/token', body, { token: null, headers: { 'x-forwarded-for': `${address}, 10.0.0.1` } })
+
+  async function failThrice(address: string): Promise<void> {
+    for (let i = 0; i < 3; i++) expectProblem(await from(address, WRONG), 401, 'invalid_client')
+  }
+
+  function expectTooMany(answer: ApiAnswer): void {
+    expectProblem(answer, 429, 'rate_limited')
+    expect(answer.headers.get('ratelimit')).toMatch(/^limit=3, remaining=0, reset=\d+$/)
+    expect(answer.headers.get('ratelimit-policy')).toBe('3;w=60')
+    const seconds = Number(answer.headers.get('retry-after'))
+    expect(seconds).toBeGreaterThan(0)
+    expect(seconds).toBeLessThanOrEqual(60)
+  }
+
+  it.each(['customers', 'orders'] as const)(
+    'when an address of callers of %s fails a 4th time in a minute, then it has to wait, and others have not',
+    async (service) => {
+      const address = newAddress()
+      for (let i = 0; i < 3; i++) expectProblem(await from(address, WRONG, service), 401, 'invalid_client')
+      expectTooMany(await from(address, WRONG, service))
+      expectTooMany(await from(address, RIGHT, service))
+      expect((await from(newAddress(), RIGHT, service)).status).toBe(200)
+    },
+  )
+
+  it('when the minute is over, then it may try again', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    const address = newAddress()
+    await failThrice(address)
+    expectTooMany(await from(address, RIGHT))
+    vi.advanceTimersByTime(60_000)
+    expect((await from(address, RIGHT)).status).toBe(200)
+  })
+
+  it('when a client gets its tokens, or asks for what it may not have, then that counts for nothing', async () => {
+    const address = newAddress()
+    for (let i = 0; i < 5; i++) {
+      const answer = await from(address, RIGHT)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('ratelimit')).toBeNull()
+      expectProblem(await from(address, { ...RIGHT, scope: 'orders:steal' }), 400, 'invalid_scope')
+    }
+    await failThrice(address)
+    expectTooMany(await from(address, RIGHT))
+  })
+
+  it('when many attempts come at once, then no more are heard than one after another', async () => {
+    const address = newAddress()
+    const answers = await Promise.all(Array.from({ length: 20 }, () => from(address, WRONG)))
+    expect(answers.filter(({ status }) => status === 401)).toHaveLength(3)
+    expect(answers.filter(({ status }) => status === 429)).toHaveLength(17)
+  })
+
+  it('when a caller makes up who sent its request, then it is known by what our own proxies say', async () => {
+    const address = newAddress()
+    await failThrice(`203.0.113.1, ${address}`)
+    expectTooMany(await from(`203.0.113.2, ${address}`, RIGHT))
+    expectTooMany(await from(`nonsense,,${address} `, RIGHT))
+  })
+
+  it.each([
+    ['2001:db8:1:2::1', '2001:db8:1:2:ffff:ffff:ffff:ffff', '2001:db8:1:3::1'],
+    ['2001:DB8:7::1', '2001:db8:7:0:1::', '2001:db8:8::1'],
+    ['::ffff:192.0.2.7', '192.0.2.7', '::ffff:192.0.2.8'],
+  ])('when %s has failed, then %s has to wait and %s has not', async (first, same, other) => {
+    await failThrice(first)
+    expectTooMany(await from(same, RIGHT))
+    expect((await from(other, RIGHT)).status).toBe(200)
+  })
+
+  it('when no proxy is trusted, then nothing that a caller says changes where it comes from', async () => {
+    const { api } = await serveOrders(system, { logins: { attemptsPerMinute: 3, trustedProxies: 0 } })
+    const ask = (body: unknown, headers: Record<string, string>) =>
+      api.post('/auth/token', body, { token: null, headers })
+    const lies = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'cf-connecting-ip', 'true-client-ip', 'x-client-ip']
+    for (let i = 0; i < 3; i++) {
+      const headers = Object.fromEntries(lies.map((name) => [name, `198.51.100.${i}`]))
+      expectProblem(await ask(WRONG, headers), 401, 'invalid_client')
+    }
+    for (const name of lies) expectTooMany(await ask(RIGHT, { [name]: '203.0.113.9' }))
+  })
+
+  it('when fewer proxies say something than there are, then the outermost that did is believed', async () => {
+    const direct = (forwarded: string) =>
+      system.orders.post('/auth/token', WRONG, { token: null, headers: { 'x-forwarded-for': forwarded } })
+    const address = newAddress()
+    for (let i = 0; i < 3; i++) expect((await direct(address)).status).toBe(401)
+    expectTooMany(await direct(address))
   })
 })

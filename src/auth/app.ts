@@ -3,14 +3,15 @@ import type { z } from 'zod'
 import { sendJson } from '../platform/answers.ts'
 import type { AppEnv, ServiceApp } from '../platform/app.ts'
 import { AppError } from '../platform/errors.ts'
+import { type LoginLimits, limitLogins } from '../platform/limits.ts'
 import { validationError } from '../platform/problems.ts'
-import { issueToken, TokenRequest } from './contract.ts'
+import { getInternalClient, issueToken, TokenRequest } from './contract.ts'
 import type { Credentials, TokenService } from './service.ts'
 
-export function addTokenRoute(app: ServiceApp, tokens: TokenService): void {
+export function addTokenRoute(app: ServiceApp, tokens: TokenService, limits: LoginLimits): void {
   // `app.openapi` would hold every body to the form's schema and to the JSON's: here it is one or the other.
   app.openAPIRegistry.registerPath(issueToken)
-  app.post(issueToken.getRoutingPath(), async (c) => {
+  app.post(issueToken.getRoutingPath(), limitLogins(limits), async (c) => {
     const { grant_type, client_id, client_secret, scope } = await readTokenRequest(c)
     if (grant_type !== 'client_credentials') {
       const error = 'unsupported_grant_type'
@@ -18,6 +19,18 @@ export function addTokenRoute(app: ServiceApp, tokens: TokenService): void {
     }
     const credentials = credentialsOf(c.req.header('authorization'), client_id, client_secret)
     return sendJson(c, await tokens.issueToken(credentials, scope), 200)
+  })
+}
+
+/** For the services that have no database to look into. */
+export function addClientRoute(app: ServiceApp, tokens: TokenService): void {
+  app.openapi(getInternalClient, async (c) => {
+    const { id } = c.req.valid('param')
+    const client = await tokens.findStanding(id)
+    if (client === undefined) throw new AppError('not_found', 'There is no such client.')
+    const { disabled, tokensFrom } = client
+    const tokens_from = tokensFrom === null ? null : new Date(tokensFrom).toISOString()
+    return sendJson(c, { disabled, tokens_from }, 200)
   })
 }
 

@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { jsonAnswer, problems } from '../platform/contract.ts'
+import { jsonAnswer, problems, serviceOnly, Timestamp } from '../platform/contract.ts'
 
 /** RFC 6749, section 4.4. Also accepted as a form, and with the client in a Basic header. */
 export const TokenRequest = z
@@ -29,6 +29,7 @@ export const issueToken = createRoute({
   operationId: 'issueToken',
   tags: ['Auth'],
   summary: 'A token for a client (OAuth 2 client credentials)',
+  description: 'An address that sends a wrong id or secret too often within a minute has to wait.',
   security: [],
   request: {
     body: {
@@ -49,7 +50,32 @@ export const issueToken = createRoute({
       'invalid_client',
       'payload_too_large',
       'unsupported_media_type',
+      'rate_limited',
       'unavailable',
     ),
+  },
+})
+
+export const ClientStanding = z
+  .object({
+    disabled: z.boolean(),
+    tokens_from: Timestamp.nullable().meta({
+      description: 'Tokens issued before it are not taken.',
+      example: '2026-01-05T09:00:00.000Z',
+    }),
+  })
+  .openapi('ClientStanding')
+
+export const getInternalClient = createRoute({
+  ...serviceOnly,
+  method: 'get',
+  path: '/internal/clients/{id}',
+  operationId: 'getInternalClient',
+  tags: ['Internal'],
+  summary: 'Whether the tokens of a client are to be taken, for services without a database',
+  request: { params: z.object({ id: z.string().openapi({ param: { name: 'id', in: 'path' }, example: 'demo' }) }) },
+  responses: {
+    200: jsonAnswer(ClientStanding, 'How the client stands'),
+    ...problems('unauthorized', 'invalid_token', 'not_found', 'unavailable'),
   },
 })

@@ -1,8 +1,10 @@
-import { type Scope, signClaims } from '../platform/auth.ts'
+import { type ClientStanding, type Scope, signClaims } from '../platform/auth.ts'
 import type { Database } from '../platform/database.ts'
 import { AppError } from '../platform/errors.ts'
 import { randomSecret, sameSecret, sha256 } from '../platform/hash.ts'
-import { findClient, insertClient } from './store.ts'
+import { readClock } from '../platform/idempotency.ts'
+import { type DbTime, toRfc3339 } from '../platform/time.ts'
+import { type ApiClient, findClient, findClientNow, insertClient, updateClient } from './store.ts'
 
 export interface TokenConfig {
   secret: string
@@ -39,15 +41,30 @@ export function createTokenService(db: Database, config: TokenConfig) {
      * @throws AppError `invalid_client`, `invalid_scope`
      */
     async issueToken({ clientId, clientSecret }: Credentials, asked: string | undefined): Promise<IssuedToken> {
-      const client = await findClient(db, clientId)
+      const client = await findClientNow(db, clientId)
       const proven = sameSecret(sha256(clientSecret), client?.secret_hash ?? NOBODYS_HASH)
-      const usable = client && client.disabled_at === null && !config.refusedClients?.includes(clientId)
-      if (!proven || !usable)
+      if (!proven || client === undefined || isDisabled(client))
         throw new AppError('invalid_client', 'The client id or secret is wrong.', { error: 'invalid_client' })
       const scope = narrowScope(client.scope, asked)
-      return signToken(config, { clientId, scope, customerId: client.customer_id })
+      return signToken(config, { clientId, scope, customerId: client.customer_id }, msOf(client.now))
+    },
+
+    /** For whoever is shown a token of this client. */
+    async findStanding(id: string): Promise<ClientStanding | undefined> {
+      const client = await findClient(db, id)
+      if (client === undefined) return undefined
+      const { tokens_from } = client
+      return { disabled: isDisabled(client), tokensFrom: tokens_from === null ? null : msOf(tokens_from) }
     },
   }
+
+  function isDisabled({ id, disabled_at }: ApiClient): boolean {
+    return disabled_at !== null || config.refusedClients?.includes(id) === true
+  }
+}
+
+function msOf(time: DbTime): number {
+  return Date.parse(toRfc3339(time))
 }
 
 /** @throws AppError `invalid_scope` */
@@ -60,10 +77,14 @@ function narrowScope(granted: string, asked: string | undefined): string {
   throw new AppError('invalid_scope', `The client may not have: ${refused.join(' ')}.`, { error: 'invalid_scope' })
 }
 
-/** Signs a token without asking whether the client exists: for `issueToken`, and for development. */
+/**
+ * Signs a token without asking whether the client exists: for `issueToken`, and for development.
+ * @param issuedAt in ms since 1970. By the database's clock it can be held against the time of a rotation, exactly.
+ */
 export async function signToken(
   config: TokenConfig,
   client: { clientId: string; scope: string; customerId: number | null },
+  issuedAt = Date.now(),
 ): Promise<IssuedToken> {
   const now = Math.floor(Date.now() / 1000)
   const claims = {
@@ -72,7 +93,7 @@ export async function signToken(
     sub: client.clientId,
     scope: client.scope,
     ...(client.customerId !== null && { customer_id: client.customerId }),
-    iat: now,
+    iat: issuedAt / 1000,
     exp: now + config.ttlSeconds,
   }
   return {
@@ -97,4 +118,44 @@ export async function createClient(
     customer_id: client.customerId,
   })
   return { clientSecret }
+}
+
+/**
+ * Gives a client a new secret. From then on the old one gets no token, and no token that it got is taken.
+ * @returns undefined when there is no such client
+ */
+export async function rotateSecret(db: Database, id: string): Promise<{ clientSecret: string } | undefined> {
+  if ((await findClient(db, id)) === undefined) return undefined
+  const clientSecret = randomSecret()
+  await updateClient(db, id, { secret_hash: sha256(clientSecret) })
+  await withdrawTokens(db, id)
+  return { clientSecret }
+}
+
+/**
+ * From then on the client gets no token, and none that it has is taken: not even when it is enabled again.
+ * @returns undefined when there is no such client
+ */
+export async function disableClient(db: Database, id: string): Promise<{ since: string } | undefined> {
+  const client = await findClient(db, id)
+  if (client === undefined) return undefined
+  const since = client.disabled_at ?? (await readClock(db))
+  await updateClient(db, id, { disabled_at: since })
+  await withdrawTokens(db, id)
+  return { since: toRfc3339(since) }
+}
+
+/** The client gets tokens again. @returns false when there is no such client */
+export async function enableClient(db: Database, id: string): Promise<boolean> {
+  if ((await findClient(db, id)) === undefined) return false
+  await updateClient(db, id, { disabled_at: null })
+  return true
+}
+
+/**
+ * A statement of its own, after the one that ended what tokens are got by: whoever was issued one until then was so
+ * before this moment, by the same clock.
+ */
+async function withdrawTokens(db: Database, id: string): Promise<void> {
+  await updateClient(db, id, { tokens_from: await readClock(db) })
 }

@@ -1,7 +1,9 @@
 import type { Selectable } from 'kysely'
 import type { Database } from '../platform/database.ts'
+import { dialectOf } from '../platform/dialect.ts'
 import { readClock } from '../platform/idempotency.ts'
 import type { Tables } from '../platform/tables.ts'
+import type { DbTime } from '../platform/time.ts'
 
 export type ApiClient = Selectable<Tables['api_clients']>
 
@@ -10,12 +12,31 @@ const CLIENT_ID = /^[\x21-\x7e]{1,64}$/
 
 export async function findClient(db: Database, id: string): Promise<ApiClient | undefined> {
   if (!CLIENT_ID.test(id)) return undefined
-  return db.selectFrom('api_clients').selectAll().where('id', '=', id).executeTakeFirst()
+  return await db.selectFrom('api_clients').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
-export async function insertClient(db: Database, client: Omit<ApiClient, 'created_at' | 'disabled_at'>): Promise<void> {
+/** Like {@link findClient}, with the database's time at which it was so. */
+export async function findClientNow(db: Database, id: string): Promise<(ApiClient & { now: DbTime }) | undefined> {
+  if (!CLIENT_ID.test(id)) return undefined
+  const now = dialectOf(db).now.as('now')
+  return db.selectFrom('api_clients').selectAll().select(now).where('id', '=', id).executeTakeFirst()
+}
+
+export async function insertClient(
+  db: Database,
+  client: Pick<ApiClient, 'id' | 'name' | 'secret_hash' | 'scope' | 'customer_id'>,
+): Promise<void> {
   await db
     .insertInto('api_clients')
     .values({ ...client, created_at: await readClock(db), disabled_at: null })
     .execute()
+}
+
+/** Changes a client, if there is one of this id. */
+export async function updateClient(
+  db: Database,
+  id: string,
+  changes: Partial<Pick<ApiClient, 'secret_hash' | 'disabled_at' | 'tokens_from'>>,
+): Promise<void> {
+  await db.updateTable('api_clients').set(changes).where('id', '=', id).execute()
 }

@@ -1,8 +1,9 @@
-import { addTokenRoute } from '../auth/app.ts'
+import { addClientRoute, addTokenRoute } from '../auth/app.ts'
 import type { TokenService } from '../auth/service.ts'
 import { send, sendAnswer, sendJson } from '../platform/answers.ts'
 import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
 import { etagOf, keyOf } from '../platform/contract.ts'
+import type { LoginLimits } from '../platform/limits.ts'
 import { nextLink } from '../platform/pages.ts'
 import { answerEach } from '../platform/together.ts'
 import {
@@ -20,10 +21,11 @@ export interface CustomersDeps extends ServiceDeps {
   customers: CustomersService
   /** Absent when an identity provider issues the tokens. */
   tokens: TokenService | undefined
+  logins: LoginLimits
 }
 
 /** The Customers API, a pure function of what it is given. */
-export function createCustomersApp({ customers, tokens, ...deps }: CustomersDeps): ServiceApp {
+export function createCustomersApp({ customers, tokens, logins, ...deps }: CustomersDeps): ServiceApp {
   const app = createServiceApp(deps, {
     title: 'Customers',
     description:
@@ -31,7 +33,8 @@ export function createCustomersApp({ customers, tokens, ...deps }: CustomersDeps
     tokens: tokens !== undefined,
     internal: true,
   })
-  if (tokens) addTokenRoute(app, tokens)
+  if (tokens) addTokenRoute(app, tokens, logins)
+  if (tokens) addClientRoute(app, tokens)
 
   app.openapi(createCustomer, async (c) => {
     const key = keyOf(c)

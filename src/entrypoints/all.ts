@@ -19,7 +19,7 @@ await run(async (given) => {
   const orders = composeOrders(env, db, neighbours.customers, logger.child({ service: 'orders' }), lifecycle)
   const orchestrator = composeOrchestrator(
     env,
-    { ...neighbours, orders: env.ordersBase ?? orders.orders },
+    { ...neighbours, orders: env.ordersBase ?? orders.orders, findClient: customers.findClient },
     logger.child({ service: 'orchestrator' }),
     lifecycle,
   )

@@ -1,6 +1,12 @@
+import { createClientsClient } from '../auth/client.ts'
 import { createTokenService } from '../auth/service.ts'
 import { createCustomersApp } from '../customers/app.ts'
-import { createCustomersClient, createLocalCustomersClient, shareLookups } from '../customers/client.ts'
+import {
+  type CustomersClient,
+  createCustomersClient,
+  createLocalCustomersClient,
+  shareLookups,
+} from '../customers/client.ts'
 import { type CustomersService, createCustomersService } from '../customers/service.ts'
 import { createOrchestratorApp } from '../orchestrator/app.ts'
 import { createOrchestratorService } from '../orchestrator/service.ts'
@@ -8,7 +14,7 @@ import { createOrdersApp } from '../orders/app.ts'
 import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import type { ServiceApp } from '../platform/app.ts'
-import { createAuthenticator, type Principal } from '../platform/auth.ts'
+import { createAuthenticator, type FindClient, type Principal } from '../platform/auth.ts'
 import { callService, type Route } from '../platform/client.ts'
 import { type Database, ping } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
@@ -28,14 +34,16 @@ const ANONYMOUS: Principal = { id: 'anonymous', scopes: new Set(['orders:write']
 
 export function composeCustomers(env: Env, db: Database, logger: Logger, lifecycle: Lifecycle) {
   const customers = createCustomersService(db, env)
+  const tokens = tokensOf(env, db)
   const app = createCustomersApp({
     ...common(env, logger, lifecycle),
-    authenticator: createAuthenticator(env),
+    authenticator: authenticatorOf(env, tokens?.findStanding),
     customers,
-    tokens: tokensOf(env, db),
+    tokens,
+    logins: env.logins,
     ready: () => ping(db),
   })
-  return { app, customers }
+  return { app, customers, findClient: tokens?.findStanding }
 }
 
 export function composeOrders(
@@ -45,17 +53,16 @@ export function composeOrders(
   logger: Logger,
   lifecycle: Lifecycle,
 ) {
-  const customers =
-    typeof customersAt === 'string'
-      ? shareLookups(createCustomersClient(routeTo(customersAt, env)), 2 * env.httpTimeoutMs)
-      : createLocalCustomersClient(customersAt)
+  const customers = reachCustomers(customersAt, env)
   const orders = createOrdersService(db, customers, { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes })
+  const tokens = tokensOf(env, db)
   const app = createOrdersApp({
     ...common(env, logger, lifecycle),
-    authenticator: createAuthenticator(env),
+    authenticator: authenticatorOf(env, tokens?.findStanding),
     orders,
     products: createProductsService(db, env),
-    tokens: tokensOf(env, db),
+    tokens,
+    logins: env.logins,
     ready: async () => {
       await Promise.all([ping(db), checkHealth(customersAt, env)])
     },
@@ -63,23 +70,31 @@ export function composeOrders(
   return { app, orders }
 }
 
+/** What the orchestrator works with. It has no database: how a client stands is asked of Customers, unless it is in this process. */
+export interface OrchestratorNeighbours {
+  customers: Neighbour<CustomersService>
+  orders: Neighbour<OrdersService>
+  findClient?: FindClient | undefined
+}
+
 export function composeOrchestrator(
   env: Env,
-  neighbours: { customers: Neighbour<CustomersService>; orders: Neighbour<OrdersService> },
+  neighbours: OrchestratorNeighbours,
   logger: Logger,
   lifecycle: Lifecycle,
 ): ServiceApp {
-  const customers =
-    typeof neighbours.customers === 'string'
-      ? shareLookups(createCustomersClient(routeTo(neighbours.customers, env)), 2 * env.httpTimeoutMs)
-      : createLocalCustomersClient(neighbours.customers)
+  const customers = reachCustomers(neighbours.customers, env)
   const orders =
     typeof neighbours.orders === 'string'
       ? createOrdersClient(routeTo(neighbours.orders, env))
       : createLocalOrdersClient(neighbours.orders)
+  const findClient =
+    typeof neighbours.customers === 'string'
+      ? createClientsClient(routeTo(neighbours.customers, env), env.httpTimeoutMs)
+      : neighbours.findClient
   return createOrchestratorApp({
     ...common(env, logger, lifecycle),
-    authenticator: createAuthenticator({ ...env, ...(env.orchestrator.public && { anonymous: ANONYMOUS }) }),
+    authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator, logger),
     ready: async () => {
       await Promise.all([checkHealth(neighbours.customers, env), checkHealth(neighbours.orders, env)])
@@ -87,8 +102,27 @@ export function composeOrchestrator(
   })
 }
 
+function reachCustomers(customers: Neighbour<CustomersService>, env: Env): CustomersClient {
+  const client =
+    typeof customers === 'string'
+      ? createCustomersClient(routeTo(customers, env))
+      : createLocalCustomersClient(customers)
+  return shareLookups(client, 2 * env.httpTimeoutMs)
+}
+
 function common(env: Env, logger: Logger, lifecycle: Lifecycle) {
   return { logger, lifecycle, rateLimitPerMinute: env.rateLimitPerMinute, mostRequests: env.mostRequests }
+}
+
+function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {
+  const { jwt, serviceTokens, production } = env
+  return createAuthenticator({
+    jwt,
+    serviceTokens,
+    findClient,
+    takesUnknownClients: !production,
+    ...(anonymous && { anonymous }),
+  })
 }
 
 /** An identity provider issues the tokens where one is set up; else we do. The demo client is refused in production. */

@@ -5,6 +5,7 @@ import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDe
 import { SERVICE } from '../platform/auth.ts'
 import { keyOf } from '../platform/contract.ts'
 import { AppError } from '../platform/errors.ts'
+import type { LoginLimits } from '../platform/limits.ts'
 import { nextLink } from '../platform/pages.ts'
 import { answerEach } from '../platform/together.ts'
 import { addProductRoutes } from '../products/app.ts'
@@ -17,10 +18,11 @@ export interface OrdersDeps extends ServiceDeps {
   products: ProductsService
   /** Absent when an identity provider issues the tokens. */
   tokens: TokenService | undefined
+  logins: LoginLimits
 }
 
 /** The Orders API, products and stock included: a pure function of what it is given. */
-export function createOrdersApp({ orders, products, tokens, ...deps }: OrdersDeps): ServiceApp {
+export function createOrdersApp({ orders, products, tokens, logins, ...deps }: OrdersDeps): ServiceApp {
   const app = createServiceApp(deps, {
     title: 'Orders',
     description:
@@ -28,7 +30,7 @@ export function createOrdersApp({ orders, products, tokens, ...deps }: OrdersDep
     tokens: tokens !== undefined,
     internal: true,
   })
-  if (tokens) addTokenRoute(app, tokens)
+  if (tokens) addTokenRoute(app, tokens, logins)
   addProductRoutes(app, products)
 
   app.openapi(placeOrder, async (c) => {

@@ -4,11 +4,11 @@ import { bodyLimit } from 'hono/body-limit'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
 import { getPath } from 'hono/utils/url'
-import { rateLimiter } from 'hono-rate-limiter'
-import { type Authenticator, type Principal, SERVICE } from './auth.ts'
+import type { Authenticator, Principal } from './auth.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
 import { addHealthRoutes } from './health.ts'
+import { limitRequests } from './limits.ts'
 import type { Logger } from './logging.ts'
 import { type ProblemShape, plainProblem, sendProblem, toAppError, validationError } from './problems.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
@@ -103,7 +103,7 @@ function receive(
   { authenticator, logger, rateLimitPerMinute, mostRequests }: ServiceDeps,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
-  const limitRate = rateLimitPerMinute === undefined ? undefined : limitPerMinute(rateLimitPerMinute)
+  const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   const limitPublic = limitBody(LARGEST_BODY_BYTES, shape)
   const limitInternal = limitBody(LARGEST_INTERNAL_BODY_BYTES, shape)
   const reportRefusal = createRefusalReport(logger)
@@ -151,12 +151,28 @@ function receive(
   }
 }
 
-/** The text is kept for whoever reads the body next. */
+/** The text is kept for whoever reads the body next, or what is wrong with it. */
 function arrivesWhole(c: Context): Promise<boolean> {
-  return c.req.text().then(
-    () => true,
+  return c.req.arrayBuffer().then(
+    (bytes) => {
+      const text = decode(bytes)
+      // It may be that nobody reads it.
+      text.catch(() => {})
+      c.req.bodyCache = trusted<typeof c.req.bodyCache>({ text })
+      return true
+    },
     () => false,
   )
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
+
+async function decode(bytes: ArrayBuffer): Promise<string> {
+  try {
+    return UTF8.decode(bytes)
+  } catch {
+    throw new AppError('malformed_json', 'The body is not valid UTF-8.')
+  }
 }
 
 const CUT_OFF = new AppError('malformed_request', 'The body did not arrive whole.')
@@ -255,22 +271,5 @@ function refuseUnknown(app: ServiceApp, shape: ProblemShape) {
       c.res = sendProblem(c, error, shape)
     })
     return c.res
-  }
-}
-
-function limitPerMinute(limit: number): MiddlewareHandler<AppEnv> {
-  const limiter = rateLimiter<AppEnv>({
-    windowMs: 60_000,
-    limit,
-    standardHeaders: 'draft-7',
-    skip: (c) => c.get('principal') === SERVICE,
-    keyGenerator: (c) => c.get('principal').id,
-    handler: () => {
-      throw new AppError('rate_limited', `At most ${limit} requests a minute. Wait, then go on.`)
-    },
-  })
-  return (c, next) => {
-    c.set('limited', true)
-    return limiter(c, next)
   }
 }

@@ -3,6 +3,7 @@ import { createRemoteJWKSet, errors as joseErrors, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { AppError } from './errors.ts'
 import { sameSecret, sha256 } from './hash.ts'
+import type { Trace } from './trace.ts'
 
 export const SCOPES = [
   'customers:read',
@@ -25,22 +26,48 @@ export interface Principal {
 /** Turns an `Authorization` header into a principal, or throws `unauthorized` or `invalid_token`. */
 export interface Authenticator {
   /** A JWT, or the service token with the rights on orders that the orchestrator needs. */
-  caller(authorization: string | undefined): Promise<Principal>
+  caller(authorization: string | undefined, trace: Trace): Promise<Principal>
   /** The service token alone: what opens `/internal/*`. */
   service(authorization: string | undefined): Principal
 }
 
 export interface AuthConfig {
-  jwt: { secret: string; issuer: string; audience: string; jwksUrl: string | undefined }
+  jwt: {
+    /** What tokens are signed with. */
+    secret: string
+    /** Tokens signed with it are taken too, while one secret takes the other's place. */
+    otherSecret?: string | undefined
+    issuer: string
+    audience: string
+    jwksUrl: string | undefined
+  }
   serviceTokens: readonly string[]
+  /**
+   * Asked of the client that a token of our own names. Absent, every token is good that is signed: an identity provider
+   * withdraws its own.
+   */
+  findClient?: FindClient | undefined
+  /** Whether a token is taken whose client nobody knows: outside production they are signed without asking. */
+  takesUnknownClients?: boolean
   /** Who calls when nobody says so; absent, such a call is refused. */
   anonymous?: Principal
 }
+
+/** What is to be known of a client whose token is shown. */
+export interface ClientStanding {
+  disabled: boolean
+  /** Tokens issued before it are not taken. In ms since 1970; null when all are. */
+  tokensFrom: number | null
+}
+
+/** How a client stands; undefined when there is none of this id. */
+export type FindClient = (id: string, trace: Trace) => Promise<ClientStanding | undefined>
 
 /** What a token must say of its bearer. RFC 7519 names, RFC 8693 `scope`; `customer_id` is ours. */
 const Claims = z.object({
   sub: z.string().min(1),
   exp: z.number(),
+  iat: z.number().optional(),
   scope: z.string().default(''),
   customer_id: z.int().positive().optional(),
 })
@@ -52,53 +79,92 @@ export const SERVICE: Principal = {
   customerId: null,
 }
 
-export function createAuthenticator(config: AuthConfig): Authenticator {
-  const verifyToken =
-    config.jwt.jwksUrl === undefined ? ownTokens(config.jwt) : providerTokens(config.jwt, config.jwt.jwksUrl)
-  const verified = rememberVerified()
+/** @param now the time, in ms since 1970 */
+export function createAuthenticator(config: AuthConfig, now = () => Date.now()): Authenticator {
+  const { jwksUrl } = config.jwt
+  const verifyToken = jwksUrl === undefined ? ownTokens(config.jwt) : providerTokens(config.jwt, jwksUrl)
+  const isGoodClient = jwksUrl === undefined ? asking(config) : async () => true
+  const verified = rememberVerified(now)
   const isServiceToken = (token: string) => config.serviceTokens.map((known) => sameSecret(known, token)).includes(true)
   return {
-    async caller(authorization) {
+    async caller(authorization, trace) {
       if (authorization === undefined && config.anonymous) return config.anonymous
       const token = bearer(authorization)
       const known = verified.get(token)
       if (known) return known
       if (isServiceToken(token)) return SERVICE
-      const payload = await verifyToken(token)
-      const claims = Claims.safeParse(payload)
-      if (!claims.success) throw invalidToken()
-      const { sub, scope, customer_id, exp } = claims.data
-      const principal = { id: principalId(sub), scopes: new Set(scope.split(' ')), customerId: customer_id ?? null }
-      verified.set(token, principal, exp)
-      return principal
+      return verified.join(token, () => prove(token, trace))
     },
     service(authorization) {
       if (!isServiceToken(bearer(authorization))) throw invalidToken()
       return SERVICE
     },
   }
+
+  async function prove(token: string, trace: Trace): Promise<Proven> {
+    const payload = await verifyToken(token)
+    const claims = Claims.safeParse(payload)
+    if (!claims.success || !(await isGoodClient(claims.data, trace))) throw invalidToken()
+    const { sub, scope, customer_id, exp } = claims.data
+    return {
+      principal: { id: principalId(sub), scopes: new Set(scope.split(' ')), customerId: customer_id ?? null },
+      exp,
+    }
+  }
+}
+
+/** Whether the client is one whose tokens are taken, and this one was not withdrawn. */
+function asking({ findClient, takesUnknownClients = false }: AuthConfig) {
+  return async ({ sub, iat }: z.output<typeof Claims>, trace: Trace): Promise<boolean> => {
+    if (findClient === undefined) return true
+    const client = await findClient(sub, trace)
+    if (client === undefined) return takesUnknownClients
+    if (client.disabled) return false
+    return client.tokensFrom === null || (iat !== undefined && Math.round(iat * 1_000) >= client.tokensFrom)
+  }
 }
 
 const MOST_REMEMBERED = 1_000
 const LONGEST_REMEMBERED_SECONDS = 60
 
+interface Proven {
+  principal: Principal
+  /** When the token expires, in seconds since 1970. */
+  exp: number
+}
+
 /**
  * Who the tokens of the last minute were found to name, so that a caller's next request need not prove it again. A token
- * is forgotten when it expires, and after a minute in any case: then a key that was withdrawn counts.
+ * is forgotten when it expires, and after a minute in any case: then a key, a client, a token that was withdrawn counts.
  */
-function rememberVerified() {
+function rememberVerified(now: () => number) {
   const known = new Map<string, { principal: Principal; until: number }>()
+  const underWay = new Map<string, Promise<Principal>>()
+
+  function set(token: string, { principal, exp }: Proven, asked: number): Principal {
+    const [oldest] = known.keys()
+    if (known.size >= MOST_REMEMBERED && oldest !== undefined) known.delete(oldest)
+    known.set(token, { principal, until: Math.min(exp * 1_000, asked + LONGEST_REMEMBERED_SECONDS * 1_000) })
+    return principal
+  }
+
   return {
     get(token: string): Principal | undefined {
       const found = known.get(token)
-      if (found === undefined || Date.now() < found.until) return found?.principal
+      if (found === undefined || now() < found.until) return found?.principal
       known.delete(token)
       return undefined
     },
-    set(token: string, principal: Principal, exp: number): void {
-      const [oldest] = known.keys()
-      if (known.size >= MOST_REMEMBERED && oldest !== undefined) known.delete(oldest)
-      known.set(token, { principal, until: Math.min(exp * 1_000, Date.now() + LONGEST_REMEMBERED_SECONDS * 1_000) })
+    /** Requests that show one token at one time share one proof. */
+    join(token: string, prove: () => Promise<Proven>): Promise<Principal> {
+      const shared = underWay.get(token)
+      if (shared) return shared
+      const asked = now()
+      const proof = prove()
+        .then((proven) => set(token, proven, asked))
+        .finally(() => underWay.delete(token))
+      underWay.set(token, proof)
+      return proof
     },
   }
 }
@@ -112,13 +178,17 @@ export function signClaims(claims: Record<string, unknown>, secret: string): Pro
 
 type VerifyToken = (token: string) => Promise<unknown>
 
-function ownTokens({ secret, issuer, audience }: AuthConfig['jwt']): VerifyToken {
-  // `iat` decides nothing: the clock of the machine that issued the token may run a little ahead of ours.
+function ownTokens({ secret, otherSecret, issuer, audience }: AuthConfig['jwt']): VerifyToken {
+  // `iat` decides nothing here: the clock of the machine that issued the token may run a little ahead of ours.
   const options = { alg: OWN_ALGORITHM, iss: issuer, aud: audience, iat: false } as const
-  return (token) =>
-    verify(token, secret, options).catch(() => {
-      throw invalidToken()
-    })
+  const secrets = otherSecret === undefined ? [secret] : [secret, otherSecret]
+  return async (token) => {
+    for (const known of secrets) {
+      const payload = await verify(token, known, options).catch(() => undefined)
+      if (payload !== undefined) return payload
+    }
+    throw invalidToken()
+  }
 }
 
 function providerTokens({ issuer, audience }: AuthConfig['jwt'], jwksUrl: string): VerifyToken {

@@ -233,7 +233,7 @@ export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
 
 function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    const principal = await c.get('authenticator').caller(c.req.header('authorization'))
+    const principal = await c.get('authenticator').caller(c.req.header('authorization'), c.get('trace'))
     c.set('principal', principal)
     if (!principal.scopes.has(scope)) {
       throw new AppError('insufficient_scope', `This needs a token with the scope ${scope}.`, { scope })

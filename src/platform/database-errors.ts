@@ -26,6 +26,14 @@ const SQLITE_LOCKED = 6
 const SQLITE_CONSTRAINT_UNIQUE = 2067
 const SQLITE_CONSTRAINT_PRIMARYKEY = 1555
 
+/** A statement, a connection, or a free place in the pool did not come in time. */
+const TOO_LATE = new Set(['PROTOCOL_SEQUENCE_TIMEOUT', 'ETIMEDOUT'])
+
+/** No connection of the pool became free in time. */
+export class PoolExhausted extends Error {
+  readonly code = 'ETIMEDOUT'
+}
+
 interface DriverError {
   code?: string
   errno?: number
@@ -50,6 +58,12 @@ export function isConnectionLost(error: unknown): boolean {
   return (code !== undefined && LOST_CONNECTION.has(code)) || (fatal === true && code === undefined)
 }
 
+/** Like {@link isConnectionLost}, and the caller has waited long enough: to begin anew would be to wait as long again. */
+export function isTooLate(error: unknown): boolean {
+  const { code } = driverError(error)
+  return code !== undefined && TOO_LATE.has(code)
+}
+
 /** A unique index refused a row. `of` is the index's (MySQL) and the column's (SQLite) name, or the table's for its primary key. */
 export function isDuplicate(error: unknown, of: { index: string; column: string }): boolean {
   const { errno, errcode, message = '' } = driverError(error)
@@ -61,4 +75,16 @@ export function isDuplicate(error: unknown, of: { index: string; column: string 
 /** Another transaction wrote one of these idempotency keys first. No other primary key comes from outside. */
 export function isKeyTaken(error: unknown): boolean {
   return isDuplicate(error, { index: 'PRIMARY', column: 'idempotency_keys.key' })
+}
+
+/** 1060 a column, 1061 an index of this name. */
+const THERE_ALREADY = new Set([1060, 1061])
+
+/** A statement was to add a column or an index that is there. */
+export function isThereAlready(error: unknown): boolean {
+  const { errno, message = '' } = driverError(error)
+  return (
+    (errno !== undefined && THERE_ALREADY.has(errno)) ||
+    /^duplicate column name|^index \S+ already exists/.test(message)
+  )
 }

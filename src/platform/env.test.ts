@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { EnvError, parseEnv } from './env.ts'
+import { type Env, EnvError, parseEnv } from './env.ts'
 
 const STRONG = 'kGm1Yb0Jm7q0p3c9m4vWc0aPq8sX2tYzU5nL'
 const OTHER = 'Zr8uQe2Lw5xTn1Vb6Hd9Kj3Pf7Ms4Cg0YaIo'
@@ -33,6 +33,7 @@ describe('the environment', () => {
       orders: { holdMinutes: 1440, cancelWindowMinutes: 10 },
       idempotencyTtlMinutes: 24 * 60,
       rateLimitPerMinute: undefined,
+      mostRequests: 1000,
       orchestrator: { deadlineMs: 10_000 },
     })
   })
@@ -115,12 +116,62 @@ describe('the environment', () => {
     ['CANCEL_WINDOW_MINUTES', '-1'],
     ['IDEMPOTENCY_TTL_HOURS', '0'],
     ['RATE_LIMIT_PER_MINUTE', '0'],
+    ['MAX_REQUESTS', '0'],
+    ['MAX_REQUESTS', '-1'],
+    ['MAX_REQUESTS', '1.5'],
+    ['MAX_REQUESTS', '100001'],
+    ['MAX_REQUESTS', 'many'],
     ['ORCHESTRATOR_DEADLINE_MS', '29001'],
     ['ORCHESTRATOR_PUBLIC', 'TRUE'],
     ['LOG_LEVEL', 'loud'],
     ['JWKS_URL', 'file:///etc/keys'],
   ])('when %s is %j, then it is refused', (name, value) => {
     expect(faulty({ [name]: value })).toEqual([name])
+  })
+
+  const limits = [
+    { name: 'REQUEST_TIMEOUT_MS', byDefault: 15_000, bounds: [100, 300_000], of: (env: Env) => env.serving.requestMs },
+    { name: 'STALL_TIMEOUT_MS', byDefault: 120_000, bounds: [1_000, 600_000], of: (env: Env) => env.serving.stallMs },
+    { name: 'KEEP_ALIVE_MS', byDefault: 65_000, bounds: [1, 600_000], of: (env: Env) => env.serving.keepAliveMs },
+    {
+      name: 'DB_CONNECT_TIMEOUT_MS',
+      byDefault: 5_000,
+      bounds: [1, 60_000],
+      of: (env: Env) => env.database.connectTimeoutMs,
+    },
+    {
+      name: 'DB_QUERY_TIMEOUT_MS',
+      byDefault: 20_000,
+      bounds: [1_000, 600_000],
+      of: (env: Env) => env.database.queryTimeoutMs,
+    },
+    {
+      name: 'LOGIN_ATTEMPTS_PER_MINUTE',
+      byDefault: 20,
+      bounds: [1, 1_000_000],
+      of: (env: Env) => env.logins.attemptsPerMinute,
+    },
+    { name: 'TRUSTED_PROXIES', byDefault: 0, bounds: [0, 10], of: (env: Env) => env.logins.trustedProxies },
+  ]
+
+  it.each(limits)('when $name is within $bounds, then it is taken, and nothing else is', (limit) => {
+    const { name, byDefault, bounds, of } = limit
+    const [least = 0, most = 0] = bounds
+    expect(of(parseEnv({}))).toBe(byDefault)
+    for (const good of [least, most]) expect(of(parseEnv({ [name]: String(good) }))).toBe(good)
+    for (const bad of [String(least - 1), String(most + 1), '1.5', 'soon', '1s']) {
+      expect(faulty({ [name]: bad })).toEqual([name])
+    }
+  })
+
+  it('when DB_TLS is off, on, or amazon-rds, then it is taken, and nothing else is', () => {
+    expect(parseEnv({}).database.tls).toBe('off')
+    for (const tls of ['off', 'on', 'amazon-rds']) expect(parseEnv({ DB_TLS: tls }).database.tls).toBe(tls)
+    for (const bad of ['true', 'ON', 'required']) expect(faulty({ DB_TLS: bad })).toEqual(['DB_TLS'])
+  })
+
+  it.each([1, 100_000])('when MAX_REQUESTS is at its bound of %d, then it is taken', (bound) => {
+    expect(parseEnv({ MAX_REQUESTS: String(bound) }).mostRequests).toBe(bound)
   })
 })
 
@@ -132,6 +183,23 @@ describe('service tokens', () => {
 
   it.each(['a,b,c', 'a,', ',a', ',', ' '])('when they are %j, then it is refused', (tokens) => {
     expect(faulty({ SERVICE_TOKEN: tokens })).toEqual(['SERVICE_TOKEN'])
+  })
+})
+
+describe('JWT secrets', () => {
+  it('when one is rotated, then the first signs, and both are taken', () => {
+    expect(parseEnv({ JWT_SECRET: 'one' }).jwt).toMatchObject({ secret: 'one', otherSecret: undefined })
+    expect(parseEnv({ JWT_SECRET: 'new, old' }).jwt).toMatchObject({ secret: 'new', otherSecret: 'old' })
+    expect(parseEnv({}).jwt).toMatchObject({ secret: 'secret123', otherSecret: undefined })
+  })
+
+  it.each(['a,b,c', 'a,', ',a', ','])('when they are %j, then it is refused', (secrets) => {
+    expect(faulty({ JWT_SECRET: secrets })).toEqual(['JWT_SECRET'])
+  })
+
+  it('when one is rotated in production, then both must be strong', () => {
+    expect(faultsOf({ ...PRODUCTION, JWT_SECRET: `${STRONG},${OTHER}` })).toEqual([])
+    expect(faulty({ ...PRODUCTION, JWT_SECRET: `${STRONG},secret123` })).toEqual(['JWT_SECRET'])
   })
 })
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { DatabaseConfig } from './database.ts'
+import type { LoginLimits } from './limits.ts'
 import type { ServingLimits } from './serving.ts'
 
 /** Secrets that are printed in documents or in this repository: good enough to try the system, refused in production. */
@@ -49,8 +50,11 @@ const Known = z.object({
   ORDER_SWEEP_SECONDS: whole(1, 3600).default(15),
   IDEMPOTENCY_TTL_HOURS: whole(1, 8760).default(24),
   RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).optional(),
+  LOGIN_ATTEMPTS_PER_MINUTE: whole(1, 1_000_000).default(20),
+  TRUSTED_PROXIES: whole(0, 10).default(0),
   REQUEST_TIMEOUT_MS: whole(100, 300_000).default(15_000),
   KEEP_ALIVE_MS: whole(1, 600_000).default(65_000),
+  STALL_TIMEOUT_MS: whole(1_000, 600_000).default(120_000),
   MAX_REQUESTS: whole(1, 100_000).default(1000),
   HTTP_TIMEOUT_MS: whole(1, 29_000).default(5000),
   ORCHESTRATOR_DEADLINE_MS: whole(1, 29_000).default(10_000),
@@ -62,13 +66,21 @@ export interface Env {
   production: boolean
   ports: { own: number | undefined; customers: number; orders: number; orchestrator: number }
   database: DatabaseConfig
-  jwt: { secret: string; issuer: string; audience: string; ttlSeconds: number; jwksUrl: string | undefined }
+  jwt: {
+    secret: string
+    otherSecret: string | undefined
+    issuer: string
+    audience: string
+    ttlSeconds: number
+    jwksUrl: string | undefined
+  }
   serviceTokens: string[]
   customersBase: string | undefined
   ordersBase: string | undefined
   orders: { holdMinutes: number; cancelWindowMinutes: number; sweepSeconds: number }
   idempotencyTtlMinutes: number
   rateLimitPerMinute: number | undefined
+  logins: LoginLimits
   serving: ServingLimits
   /** Requests that a service has under way at once, before it refuses more. */
   mostRequests: number
@@ -105,14 +117,19 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
   const given = Object.fromEntries(asked.filter(([, value]) => value !== undefined && value !== ''))
   const parsed = Known.safeParse(given)
   const production = given.NODE_ENV === 'production'
-  const serviceTokens = (given.SERVICE_TOKEN ?? 'internal123').split(',').map((token) => token.trim())
+  const serviceTokens = listed(given.SERVICE_TOKEN ?? 'internal123')
+  const jwtSecrets = listed(given.JWT_SECRET ?? 'secret123')
   const faults = parsed.error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`) ?? []
   if (serviceTokens.length > 2 || serviceTokens.includes('')) {
     faults.push('SERVICE_TOKEN: must be one token, or two with a comma between while one is rotated')
   }
-  if (production && serves) faults.push(...productionFaults(given, serviceTokens))
+  if (jwtSecrets.length > 2 || jwtSecrets.includes('')) {
+    faults.push('JWT_SECRET: must be one secret, or two with a comma between while one is rotated')
+  }
+  if (production && serves) faults.push(...productionFaults(given, jwtSecrets, serviceTokens))
   if (!parsed.success || faults.length > 0) throw new EnvError(faults)
   const vars = parsed.data
+  const [secret = '', otherSecret] = jwtSecrets
   return {
     production,
     ports: {
@@ -134,7 +151,8 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
       file: vars.DB_FILE,
     },
     jwt: {
-      secret: vars.JWT_SECRET ?? 'secret123',
+      secret,
+      otherSecret,
       issuer: vars.JWT_ISSUER,
       audience: vars.JWT_AUDIENCE,
       ttlSeconds: vars.JWT_TTL_SECONDS,
@@ -150,7 +168,12 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
     },
     idempotencyTtlMinutes: vars.IDEMPOTENCY_TTL_HOURS * 60,
     rateLimitPerMinute: vars.RATE_LIMIT_PER_MINUTE,
-    serving: { requestMs: vars.REQUEST_TIMEOUT_MS, keepAliveMs: vars.KEEP_ALIVE_MS },
+    logins: { attemptsPerMinute: vars.LOGIN_ATTEMPTS_PER_MINUTE, trustedProxies: vars.TRUSTED_PROXIES },
+    serving: {
+      requestMs: vars.REQUEST_TIMEOUT_MS,
+      keepAliveMs: vars.KEEP_ALIVE_MS,
+      stallMs: vars.STALL_TIMEOUT_MS,
+    },
     mostRequests: vars.MAX_REQUESTS,
     httpTimeoutMs: vars.HTTP_TIMEOUT_MS,
     orchestrator: { deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS, public: vars.ORCHESTRATOR_PUBLIC },
@@ -158,10 +181,16 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
   }
 }
 
-function productionFaults(vars: Variables, serviceTokens: string[]): string[] {
-  const jwt = vars.JWKS_URL === undefined ? [weakness('JWT_SECRET', vars.JWT_SECRET)] : []
-  const service = vars.SERVICE_TOKEN === undefined ? [undefined] : serviceTokens
-  return [...jwt, ...service.map((token) => weakness('SERVICE_TOKEN', token))].filter((fault) => fault !== undefined)
+function listed(text: string): string[] {
+  return text.split(',').map((item) => item.trim())
+}
+
+function productionFaults(vars: Variables, jwtSecrets: string[], serviceTokens: string[]): string[] {
+  const needed = { ...(vars.JWKS_URL === undefined && { JWT_SECRET: jwtSecrets }), SERVICE_TOKEN: serviceTokens }
+  const faults = Object.entries(needed).flatMap(([name, secrets]) =>
+    (vars[name] === undefined ? [undefined] : secrets).map((secret) => weakness(name, secret)),
+  )
+  return faults.filter((fault) => fault !== undefined)
 }
 
 function weakness(name: string, secret: string | undefined): string | undefined {

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'kysely'
 import { DEFAULT_MIGRATION_LOCK_TABLE, type Migration, Migrator } from 'kysely/migration'
 import type { Database } from './database.ts'
+import { isThereAlready } from './database-errors.ts'
 import { dialectOf, type Engine } from './dialect.ts'
 
 const DB_FOLDER = new URL('../../db/', import.meta.url)
@@ -15,8 +16,16 @@ export function statementsOf(text: string): string[] {
     .filter((statement) => statement !== '')
 }
 
+/** Each may find its work done already, by a run that was cut off: MySQL commits every change of a table by itself. */
 async function runStatements(db: Database, file: URL): Promise<void> {
-  for (const statement of statementsOf(readFileSync(file, 'utf8'))) await sql.raw(statement).execute(db)
+  for (const statement of statementsOf(readFileSync(file, 'utf8'))) {
+    await sql
+      .raw(statement)
+      .execute(db)
+      .catch((error) => {
+        if (!isThereAlready(error)) throw error
+      })
+  }
 }
 
 /** The numbered migrations of one engine: `db/migrations/0001_initial.mysql.sql` is `0001_initial`. */

@@ -72,6 +72,7 @@ export interface Tables {
     customer_id: number | null
     created_at: DbTime
     disabled_at: DbTime | null
+    tokens_from: Generated<DbTime | null>
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { signToken } from '../../src/auth/service.ts'
+import { createClient, signToken } from '../../src/auth/service.ts'
 import { SCOPES } from '../../src/platform/auth.ts'
 import type { Database } from '../../src/platform/database.ts'
 import type { Engine } from '../../src/platform/dialect.ts'
@@ -41,6 +41,8 @@ export interface Deployment {
 export async function deploy(engine: Engine, unpacked: Record<FunctionName, UnpackedFunction>): Promise<Deployment> {
   const { db, variables: database, drop } = await createTestDatabase(engine)
   await seed(db)
+  // In production no token is taken of a client that is not there.
+  await createClient(db, { id: 'tests', name: 'Tests', scopes: SCOPES, customerId: null })
   const { jwt } = parseEnv(SECRETS)
   const client = { clientId: 'tests', scope: SCOPES.join(' '), customerId: null }
   const { access_token: token } = await signToken({ ...jwt, ttlSeconds: 600 }, client)

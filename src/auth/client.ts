@@ -1,0 +1,26 @@
+import type { FindClient } from '../platform/auth.ts'
+import { callService, type Route } from '../platform/client.ts'
+import { AppError } from '../platform/errors.ts'
+import { withTimeLimit } from '../platform/time-limit.ts'
+import { ClientStanding } from './contract.ts'
+
+/**
+ * How the clients of our own tokens stand, as Customers knows it.
+ * @param limitMs the time that all attempts may take together
+ */
+export function createClientsClient(route: Route, limitMs: number): FindClient {
+  return async (id, trace) => {
+    const path = `/internal/clients/${encodeURIComponent(id)}`
+    const ask = (signal: AbortSignal) =>
+      callService(route, { method: 'GET', path, trace, answer: ClientStanding, signal })
+    const reply = await withTimeLimit(limitMs, ask).catch(unlessNotFound)
+    if (reply === undefined) return undefined
+    const { disabled, tokens_from } = reply.value
+    return { disabled, tokensFrom: tokens_from === null ? null : Date.parse(tokens_from) }
+  }
+}
+
+function unlessNotFound(error: unknown): undefined {
+  if (error instanceof AppError && error.code === 'not_found') return undefined
+  throw error
+}

@@ -1,0 +1,33 @@
+import { disableClient, enableClient } from '../auth/service.ts'
+import { connected, openMigratedDatabase, StartError } from '../entrypoints/running.ts'
+import type { Database } from '../platform/database.ts'
+import { readOptions, runCommand, UsageError } from './command-line.ts'
+
+const HELP = `Disables an API client: it gets no token from then on.
+Those that it has are refused everywhere within a minute.
+
+  npm run client:disable -- --id client_… [--enable]
+
+  --id      the client's id
+  --enable  lets it get tokens again, with the secret that it has; tokens of before stay refused`
+
+await runCommand(HELP, async (env) => {
+  const { id, enable } = readOptions({ id: { type: 'string' }, enable: { type: 'boolean' } }, HELP)
+  if (!id) throw new UsageError('--id is needed.', HELP)
+  await connected(env, async () => {
+    const db = await openMigratedDatabase(env)
+    const done = await (enable ? enabled(db, id) : disabled(db, id))
+    await db.destroy()
+    if (done === undefined) throw new StartError(`There is no client ${id}.`)
+    console.log(done)
+  })
+})
+
+async function enabled(db: Database, id: string): Promise<string | undefined> {
+  return (await enableClient(db, id)) ? `${id} may get tokens.` : undefined
+}
+
+async function disabled(db: Database, id: string): Promise<string | undefined> {
+  const client = await disableClient(db, id)
+  return client && `${id} is disabled since ${client.since}.`
+}

@@ -1,0 +1,22 @@
+import { rotateSecret } from '../auth/service.ts'
+import { connected, openMigratedDatabase, StartError } from '../entrypoints/running.ts'
+import { readOptions, runCommand, UsageError } from './command-line.ts'
+
+const HELP = `Gives an API client a new secret and prints it, once: only a hash of it is kept.
+The old one gets no token from then on, and tokens of before are refused everywhere within a minute.
+
+  npm run client:rotate -- --id client_…
+
+  --id  the client's id`
+
+await runCommand(HELP, async (env) => {
+  const { id } = readOptions({ id: { type: 'string' } }, HELP)
+  if (!id) throw new UsageError('--id is needed.', HELP)
+  await connected(env, async () => {
+    const db = await openMigratedDatabase(env)
+    const rotated = await rotateSecret(db, id)
+    await db.destroy()
+    if (rotated === undefined) throw new StartError(`There is no client ${id}.`)
+    console.log(`client_id:     ${id}\nclient_secret: ${rotated.clientSecret}\n\nThe secret is not shown again.`)
+  })
+})

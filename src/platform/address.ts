@@ -1,0 +1,39 @@
+import { isIP, isIPv6 } from 'node:net'
+import type { Context } from 'hono'
+import { trusted } from './trusted.ts'
+
+/** What whoever took the request says of its connection: Node's server its socket, Lambda the gateway's event. */
+interface Connection {
+  incoming?: { socket: { remoteAddress?: string } }
+  requestContext?: { identity?: { sourceIp?: string }; http?: { sourceIp?: string } }
+}
+
+const NOWHERE = 'nowhere'
+
+/**
+ * Where a request comes from, as an IPv4 address or an IPv6 network: of those, whoever has one address has them all.
+ * @param trustedProxies the proxies of ours that it passes. Each writes at the right end of `X-Forwarded-For` whom it has
+ *   it from; what is further left was said by the caller and is not believed. A gateway's event says it by itself.
+ */
+export function addressOf(c: Context, trustedProxies: number): string {
+  const { incoming, requestContext } = trusted<Connection>(c.env ?? {})
+  const own = requestContext?.identity?.sourceIp ?? requestContext?.http?.sourceIp
+  if (own !== undefined) return networkOf(own)
+  const peer = incoming?.socket.remoteAddress ?? NOWHERE
+  const hops = [...(c.req.header('x-forwarded-for')?.split(',') ?? []), peer].map((hop) => hop.trim())
+  const hop = hops[Math.max(0, hops.length - 1 - trustedProxies)] ?? peer
+  return networkOf(isIP(hop) === 0 ? peer : hop)
+}
+
+const V4_IN_V6 = /^::ffff:(?=\d+\.)/i
+const GROUPS = 8
+const GROUPS_OF_NETWORK = 4
+
+function networkOf(address: string): string {
+  const plain = address.replace(V4_IN_V6, '').replace(/%.*$/, '')
+  if (!isIPv6(plain)) return plain
+  const shortest = new URL(`http://[${plain}]`).hostname.slice(1, -1)
+  const [left = [], right = []] = shortest.split('::').map((part) => part.split(':').filter((group) => group !== ''))
+  const zeros = Array<string>(GROUPS - left.length - right.length).fill('0')
+  return `${[...left, ...zeros, ...right].slice(0, GROUPS_OF_NETWORK).join(':')}::/64`
+}

@@ -1,0 +1,300 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { createClient, disableClient, rotateSecret } from '../src/auth/service.ts'
+import { SCOPES, type Scope } from '../src/platform/auth.ts'
+import {
+  ask,
+  BAD_TOKENS,
+  ENVIRONMENT,
+  expectInvalidToken,
+  expectOpen,
+  expectRefusal,
+  goodToken,
+  operations,
+  SERVICE_TOKENS,
+  withClaims,
+} from './support/access.ts'
+import type { ApiAnswer, ApiRequest } from './support/api-client.ts'
+import type { Operation } from './support/openapi.ts'
+import { expectProblem } from './support/problems.ts'
+import { newCustomer, newKey, newOrder, newProduct } from './support/rows.ts'
+import { describeEachEngine, type TestSystem, useSystem } from './support/system.ts'
+import { type Claims, secondsFromNow } from './support/tokens.ts'
+
+interface Rule {
+  /** A token with this scope, the service token, or nothing. */
+  needs: Scope | 'service token' | 'nothing'
+  /** What a client that is bound to a customer meets here when it reaches for what belongs to another. */
+  bound?: 'not_found' | 'bound_client' | 'sees its own' | 'belongs to nobody'
+}
+
+/** Every route of the three documents. One that is new belongs here before it is served. */
+const RULES: Record<string, Rule> = {
+  'customers: GET /health': { needs: 'nothing' },
+  'customers: GET /ready': { needs: 'nothing' },
+  'customers: POST /auth/token': { needs: 'nothing' },
+  'customers: POST /customers': { needs: 'customers:write', bound: 'bound_client' },
+  'customers: GET /customers': { needs: 'customers:read', bound: 'sees its own' },
+  'customers: GET /customers/{id}': { needs: 'customers:read', bound: 'not_found' },
+  'customers: PUT /customers/{id}': { needs: 'customers:write', bound: 'not_found' },
+  'customers: DELETE /customers/{id}': { needs: 'customers:write', bound: 'not_found' },
+  'customers: GET /internal/clients/{id}': { needs: 'service token' },
+  'customers: POST /internal/customers/lookups': { needs: 'service token' },
+  'customers: GET /internal/customers/{id}': { needs: 'service token' },
+  'orders: GET /health': { needs: 'nothing' },
+  'orders: GET /ready': { needs: 'nothing' },
+  'orders: POST /auth/token': { needs: 'nothing' },
+  'orders: POST /products': { needs: 'products:write', bound: 'belongs to nobody' },
+  'orders: GET /products': { needs: 'products:read', bound: 'belongs to nobody' },
+  'orders: GET /products/{id}': { needs: 'products:read', bound: 'belongs to nobody' },
+  'orders: PATCH /products/{id}': { needs: 'products:write', bound: 'belongs to nobody' },
+  'orders: POST /products/{id}/stock-adjustments': { needs: 'products:write', bound: 'belongs to nobody' },
+  'orders: POST /orders': { needs: 'orders:write', bound: 'not_found' },
+  'orders: GET /orders': { needs: 'orders:read', bound: 'sees its own' },
+  'orders: GET /orders/{id}': { needs: 'orders:read', bound: 'not_found' },
+  'orders: POST /orders/{id}/confirm': { needs: 'orders:write', bound: 'not_found' },
+  'orders: POST /orders/{id}/cancel': { needs: 'orders:write', bound: 'not_found' },
+  'orders: POST /internal/orders/steps': { needs: 'service token' },
+  'orchestrator: GET /health': { needs: 'nothing' },
+  'orchestrator: GET /ready': { needs: 'nothing' },
+  'orchestrator: POST /orchestrator/create-and-confirm-order': { needs: 'orders:write', bound: 'not_found' },
+}
+
+type Outcome = 'opens' | 'unauthorized' | 'invalid_token' | 'insufficient_scope'
+
+/** Tokens of clients that are in the database. */
+interface Issued {
+  good: string
+  ofDisabled: string
+  beforeRotation: string
+  afterRotation: string
+}
+
+interface Bearer {
+  who: string
+  request(rule: Rule, issued: Issued): ApiRequest
+  /** At a route that needs a scope, and at one that needs the service token. Where nothing is needed, all are let in. */
+  answers: { scope: Outcome | ((scope: Scope) => Outcome); service: Outcome }
+}
+
+const REFUSED = { scope: 'invalid_token', service: 'invalid_token' } as const
+const CALLER = { scope: 'opens', service: 'invalid_token' } as const
+const LACKING = { scope: 'insufficient_scope', service: 'invalid_token' } as const
+const NOBODY = { scope: 'unauthorized', service: 'unauthorized' } as const
+const SERVICE = {
+  scope: (scope: Scope): Outcome => (scope.startsWith('orders:') ? 'opens' : 'insufficient_scope'),
+  service: 'opens',
+} as const
+
+const showing = (token: string): ApiRequest => ({ token })
+const withHeader = (authorization: string): ApiRequest => ({ token: null, headers: { authorization } })
+const claiming = (claimsFor: (scope: string) => Claims) => (rule: Rule) => showing(withClaims(claimsFor(rule.needs)))
+const others = (needed: string) => SCOPES.filter((scope) => scope !== needed).join(' ')
+
+const BAD_HEADERS: Record<string, (token: string) => string> = {
+  'is empty': () => '',
+  'is the token alone': (token) => token,
+  'has a scheme and no token': () => 'Bearer',
+  'has another scheme': (token) => `Token ${token}`,
+  'is Basic': () => `Basic ${btoa('demo:demo-secret')}`,
+  'has two tokens': (token) => `Bearer ${token} ${token}`,
+  'has two credentials': (token) => `Bearer ${token}, Bearer ${token}`,
+  'has the token in quotes': (token) => `Bearer "${token}"`,
+}
+
+const ALMOST_SERVICE_TOKENS: Record<string, string> = {
+  'lacks its end': SERVICE_TOKENS[0].slice(0, -1),
+  'has more at its end': `${SERVICE_TOKENS[0]}0`,
+  'is in capitals': SERVICE_TOKENS[0].toUpperCase(),
+  'is both in one': SERVICE_TOKENS.join(''),
+  'is the published one': 'internal123',
+}
+
+const unusual = () => withClaims({ iat: secondsFromNow(5), aud: ['others', 'b2b-orders'], nbf: secondsFromNow(-60) })
+
+const BEARERS: Bearer[] = [
+  { who: 'nobody', request: () => ({ token: null }), answers: NOBODY },
+  ...Object.entries(BAD_HEADERS).map(([fault, header]) => ({
+    who: `whose Authorization header ${fault}`,
+    request: ({ needs }: Rule) => withHeader(header(needs === 'service token' ? SERVICE_TOKENS[0] : goodToken())),
+    answers: REFUSED,
+  })),
+  ...Object.entries(BAD_TOKENS).map(([fault, token]) => ({
+    who: `whose token ${fault}`,
+    request: () => showing(token()),
+    answers: REFUSED,
+  })),
+  { who: 'with every scope', request: () => showing(goodToken()), answers: CALLER },
+  { who: 'with the one scope', request: claiming((scope) => ({ scope })), answers: CALLER },
+  { who: 'with an unusual token', request: () => showing(unusual()), answers: CALLER },
+  ...['bearer', 'BEARER '].map((scheme) => ({
+    who: `who writes "${scheme}"`,
+    request: () => withHeader(`${scheme} ${goodToken()}`),
+    answers: CALLER,
+  })),
+  { who: 'with every other scope', request: claiming((scope) => ({ scope: others(scope) })), answers: LACKING },
+  { who: 'with no scope', request: claiming(() => ({ scope: '' })), answers: LACKING },
+  { who: 'with nothing of scopes', request: claiming(() => ({ scope: undefined })), answers: LACKING },
+  {
+    who: 'with scopes that look alike',
+    request: claiming((scope) => ({ scope: `${scope}:all x${scope} ${scope.toUpperCase()}` })),
+    answers: LACKING,
+  },
+  ...SERVICE_TOKENS.map((token, i) => ({
+    who: `with service token ${i + 1}`,
+    request: () => showing(token),
+    answers: SERVICE,
+  })),
+  ...Object.entries(ALMOST_SERVICE_TOKENS).map(([fault, token]) => ({
+    who: `whose service token ${fault}`,
+    request: () => showing(token),
+    answers: REFUSED,
+  })),
+  { who: 'who is a client', request: (_, { good }) => showing(good), answers: CALLER },
+  { who: 'who is a disabled client', request: (_, { ofDisabled }) => showing(ofDisabled), answers: REFUSED },
+  {
+    who: 'with a token from before a rotation',
+    request: (_, { beforeRotation }) => showing(beforeRotation),
+    answers: REFUSED,
+  },
+  {
+    who: 'with a token from after a rotation',
+    request: (_, { afterRotation }) => showing(afterRotation),
+    answers: CALLER,
+  },
+]
+
+function outcomeOf({ needs }: Rule, { answers }: Bearer): Outcome {
+  if (needs === 'nothing') return 'opens'
+  if (needs === 'service token') return answers.service
+  return typeof answers.scope === 'string' ? answers.scope : answers.scope(needs)
+}
+
+function expectOutcome(operation: Operation, { needs }: Rule, answer: ApiAnswer, outcome: Outcome): void {
+  if (outcome === 'opens') expectOpen(operation, answer)
+  if (outcome === 'invalid_token') expectInvalidToken(operation, answer)
+  if (outcome === 'unauthorized') {
+    expectRefusal(operation, answer, 401, 'unauthorized')
+    expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="b2b-orders"')
+  }
+  if (outcome === 'insufficient_scope') {
+    expectRefusal(operation, answer, 403, 'insufficient_scope')
+    expect(answer.body.scope).toBe(needs)
+    expect(answer.headers.get('www-authenticate')).toBe(
+      `Bearer realm="b2b-orders", error="insufficient_scope", scope="${needs}"`,
+    )
+  }
+}
+
+async function issueTokens(system: TestSystem): Promise<Issued> {
+  const make = async (id: string) => {
+    const { clientSecret } = await createClient(system.db, { id, name: id, scopes: SCOPES, customerId: null })
+    return clientSecret
+  }
+  const tokenFor = async (client_id: string, client_secret: string | undefined): Promise<string> => {
+    const body = { grant_type: 'client_credentials', client_id, client_secret }
+    return (await system.orders.post('/auth/token', body, { token: null })).body.access_token
+  }
+  const good = await tokenFor('good', await make('good'))
+  const ofDisabled = await tokenFor('disabled', await make('disabled'))
+  await disableClient(system.db, 'disabled')
+  const beforeRotation = await tokenFor('rotated', await make('rotated'))
+  const rotated = await rotateSecret(system.db, 'rotated')
+  return { good, ofDisabled, beforeRotation, afterRotation: await tokenFor('rotated', rotated?.clientSecret) }
+}
+
+it('when a route is documented, then there is a rule of who gets in, and no rule without a route', () => {
+  expect(operations.map(({ title }) => title).sort()).toEqual(Object.keys(RULES).sort())
+})
+
+const ROUTES = operations.map((operation) => ({
+  title: operation.title,
+  operation,
+  rule: RULES[operation.title] ?? { needs: 'service token' as const },
+}))
+const titlesOf = (routes: typeof ROUTES) => routes.map((route) => [route.title, route] as const)
+
+it.each(titlesOf(ROUTES))(
+  'when the document of %s is read, then it says what the rule says',
+  (_, { operation, rule }) => {
+    const documented: Record<string, unknown> = {
+      nothing: [],
+      'service token': [{ serviceToken: [] }],
+    }
+    const scoped = expect.arrayContaining([{ bearer: [rule.needs] }])
+    expect(operation.security).toEqual(documented[rule.needs] ?? scoped)
+  },
+)
+
+describeEachEngine('who gets in', (engine) => {
+  const system = useSystem(engine, ENVIRONMENT)
+  let issued: Issued
+
+  beforeAll(async () => {
+    issued = await issueTokens(system)
+  })
+
+  describe.each(titlesOf(ROUTES))('%s', (_, { operation, rule }) => {
+    it.each(BEARERS.map((bearer) => [bearer.who, outcomeOf(rule, bearer), bearer] as const))(
+      'when a caller comes %s, then: %s',
+      async (_, outcome, bearer) => {
+        expectOutcome(operation, rule, await ask(system, operation, bearer.request(rule, issued)), outcome)
+      },
+    )
+  })
+
+  const closed = ROUTES.filter(({ rule }) => rule.needs !== 'nothing')
+
+  it.each(titlesOf(closed))('when the token is in the query of %s, then that is no token', async (_, route) => {
+    const { operation, rule } = route
+    const { service, method, path } = operation
+    const query = `?access_token=${rule.needs === 'service token' ? SERVICE_TOKENS[0] : goodToken()}`
+    const answer = await system[service].call(method, path.replace('{id}', '1') + query, { token: null })
+    expectOutcome(operation, rule, answer, 'unauthorized')
+  })
+
+  const scoped = closed.filter(({ rule }) => rule.needs !== 'service token')
+
+  it.each(titlesOf(scoped))(
+    'when a bound client reaches for what is of another by %s, then as the rule says',
+    async (_, route) => {
+      const { operation, rule } = route
+      const [own, other, product] = [await newCustomer(system), await newCustomer(system), await newProduct(system)]
+      const items = [{ product_id: product.id, qty: 1 }]
+      const orderOfOther = await newOrder(system, items, { customer_id: other.id })
+      await newOrder(system, items, { customer_id: own.id })
+      const token = withClaims({ sub: newKey(), customer_id: own.id })
+
+      const bodies: Record<string, object> = {
+        'POST /customers': { name: 'New', email: `${newKey()}@example.com` },
+        'PUT /customers/{id}': { name: 'Mine', email: `${newKey()}@example.com` },
+        'POST /products': { sku: newKey(), name: 'New', price_cents: 1, stock: 1 },
+        'PATCH /products/{id}': { name: 'New' },
+        'POST /products/{id}/stock-adjustments': { delta: 1, reason: 'found' },
+        'POST /orders': { customer_id: other.id, items },
+        'POST /orders/{id}/cancel': {},
+        'POST /orchestrator/create-and-confirm-order': { customer_id: other.id, items },
+      }
+      const { service, method, path } = operation
+      const ids: Record<string, number> = { customers: other.id, products: product.id, orders: orderOfOther.id }
+      const id = ids[path.split('/')[1] ?? ''] ?? 0
+      const body = bodies[`${method} ${path}`]
+      const headers = { 'idempotency-key': newKey() }
+      const answer = await system[service].call(method, path.replace('{id}', String(id)), {
+        token,
+        headers,
+        ...(body && { body }),
+      })
+
+      if (rule.bound === 'not_found') expectProblem(answer, 404, 'not_found')
+      if (rule.bound === 'bound_client') expectProblem(answer, 403, 'bound_client')
+      if (rule.bound === 'belongs to nobody') expect([200, 201]).toContain(answer.status)
+      if (rule.bound === 'sees its own') {
+        const rows: { id: number; customer_id?: number }[] = answer.body.data
+        expect(rows.map((row) => row.customer_id ?? row.id)).toEqual([own.id])
+      }
+      expect(rule.bound).toBeDefined()
+      expect((await system.orders.get(`/orders/${orderOfOther.id}`)).body.status).toBe('CREATED')
+      expect((await system.customers.get(`/customers/${other.id}`)).body).toMatchObject({ version: 1 })
+    },
+  )
+})
