@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, sql } from 'kysely'
 import { createPool } from 'mysql2'
 import { type ConnectionOptions, createConnection } from 'mysql2/promise'
-import { isConflict, isConnectionLost, isKeyTaken } from './database-errors.ts'
+import { isConflict, isConnectionLost, isKeyTaken, isTooLate } from './database-errors.ts'
 import { AppError } from './errors.ts'
 import { mysqlDialect } from './mysql.ts'
 import { sqliteDialect } from './sqlite.ts'
@@ -117,7 +117,8 @@ export interface TransactOptions {
 
 /**
  * Runs work in one transaction, again from its start when the database undid it (deadlock, lost connection) or when
- * another transaction wrote one of its idempotency keys first, after a short random wait. Work must not reach outside the database: it may run more than once.
+ * another transaction wrote one of its idempotency keys first, after a short random wait; not when the database took
+ * too long. Work must not reach outside the database: it may run more than once.
  * @throws AppError `unavailable` when the database can't be reached, or when nobody can know whether it committed
  */
 export async function transact<T>(
@@ -144,9 +145,10 @@ export async function transact<T>(
       const failure = cause ?? error
       if (failure instanceof AppError) throw failure
       const lost = isConnectionLost(failure)
+      const late = isTooLate(failure)
       const undone = isConflict(failure) || failure instanceof RunAgain || (lost && !finished)
       const again = undone || (options.repeatable && (lost || isKeyTaken(failure)))
-      if (again && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
+      if (again && !late && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
       else if (again || lost)
         throw new AppError('unavailable', 'The database could not do this now. Try again.', {}, { cause: failure })
       else throw failure

@@ -8,6 +8,7 @@ import {
   type QueryResult,
 } from 'kysely'
 import type { Pool, PoolConnection } from 'mysql2'
+import { PoolExhausted } from './database-errors.ts'
 import type { GroupingConnection } from './grouping.ts'
 import { trusted } from './trusted.ts'
 
@@ -40,10 +41,19 @@ class MysqlDriver implements Driver {
 
   async init(): Promise<void> {}
 
+  /** Waits for a free connection no longer than for a statement. */
   acquireConnection(): Promise<MysqlConnection> {
     return new Promise((resolve, reject) => {
+      let givenUp = false
+      const giveUp = () => {
+        givenUp = true
+        reject(new PoolExhausted('no connection became free in time'))
+      }
+      const timer = this.#timeoutMs > 0 ? setTimeout(giveUp, this.#timeoutMs) : undefined
       this.#pool.getConnection((error, connection) => {
+        clearTimeout(timer)
         if (error) reject(error)
+        else if (givenUp) connection.release()
         else resolve(new MysqlConnection(connection, this.#timeoutMs))
       })
     })
@@ -97,6 +107,7 @@ class MysqlConnection implements GroupingConnection {
   }
 
   async together(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
+    if (queries.length === 0) return []
     const all = [...this.#waiting, ...queries]
     this.#waiting = []
     const sql = all.map((query) => query.sql).join(';')

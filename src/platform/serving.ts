@@ -1,7 +1,7 @@
-import { type Server, STATUS_CODES } from 'node:http'
+import { createServer, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { createAdaptorServer } from '@hono/node-server'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import { ALWAYS } from './answers.ts'
 import { AppError } from './errors.ts'
 import { problemDocument } from './problems.ts'
@@ -19,19 +19,23 @@ export interface ServingLimits {
   requestMs: number
   /** How long a connection is kept without a request. Longer than a load balancer's own time, so that it is never the one surprised. */
   keepAliveMs: number
+  /** How long nothing may come or go while there is a request: such a caller does not take its answer. */
+  stallMs: number
 }
 
-const LIMITS: ServingLimits = { requestMs: 15_000, keepAliveMs: 65_000 }
+const LIMITS: ServingLimits = { requestMs: 15_000, keepAliveMs: 65_000, stallMs: 120_000 }
 const LARGEST_HEADERS_BYTES = 16 * 1024
 const MOST_HEADERS = 100
 const LATE_CHECK_MS = 1_000
+/** New connections are accepted one a turn of the event loop; past these the kernel would drop them. */
+const MOST_UNACCEPTED = 4_096
 const IDLE_CHECK_MS = 50
 
 /** Serves an app over HTTP. Port 0 takes a free one. Rejects when the port can't be had. */
 export function serve(
   app: { fetch: (request: Request) => Response | Promise<Response> },
   port: number,
-  { requestMs, keepAliveMs }: ServingLimits = LIMITS,
+  { requestMs, keepAliveMs, stallMs }: ServingLimits = LIMITS,
 ): Promise<Serving> {
   const serverOptions = {
     requestTimeout: requestMs,
@@ -39,14 +43,19 @@ export function serve(
     keepAliveTimeout: keepAliveMs,
     connectionsCheckingInterval: LATE_CHECK_MS,
     maxHeaderSize: LARGEST_HEADERS_BYTES,
+    // It is missed by the listener too, which lets us say so.
+    requireHostHeader: false,
   }
-  const server = trusted<Server>(createAdaptorServer({ fetch: app.fetch, serverOptions }))
+  const server = createServer(serverOptions, getRequestListener(app.fetch, { errorHandler: refuseRequest }))
+  server.timeout = stallMs
   server.maxHeadersCount = MOST_HEADERS
   server.on('clientError', refuseConnection)
+  // Whatever a caller expects besides, it gets an answer.
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   const unused = trackUnused(server)
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, () => {
+    server.listen({ port, backlog: MOST_UNACCEPTED }, () => {
       const address = trusted<AddressInfo>(server.address())
       resolve({ port: address.port, close: () => drain(server, unused) })
     })
@@ -57,25 +66,36 @@ const REFUSALS: Record<string, AppError> = {
   ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'The request did not arrive in time.'),
   HPE_HEADER_OVERFLOW: new AppError(
     'headers_too_large',
-    `The headers are larger than ${LARGEST_HEADERS_BYTES / 1024} KiB.`,
+    `The headers are larger than ${LARGEST_HEADERS_BYTES / 1024} KiB, or more than ${MOST_HEADERS}.`,
   ),
 }
 const MALFORMED = new AppError('malformed_request', 'The request could not be read as HTTP/1.1.')
+const UNFORESEEN = new AppError('internal_error', 'The request failed. It may be sent again.')
 
 /** What never became a request is answered with a problem document all the same, and its connection ends. */
 function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const problem = problemDocument(REFUSALS[error.code ?? ''] ?? MALFORMED, crypto.randomUUID())
-  const body = JSON.stringify(problem)
+  const { status, headers, body } = refusalOf(REFUSALS[error.code ?? ''] ?? MALFORMED)
+  const all = { ...headers, 'content-length': String(Buffer.byteLength(body)) }
+  const head = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join('')}\r\n${body}`)
+}
+
+/** So is what can't be handed to an app: its host or its target is none. */
+function refuseRequest(error: unknown): Response {
+  const { status, headers, body } = refusalOf(error instanceof RequestError ? MALFORMED : UNFORESEEN)
+  return new Response(body, { status, headers })
+}
+
+function refusalOf(error: AppError) {
+  const problem = problemDocument(error, crypto.randomUUID())
   const headers = {
     ...ALWAYS,
     'x-correlation-id': problem.request_id,
     'content-type': 'application/problem+json',
-    'content-length': String(Buffer.byteLength(body)),
     connection: 'close',
   }
-  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${head.join('')}\r\n${body}`)
+  return { status: problem.status, headers, body: JSON.stringify(problem) }
 }
 
 /** Connections without a request so far, such as browsers and load balancers open ahead of need. */

@@ -1,0 +1,256 @@
+import { connect, type Socket } from 'node:net'
+import { pino } from 'pino'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { composeCustomers } from '../src/entrypoints/composing.ts'
+import { type Serving, type ServingLimits, serve } from '../src/platform/serving.ts'
+import { until } from './support/programs.ts'
+import { useSystem } from './support/system.ts'
+
+/** What is late is looked for once a second. */
+const CHECKED_EVERY_MS = 1_000
+const LIMITS: ServingLimits = { requestMs: 800, keepAliveMs: 200, stallMs: 1_500 }
+/** Node keeps a connection for a second longer than it says. */
+const KEPT_LONGER_MS = 1_000
+/** For a machine that does other things too. */
+const GRACE_MS = 3_000
+
+const system = useSystem('sqlite')
+let serving: Serving
+
+function serveCustomers(): Promise<Serving> {
+  const { app } = composeCustomers(system.env, system.db, pino({ level: 'silent' }), { draining: false })
+  return serve(app, 0, LIMITS)
+}
+
+beforeAll(async () => {
+  serving = await serveCustomers()
+})
+afterAll(() => serving.close())
+
+interface Raw {
+  socket: Socket
+  text(): string
+  /** How long the connection was open, once it is closed. */
+  closed: Promise<number>
+}
+
+function open(port = serving.port): Raw {
+  const began = Date.now()
+  const socket = connect(port, '127.0.0.1')
+  onTestFinished(() => void socket.destroy())
+  let text = ''
+  socket.on('data', (chunk) => {
+    text += chunk
+  })
+  // What was sent after the end is not wanted any more.
+  socket.on('error', () => {})
+  const closed = new Promise<number>((resolve) => socket.once('close', () => resolve(Date.now() - began)))
+  return { socket, text: () => text, closed }
+}
+
+/** Sends a little at a time, for as long as anybody listens. */
+function dribble(socket: Socket, some: string): void {
+  const timer = setInterval(() => socket.write(some), 50)
+  socket.once('close', () => clearInterval(timer))
+}
+
+/** Expects the last answer to be a whole problem document, and returns its code. */
+function codeOf(text: string, status: number): string {
+  const answer = text.slice(text.lastIndexOf('HTTP/1.1 '))
+  const [head = '', body = ''] = answer.split('\r\n\r\n')
+  expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} \\w`))
+  expect(head).toMatch(/^content-type: application\/problem\+json$/im)
+  expect(head).toMatch(/^x-content-type-options: nosniff$/im)
+  expect(head).toMatch(/^cache-control: no-store$/im)
+  const problem = JSON.parse(body)
+  expect(problem).toMatchObject({ status, type: `urn:problem:${problem.code}`, title: expect.any(String) })
+  expect(head).toMatch(new RegExp(`^x-correlation-id: ${problem.request_id}$`, 'im'))
+  return problem.code
+}
+
+const HEAD = 'POST /auth/token HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n'
+
+describe('a caller that takes its time', () => {
+  const slow: { title: string; first: string; more: string }[] = [
+    { title: 'sends nothing', first: '', more: '' },
+    { title: 'sends half a request line', first: 'GET /hea', more: '' },
+    { title: 'dribbles its headers', first: 'GET /health HTTP/1.1\r\nhost: a\r\n', more: 'x: y\r\n' },
+    { title: 'dribbles its body', first: `${HEAD}content-length: 60000\r\n\r\n`, more: 'x' },
+    { title: 'dribbles chunks', first: `${HEAD}transfer-encoding: chunked\r\n\r\n`, more: '1\r\nx\r\n' },
+    { title: 'sends a part of its body', first: `${HEAD}content-length: 9\r\n\r\n{`, more: '' },
+  ]
+
+  it.each(slow)('when it $title, then it is told 408 and cut off', async ({ first, more }) => {
+    const { socket, text, closed } = open()
+    if (first !== '') socket.write(first)
+    if (more !== '') dribble(socket, more)
+    expect(await closed).toBeLessThan(LIMITS.requestMs + CHECKED_EVERY_MS + GRACE_MS)
+    expect(codeOf(text(), 408)).toBe('request_timeout')
+  })
+
+  it('when it has had an answer and sends no more, then its connection ends without a word', async () => {
+    const { socket, text, closed } = open()
+    socket.write('GET /health HTTP/1.1\r\nhost: a\r\n\r\n')
+    expect(await closed).toBeLessThan(LIMITS.keepAliveMs + KEPT_LONGER_MS + GRACE_MS)
+    expect(text().match(/HTTP\/1\.1 /g)).toHaveLength(1)
+    expect(text()).toMatch(/^HTTP\/1\.1 200 OK/)
+  })
+
+  it('when it has had an answer and dribbles its next request, then it is cut off', async () => {
+    const { socket, text, closed } = open()
+    socket.write('GET /health HTTP/1.1\r\nhost: a\r\n\r\nGET /health HTTP/1.1\r\n')
+    dribble(socket, 'x: y\r\n')
+    expect(await closed).toBeLessThan(LIMITS.requestMs + CHECKED_EVERY_MS + GRACE_MS)
+    expect(text()).toMatch(/^HTTP\/1\.1 200 OK/)
+  })
+
+  it('when it does not take its answers, then it is cut off, and holds up no stop', async () => {
+    const own = await serveCustomers()
+    const { socket } = open(own.port)
+    socket.pause()
+    const request = 'GET /docs/swagger-ui-dist/swagger-ui-bundle.js HTTP/1.1\r\nhost: a\r\n\r\n'
+    socket.write(request.repeat(30))
+    await until(
+      () => (socket.bytesWritten === request.length * 30 ? true : undefined),
+      () => 'the requests were not sent',
+    )
+    const began = Date.now()
+    await own.close()
+    expect(Date.now() - began).toBeLessThan(2 * LIMITS.stallMs + GRACE_MS)
+  })
+
+  it('when it sends the next request in time, again and again, then its connection stays', async () => {
+    const { socket, text } = open()
+    for (let i = 1; i <= 5; i++) {
+      socket.write('GET /health HTTP/1.1\r\nhost: a\r\n\r\n')
+      await until(
+        () => (text().match(/\{"status":"ok"\}/g)?.length === i ? true : undefined),
+        () => text(),
+      )
+    }
+  })
+})
+
+describe('a caller that sends too much', () => {
+  const many = Array.from({ length: 150 }, (_, i) => `x-${i}: y\r\n`).join('')
+  const large: { title: string; request: string; status: number; code: string }[] = [
+    {
+      title: 'a header',
+      request: `GET /health HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(17_000)}\r\n\r\n`,
+      status: 431,
+      code: 'headers_too_large',
+    },
+    {
+      title: 'a path',
+      request: `GET /${'y'.repeat(17_000)} HTTP/1.1\r\nhost: a\r\n\r\n`,
+      status: 431,
+      code: 'headers_too_large',
+    },
+    {
+      title: 'headers by their number',
+      request: `GET /health HTTP/1.1\r\nhost: a\r\n${many}\r\n`,
+      status: 431,
+      code: 'headers_too_large',
+    },
+    {
+      title: 'a body by its stated length',
+      request: `${HEAD}content-length: 100000000\r\n\r\n${'x'.repeat(10_000)}`,
+      status: 413,
+      code: 'payload_too_large',
+    },
+    {
+      title: 'a body by its chunks',
+      request: `${HEAD}transfer-encoding: chunked\r\n\r\n${`8000\r\n${'x'.repeat(0x8000)}\r\n`.repeat(3)}`,
+      status: 413,
+      code: 'payload_too_large',
+    },
+  ]
+
+  it.each(large)('when it is $title, then it is told $status and cut off', async ({ request, status, code }) => {
+    const { socket, text, closed } = open()
+    socket.write(request)
+    expect(await closed).toBeLessThan(LIMITS.requestMs + CHECKED_EVERY_MS + GRACE_MS)
+    expect(codeOf(text(), status)).toBe(code)
+  })
+
+  it('when it goes on sending a body that was refused, then nobody waits for its end', async () => {
+    const { socket, text, closed } = open()
+    socket.write(`${HEAD}content-length: 100000000\r\n\r\n`)
+    dribble(socket, 'x'.repeat(10_000))
+    expect(await closed).toBeLessThan(LIMITS.requestMs + CHECKED_EVERY_MS + GRACE_MS)
+    expect(codeOf(text(), 413)).toBe('payload_too_large')
+  })
+
+  it('when the headers are just small enough, then they are taken', async () => {
+    const { socket, text } = open()
+    socket.write(`GET /health HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(15_000)}\r\n\r\n`)
+    await until(
+      () => (text().includes('{"status":"ok"}') ? true : undefined),
+      () => text(),
+    )
+  })
+})
+
+describe('a caller that does not speak HTTP', () => {
+  const broken: { title: string; sent: string | Buffer }[] = [
+    { title: 'something else', sent: 'hello\r\n\r\n' },
+    { title: 'TLS', sent: Buffer.from('1603010200010001fc0303', 'hex') },
+    { title: 'HTTP/2', sent: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' },
+    { title: 'no host', sent: 'GET /health HTTP/1.1\r\n\r\n' },
+    { title: 'a host that is none', sent: 'GET /health HTTP/1.1\r\nhost: a b\r\n\r\n' },
+    { title: 'a target that is none', sent: 'OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n' },
+    { title: 'a length and chunks', sent: `${HEAD}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n` },
+    { title: 'two lengths', sent: `${HEAD}content-length: 2\r\ncontent-length: 3\r\n\r\n{}` },
+    { title: 'a length below zero', sent: `${HEAD}content-length: -1\r\n\r\n` },
+    { title: 'a header with a null byte', sent: 'GET /health HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n' },
+    { title: 'a folded header', sent: 'GET /health HTTP/1.1\r\nhost: a\r\n x: b\r\n\r\n' },
+    { title: 'a space before the colon', sent: 'GET /health HTTP/1.1\r\nhost: a\r\nx : b\r\n\r\n' },
+  ]
+
+  it.each(broken)('when it sends $title, then it is told 400 and cut off', async ({ sent }) => {
+    const { socket, text, closed } = open()
+    socket.write(sent)
+    expect(await closed).toBeLessThan(LIMITS.requestMs + CHECKED_EVERY_MS + GRACE_MS)
+    expect(codeOf(text(), 400)).toBe('malformed_request')
+  })
+
+  it('when it expects what nobody does, then it is answered all the same', async () => {
+    const { socket, text } = open()
+    socket.write('GET /health HTTP/1.1\r\nhost: a\r\nexpect: cake\r\n\r\n')
+    await until(
+      () => (text().includes('{"status":"ok"}') ? true : undefined),
+      () => text(),
+    )
+  })
+})
+
+describe('a body that is not UTF-8', () => {
+  const bytes: { title: string; of: number[] }[] = [
+    { title: 'a byte that never occurs', of: [0xff] },
+    { title: 'a character that is cut off', of: [0xf0, 0x9f, 0x98] },
+    { title: 'half a surrogate pair', of: [0xed, 0xa0, 0x80] },
+    { title: 'a longer form than needed', of: [0xc0, 0xaf] },
+    { title: 'Latin-1', of: [0x4d, 0xfc, 0x6c, 0x6c, 0x65, 0x72] },
+  ]
+  const bodyOf = (name: Buffer, email: string) =>
+    Buffer.concat([Buffer.from('{"name":"'), name, Buffer.from(`","email":"${email}"}`)])
+
+  async function add(body: Buffer<ArrayBuffer>) {
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${await system.token()}` }
+    const response = await fetch(`${system.customers.base}/customers`, { method: 'POST', headers, body })
+    return { status: response.status, body: await response.json() }
+  }
+
+  it.each(bytes)('when it has $title, then 400 malformed_json, and nothing is kept', async ({ of }) => {
+    const email = `${crypto.randomUUID()}@example.com`
+    const answer = await add(bodyOf(Buffer.from(of), email))
+    expect(answer).toMatchObject({ status: 400, body: { code: 'malformed_json' } })
+    expect((await system.customers.get(`/customers?search=${email}`)).body.data).toEqual([])
+  })
+
+  it('when it has the character that stands for such bytes, then that is a character like any', async () => {
+    const name = 'A \ufffd and 😀 of Müller'
+    const answer = await add(bodyOf(Buffer.from(name), `${crypto.randomUUID()}@example.com`))
+    expect(answer).toMatchObject({ status: 201, body: { name } })
+  })
+})
