@@ -1,0 +1,105 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { sql } from 'kysely'
+import { describe, expect, it } from 'vitest'
+import { parseEnv } from '../src/platform/env.ts'
+import { ERRORS } from '../src/platform/errors.ts'
+import { sha256 } from '../src/platform/hash.ts'
+import { newKey, newOrder, newProduct } from './support/rows.ts'
+import { describeEachEngine, useSystem } from './support/system.ts'
+
+const TEXT = readFileSync('docs/operations.md', 'utf8')
+const EXAMPLE = readFileSync('.env.example', 'utf8')
+const MANIFEST = JSON.parse(readFileSync('package.json', 'utf8'))
+
+/** The rows of the tables below a heading, cell by cell. */
+function rowsBelow(heading: string): string[][] {
+  const [, section = ''] = TEXT.split(`\n## ${heading}\n`)
+  const lines = (section.split('\n## ')[0] ?? '').split('\n').filter((line) => line.startsWith('| '))
+  return lines.map((line) =>
+    line
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim()),
+  )
+}
+
+const inCode = (cell = '') => [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? '')
+
+describe('docs/operations.md', () => {
+  it('when a refusal has a code, then it says its status, its meaning, and what to do', () => {
+    const rows = rowsBelow('Error codes').filter(([code]) => code?.startsWith('`'))
+    const told = rows.map(([code, status]) => [inCode(code)[0], Number(status)])
+    expect(Object.fromEntries(told)).toEqual(
+      Object.fromEntries(Object.entries(ERRORS).map(([code, { status }]) => [code, status])),
+    )
+    expect(told).toHaveLength(Object.keys(ERRORS).length)
+    for (const [, , meaning, remedy] of rows) for (const text of [meaning, remedy]) expect(text).toMatch(/\w{2}/)
+  })
+
+  it('when a variable limits something, then it is listed with its default', () => {
+    const asked = new Set<string>()
+    parseEnv(new Proxy<Record<string, string>>({}, { get: (_, name) => void asked.add(String(name)) }))
+    const limits = [...asked].filter((name) => /_(MS|SECONDS|MINUTES?|HOURS|POOL|PROXIES)$|^MAX_/.test(name))
+    expect(limits.length).toBeGreaterThan(12)
+    const defaults = limits.map((name) => [name, new RegExp(`^${name}=(.*)$`, 'm').exec(EXAMPLE)?.[1] ?? 'none'])
+    const listed = rowsBelow('Limits').map(([name, value]) => [inCode(name)[0], value])
+    expect(Object.fromEntries(listed.filter(([name]) => name !== undefined))).toEqual(Object.fromEntries(defaults))
+  })
+
+  it('when the services log a line, then it says what that means', () => {
+    const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((path) =>
+      /(?<!\.test)\.ts$/.test(path),
+    )
+    const messages = sources.flatMap((path) => {
+      const code = readFileSync(`src/${path}`, 'utf8')
+      const calls = code.matchAll(/\b(?:logger|requests)\.(?:info|warn|error)\((?:[^']*,\s*)?'([^']+)'\)/g)
+      return [...calls].map(([, message]) => message ?? '')
+    })
+    expect(messages.length).toBeGreaterThan(8)
+    const told = rowsBelow('What to watch').flatMap(([cell]) => inCode(cell))
+    expect([...new Set(messages)].filter((message) => !told.includes(message))).toEqual([])
+  })
+
+  it('when it names an npm script or links a file, then there is one', () => {
+    const named = [...TEXT.matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name ?? '')
+    expect(named.filter((name) => MANIFEST.scripts[name] === undefined)).toEqual([])
+    const linked = [...TEXT.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path]) => path ?? '')
+    expect(linked.filter((path) => !readdirSync('docs').includes(path))).toEqual([])
+  })
+})
+
+describeEachEngine('the query for an order by its key', (engine) => {
+  const system = useSystem(engine)
+  const [, query = ''] = /```sql\n(.*?);\n```/s.exec(TEXT) ?? []
+  const find = async (key: string) => (await sql.raw(query.replace('the-key', key)).execute(system.db)).rows
+
+  it('when an order was placed and confirmed with keys, then it is found by each', async () => {
+    const [placing, confirming] = [newKey(), newKey()]
+    const { id: product_id } = await newProduct(system)
+    const order = { customer_id: 1, items: [{ product_id, qty: 1 }] }
+    const { body } = await system.orders.post('/orders', order, { headers: { 'idempotency-key': placing } })
+    expect(await find(placing)).toMatchObject([
+      { operation: 'orders.place', principal: 'client:tests', order_id: body.id, answered: 201, status: 'CREATED' },
+    ])
+    expect(await find(confirming)).toEqual([])
+    const headers = { 'idempotency-key': confirming }
+    await system.orders.post(`/orders/${body.id}/confirm`, undefined, { headers })
+    expect(await find(confirming)).toMatchObject([
+      { operation: 'orders.confirm', order_id: body.id, answered: 200, status: 'CONFIRMED' },
+    ])
+    await newOrder(system, order.items)
+    expect(await find(newKey())).toEqual([])
+  })
+
+  it('when it went through the orchestrator, then its keys are those that the command prints', async () => {
+    const [, printed = ''] = /node -p "(.*)"\n/.exec(TEXT) ?? []
+    const [key, { id: product_id }] = [newKey(), await newProduct(system)]
+    const order = { customer_id: 1, items: [{ product_id, qty: 1 }], idempotency_key: key }
+    const { body } = await system.orchestrator.post('/orchestrator/create-and-confirm-order', order)
+    const derived = sha256(JSON.stringify(['client:tests', key, 1]))
+    expect(printed).toContain("createHash('sha256').update(JSON.stringify(['client:erp', 'the-key', 1])).digest('hex')")
+    const order_id = body.data.order.id
+    expect(await find(`create:${derived}`)).toMatchObject([{ order_id, status: 'CONFIRMED' }])
+    expect(await find(`confirm:${derived}`)).toMatchObject([{ order_id, operation: 'orders.confirm' }])
+  })
+})
