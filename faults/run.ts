@@ -1,0 +1,114 @@
+import { randomInt } from 'node:crypto'
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { type CrashableServer, HOW_TO_GET_A_SERVER, startCrashableServer } from '../tests/support/database-server.ts'
+import { reportOf } from './figures.ts'
+import { type Plan, runFaults } from './running.ts'
+import { type System, startSystem } from './system.ts'
+
+const HELP = `Attacks the system while many callers use it, and then holds what they were told against what is there.
+
+  npm run faults -- [--seconds 60] [--seed N] [--database mysql|sqlite] [--callers 32] [--json] [--keep]
+
+  --seconds   how long the faults last, from 10 to 3600
+  --seed      the run's choices: faults, their moments and places, keys, orders; absent: a random one, which is printed
+  --database  mysql: three services on a MySQL or MariaDB server of the run's own, which is killed too; sqlite: one
+              process on a file. Absent: mysql
+  --callers   how many use it at once
+  --json      the figures as JSON, for programs
+  --keep      keeps the logs of the processes and of the faults; they are kept in any case when something is wrong
+
+Services are killed (SIGKILL) at random and at chosen steps and started again; on each hop between callers, services and
+database, connections are cut, half-closed, delayed, led nowhere, and answers are lost. Ends with 1 when anything was lost,
+done twice or answered in two ways, when the books differ, when a hold outlived its time, or when a service did not
+recover by itself.`
+
+const MOST_SECONDS = 3_600
+const LEAST_SECONDS = 10
+const MOST_CALLERS = 200
+
+const interrupted = new AbortController()
+const began = performance.now()
+
+const { values } = readArguments()
+if (values.help) console.log(HELP)
+else await main(planOf(values), values.json ?? false)
+
+function readArguments() {
+  try {
+    return parseArgs({
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        seconds: { type: 'string' },
+        seed: { type: 'string' },
+        database: { type: 'string' },
+        callers: { type: 'string' },
+        json: { type: 'boolean' },
+        keep: { type: 'boolean' },
+      },
+    })
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function planOf({ seconds = '60', seed, database = 'mysql', callers = '32' }: typeof values): Plan {
+  if (database !== 'mysql' && database !== 'sqlite') return fail(`--database ${database}?`)
+  return {
+    seconds: wholeOf(seconds, '--seconds', LEAST_SECONDS, MOST_SECONDS),
+    seed: seed === undefined ? randomInt(1, 1_000_000) : wholeOf(seed, '--seed', 0, 999_999_999),
+    engine: database,
+    callers: wholeOf(callers, '--callers', 1, MOST_CALLERS),
+  }
+}
+
+function wholeOf(text: string, option: string, least: number, most: number): number {
+  const number = Number(text)
+  if (!/^\d{1,9}$/.test(text) || number < least || number > most) fail(`${option} ${text}? From ${least} to ${most}.`)
+  return number
+}
+
+function fail(message: string): never {
+  console.error(`${message}\n\n${HELP}`)
+  process.exit(1)
+}
+
+function tell(line: string): void {
+  const seconds = Math.round((performance.now() - began) / 1000)
+  console.error(`${String(seconds).padStart(4)} s  ${line}`)
+}
+
+async function main(plan: Plan, json: boolean): Promise<void> {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
+  tell(`seed ${plan.seed}: ${plan.seconds} s of faults, ${plan.callers} callers, ${plan.engine}`)
+  const server = plan.engine === 'mysql' ? await startServer() : undefined
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-faults-'))
+  let system: System | undefined
+  let right = false
+  try {
+    system = await startSystem(server, folder)
+    const found = await runFaults(plan, system, server?.version ?? 'SQLite', {
+      progress: tell,
+      note: (line) => appendFileSync(join(folder, 'faults.log'), `${new Date().toISOString()} ${line}\n`),
+      signal: interrupted.signal,
+    })
+    right = found.violations.length + found.troubles.length === 0
+    console.log(json ? JSON.stringify(found, null, 2) : `\n${reportOf(found)}`)
+    if (!right) process.exitCode = 1
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error
+    console.error('Interrupted.')
+    process.exitCode = 130
+  } finally {
+    await system?.stop()
+    await server?.stop()
+    if (!values.keep && (right || interrupted.signal.aborted)) rmSync(folder, { recursive: true, force: true })
+    else console.error(`The logs of the processes, and of the faults, are in ${folder}.`)
+  }
+}
+
+async function startServer(): Promise<CrashableServer> {
+  return (await startCrashableServer({ durable: true })) ?? fail(HOW_TO_GET_A_SERVER)
+}

@@ -1,0 +1,178 @@
+import type { Random } from './random.ts'
+import type { HopName, Service, Victim } from './system.ts'
+
+export type Engine = 'mysql' | 'sqlite'
+
+/** One fault, with all that was chosen about it. Times in ms. */
+export type Fault =
+  | { kind: 'kill'; victim: Victim }
+  | { kind: 'kill at'; step: string }
+  | { kind: 'kill database'; awayMs: number }
+  | { kind: 'cut'; hop: HopName }
+  | { kind: 'half-close'; hop: HopName; side: 'callers' | 'service' }
+  | { kind: 'delay'; hop: HopName; ms: number; forMs: number }
+  | { kind: 'swallow'; hop: HopName; forMs: number }
+  | { kind: 'lose a request' | 'lose an answer'; hop: HopName; afterBytes: number }
+  | { kind: 'fill the pool'; service: 'customers' | 'orders'; forMs: number }
+  | { kind: 'jump a clock'; caller: number; byMs: number }
+
+export interface Planned {
+  atMs: number
+  fault: Fault
+}
+
+/** A moment at which something is killed: when a request with any of these texts, or its answer, is on this hop. */
+export interface Step {
+  victim: Victim | 'database'
+  hop: HopName
+  texts: readonly string[]
+  at: 'arrival' | 'answer'
+}
+
+export const CREATE = ['POST /orders ', '"place":']
+const CONFIRM = ['/confirm ', '"confirm":']
+
+const STEPS: Record<Engine, Record<string, Step>> = {
+  mysql: {
+    'customer found': {
+      victim: 'orchestrator',
+      hop: 'orchestrator → customers',
+      texts: ['/internal/customers'],
+      at: 'answer',
+    },
+    'order created, not confirmed': {
+      victim: 'orchestrator',
+      hop: 'orchestrator → orders',
+      texts: CREATE,
+      at: 'answer',
+    },
+    'confirm sent': { victim: 'orchestrator', hop: 'orchestrator → orders', texts: CONFIRM, at: 'arrival' },
+    'order confirmed, not answered': {
+      victim: 'orchestrator',
+      hop: 'orchestrator → orders',
+      texts: CONFIRM,
+      at: 'answer',
+    },
+    'order has arrived': { victim: 'orders', hop: 'callers → orders', texts: CREATE, at: 'arrival' },
+    'inside a batch': { victim: 'orders', hop: 'orders → database', texts: ['insert into `orders`'], at: 'arrival' },
+    'commit sent': { victim: 'orders', hop: 'orders → database', texts: ['commit'], at: 'arrival' },
+    'committed, not answered': { victim: 'orders', hop: 'orders → database', texts: ['commit'], at: 'answer' },
+    'customer asked for': { victim: 'customers', hop: 'orders → customers', texts: ['/internal/'], at: 'arrival' },
+    'customer being made': {
+      victim: 'customers',
+      hop: 'customers → database',
+      texts: ['insert into `customers`'],
+      at: 'arrival',
+    },
+    'database in a batch': {
+      victim: 'database',
+      hop: 'orders → database',
+      texts: ['insert into `orders`'],
+      at: 'arrival',
+    },
+    'database in a commit': { victim: 'database', hop: 'orders → database', texts: ['commit'], at: 'arrival' },
+  },
+  sqlite: {
+    'order has arrived': { victim: 'all', hop: 'callers → orders', texts: CREATE, at: 'arrival' },
+    'order placed, not answered': { victim: 'all', hop: 'callers → orders', texts: CREATE, at: 'answer' },
+    'order being orchestrated': { victim: 'all', hop: 'callers → orchestrator', texts: ['POST '], at: 'arrival' },
+    'order orchestrated, not answered': {
+      victim: 'all',
+      hop: 'callers → orchestrator',
+      texts: ['POST '],
+      at: 'answer',
+    },
+    'customer being made': { victim: 'all', hop: 'callers → customers', texts: ['POST /customers'], at: 'arrival' },
+  },
+}
+
+export function stepOf(engine: Engine, name: string): Step {
+  const step = STEPS[engine][name]
+  if (step === undefined) throw new Error(`there is no step ${name}`)
+  return step
+}
+
+const SERVICES: readonly Service[] = ['customers', 'orders', 'orchestrator']
+const HOPS: Record<Engine, readonly HopName[]> = {
+  sqlite: SERVICES.map((service) => `callers → ${service}` as const),
+  mysql: [
+    ...SERVICES.map((service) => `callers → ${service}` as const),
+    'orchestrator → customers',
+    'orchestrator → orders',
+    'orders → customers',
+    'orders → database',
+    'customers → database',
+  ],
+}
+
+/** Time for the callers to begin, and from the last fault of a kind to the end. */
+const CALM_MS = 1_000
+const BETWEEN_KILLS_MS = [2_500, 8_000] as const
+const BETWEEN_NETWORK_FAULTS_MS = [500, 2_200] as const
+const BETWEEN_LOSSES_MS = [1_000, 3_500] as const
+const BETWEEN_OTHERS_MS = [3_000, 8_000] as const
+
+/**
+ * The faults of a run, in their order. Each kind of them at each place comes once before any comes again, in an order that
+ * the choices give.
+ */
+export function planFaults(engine: Engine, ms: number, callers: number, random: Random): Planned[] {
+  const kills = plan(ms, BETWEEN_KILLS_MS, random, () => killsOf(engine, random))
+  const network = plan(ms, BETWEEN_NETWORK_FAULTS_MS, random, () => networkFaultsOf(engine, random))
+  const losses = plan(ms, BETWEEN_LOSSES_MS, random, () => lossesOf(engine, random))
+  const others = plan(ms, BETWEEN_OTHERS_MS, random, () => otherFaultsOf(engine, callers, random))
+  return [...kills, ...network, ...losses, ...others].sort((a, b) => a.atMs - b.atMs)
+}
+
+function plan(ms: number, [least, most]: readonly [number, number], random: Random, allOf: () => Fault[]): Planned[] {
+  const planned: Planned[] = []
+  let deck: Fault[] = []
+  for (let atMs = CALM_MS; atMs < ms - CALM_MS; atMs += random.whole(least, most)) {
+    if (deck.length === 0) deck = random.shuffled(allOf())
+    const fault = deck.pop()
+    if (fault) planned.push({ atMs, fault })
+  }
+  return planned
+}
+
+function killsOf(engine: Engine, random: Random): Fault[] {
+  const atSteps = Object.keys(STEPS[engine]).map((step): Fault => ({ kind: 'kill at', step }))
+  if (engine === 'sqlite') return [{ kind: 'kill', victim: 'all' }, { kind: 'kill', victim: 'all' }, ...atSteps]
+  const atRandom = SERVICES.map((victim): Fault => ({ kind: 'kill', victim }))
+  return [...atRandom, ...atSteps, { kind: 'kill database', awayMs: random.whole(0, 3_000) }]
+}
+
+function networkFaultsOf(engine: Engine, random: Random): Fault[] {
+  return HOPS[engine].flatMap((hop): Fault[] => [
+    { kind: 'cut', hop },
+    { kind: 'half-close', hop, side: random.oneOf('callers', 'service') },
+    { kind: 'delay', hop, ms: random.whole(30, 600), forMs: random.whole(500, 3_000) },
+    { kind: 'swallow', hop, forMs: random.whole(300, 3_000) },
+  ])
+}
+
+/** Half of them where an outcome is most easily mistaken: at the commits of orders, and at the orchestrator's steps. */
+function lossesOf(engine: Engine, random: Random): Fault[] {
+  const hops = HOPS[engine]
+  const often = hops.filter((hop) => hop === 'orders → database' || hop === 'orchestrator → orders')
+  return [...hops, ...often, ...often, ...often, ...often].flatMap((hop): Fault[] => [
+    { kind: 'lose a request', hop, afterBytes: bytesOf(random) },
+    { kind: 'lose an answer', hop, afterBytes: bytesOf(random) },
+  ])
+}
+
+function bytesOf(random: Random): number {
+  return random.oneOf(0, 1, random.whole(2, 400))
+}
+
+function otherFaultsOf(engine: Engine, callers: number, random: Random): Fault[] {
+  const jump = (): Fault => {
+    const byMs = random.oneOf(-1, 1) * random.oneOf(5_000, 60_000, 3_600_000)
+    return { kind: 'jump a clock', caller: random.whole(0, callers - 1), byMs }
+  }
+  if (engine === 'sqlite') return [jump()]
+  const fill = (service: 'customers' | 'orders'): Fault => {
+    return { kind: 'fill the pool', service, forMs: random.whole(2_000, 6_000) }
+  }
+  return [jump(), jump(), jump(), fill('orders'), fill('customers')]
+}

@@ -1,0 +1,160 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { signToken } from '../src/auth/service.ts'
+import { SCOPES } from '../src/platform/auth.ts'
+import { type CrashableServer, freePort } from '../tests/support/database-server.ts'
+import { CLIENT, type Ground, openGround } from './ground.ts'
+import { type Hop, openHop } from './hop.ts'
+import { type Supervised, supervise } from './supervisor.ts'
+
+export type Service = 'customers' | 'orders' | 'orchestrator'
+export const SERVICES = ['customers', 'orders', 'orchestrator'] as const
+
+/** A hop by its two ends. */
+export type HopName =
+  | `callers → ${Service}`
+  | 'orchestrator → customers'
+  | 'orchestrator → orders'
+  | 'orders → customers'
+  | 'orders → database'
+  | 'customers → database'
+
+/** What can be killed: the three services, or the one process that is all of them. */
+export type Victim = Service | 'all'
+
+/** Real processes over a real database, with a hop in front of each of them. */
+export interface System {
+  ground: Ground
+  /** Where callers go: the beginnings of the hops. */
+  ports: Record<Service, number>
+  token: string
+  hops: ReadonlyMap<HopName, Hop>
+  processes: ReadonlyMap<Victim, Supervised>
+  /** Undefined where it is a file. */
+  database: CrashableServer | undefined
+  /** Whether each service says that it can do its work. */
+  ready(): Promise<boolean>
+  stop(): Promise<void>
+}
+
+/** Seconds from one sweep to the next. */
+export const SWEEP_SECONDS = 2
+
+/** As in production, but with short times, so that a run of a minute sees holds end and limits of time passed. */
+const SETTINGS = {
+  NODE_ENV: 'production',
+  LOG_LEVEL: 'info',
+  DB_POOL: '5',
+  DB_CONNECT_TIMEOUT_MS: '2000',
+  DB_QUERY_TIMEOUT_MS: '5000',
+  HTTP_TIMEOUT_MS: '3000',
+  ORDER_SWEEP_SECONDS: String(SWEEP_SECONDS),
+  ORDER_HOLD_MINUTES: '1',
+  ORCHESTRATOR_PUBLIC: 'true',
+}
+
+/** @param database undefined for SQLite in one process */
+export async function startSystem(database: CrashableServer | undefined, folder: string): Promise<System> {
+  const own: Record<Service, number> = {
+    customers: await freePort(),
+    orders: await freePort(),
+    orchestrator: await freePort(),
+  }
+  const common = {
+    ...SETTINGS,
+    JWT_SECRET: randomBytes(32).toString('hex'),
+    SERVICE_TOKEN: randomBytes(32).toString('hex'),
+  }
+  const where = database ? databaseAt(database, database.port) : { DB_FILE: join(folder, 'b2b.sqlite') }
+  const ground = await openGround({ ...common, ...where })
+  const hops = await openHops(own, database)
+  const portOf = (name: HopName) => hops.get(name)?.port ?? 0
+  const programs = database
+    ? threePrograms({ ...common, ...where }, own, portOf)
+    : [oneProgram({ ...common, ...where }, own)]
+  const client = { clientId: CLIENT, scope: SCOPES.join(' '), customerId: null }
+  const { access_token } = await signToken({ ...ground.env.jwt, ttlSeconds: 24 * 3600 }, client)
+  const processes = new Map(programs.map((program) => [program.name, supervise(program, folder)]))
+  return {
+    ground,
+    ports: {
+      customers: portOf('callers → customers'),
+      orders: portOf('callers → orders'),
+      orchestrator: portOf('callers → orchestrator'),
+    },
+    token: access_token,
+    hops,
+    processes,
+    database,
+    ready: async () => (await Promise.all(SERVICES.map((service) => isReady(own[service])))).every((ready) => ready),
+    async stop() {
+      for (const hop of hops.values()) hop.heal()
+      await Promise.all([...processes.values()].map((process) => process.stop()))
+      await Promise.all([...hops.values()].map((hop) => hop.close()))
+      await ground.close()
+    },
+  }
+}
+
+function databaseAt({ host, user, password }: CrashableServer, port: number): Record<string, string> {
+  return { DB_HOST: host, DB_PORT: String(port), DB_USER: user, DB_PASS: password, DB_NAME: 'b2b_faults' }
+}
+
+async function openHops(own: Record<Service, number>, database: CrashableServer | undefined) {
+  const hops = new Map<HopName, Hop>()
+  for (const service of SERVICES) hops.set(`callers → ${service}`, await openHop(own[service]))
+  if (database === undefined) return hops
+  hops.set('orchestrator → customers', await openHop(own.customers))
+  hops.set('orchestrator → orders', await openHop(own.orders))
+  hops.set('orders → customers', await openHop(own.customers))
+  hops.set('orders → database', await openHop(database.port))
+  hops.set('customers → database', await openHop(database.port))
+  return hops
+}
+
+function threePrograms(
+  variables: Record<string, string>,
+  own: Record<Service, number>,
+  portOf: (hop: HopName) => number,
+) {
+  const addressOf = (hop: HopName) => `http://127.0.0.1:${portOf(hop)}`
+  const program = (name: Service, more: Record<string, string>) => ({
+    name,
+    file: `../src/entrypoints/${name}.ts`,
+    port: own[name],
+    variables: { ...variables, PORT: String(own[name]), ...more },
+  })
+  return [
+    program('customers', { DB_PORT: String(portOf('customers → database')) }),
+    program('orders', {
+      DB_PORT: String(portOf('orders → database')),
+      CUSTOMERS_API_BASE: addressOf('orders → customers'),
+    }),
+    program('orchestrator', {
+      CUSTOMERS_API_BASE: addressOf('orchestrator → customers'),
+      ORDERS_API_BASE: addressOf('orchestrator → orders'),
+    }),
+  ]
+}
+
+function oneProgram(variables: Record<string, string>, own: Record<Service, number>) {
+  return {
+    name: 'all' as const,
+    file: '../src/entrypoints/all.ts',
+    port: own.orchestrator,
+    variables: {
+      ...variables,
+      CUSTOMERS_PORT: String(own.customers),
+      ORDERS_PORT: String(own.orders),
+      ORCHESTRATOR_PORT: String(own.orchestrator),
+    },
+  }
+}
+
+async function isReady(port: number): Promise<boolean> {
+  const response = await fetch(`http://127.0.0.1:${port}/ready`, { signal: AbortSignal.timeout(6_000) }).catch(
+    () => undefined,
+  )
+  await response?.body?.cancel()
+  return response?.status === 200
+}
