@@ -27,7 +27,7 @@ process, and in one process with the embedded SQLite. A bare loop of the same SQ
 ${WORKLOADS.map(({ name, title }) => `  ${name.padEnd(8)}  ${title}`).join('\n')}
 
   --quick        1 round, 64 connections, short: under three minutes; absent: 3 rounds of 1, 16, 64 and 256
-                 connections, about half an hour
+                 connections, about twenty minutes
   --workload     only this one; may be given again
   --connections  only so many; may be given again
 
@@ -68,7 +68,7 @@ function planOf({ quick = false, workload: names = [], connections: counts = [] 
   const connections = counts.length === 0 ? usual : counts.map(Number)
   return quick
     ? { rounds: 1, connections, firstWarmMs: 1_200, warmMs: 300, measureMs: 1_500, workloads }
-    : { rounds: 3, connections, firstWarmMs: 4_000, warmMs: 500, measureMs: 2_500, workloads }
+    : { rounds: 3, connections, firstWarmMs: 3_000, warmMs: 400, measureMs: 2_000, workloads }
 }
 
 function fail(message: string): never {
