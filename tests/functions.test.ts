@@ -570,7 +570,7 @@ describeEachEngine('the functions', (engine) => {
     expectProblem(answer, 500, 'internal_error')
     expect(answer.text).not.toMatch(/customers|select|\bat |\.ts|\.mjs|table/i)
     const { err, correlation_id } = await failureIn(instance, 'failed')
-    expect(err.stack).toMatch(/\bsrc\/(customers|platform)\/\w+\.ts:\d+:\d+/)
+    expect(err.stack).toMatch(/\bsrc\/(auth|customers|platform)\/\w+\.ts:\d+:\d+/)
     expect(err.stack).not.toContain('index.mjs')
     expect(correlation_id).toBe(answer.headers.get('x-correlation-id'))
   })

@@ -235,7 +235,7 @@ describeEachEngine('stopping', (engine) => {
 
 /** Stands in for Customers, and keeps every caller waiting until it is released. */
 async function slowCustomers() {
-  const asked: string[] = []
+  const asked: number[] = []
   const { promise: released, resolve: release } = Promise.withResolvers<void>()
   const time = '2026-01-05T09:00:00.000Z'
   const customer = { name: 'ACME', email: 'a@example.com', phone: null, created_at: time, updated_at: time, version: 1 }
@@ -243,10 +243,15 @@ async function slowCustomers() {
     {
       async fetch(request) {
         const [, id] = /\/internal\/customers\/(\d+)$/.exec(request.url) ?? []
-        if (id === undefined) return Response.json({ status: 'ok' })
-        asked.push(id)
+        // Those of one moment come together.
+        const { calls } = request.method === 'POST' ? await request.json() : { calls: id === undefined ? [] : [{ id }] }
+        const ids: number[] = calls.map((call: { id: number | string }) => Number(call.id))
+        if (ids.length === 0) return Response.json({ status: 'ok' })
+        asked.push(...ids)
         await released
-        return Response.json({ id: Number(id), ...customer })
+        const found = ids.map((id) => ({ id, ...customer }))
+        if (id !== undefined) return Response.json(found[0])
+        return Response.json({ results: found.map((body) => ({ status: 200, replayed: false, body })) })
       },
     },
     0,
