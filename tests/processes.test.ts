@@ -98,10 +98,6 @@ describeEachEngine('npm start', (engine) => {
       ['orders', 'GET', expect.not.stringContaining(token), 404, undefined],
       ['orders', 'GET', '/orders', 401, undefined],
       ['customers', 'GET', '/internal/customers/:id', 200, 'service'],
-      ['customers', 'GET', '/internal/customers/:id', 200, 'service'],
-      ['customers', 'GET', '/internal/customers/:id', 200, 'service'],
-      ['orders', 'POST', '/orders', 201, 'service'],
-      ['orders', 'POST', '/orders/:id/confirm', 200, 'service'],
       ['orchestrator', 'POST', CREATE_AND_CONFIRM, 201, 'anonymous'],
       ['orders', 'POST', '/auth/token', 200, undefined],
     ])

@@ -111,10 +111,10 @@ class MysqlConnection implements GroupingConnection {
     const all = [...this.#waiting, ...queries]
     this.#waiting = []
     const sql = all.map((query) => query.sql).join(';')
-    const result = await this.#send(
-      sql,
-      all.flatMap((query) => query.parameters),
-    )
+    const values = all.flatMap((query) => query.parameters)
+    const result = await this.#send(sql, values).catch((error) => {
+      throw withWhere(error, new Error())
+    })
     const results = all.length > 1 ? trusted<unknown[]>(result) : [result]
     return results.slice(-queries.length).map(resultOf)
   }
@@ -139,6 +139,12 @@ class MysqlConnection implements GroupingConnection {
       })
     })
   }
+}
+
+/** The driver's own stack ends at the socket: it does not say whose statement failed. */
+function withWhere(error: unknown, where: Error): unknown {
+  if (error instanceof Error) error.stack += `\n${where.stack?.split('\n').slice(1).join('\n')}`
+  return error
 }
 
 /** Rows, or the server's OK: of how many rows, and of the first id that it generated. */
