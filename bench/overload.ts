@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { createProgram } from '../scripts/program.ts'
 import { openDatabase } from '../src/platform/database.ts'
 import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
 import { type Figures, figuresOf, type Percentiles, recoveryOf } from './overload/figures.ts'
@@ -69,27 +69,15 @@ interface Performance {
   firstOther: string | undefined
 }
 
-const interrupted = new AbortController()
-const began = performance.now()
+const { endInterrupted, fail, interruption, readOptions, tell } = createProgram(HELP)
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
-const { values } = readArguments()
+const values = readOptions({
+  quick: { type: 'boolean' },
+  system: { type: 'string' },
+})
 if (values.help) console.log(HELP)
 else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
-
-function readArguments() {
-  try {
-    return parseArgs({
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        quick: { type: 'boolean' },
-        system: { type: 'string' },
-      },
-    })
-  } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error))
-  }
-}
 
 function planOf({ quick = false, system: asked = NAMES[0] }: typeof values): Plan {
   const system = NAMES.find((name) => name === asked) ?? fail(`--system ${asked}?`)
@@ -99,18 +87,7 @@ function planOf({ quick = false, system: asked = NAMES[0] }: typeof values): Pla
     : { ...common, warmMs: 5_000, peakMs: 5_000, halfMs: 8_000, rushMs: 10_000, afterMs: 8_000 }
 }
 
-function fail(message: string): never {
-  console.error(`${message}\n\n${HELP}`)
-  process.exit(1)
-}
-
-function tell(line: string): void {
-  const seconds = Math.round((performance.now() - began) / 1000)
-  console.error(`${String(seconds).padStart(4)} s  ${line}`)
-}
-
 async function main(plan: Plan, file: string): Promise<void> {
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
   const server = await startDatabaseServer({ durable: true })
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-overload-'))
@@ -128,9 +105,7 @@ async function main(plan: Plan, file: string): Promise<void> {
     save(plan, server, found, file)
     if (found.faults.length > 0) process.exitCode = 1
   } catch (error) {
-    if (!interrupted.signal.aborted) throw error
-    console.error('Interrupted.')
-    process.exitCode = 130
+    endInterrupted(error)
   } finally {
     if (sender?.connected) sender.disconnect()
     await system?.stop()
@@ -209,7 +184,7 @@ function perform(system: System, sender: ChildProcess, task: Task): Promise<Perf
       clearTimeout(late)
       sender.off('message', hear)
       sender.off('exit', gone)
-      interrupted.signal.removeEventListener('abort', giveUp)
+      interruption.removeEventListener('abort', giveUp)
       act()
     }
     const mark = () => {
@@ -224,13 +199,13 @@ function perform(system: System, sender: ChildProcess, task: Task): Promise<Perf
       else mark()
     }
     const gone = () => settle(() => reject(new Error('what sends the requests has ended')))
-    const giveUp = () => settle(() => reject(interrupted.signal.reason))
+    const giveUp = () => settle(() => reject(interruption.reason))
     const late = setTimeout(
       () => settle(() => reject(new Error('the requests come to no end'))),
       LONGEST_PERFORMANCE_MS,
     )
-    if (interrupted.signal.aborted) return giveUp()
-    interrupted.signal.addEventListener('abort', giveUp)
+    if (interruption.aborted) return giveUp()
+    interruption.addEventListener('abort', giveUp)
     sender.on('message', hear)
     sender.on('exit', gone)
     sender.send(task)

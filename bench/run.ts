@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { createConnection } from 'mysql2/promise'
+import { createProgram } from '../scripts/program.ts'
 import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
 import { BARE, type Bare, startBare } from './bare/system.ts'
 import { type CheckResult, checkSystem, printChecks } from './checks.ts'
@@ -36,27 +36,16 @@ once, and when they call again. The books of each are audited after each workloa
 nothing that counts. Ends with 1 when a check or the books of ours fail, never for a figure. Writes ${RESULTS},
 or where the run was narrowed by an option ${NARROWED_RESULTS}. npm run bench:chart makes the chart of it.`
 
-const interrupted = new AbortController()
+const { endInterrupted, fail, interruption, readOptions } = createProgram(HELP)
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
-const { values } = readArguments()
+const values = readOptions({
+  quick: { type: 'boolean' },
+  workload: { type: 'string', multiple: true },
+  connections: { type: 'string', multiple: true },
+})
 if (values.help) console.log(HELP)
 else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
-
-function readArguments() {
-  try {
-    return parseArgs({
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        quick: { type: 'boolean' },
-        workload: { type: 'string', multiple: true },
-        connections: { type: 'string', multiple: true },
-      },
-    })
-  } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error))
-  }
-}
 
 function planOf({ quick = false, workload: names = [], connections: counts = [] }: typeof values): Plan {
   const unknown = names.filter((name) => !WORKLOADS.some((workload) => workload.name === name))
@@ -71,13 +60,7 @@ function planOf({ quick = false, workload: names = [], connections: counts = [] 
     : { rounds: 3, connections, firstWarmMs: 3_000, warmMs: 400, measureMs: 2_000, workloads }
 }
 
-function fail(message: string): never {
-  console.error(`${message}\n\n${HELP}`)
-  process.exit(1)
-}
-
 async function main(plan: Plan, file: string): Promise<void> {
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
   const server = await startDatabaseServer({ durable: true })
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-bench-'))
@@ -93,14 +76,12 @@ async function main(plan: Plan, file: string): Promise<void> {
     }
     const checks = await checkAll(systems)
     generator = fork(fileURLToPath(new URL('generator.ts', import.meta.url)), { execArgv: [] })
-    const rows = await measureAll(plan, entrantsOf(systems, generator, bares), interrupted.signal)
+    const rows = await measureAll(plan, entrantsOf(systems, generator, bares), interruption)
     printTable(rows)
     save({ machine, checks, rows }, plan, file)
     judge(checks, rows)
   } catch (error) {
-    if (!interrupted.signal.aborted) throw error
-    console.error('Interrupted.')
-    process.exitCode = 130
+    endInterrupted(error)
   } finally {
     if (generator?.connected) generator.disconnect()
     await Promise.all([...systems, ...bares].map((contestant) => contestant.stop()))
@@ -130,7 +111,7 @@ async function flushAtCommit({ host, port, user, password }: DatabaseServer): Pr
 }
 
 function start<T>(name: string, begin: () => Promise<T>): Promise<T> {
-  interrupted.signal.throwIfAborted()
+  interruption.throwIfAborted()
   console.error(`Starting ${name} …`)
   return begin()
 }
@@ -138,7 +119,7 @@ function start<T>(name: string, begin: () => Promise<T>): Promise<T> {
 async function checkAll(systems: readonly System[]): Promise<CheckResult[]> {
   const results: CheckResult[] = []
   for (const system of systems) {
-    interrupted.signal.throwIfAborted()
+    interruption.throwIfAborted()
     console.error(`Checking ${system.name} …`)
     results.push(...(await checkSystem(system)))
   }

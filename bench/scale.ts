@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { createProgram } from '../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
 import { padTable } from './report.ts'
 import { CASES, type Case } from './scale/cases.ts'
@@ -60,34 +60,14 @@ interface Row extends Pick<Case, 'name' | 'depth' | 'target'> {
   ratio: number
 }
 
-const interrupted = new AbortController()
-const began = performance.now()
+const { began, endInterrupted, fail, interruption, readOptions, tell } = createProgram(HELP)
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
-const { values } = readArguments()
+const values = readOptions({ quick: { type: 'boolean' } })
 if (values.help) console.log(HELP)
 else await main(values.quick ? QUICK : FULL)
 
-function readArguments() {
-  try {
-    return parseArgs({ options: { help: { type: 'boolean', short: 'h' }, quick: { type: 'boolean' } } })
-  } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error))
-  }
-}
-
-function fail(message: string): never {
-  console.error(`${message}\n\n${HELP}`)
-  process.exit(1)
-}
-
-function tell(line: string): void {
-  const seconds = Math.round((performance.now() - began) / 1000)
-  console.error(`${String(seconds).padStart(4)} s  ${line}`)
-}
-
 async function main(plan: Plan): Promise<void> {
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
   const server = await startDatabaseServer({ durable: true, bufferPoolMib: plan.bufferPoolMib })
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-scale-'))
@@ -101,7 +81,7 @@ async function main(plan: Plan): Promise<void> {
       const grounds: Ground[] = []
       try {
         for (const size of [plan.small, plan.large]) {
-          interrupted.signal.throwIfAborted()
+          interruption.throwIfAborted()
           grounds.push(await openGround(size, where, folder, (line) => tell(`${name}: ${line} …`)))
         }
         // What is left of the time is shared by the engines that are left.
@@ -120,9 +100,7 @@ async function main(plan: Plan): Promise<void> {
       cpus: `${cpus().length} × ${cpus()[0]?.model}`,
     })
   } catch (error) {
-    if (!interrupted.signal.aborted) throw error
-    console.error('Interrupted.')
-    process.exitCode = 130
+    endInterrupted(error)
   } finally {
     await server.stop()
     rmSync(folder, { recursive: true, force: true })
@@ -163,7 +141,7 @@ async function measure(each: Case, small: Ground, large: Ground, { rounds, reque
   for (let round = -1; round < rounds; round++) {
     const samples = sides.map((): number[] => [])
     for (let i = 0; i < (round < 0 ? requests / 2 : requests); i++) {
-      interrupted.signal.throwIfAborted()
+      interruption.throwIfAborted()
       for (const [side, { caller, paths }] of sides.entries()) {
         const from = performance.now()
         await caller.get(paths[i % paths.length] ?? '')

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { createProgram } from '../scripts/program.ts'
 import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
 import type { HttpLoad } from './generator.ts'
 import type { Load } from './loading.ts'
@@ -37,42 +37,20 @@ const BYTES_PER_MIB = 1024 * 1024
 /** Of all that was seen: what stands for its beginning, and for its end. */
 const EDGE = 0.2
 
-const interrupted = new AbortController()
-const began = performance.now()
+const { endInterrupted, fail, interruption, readOptions, tell } = createProgram(HELP)
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
-const { values } = readArguments()
+const values = readOptions({
+  minutes: { type: 'string' },
+  connections: { type: 'string' },
+})
 if (values.help) console.log(HELP)
 else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
-
-function readArguments() {
-  try {
-    return parseArgs({
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        minutes: { type: 'string' },
-        connections: { type: 'string' },
-      },
-    })
-  } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error))
-  }
-}
 
 function planOf({ minutes = '10', connections = '64' }: typeof values): Plan {
   if (!/^[1-9]\d{0,2}$/.test(minutes)) fail(`--minutes ${minutes}?`)
   if (!/^[1-9]\d{0,3}$/.test(connections)) fail(`--connections ${connections}?`)
   return { minutes: Number(minutes), connections: Number(connections) }
-}
-
-function fail(message: string): never {
-  console.error(`${message}\n\n${HELP}`)
-  process.exit(1)
-}
-
-function tell(line: string): void {
-  const seconds = Math.round((performance.now() - began) / 1000)
-  console.error(`${String(seconds).padStart(4)} s  ${line}`)
 }
 
 /** What was done in ten seconds, and the memory after them, in MiB; undefined where the machine does not say. */
@@ -108,7 +86,6 @@ interface Memory {
 }
 
 async function main(plan: Plan, file: string): Promise<void> {
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
   const server = await startDatabaseServer({ durable: true })
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-soak-'))
@@ -124,9 +101,7 @@ async function main(plan: Plan, file: string): Promise<void> {
     save(plan, server, found, file)
     if (found.faults.length > 0 || found.errors > 0) process.exitCode = 1
   } catch (error) {
-    if (!interrupted.signal.aborted) throw error
-    console.error('Interrupted.')
-    process.exitCode = 130
+    endInterrupted(error)
   } finally {
     if (generator?.connected) generator.disconnect()
     await system?.stop()
@@ -151,7 +126,7 @@ async function soak(
   const common = { workload: WORKLOAD, connections, measureMs: SLICE_MS, ground: entrant.ground }
   for (let i = 0; i < minutes * SLICES_PER_MINUTE; i++) {
     const load = entrant.loadOf({ ...common, warmMs: i === 0 ? WARM_MS : 0 })
-    const { processes: _, databaseCpu: __, max: ___, ...result } = await measure(entrant, load, interrupted.signal)
+    const { processes: _, databaseCpu: __, max: ___, ...result } = await measure(entrant, load, interruption)
     const slice = { ...result, ...memoryNow(entrant, server, folder) }
     slices.push(slice)
     tell(inWords(slice))

@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { endProcess, hasEnded } from '../scripts/children.ts'
 import { signToken } from '../src/auth/service.ts'
 import { SCOPES } from '../src/platform/auth.ts'
 import type { Env } from '../src/platform/env.ts'
@@ -47,7 +48,6 @@ interface Program {
 
 const CONFIRMED_ORDERS = 64
 const START_LIMIT_MS = 30_000
-const STOP_LIMIT_MS = 12_000
 
 /** @param nodeOptions what its processes are started with besides */
 export async function startSystem(
@@ -202,20 +202,6 @@ async function post(
   const text = await response.text()
   if (!response.ok) throw new Error(`POST ${path} answered ${response.status}: ${text}`)
   return JSON.parse(text)
-}
-
-export function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
-  return exitCode !== null || signalCode !== null
-}
-
-/** As a platform would: asked first, then made to. */
-export async function endProcess(child: ChildProcess): Promise<void> {
-  if (hasEnded(child)) return
-  const ended = new Promise((resolve) => child.once('exit', resolve))
-  child.kill('SIGTERM')
-  const killing = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS)
-  await ended
-  clearTimeout(killing)
 }
 
 /** Linux counts a process's time in these, whatever the machine. */

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { createProgram } from '../scripts/program.ts'
 import { type CrashableServer, HOW_TO_GET_A_SERVER, startCrashableServer } from '../tests/support/database-server.ts'
 import { reportOf } from './figures.ts'
 import { type Plan, runFaults } from './running.ts'
@@ -29,30 +29,18 @@ const MOST_SECONDS = 3_600
 const LEAST_SECONDS = 10
 const MOST_CALLERS = 200
 
-const interrupted = new AbortController()
-const began = performance.now()
+const { endInterrupted, fail, interruption, readOptions, tell } = createProgram(HELP)
 
-const { values } = readArguments()
+const values = readOptions({
+  seconds: { type: 'string' },
+  seed: { type: 'string' },
+  database: { type: 'string' },
+  callers: { type: 'string' },
+  json: { type: 'boolean' },
+  keep: { type: 'boolean' },
+})
 if (values.help) console.log(HELP)
 else await main(planOf(values), values.json ?? false)
-
-function readArguments() {
-  try {
-    return parseArgs({
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        seconds: { type: 'string' },
-        seed: { type: 'string' },
-        database: { type: 'string' },
-        callers: { type: 'string' },
-        json: { type: 'boolean' },
-        keep: { type: 'boolean' },
-      },
-    })
-  } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error))
-  }
-}
 
 function planOf({ seconds = '60', seed, database = 'mysql', callers = '32' }: typeof values): Plan {
   if (database !== 'mysql' && database !== 'sqlite') return fail(`--database ${database}?`)
@@ -70,18 +58,7 @@ function wholeOf(text: string, option: string, least: number, most: number): num
   return number
 }
 
-function fail(message: string): never {
-  console.error(`${message}\n\n${HELP}`)
-  process.exit(1)
-}
-
-function tell(line: string): void {
-  const seconds = Math.round((performance.now() - began) / 1000)
-  console.error(`${String(seconds).padStart(4)} s  ${line}`)
-}
-
 async function main(plan: Plan, json: boolean): Promise<void> {
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
   tell(`seed ${plan.seed}: ${plan.seconds} s of faults, ${plan.callers} callers, ${plan.engine}`)
   const server = plan.engine === 'mysql' ? await startServer() : undefined
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-faults-'))
@@ -92,19 +69,17 @@ async function main(plan: Plan, json: boolean): Promise<void> {
     const found = await runFaults(plan, system, server?.version ?? 'SQLite', {
       progress: tell,
       note: (line) => appendFileSync(join(folder, 'faults.log'), `${new Date().toISOString()} ${line}\n`),
-      signal: interrupted.signal,
+      signal: interruption,
     })
     right = found.violations.length + found.troubles.length === 0
     console.log(json ? JSON.stringify(found, null, 2) : `\n${reportOf(found)}`)
     if (!right) process.exitCode = 1
   } catch (error) {
-    if (!interrupted.signal.aborted) throw error
-    console.error('Interrupted.')
-    process.exitCode = 130
+    endInterrupted(error)
   } finally {
     await system?.stop()
     await server?.stop()
-    if (!values.keep && (right || interrupted.signal.aborted)) rmSync(folder, { recursive: true, force: true })
+    if (!values.keep && (right || interruption.aborted)) rmSync(folder, { recursive: true, force: true })
     else console.error(`The logs of the processes, and of the faults, are in ${folder}.`)
   }
 }

@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { endProcess, hasEnded } from '../scripts/children.ts'
 
 export interface Program {
   name: string
@@ -29,7 +30,6 @@ export interface Supervised {
 }
 
 const RESTART_AFTER_MS = 300
-const STOP_LIMIT_MS = 12_000
 const LAST_WORDS = 600
 
 export function supervise(program: Program, folder: string): Supervised {
@@ -88,7 +88,7 @@ export function supervise(program: Program, folder: string): Supervised {
     async stop() {
       stopping = true
       clearTimeout(restarting)
-      if (child) await end(child)
+      if (child) await endProcess(child)
     },
   }
 }
@@ -115,18 +115,4 @@ async function answersHealth(port: number): Promise<boolean> {
 
 function lastWords(log: string): string {
   return readFileSync(log, 'utf8').slice(-LAST_WORDS)
-}
-
-function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
-  return exitCode !== null || signalCode !== null
-}
-
-/** As a platform would: asked first, then made to. */
-async function end(child: ChildProcess): Promise<void> {
-  if (hasEnded(child)) return
-  const ended = new Promise((resolve) => child.once('exit', resolve))
-  child.kill('SIGTERM')
-  const killing = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS)
-  await ended
-  clearTimeout(killing)
 }

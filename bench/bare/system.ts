@@ -1,8 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { endProcess, hasEnded } from '../../scripts/children.ts'
 import type { DatabaseServer } from '../../tests/support/database-server.ts'
 import { CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS } from '../ground.ts'
-import { type Contestant, cpuMsOf, databaseVariables, endProcess, hasEnded } from '../systems.ts'
+import { type Contestant, cpuMsOf, databaseVariables } from '../systems.ts'
 
 /** Each makes its own load: there is no HTTP to make it through. */
 export interface Bare extends Contestant {

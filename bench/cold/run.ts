@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { deflateRawSync } from 'node:zlib'
 import { bundleFunction } from '../../scripts/bundling.ts'
+import { createProgram } from '../../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../tests/support/database-server.ts'
 import { type Events, type Neighbourhood, startNeighbourhood } from './neighbourhood.ts'
 
@@ -24,7 +24,8 @@ const ALONE = ['sweep', 'docs'] as const
 const LONGEST_RUN_MS = 30_000
 const LONGEST_BENCH_MS = 10 * 60_000
 const RESULTS = 'bench/results/cold.json'
-const interrupted = new AbortController()
+// An interruption ends it at the next start of a process, so that the servers are stopped.
+const { fail, interruption, readOptions } = createProgram(HELP)
 const NODE = fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url))
 const DRIVER = fileURLToPath(new URL('driver.mjs', import.meta.url))
 
@@ -83,36 +84,18 @@ interface Row {
 }
 
 process.chdir(fileURLToPath(new URL('../..', import.meta.url)))
-const { values } = readArguments()
+const values = readOptions({
+  quick: { type: 'boolean' },
+  rounds: { type: 'string', default: '15' },
+})
 if (values.help) console.log(HELP)
 else await main(values.quick ? 3 : readRounds(values.rounds))
-
-function readArguments() {
-  try {
-    return parseArgs({
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        quick: { type: 'boolean' },
-        rounds: { type: 'string', default: '15' },
-      },
-    })
-  } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error))
-  }
-}
 
 function readRounds(text: string): number {
   return /^\d{1,3}$/.test(text) && Number(text) >= 1 && Number(text) <= 100 ? Number(text) : fail(`--rounds ${text}?`)
 }
 
-function fail(message: string): never {
-  console.error(`${message}\n\n${HELP}`)
-  process.exit(1)
-}
-
 async function main(rounds: number): Promise<void> {
-  // Ends it at the next start of a process, so that the servers are stopped.
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
   const server = await startDatabaseServer()
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-cold-'))
@@ -213,7 +196,7 @@ async function measureNode(folder: string, rounds: number): Promise<{ median: nu
 
 /** One process, from its start to the answered event. @throws Error when the answer is not a success */
 async function startOnce({ bundle, variables }: Side, event: object): Promise<Sample> {
-  interrupted.signal.throwIfAborted()
+  interruption.throwIfAborted()
   const started = process.hrtime.bigint()
   const child = spawn(NODE, [DRIVER, bundle, JSON.stringify(event)], {
     env: { PATH: process.env.PATH, ...variables },

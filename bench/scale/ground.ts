@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
+import { endProcess, hasEnded } from '../../scripts/children.ts'
 import { createClient, signToken } from '../../src/auth/service.ts'
 import { SCOPES } from '../../src/platform/auth.ts'
 import { type Database, ensureDatabase, openDatabase } from '../../src/platform/database.ts'
@@ -14,7 +15,7 @@ import { toRfc3339 } from '../../src/platform/time.ts'
 import { type DatabaseServer, freePort } from '../../tests/support/database-server.ts'
 import { makeCustomers, makeOrders } from '../../tests/support/many-rows.ts'
 import { Connection, textOf } from '../http.ts'
-import { databaseVariables, endProcess, hasEnded } from '../systems.ts'
+import { databaseVariables } from '../systems.ts'
 
 export interface Size {
   orders: number
