@@ -1,6 +1,5 @@
 import type { FindClient } from '../platform/auth.ts'
-import { callService, type Route } from '../platform/client.ts'
-import { AppError } from '../platform/errors.ts'
+import { callService, type Route, unlessNotFound } from '../platform/client.ts'
 import { withTimeLimit } from '../platform/time-limit.ts'
 import { ClientStanding } from './contract.ts'
 
@@ -18,9 +17,4 @@ export function createClientsClient(route: Route, limitMs: number): FindClient {
     const { disabled, tokens_from } = reply.value
     return { disabled, tokensFrom: tokens_from === null ? null : Date.parse(tokens_from) }
   }
-}
-
-function unlessNotFound(error: unknown): undefined {
-  if (error instanceof AppError && error.code === 'not_found') return undefined
-  throw error
 }

@@ -1,5 +1,4 @@
-import { createSharedCalls, type Route, within } from '../platform/client.ts'
-import { AppError } from '../platform/errors.ts'
+import { createSharedCalls, type Route, unlessNotFound, within } from '../platform/client.ts'
 import { withTimeLimit } from '../platform/time-limit.ts'
 import type { Trace } from '../platform/trace.ts'
 import { Customer } from './contract.ts'
@@ -27,11 +26,6 @@ export function createCustomersClient(route: Route): CustomersClient {
 /** Customers in the same process. */
 export function createLocalCustomersClient(customers: Pick<CustomersService, 'getAnyCustomer'>): CustomersClient {
   return { getCustomer: (id, _, signal) => within(signal, customers.getAnyCustomer(id).catch(unlessNotFound)) }
-}
-
-function unlessNotFound(error: unknown): undefined {
-  if (error instanceof AppError && error.code === 'not_found') return undefined
-  throw error
 }
 
 /**

@@ -19,17 +19,26 @@ export interface Route {
   attempts: number
 }
 
-export interface Call<T extends z.ZodType> {
+/** What is asked of a neighbour. */
+interface Question {
   method: 'GET' | 'POST'
   path: string
-  trace: Trace
-  /** What the answer must look like. A neighbour is input too. */
-  answer: T
+  /** Absent where it is asked for several callers, each with a trace of its own. */
+  trace?: Trace
   body?: unknown
   idempotencyKey?: string
   /** Ends the call earlier than its own time limit. */
   signal?: AbortSignal | undefined
 }
+
+export interface Call<T extends z.ZodType> extends Question {
+  trace: Trace
+  /** What the answer must look like. A neighbour is input too. */
+  answer: T
+}
+
+/** A call that may travel with others, with what it is as an item of their one request. */
+type Passenger = Call<z.ZodType> & { shared: object }
 
 export interface Reply<T> {
   value: T
@@ -62,7 +71,7 @@ export function callService<T extends z.ZodType>(route: Route, call: Call<T>): P
  * `path`, where each is answered as it would have been alone. A lone one goes its own way.
  */
 export function createSharedCalls(route: Route, path: string) {
-  const board = createGatherer<Call<z.ZodType> & { shared: object }, Reached>(async (calls) => {
+  const board = createGatherer<Passenger, Reached>(async (calls) => {
     const [first, second] = calls
     if (first === undefined) return []
     if (second === undefined) return [await reach(route, first).catch(asRefusal)]
@@ -119,6 +128,12 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   })
 }
 
+/** For a neighbour's refusal that means: there is none. @throws all other refusals */
+export function unlessNotFound(error: unknown): undefined {
+  if (error instanceof AppError && error.code === 'not_found') return undefined
+  throw error
+}
+
 /** Work that another does, until the signal ends the wait for it. @throws AppError `deadline_exceeded` */
 export async function within<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
   if (signal === undefined) return work
@@ -133,7 +148,7 @@ function tooLate(cause: unknown): AppError {
   return new AppError('deadline_exceeded', 'A service did not answer in time.', {}, { cause })
 }
 
-function reach<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reached> {
+function reach(route: Route, call: Question): Promise<Reached> {
   return withTimeLimit(
     route.timeoutMs,
     async (signal) => {
@@ -148,20 +163,13 @@ function reach<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reache
   )
 }
 
-const NO_TRACE = { correlationId: '', traceparent: undefined }
-
-async function reachTogether(
-  route: Route,
-  path: string,
-  calls: readonly (Call<z.ZodType> & { shared: object })[],
-): Promise<(Reached | AppError)[]> {
+async function reachTogether(route: Route, path: string, calls: readonly Passenger[]): Promise<(Reached | AppError)[]> {
   const items = calls.map(({ shared, trace }) => ({
     ...shared,
     correlation_id: trace.correlationId,
     ...(trace.traceparent !== undefined && { traceparent: trace.traceparent }),
   }))
-  const call = { method: 'POST', path, body: { calls: items }, trace: NO_TRACE, answer: SharedAnswer } as const
-  const outcome = await reach(route, call).catch(asRefusal)
+  const outcome = await reach(route, { method: 'POST', path, body: { calls: items } }).catch(asRefusal)
   // A neighbour of another version does not know the way, or does not take one of the calls: each goes alone.
   if (!(outcome instanceof AppError) && [400, 404, 405, 413].includes(outcome.status)) {
     return Promise.all(calls.map((call) => reach(route, call).catch(asRefusal)))
@@ -173,7 +181,7 @@ async function reachTogether(
   return calls.map(() => ({ status: 200, body: undefined, replayed: false }))
 }
 
-async function exchange<T extends z.ZodType>(route: Route, call: Call<T>, signal: AbortSignal): Promise<Reached> {
+async function exchange(route: Route, call: Question, signal: AbortSignal): Promise<Reached> {
   signal.throwIfAborted()
   const response = await route.fetch(`${route.base.replace(/\/+$/, '')}${call.path}`, {
     method: call.method,
@@ -195,12 +203,12 @@ function parseJson(text: string): unknown {
   }
 }
 
-function headersOf<T extends z.ZodType>(route: Route, call: Call<T>): Record<string, string> {
+function headersOf(route: Route, call: Question): Record<string, string> {
   return {
     authorization: `Bearer ${route.token}`,
     accept: 'application/json',
-    ...(call.trace.correlationId !== '' && { 'x-correlation-id': call.trace.correlationId }),
-    ...(call.trace.traceparent !== undefined && { traceparent: call.trace.traceparent }),
+    ...(call.trace && { 'x-correlation-id': call.trace.correlationId }),
+    ...(call.trace?.traceparent !== undefined && { traceparent: call.trace.traceparent }),
     ...(call.body !== undefined && { 'content-type': 'application/json' }),
     ...(call.idempotencyKey !== undefined && { 'idempotency-key': call.idempotencyKey }),
     ...interstitialHeader(route.base),
