@@ -1,10 +1,11 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context, MiddlewareHandler, Next } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
+import type { Context, MiddlewareHandler } from 'hono'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
 import { getPath } from 'hono/utils/url'
+import { createAdmission } from './admission.ts'
 import type { Authenticator, Principal } from './auth.ts'
+import { receiveBody } from './body.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
 import { addHealthRoutes } from './health.ts'
@@ -14,13 +15,8 @@ import { type ProblemShape, plainProblem, sendProblem, toAppError, validationErr
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
 import { trusted } from './trusted.ts'
 
-const LARGEST_BODY_BYTES = 64 * 1024
 /** What API Gateway's stage and serverless-offline put in front of every path. */
 const STAGE = /^\/dev(?=\/|$)/
-/** Its requests come from other services, and may carry the calls of many callers. */
-const INTERNAL = /^\/internal\//
-const LARGEST_INTERNAL_BODY_BYTES = 4 * 1024 * 1024
-const TOLD_TO_ALL = /^\/(health|ready)$/
 
 /** On whose behalf a verb works. */
 export interface Caller {
@@ -96,122 +92,37 @@ export function locationOf(c: Context, id: number | string): string {
 }
 
 /**
- * What every request passes first, in one step. It gets its trace; it is refused when too many are under way, which must
- * cost less than to serve it, or when it is too large; and when it is done there is a line of it in the log.
+ * What every request passes first, in one step. It gets its trace; it is refused when too many are under way, or when its
+ * body is too large; and when it is done there is a line of it in the log.
  */
 function receive(
   { authenticator, logger, rateLimitPerMinute, mostRequests }: ServiceDeps,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
+  const admission = createAdmission(mostRequests, logger)
+  const receiveWhole = receiveBody(shape)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
-  const limitPublic = limitBody(LARGEST_BODY_BYTES, shape)
-  const limitInternal = limitBody(LARGEST_INTERNAL_BODY_BYTES, shape)
-  const reportRefusal = createRefusalReport(logger)
-  const turnToRefuse = createTurnstile(REFUSALS_A_TURN)
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
     if (ERRORS[error.code].status < 500) return
     logger.error({ err: error.cause ?? error, code: error.code, correlation_id }, 'failed')
   }
-  let underWay = 0
-  const isFull = (c: Context) => underWay >= mostRequests && !TOLD_TO_ALL.test(c.req.path)
 
   async function refuse(c: Context<AppEnv>): Promise<void> {
-    reportRefusal()
-    await turnToRefuse()
-    c.res = sendProblem(c, OVERLOADED, shape)
-  }
-
-  /** A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out. */
-  async function takePlace(c: Context<AppEnv>, next: Next): Promise<void> {
-    if (c.req.method !== 'GET' && !(await arrivesWhole(c))) {
-      c.res = sendProblem(c, CUT_OFF, shape)
-      return
-    }
-    if (isFull(c)) return refuse(c)
-    underWay++
-    try {
-      await next()
-    } finally {
-      underWay--
-    }
+    c.res = sendProblem(c, await admission.refuse(), shape)
   }
 
   return async (c, next) => {
     const start = performance.now()
     c.set('trace', traceOf(c))
-    if (isFull(c)) return refuse(c)
+    if (admission.isFull(c.req.path)) return refuse(c)
     c.set('reportFailure', reportFailure)
     c.set('authenticator', authenticator)
     c.set('limitRate', limitRate)
-    const limit = INTERNAL.test(c.req.path) ? limitInternal : limitPublic
-    await limit(c, () => takePlace(c, next))
+    // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
+    await receiveWhole(c, () => (admission.isFull(c.req.path) ? refuse(c) : admission.take(next)))
     requests.info(lineOf(c, start), 'request')
-  }
-}
-
-/** The text is kept for whoever reads the body next, or what is wrong with it. */
-function arrivesWhole(c: Context): Promise<boolean> {
-  return c.req.arrayBuffer().then(
-    (bytes) => {
-      const text = decode(bytes)
-      // It may be that nobody reads it.
-      text.catch(() => {})
-      c.req.bodyCache = trusted<typeof c.req.bodyCache>({ text })
-      return true
-    },
-    () => false,
-  )
-}
-
-const UTF8 = new TextDecoder('utf-8', { fatal: true })
-
-async function decode(bytes: ArrayBuffer): Promise<string> {
-  try {
-    return UTF8.decode(bytes)
-  } catch {
-    throw new AppError('malformed_json', 'The body is not valid UTF-8.')
-  }
-}
-
-const CUT_OFF = new AppError('malformed_request', 'The body did not arrive whole.')
-const OVERLOADED = new AppError('overloaded', 'Too many requests are under way. Try again shortly.', { retry_after: 1 })
-
-/**
- * A batch needs several turns of the event loop, and a turn serves all that is there to be served: refusals by the
- * thousand would make turns so long that hardly a batch got done.
- */
-const REFUSALS_A_TURN = 32
-
-/** Lets so many go on in each turn of the event loop, in the order they came. */
-function createTurnstile(aTurn: number): () => Promise<void> {
-  let waiting: (() => void)[] = []
-  const turn = () => {
-    const going = waiting
-    waiting = going.splice(aTurn)
-    for (const go of going) go()
-    if (waiting.length > 0) setImmediate(turn)
-  }
-  return () =>
-    new Promise((resolve) => {
-      waiting.push(resolve)
-      if (waiting.length === 1) setImmediate(turn)
-    })
-}
-
-const REFUSALS_REPORTED_EVERY_MS = 1_000
-
-/** One line for all refusals of a second: a line for each would keep the service busy with those it can't serve. */
-function createRefusalReport(logger: Logger): () => void {
-  let refused = 0
-  return () => {
-    refused++
-    if (refused > 1) return
-    setTimeout(() => {
-      logger.warn({ refused }, 'too many requests are under way')
-      refused = 0
-    }, REFUSALS_REPORTED_EVERY_MS).unref()
   }
 }
 
@@ -234,23 +145,6 @@ function lineOf(c: Context<AppEnv>, start: number) {
     correlation_id: c.get('trace').correlationId,
     principal: c.get('principal')?.id,
     together: c.get('together'),
-  }
-}
-
-/** A body whose length is stated, or that is not there, is judged by that: its stream need not be made to be counted. */
-function limitBody(maxSize: number, shape: ProblemShape): MiddlewareHandler<AppEnv> {
-  const refuse = (c: Context<AppEnv>) =>
-    sendProblem(c, new AppError('payload_too_large', `The body is larger than ${maxSize / 1024} KiB.`), shape)
-  const limitStream = bodyLimit({ maxSize, onError: (c) => refuse(c) })
-  return async (c, next) => {
-    const length = c.req.header('content-length')
-    if (length !== undefined || c.req.method === 'GET') {
-      if (Number(length ?? 0) <= maxSize) return next()
-      c.res = refuse(c)
-    } else {
-      const refusal = await limitStream(c, next).catch(() => sendProblem(c, CUT_OFF, shape))
-      if (refusal instanceof Response) c.res = refusal
-    }
   }
 }
 

@@ -1,0 +1,72 @@
+import { AppError } from './errors.ts'
+import type { Logger } from './logging.ts'
+
+/** Asked when it matters most, and they cost next to nothing. */
+const TOLD_TO_ALL = /^\/(health|ready)$/
+const OVERLOADED = new AppError('overloaded', 'Too many requests are under way. Try again shortly.', { retry_after: 1 })
+/**
+ * A batch needs several turns of the event loop, and a turn serves all that is there to be served: refusals by the
+ * thousand would make turns so long that hardly a batch got done.
+ */
+const REFUSALS_A_TURN = 32
+const REFUSALS_REPORTED_EVERY_MS = 1_000
+
+/** A service's places: so many requests may be under way at once. To refuse one more must cost less than to serve it. */
+export interface Admission {
+  isFull(path: string): boolean
+  /** Does the work in a place. */
+  take(work: () => Promise<void>): Promise<void>
+  /** Why there is no place, when it is the request's turn to be told. */
+  refuse(): Promise<AppError>
+}
+
+export function createAdmission(mostRequests: number, logger: Logger): Admission {
+  const reportRefusal = createRefusalReport(logger)
+  const turnToRefuse = createTurnstile(REFUSALS_A_TURN)
+  let underWay = 0
+  return {
+    isFull: (path) => underWay >= mostRequests && !TOLD_TO_ALL.test(path),
+    async take(work) {
+      underWay++
+      try {
+        await work()
+      } finally {
+        underWay--
+      }
+    },
+    async refuse() {
+      reportRefusal()
+      await turnToRefuse()
+      return OVERLOADED
+    },
+  }
+}
+
+/** Lets so many go on in each turn of the event loop, in the order they came. */
+function createTurnstile(aTurn: number): () => Promise<void> {
+  let waiting: (() => void)[] = []
+  const turn = () => {
+    const going = waiting
+    waiting = going.splice(aTurn)
+    for (const go of going) go()
+    if (waiting.length > 0) setImmediate(turn)
+  }
+  return () =>
+    new Promise((resolve) => {
+      waiting.push(resolve)
+      if (waiting.length === 1) setImmediate(turn)
+    })
+}
+
+/** One line for all refusals of a second: a line for each would keep the service busy with those it can't serve. */
+function createRefusalReport(logger: Logger): () => void {
+  let refused = 0
+  return () => {
+    refused++
+    if (refused > 1) return
+    setTimeout(() => {
+      logger.warn({ refused }, 'too many requests are under way')
+      refused = 0
+    }, REFUSALS_REPORTED_EVERY_MS).unref()
+  }
+}
