@@ -8,6 +8,9 @@ import { padTable } from './report.ts'
 import { CASES, type Case } from './scale/cases.ts'
 import { type Ground, openGround, type Size } from './scale/ground.ts'
 
+const RESULTS = 'bench/results/scale.json'
+const NARROWED_RESULTS = 'bench/results/scale-narrowed.json'
+
 const HELP = `List pages and searches of this system in a small and in a large database, by turns, through HTTP.
 
   npm run bench:scale -- [--quick]
@@ -15,9 +18,8 @@ const HELP = `List pages and searches of this system in a small and in a large d
   --quick   5·10^4 against 5·10^5 orders, 10^4 against 10^5 customers, in about a minute;
             absent: 5·10^6 orders and 10^6 customers, in about ten
 
-It needs a MySQL or MariaDB server, as the tests do, and 8 GB of disk (--quick: 1 GB). Writes bench/results/scale.json.`
-
-const RESULTS = 'bench/results/scale.json'
+It needs a MySQL or MariaDB server, as the tests do, and 8 GB of disk (--quick: 1 GB). Writes ${RESULTS}, or with
+--quick ${NARROWED_RESULTS}.`
 
 interface Plan {
   small: Size
@@ -65,9 +67,9 @@ const { began, endInterrupted, fail, interruption, readOptions, tell } = createP
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 const values = readOptions({ quick: { type: 'boolean' } })
 if (values.help) console.log(HELP)
-else await main(values.quick ? QUICK : FULL)
+else await (values.quick ? main(QUICK, NARROWED_RESULTS) : main(FULL, RESULTS))
 
-async function main(plan: Plan): Promise<void> {
+async function main(plan: Plan, results: string): Promise<void> {
   const server = await startDatabaseServer({ durable: true, bufferPoolMib: plan.bufferPoolMib })
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-scale-'))
@@ -94,11 +96,12 @@ async function main(plan: Plan): Promise<void> {
       }
     }
     print(rows)
-    save(rows, plan, {
+    const machine = {
       node: process.version,
       database: server.version,
       cpus: `${cpus().length} × ${cpus()[0]?.model}`,
-    })
+    }
+    save(results, { at: new Date().toISOString(), machine, ...plan, rows })
   } catch (error) {
     endInterrupted(error)
   } finally {
@@ -188,8 +191,8 @@ function print(rows: readonly Row[]): void {
   console.log(`${met} of ${rows.length} kinds of request meet their target. Times in ms.`)
 }
 
-function save(rows: readonly Row[], plan: Plan, machine: object): void {
+function save(path: string, results: object): void {
   mkdirSync('bench/results', { recursive: true })
-  writeFileSync(RESULTS, `${JSON.stringify({ at: new Date().toISOString(), machine, ...plan, rows }, null, 2)}\n`)
-  console.log(`Written to ${RESULTS}.`)
+  writeFileSync(path, `${JSON.stringify(results, null, 2)}\n`)
+  console.log(`Written to ${path}.`)
 }
