@@ -92,6 +92,49 @@ describe.each(SERVICES)('the document of %s', (service) => {
   })
 })
 
+describe('what a service refuses', () => {
+  const { customers, orders, orchestrator } = documents
+  const at = (name: string) => pointerTo('components', 'schemas', name)
+  const customer = { name: 'Ann', email: 'ann@example.com' }
+  const order = { customer_id: 1, items: [{ product_id: 1, qty: 1 }] }
+  const tooLarge = Number.MAX_SAFE_INTEGER + 1
+
+  it.each([
+    ['a name of two lines', customers, 'NewCustomer', { ...customer, name: 'two\nlines' }],
+    ['a name of nothing but space', customers, 'NewCustomer', { ...customer, name: ' \t ' }],
+    ['a phone with a control character', customers, 'NewCustomer', { ...customer, phone: '5\u009b5' }],
+    ['an e-mail without a domain', customers, 'NewCustomer', { ...customer, email: 'ann@localhost' }],
+    ['a SKU with a space in it', orders, 'NewProduct', { sku: 'A 1', name: 'A', price_cents: 1, stock: 1 }],
+    ['a change of nothing', orders, 'ProductChange', {}],
+    ['an adjustment by nothing', orders, 'NewStockAdjustment', { delta: 0, reason: 'counted' }],
+    ['an id past 2^53-1', orders, 'NewOrder', { ...order, customer_id: tooLarge }],
+    [
+      'an id past 2^53-1 in a line',
+      orchestrator,
+      'CreateAndConfirm',
+      { ...order, items: [{ product_id: tooLarge, qty: 1 }] },
+    ],
+  ])('when it is %s, then the document forbids it too', (_, document, schema, value) => {
+    expect(schemaChecker(document).faultsAt(at(schema), value)).toHaveLength(1)
+  })
+
+  it.each([
+    ['2026-01-01', true],
+    ['2026-01-01T00:00:00+02:00', true],
+    ['0000-01-01T00:00:00Z', true],
+    ['2026-01-01T00:00Z', false],
+    ['2026-02-30T00:00:00Z', false],
+    ['2026-01-01 00:00:00Z', false],
+    ['2026-01-01t00:00:00z', false],
+    ['2016-12-31T23:59:60Z', false],
+  ])('when orders are asked for from %s, then the document says whether it is a time: %s', (time, isTime) => {
+    const parameters = operations.find(({ operationId }) => operationId === 'listOrders')?.parameters ?? []
+    const index = parameters.findIndex(({ name }) => name === 'from')
+    const schema = pointerTo('paths', '/orders', 'get', 'parameters', String(index), 'schema')
+    expect(schemaChecker(orders).faultsAt(schema, time).length === 0).toBe(isTime)
+  })
+})
+
 describe.each(operations.map((operation): [string, Operation] => [operation.title, operation]))(
   '%s',
   (_, operation) => {

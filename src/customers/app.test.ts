@@ -70,6 +70,21 @@ describeEachEngine('customers', (engine) => {
       expect((await read(id)).body.name).toBe(name)
     })
 
+    it('when a name is as long as may be, then characters count, whatever bytes they take', async () => {
+      const name = '🏭'.repeat(200)
+      const { id } = await newCustomer(system, { name })
+      expect((await read(id)).body.name).toBe(name)
+      expectFaults(await system.customers.post('/customers', { ...input(), name: `${name}!` }), ['name'])
+    })
+
+    it.each(["o'neil#1&co", 'a.b+c', '{x}'])(
+      'when the e-mail is %s at a domain, then it is taken as it is',
+      async (at) => {
+        const email = `${at}.${newWord()}@xn--bcher-kva.xn--p1ai`
+        expect((await newCustomer(system, { email })).email).toBe(email)
+      },
+    )
+
     it('when the e-mail is taken, then 409, whatever its case', async () => {
       const { email } = await newCustomer(system, { email: `Ops.${newWord()}@Example.com` })
       for (const same of [email, email.toLowerCase(), email.toUpperCase(), ` ${email} `]) {
@@ -100,6 +115,9 @@ describeEachEngine('customers', (engine) => {
       ['email', ''],
       ['email', 'nobody'],
       ['email', 'a@b'],
+      ['email', 'a@127.0.0.1'],
+      ['email', 'a..b@example.com'],
+      ['email', 'a@-b.example.com'],
       ['email', 'a b@example.com'],
       ['email', 'a@example.com\u0000'],
       ['email', `a\ud800@example.com`],

@@ -493,6 +493,9 @@ describeEachEngine('GET /orders', (engine) => {
     expect(await listed(`${own}&from=2031-01-01&to=2031-01-02`)).toEqual([b, a])
     expect(await listed(`${own}&from=2031-01-02T02:00:00%2B02:00`)).toEqual([c])
     expect(await listed(`${own}&from=2031-01-02&to=2031-01-01`)).toEqual([])
+    expect(await listed(`${own}&from=0000-01-01&to=9999-12-31T23:59:59-23:59`)).toEqual([c, b, a])
+    expect(await listed(`${own}&from=9999-12-31T23:59:59-23:59`)).toEqual([])
+    expect(await listed(`${own}&to=0000-01-01T00:00:00%2B23:59`)).toEqual([])
   })
 
   it('when the list is filtered by status and customer, then all filters hold together', async () => {

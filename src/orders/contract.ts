@@ -85,11 +85,21 @@ export const Order = z
 
 const OrderPage = pageOf(OrderSummary).openapi('OrderPage')
 
-/** A date or a time, as an instant that every engine can hold. */
+const INSTANT = /^[\d-]{10}(T\d\d:\d\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d:\d\d))?$/
+const NO_INSTANT = 'Must be an RFC 3339 time or a date'
+
+/** A time, or a date for the moment when it begins in UTC. */
 const Instant = z
-  .union([z.iso.datetime({ offset: true }), z.iso.date()], 'Must be an RFC 3339 time or a date')
-  .refine((time) => /^[1-9]\d{3}-/.test(new Date(time).toISOString()), 'Must lie between the years 1000 and 9999')
-  .openapi({ type: 'string', format: 'date-time' })
+  .union([z.iso.datetime({ offset: true }), z.iso.date()], NO_INSTANT)
+  .refine((time) => INSTANT.test(time), NO_INSTANT)
+  .openapi({
+    type: 'string',
+    anyOf: [
+      { type: 'string', format: 'date-time' },
+      { type: 'string', format: 'date' },
+    ],
+    pattern: INSTANT.source,
+  })
 
 export const OrderQuery = PageQuery.extend({
   status: OrderStatus.optional(),
@@ -97,6 +107,7 @@ export const OrderQuery = PageQuery.extend({
     param: { name: 'customer_id', in: 'query', required: false },
     type: 'integer',
     minimum: 1,
+    maximum: Number.MAX_SAFE_INTEGER,
     example: 1,
   }),
   from: Instant.optional().openapi({ description: 'Created at this time or later', example: '2026-01-01T00:00:00Z' }),

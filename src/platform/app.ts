@@ -1,5 +1,6 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context, MiddlewareHandler } from 'hono'
+import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
 import { getPath } from 'hono/utils/url'
@@ -17,6 +18,9 @@ import { trusted } from './trusted.ts'
 
 /** What API Gateway's stage and serverless-offline put in front of every path. */
 const STAGE = /^\/dev(?=\/|$)/
+
+/** Kinds of JSON that the library would take for JSON itself, such as `application/problem+json`. */
+const OTHER_JSON = /^application\/[^;]*\+json/i
 
 /** On whose behalf a verb works. */
 export interface Caller {
@@ -65,7 +69,8 @@ export type ServiceApp = OpenAPIHono<AppEnv>
 export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: ProblemShape = plainProblem): ServiceApp {
   const app = new OpenAPIHono<AppEnv>({
     getPath: (request) => getPath(request).replace(STAGE, '') || '/',
-    defaultHook: (result) => {
+    defaultHook: (result, c) => {
+      if (result.target === 'json' && OTHER_JSON.test(c.req.header('content-type') ?? '')) throw new HTTPException(415)
       if (!result.success) throw validationError(result.target, result.error.issues)
     },
   })

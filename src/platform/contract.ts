@@ -6,20 +6,29 @@ import { AppError, ERRORS, type ErrorCode } from './errors.ts'
 import { type ProblemShape, plainProblem } from './problems.ts'
 
 /** A positive integer that JSON and JavaScript carry exactly. */
-export const Id = z.int().positive()
+export const Id = z.int().positive().openapi({ maximum: Number.MAX_SAFE_INTEGER })
 
 export const Cents = z.int().min(0).meta({ description: 'Integer cents' })
 
 export const Timestamp = z.iso.datetime({ precision: 3 }).meta({ description: 'RFC 3339, UTC, milliseconds' })
 
-/** One line of text: trimmed, without control characters, storable in UTF-8. */
-export const line = (max: number) =>
+/** Text of so many characters at most: Unicode's, as JSON Schema and the database count them, and not UTF-16's. */
+export const text = (max: number) =>
   z
     .string()
+    .refine((text) => text.length <= max || [...text].length <= max, `Too big: at most ${max} characters`)
+    .openapi({ maxLength: max })
+
+// As the document must say it: not every reader of patterns knows of `\p{Cc}`.
+const CONTROL = '\\x00-\\x1f\\x7f-\\x9f'
+const LINE = new RegExp(`^\\s*[^\\s${CONTROL}]([^${CONTROL}]*[^\\s${CONTROL}])?\\s*$`)
+
+/** One line of text, storable in UTF-8. The space around it counts, but is not kept. */
+export const line = (max: number) =>
+  text(max)
+    .regex(LINE, 'Must be one line of text')
+    .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
     .trim()
-    .min(1)
-    .max(max)
-    .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'Must be one line of valid Unicode text')
 
 export const IdParams = z.object({
   id: z
@@ -27,7 +36,14 @@ export const IdParams = z.object({
     .regex(/^[1-9]\d{0,15}$/)
     .transform(Number)
     .pipe(Id)
-    .openapi({ param: { name: 'id', in: 'path' }, type: 'integer', format: 'int64', minimum: 1, example: 1 }),
+    .openapi({
+      param: { name: 'id', in: 'path' },
+      type: 'integer',
+      format: 'int64',
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+      example: 1,
+    }),
 })
 
 // Request headers are described here and read where they are used: a validator of headers would copy them all first.

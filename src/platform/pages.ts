@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { Id } from './contract.ts'
+import { Id, text } from './contract.ts'
 import { AppError } from './errors.ts'
 import type { SearchPlace } from './search.ts'
 import { wordsOf } from './words.ts'
@@ -19,7 +19,7 @@ export const PageQuery = z.object({
 })
 
 export const SearchQuery = PageQuery.extend({
-  search: z.string().max(200).optional().openapi({
+  search: text(200).optional().openapi({
     description: 'Beginnings of words, such as `acm`, in any order, without regard to case and accents',
   }),
 })

@@ -11,9 +11,17 @@ export function toRfc3339OrNull(time: DbTime | null): string | null {
   return time === null ? null : toRfc3339(time)
 }
 
-/** Any RFC 3339 time, whatever its offset and precision → the database's form, in UTC, cut to milliseconds. */
+// What every engine can hold.
+const FIRST_MS = Date.parse('1000-01-01T00:00:00.000Z')
+const LAST_MS = Date.parse('9999-12-31T23:59:59.999Z')
+
+/**
+ * Any RFC 3339 time, whatever its offset and precision → the database's form, in UTC, cut to milliseconds. A time before
+ * the year 1000 is its first moment, one after 9999 its last.
+ */
 export function fromRfc3339(time: string): DbTime {
-  return new Date(time).toISOString().slice(0, 23).replace('T', ' ')
+  const ms = Math.min(Math.max(Date.parse(time), FIRST_MS), LAST_MS)
+  return new Date(ms).toISOString().slice(0, 23).replace('T', ' ')
 }
 
 /** A database time moved by so many minutes, which may be negative. */

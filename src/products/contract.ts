@@ -25,8 +25,8 @@ export const NewProduct = z
   .strictObject({
     sku: z
       .string()
+      .regex(/^\s*[\w./-]{1,64}\s*$/, 'Must be 1 to 64 letters, digits, or any of _ . / -')
       .trim()
-      .regex(/^[\w./-]{1,64}$/, 'Must be 1 to 64 letters, digits, or any of _ . / -')
       .meta({ example: 'LAP-15' }),
     name: line(200).meta({ example: 'Laptop 15"' }),
     price_cents: Price.meta({ example: 129900 }),
@@ -43,7 +43,7 @@ export const ProductChange = z
       .meta({ description: 'Sets the count. The difference is written to the ledger of adjustments.', example: 480 }),
   })
   .refine((change) => Object.values(change).some((value) => value !== undefined), 'Name at least one field to change')
-  .openapi('ProductChange')
+  .openapi('ProductChange', { minProperties: 1 })
 
 export const Product = z
   .object({
@@ -70,7 +70,7 @@ export const NewStockAdjustment = z
       .min(-1_000_000_000)
       .max(1_000_000_000)
       .refine((delta) => delta !== 0, 'Must not be 0')
-      .meta({ example: -3 }),
+      .openapi({ not: { enum: [0] }, example: -3 }),
     reason: line(200).meta({ example: 'Broken in the warehouse' }),
   })
   .openapi('NewStockAdjustment')

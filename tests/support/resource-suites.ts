@@ -94,12 +94,16 @@ export function describeRequests(resource: Resource): void {
     expectFaults(await post(text), ['__proto__', 'id', 'version'])
   })
 
-  it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonp'])(
-    'when the content type is %s, then 415',
-    async (type) => {
-      expectProblem(await post(resource.input(), { headers: { 'content-type': type } }), 415, 'unsupported_media_type')
-    },
-  )
+  it.each([
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'application/jsonp',
+    'application/problem+json',
+    'application/vnd.api+json; charset=utf-8',
+  ])('when the content type is %s, then 415', async (type) => {
+    expectProblem(await post(resource.input(), { headers: { 'content-type': type } }), 415, 'unsupported_media_type')
+  })
 
   it('when the content type is JSON with a charset, then it is taken', async () => {
     const { status } = await post(resource.input(), { headers: { 'content-type': 'application/json; charset=utf-8' } })
