@@ -1,0 +1,87 @@
+import {
+  agrees,
+  type Call,
+  type Expected,
+  type LaterOrders,
+  outcomesOf,
+  type Progress,
+  type Seen,
+  type State,
+} from './model.ts'
+
+/** A call that was answered. `sent` and `answered` are moments: numbers that rise as time does. */
+export interface Observed {
+  call: Call
+  seen: Seen
+  sent: number
+  answered: number
+}
+
+export interface Explained {
+  state: State
+  /** The case that each call was, by the model. */
+  cases: { verb: Call['verb']; what: string }[]
+}
+
+export interface Unexplained {
+  /** The longest order that the model could follow. */
+  followed: Observed[]
+  /** What might have come next, and what the model would have answered there. */
+  next: { observed: Observed; expected: Expected[] }[]
+}
+
+/**
+ * Looks for an order of these calls, each branch in its own and none before one that was answered before it was sent, in
+ * which the model gives the very answers that were seen (Wing & Gong 1993). No state is visited twice at one point of
+ * all branches (Lowe 2017). @param later the orders that are there at the end
+ */
+export function linearize(start: State, branches: readonly Observed[][], later?: LaterOrders): Explained | Unexplained {
+  const visited = new Set<string>()
+  let best: Unexplained = { followed: [], next: [] }
+
+  interface Point {
+    state: State
+    /** How many calls of each branch are done, and how far the next one has come. */
+    done: number[]
+    progress: (Progress | null)[]
+    followed: Observed[]
+    cases: Explained['cases']
+  }
+
+  function follow(point: Point): Explained | undefined {
+    const name = JSON.stringify([point.done, point.progress, point.state])
+    if (visited.has(name)) return undefined
+    visited.add(name)
+    const waiting = point.done.map((count, branch) => branches[branch]?.[count])
+    if (waiting.every((observed) => observed === undefined)) return { state: point.state, cases: point.cases }
+    const firstAnswer = Math.min(...waiting.map((observed) => observed?.answered ?? Number.POSITIVE_INFINITY))
+    const next: Unexplained['next'] = []
+    for (const [branch, observed] of waiting.entries()) {
+      if (observed === undefined || observed.sent > firstAnswer) continue
+      const refuted: Expected[] = []
+      const { call, seen } = observed
+      for (const outcome of outcomesOf(point.state, call, seen, point.progress[branch] ?? undefined, later)) {
+        if ('progress' in outcome) {
+          const explained = follow({ ...point, ...outcome, progress: point.progress.with(branch, outcome.progress) })
+          if (explained) return explained
+        } else if (agrees(outcome.expected, seen)) {
+          const explained = follow({
+            state: outcome.state,
+            done: point.done.with(branch, (point.done[branch] ?? 0) + 1),
+            progress: point.progress.with(branch, null),
+            followed: [...point.followed, observed],
+            cases: [...point.cases, { verb: call.verb, what: outcome.expected.what }],
+          })
+          if (explained) return explained
+        } else refuted.push(outcome.expected)
+      }
+      if (refuted.length > 0) next.push({ observed, expected: refuted })
+    }
+    if (point.followed.length > best.followed.length || best.next.length === 0)
+      best = { followed: point.followed, next }
+    return undefined
+  }
+
+  const progress = branches.map(() => null)
+  return follow({ state: start, done: branches.map(() => 0), progress, followed: [], cases: [] }) ?? best
+}

@@ -1,0 +1,744 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { ApiAnswer } from '../support/api-client.ts'
+
+// What the contract says of customers, products, orders and keys, in memory and one call after another. It is written
+// from the contract, not from the sources. Of an answer it takes only what the contract leaves to the system: the ids
+// of new things, times, and numbers of versions.
+
+/** A client for everything, one bound to the first customer, and one without the scopes for customers. */
+export type Caller = 'all' | 'bound' | 'other'
+
+export type CustomerFields = { name: string; email: string; phone?: string }
+export type ProductFields = { sku: string; name: string; price_cents: number; stock: number }
+export type Items = { product_id: number; qty: number }[]
+type Status = 'CREATED' | 'CONFIRMED' | 'CANCELED'
+/** The last row of the page before, and the cursor that came with it. */
+export type Place = { cursor: string; row: ApiAnswer['body'] }
+type Keyed = { by: Caller; key?: string | undefined }
+type One = { by: Caller; id: number }
+type Conditional = One & { ifMatch?: string | undefined }
+type PageOf = { by: Caller; limit: number; after?: Place }
+
+/** What can be asked of the system. The last four are ours: time that goes by, and the sweep that follows it. */
+export type Call =
+  | ({ verb: 'createCustomer'; fields: CustomerFields } & Keyed)
+  | ({ verb: 'getCustomer' } & One)
+  | ({ verb: 'replaceCustomer'; fields: CustomerFields } & Conditional)
+  | ({ verb: 'deleteCustomer' } & Conditional)
+  | ({ verb: 'searchCustomers'; search: string } & PageOf)
+  | ({ verb: 'createProduct'; fields: ProductFields } & Keyed)
+  | ({ verb: 'getProduct' } & One)
+  | ({ verb: 'changeProduct'; change: Partial<Omit<ProductFields, 'sku'>> } & Conditional)
+  | ({ verb: 'adjustStock'; id: number; delta: number; reason: string } & Keyed)
+  | ({ verb: 'searchProducts'; search: string } & PageOf)
+  | ({ verb: 'placeOrder'; customer_id: number; items: Items } & Keyed)
+  | ({ verb: 'getOrder' } & One)
+  | ({ verb: 'confirmOrder'; id: number } & Keyed)
+  | ({ verb: 'cancelOrder'; if_status?: Status | undefined } & One)
+  | ({ verb: 'listOrders'; status?: Status | undefined; customer_id?: number | undefined } & PageOf)
+  | ({ verb: 'createAndConfirm'; customer_id: number; items: Items } & Keyed)
+  | { verb: 'endHold'; id: number }
+  | { verb: 'passCancelWindow'; id: number }
+  | { verb: 'expireKey'; key: string }
+  | { verb: 'releaseExpiredHolds' }
+
+type CallOf<V extends Call['verb']> = Extract<Call, { verb: V }>
+
+/** What a caller sees of an answer. Of a refusal the body holds its code and the facts that travel with it. */
+export type Seen = Pick<ApiAnswer, 'status' | 'text' | 'body'> & {
+  etag: string | null
+  location: string | null
+  replayed: boolean
+}
+
+/** What the model expects to be seen. `text` where it must be the same bytes; `what` names the case. */
+export type Expected = Omit<Seen, 'text'> & { what: string; text?: string }
+
+/** A time that was set and that nobody has seen yet. */
+const UNSEEN = 'a time'
+/** The time that our own hand sets: long ago. */
+export const LONG_AGO = '2020-01-01T00:00:00.000Z'
+
+/** `risen`: the version is above this number, and nobody has seen yet how far. */
+type Versioned = { version: number; risen: boolean; created_at: string; updated_at: string }
+type Customer = { id: number; name: string; email: string; phone: string | null; deleted: boolean } & Versioned
+type Product = { id: number } & ProductFields & Versioned
+type Order = {
+  id: number
+  customer_id: number
+  status: Status
+  total_cents: number
+  items: { product_id: number; qty: number; unit_price_cents: number; subtotal_cents: number }[]
+  created_at: string
+  confirmed_at: string | null
+  canceled_at: string | null
+  expires_at: string | null
+}
+
+export interface State {
+  /** The customer that the caller `bound` is bound to. */
+  boundTo: number
+  customers: Customer[]
+  products: Product[]
+  orders: Order[]
+  adjustments: number[]
+  /** First answers, by what was done, by whom, and under which key. */
+  answers: Record<string, { request: string; first: Seen }>
+  /** How far the orders of the orchestrator's keys have come. */
+  flows: Record<string, { request: string; orderId: number; confirmed: boolean }>
+}
+
+/** A state with these customers and products in it, as they were answered. The first customer has the bound client. */
+export function stateOf(customers: ApiAnswer['body'][], products: ApiAnswer['body'][]): State {
+  return {
+    boundTo: customers[0]?.id ?? 0,
+    customers: customers.map((row) => ({ ...row, risen: false, deleted: false })),
+    products: products.map((row) => ({ ...row, risen: false })),
+    orders: [],
+    adjustments: [],
+    answers: {},
+    flows: {},
+  }
+}
+
+/** What a call that takes several steps has come to. */
+export type Progress =
+  | { of: 'placeOrder'; customerFound: boolean }
+  | { of: 'createAndConfirm'; customer: Customer; attempt: number; next: FlowStep; replayed: boolean }
+  | { of: 'releaseExpiredHolds'; left: number[] }
+type FlowStep = { do: 'look up' } | { do: 'place'; customerFound: boolean } | { do: 'confirm'; orderId: number }
+
+/** A state after one step of a call; the answer with its last one, what is still to do with the others. */
+export type Outcome = { state: State } & ({ expected: Expected } | { progress: Progress })
+
+/** Orders that are seen at the end of a history, and when each was created: ids that an unseen step may have made. */
+export type LaterOrders = ReadonlyMap<number, string>
+
+/**
+ * What may come of the next step of a call; most have one step and one outcome. These have several, between which
+ * others may come in: an order is placed after its customer was asked for (Customers is another service), the
+ * orchestrator looks, places and confirms, and a sweep cancels one order after another.
+ */
+export function outcomesOf(
+  before: State,
+  call: Call,
+  seen: Seen,
+  progress?: Progress,
+  later: LaterOrders = new Map(),
+): Outcome[] {
+  switch (call.verb) {
+    case 'placeOrder':
+      return [placeOrder(before, call, seen, progress, later)]
+    case 'createAndConfirm':
+      return createAndConfirm(before, call, seen, progress, later)
+    case 'releaseExpiredHolds':
+      return releaseExpiredHolds(before, progress)
+    default: {
+      const state = structuredClone(before)
+      return [{ state, expected: answerTo(state, call, seen) }]
+    }
+  }
+}
+
+export function agrees({ what: _, text, ...expected }: Expected, { text: seenText, ...seen }: Seen): boolean {
+  return (text === undefined || text === seenText) && isDeepStrictEqual(expected, seen)
+}
+
+type AtomicCall = Exclude<Call, { verb: 'placeOrder' | 'createAndConfirm' | 'releaseExpiredHolds' }>
+
+/** What a call is answered, in one step. The state becomes what it is after it. */
+function answerTo(state: State, call: AtomicCall, seen: Seen): Expected {
+  switch (call.verb) {
+    case 'createCustomer':
+      return createCustomer(state, call, seen)
+    case 'getCustomer':
+      return getCustomer(state, call, seen)
+    case 'replaceCustomer':
+      return replaceCustomer(state, call, seen)
+    case 'deleteCustomer':
+      return deleteCustomer(state, call)
+    case 'searchCustomers':
+      return searchCustomers(state, call, seen)
+    case 'createProduct':
+      return createProduct(state, call, seen)
+    case 'getProduct':
+      return getProduct(state, call, seen)
+    case 'changeProduct':
+      return changeProduct(state, call, seen)
+    case 'adjustStock':
+      return adjustStock(state, call, seen)
+    case 'searchProducts':
+      return searchProducts(state, call, seen)
+    case 'getOrder':
+      return getOrder(state, call, seen)
+    case 'confirmOrder':
+      return confirmOrder(state, call, seen)
+    case 'cancelOrder':
+      return cancelOrder(state, call, seen)
+    case 'listOrders':
+      return listOrders(state, call, seen)
+    case 'endHold':
+      return endHold(state, call)
+    case 'passCancelWindow':
+      return passCancelWindow(state, call)
+    case 'expireKey':
+      return expireKey(state, call)
+  }
+}
+
+// Customers
+
+function createCustomer(state: State, call: CallOf<'createCustomer'>, seen: Seen): Expected {
+  if (call.by === 'other') return refusal(403, 'insufficient_scope')
+  if (call.by === 'bound') return refusal(403, 'bound_client')
+  return once(state, call, call.fields, seen, () => {
+    const taken = emailTaken(state, call.fields)
+    if (taken) return taken
+    const freed = state.customers.some(({ deleted, email }) => deleted && sameEmail(email, call.fields.email))
+    const id = newId(seen.body, state.customers)
+    const customer = { id, ...call.fields, phone: call.fields.phone ?? null, deleted: false, ...newVersion() }
+    state.customers.push(customer)
+    return created(
+      shownCustomer(customer, seen.body),
+      '/customers',
+      freed ? "created with a deleted one's e-mail" : 'created',
+    )
+  })
+}
+
+function getCustomer(state: State, call: CallOf<'getCustomer'>, seen: Seen): Expected {
+  if (call.by === 'other') return refusal(403, 'insufficient_scope')
+  const customer = mayKnow(state, call, call.id) ? liveCustomer(state, call.id) : undefined
+  if (customer === undefined) return refusal(404, 'not_found')
+  return versioned(shownCustomer(customer, seen.body), 'read')
+}
+
+function replaceCustomer(state: State, call: CallOf<'replaceCustomer'>, seen: Seen): Expected {
+  const customer = changeableCustomer(state, call)
+  if ('what' in customer) return customer
+  const taken = emailTaken(state, call.fields, customer)
+  if (taken) return taken
+  Object.assign(customer, call.fields, { phone: call.fields.phone ?? null })
+  rise(customer)
+  return versioned(shownCustomer(customer, seen.body), changedBy(call))
+}
+
+function deleteCustomer(state: State, call: CallOf<'deleteCustomer'>): Expected {
+  const customer = changeableCustomer(state, call)
+  if ('what' in customer) return customer
+  customer.deleted = true
+  return done('deleted')
+}
+
+/** A client bound to a customer may read it and change none. */
+function changeableCustomer(state: State, call: Conditional): Customer | Expected {
+  if (call.by === 'other') return refusal(403, 'insufficient_scope')
+  if (!mayKnow(state, call, call.id)) return refusal(404, 'not_found')
+  if (call.by === 'bound') return refusal(403, 'bound_client')
+  const customer = liveCustomer(state, call.id)
+  if (customer === undefined) return refusal(404, 'not_found')
+  return holds(call.ifMatch, customer) ? customer : refusal(412, 'precondition_failed')
+}
+
+function searchCustomers(state: State, call: CallOf<'searchCustomers'>, seen: Seen): Expected {
+  if (call.by === 'other') return refusal(403, 'insufficient_scope')
+  const visible = state.customers.filter(({ id, deleted }) => !deleted && mayKnow(state, call, id))
+  const wordOf = (row: Customer) => firstWord(call.search, row.name, row.email)
+  return page(found(visible, wordOf), call, seen, byWord(wordOf), shownCustomer)
+}
+
+function emailTaken(state: State, { email }: CustomerFields, own?: Customer): Expected | undefined {
+  const other = state.customers.find((it) => it !== own && !it.deleted && sameEmail(it.email, email))
+  if (other === undefined) return undefined
+  return refusal(409, 'email_taken', {}, other.email === email ? 'email_taken' : 'email_taken, in another case')
+}
+
+function sameEmail(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase()
+}
+
+function liveCustomer(state: State, id: number): Customer | undefined {
+  return state.customers.find((customer) => customer.id === id && !customer.deleted)
+}
+
+function mayKnow(state: State, { by }: { by: Caller }, customerId: number): boolean {
+  return by !== 'bound' || customerId === state.boundTo
+}
+
+// Products
+
+function createProduct(state: State, call: CallOf<'createProduct'>, seen: Seen): Expected {
+  return once(state, call, call.fields, seen, () => {
+    if (state.products.some(({ sku }) => sku === call.fields.sku)) return refusal(409, 'sku_taken')
+    const product = { id: newId(seen.body, state.products), ...call.fields, ...newVersion() }
+    state.products.push(product)
+    return created(shownProduct(product, seen.body), '/products', 'created')
+  })
+}
+
+function getProduct(state: State, call: CallOf<'getProduct'>, seen: Seen): Expected {
+  const product = productOf(state, call.id)
+  return product ? versioned(shownProduct(product, seen.body), 'read') : refusal(404, 'not_found')
+}
+
+function changeProduct(state: State, call: CallOf<'changeProduct'>, seen: Seen): Expected {
+  const product = productOf(state, call.id)
+  if (product === undefined) return refusal(404, 'not_found')
+  if (!holds(call.ifMatch, product)) return refusal(412, 'precondition_failed')
+  Object.assign(product, call.change)
+  rise(product)
+  return versioned(shownProduct(product, seen.body), changedBy(call))
+}
+
+function adjustStock(state: State, call: CallOf<'adjustStock'>, seen: Seen): Expected {
+  const { id, delta, reason } = call
+  return once(state, call, { id, delta, reason }, seen, () => {
+    const product = productOf(state, id)
+    if (product === undefined) return refusal(404, 'not_found')
+    if (product.stock + delta < 0) {
+      return refusal(409, 'insufficient_stock', {
+        lines: [{ product_id: id, requested: -delta, available: product.stock }],
+      })
+    }
+    product.stock += delta
+    rise(product)
+    const adjustmentId = newId(
+      seen.body,
+      state.adjustments.map((id) => ({ id })),
+    )
+    state.adjustments.push(adjustmentId)
+    const created_at = settled(UNSEEN, seen.body?.created_at)
+    const body = { id: adjustmentId, product_id: id, delta, reason, stock: product.stock, created_at }
+    return { ...done('adjusted'), status: 201, body }
+  })
+}
+
+function searchProducts(state: State, call: CallOf<'searchProducts'>, seen: Seen): Expected {
+  const wordOf = (row: Product) => firstWord(call.search, row.sku, row.name)
+  return page(found(state.products, wordOf), call, seen, byWord(wordOf), shownProduct)
+}
+
+function productOf(state: State, id: number): Product | undefined {
+  return state.products.find((product) => product.id === id)
+}
+
+// Orders
+
+function placeOrder(
+  before: State,
+  call: CallOf<'placeOrder'>,
+  seen: Seen,
+  progress: Progress | undefined,
+  later: LaterOrders,
+): Outcome {
+  const { customer_id, items } = call
+  if (!mayKnow(before, call, customer_id)) return { state: before, expected: refusal(404, 'not_found') }
+  if (progress?.of !== 'placeOrder') {
+    const customerFound = liveCustomer(before, customer_id) !== undefined
+    return { state: before, progress: { of: 'placeOrder', customerFound } }
+  }
+  const state = structuredClone(before)
+  const expected = once(state, call, { customer_id, items }, seen, () => {
+    const refused = progress.customerFound ? whyNot(state, items) : refusal(422, 'customer_not_found')
+    if (refused) return refused
+    const id = newId(seen.body, state.orders)
+    const order = take(state, call, id, later.get(id) ?? UNSEEN)
+    return created(
+      shownOrder(order, seen.body),
+      '/orders',
+      repeats(items) ? 'placed, two lines of one product' : 'placed',
+    )
+  })
+  return { state, expected }
+}
+
+/** Why these items can't be ordered now. */
+function whyNot(state: State, items: Items): Expected | undefined {
+  const wanted = quantities(items)
+  const missing = [...wanted.keys()].filter((id) => productOf(state, id) === undefined)
+  if (missing.length > 0) return refusal(422, 'product_not_found', { product_ids: missing })
+  const lines = [...wanted].flatMap(([product_id, requested]) => {
+    const available = productOf(state, product_id)?.stock ?? 0
+    return requested > available ? [{ product_id, requested, available }] : []
+  })
+  if (lines.length === 0) return undefined
+  const eachAlone = items.every(({ product_id, qty }) => qty <= (productOf(state, product_id)?.stock ?? 0))
+  const what = eachAlone ? 'insufficient_stock, by two lines together' : 'insufficient_stock'
+  return refusal(409, 'insufficient_stock', { lines }, what)
+}
+
+/** The order, at the prices of now; its pieces are off the shelves. */
+function take(state: State, call: { customer_id: number; items: Items }, id: number, created_at: string): Order {
+  const items = call.items.map(({ product_id, qty }) => {
+    const unit_price_cents = productOf(state, product_id)?.price_cents ?? 0
+    return { product_id, qty, unit_price_cents, subtotal_cents: qty * unit_price_cents }
+  })
+  const total_cents = items.reduce((sum, { subtotal_cents }) => sum + subtotal_cents, 0)
+  const times = { created_at, confirmed_at: null, canceled_at: null, expires_at: UNSEEN }
+  const order: Order = { id, customer_id: call.customer_id, status: 'CREATED', total_cents, items, ...times }
+  state.orders.push(order)
+  move(state, items, -1)
+  return order
+}
+
+function getOrder(state: State, call: CallOf<'getOrder'>, seen: Seen): Expected {
+  const order = visibleOrder(state, call)
+  return order ? { ...done('read'), status: 200, body: shownOrder(order, seen.body) } : refusal(404, 'not_found')
+}
+
+function confirmOrder(state: State, call: CallOf<'confirmOrder'>, seen: Seen): Expected {
+  if (call.key === undefined) return refusal(400, 'idempotency_key_required')
+  return once(state, call, call.id, seen, () => {
+    const order = visibleOrder(state, call)
+    if (order === undefined) return refusal(404, 'not_found')
+    const was = confirm(state, order)
+    if (was === 'CANCELED') return refusal(409, 'order_canceled')
+    if (was === 'hold ended') return refusal(409, 'order_canceled', {}, 'order_canceled, its hold had ended')
+    const what = was === 'CREATED' ? 'confirmed' : 'was confirmed already'
+    return { ...done(what), status: 200, body: shownOrder(order, seen.body) }
+  })
+}
+
+/** Confirms the order if it can be. @returns what it was; a hold that has ended is over, whether swept or not */
+function confirm(state: State, order: Order): Status | 'hold ended' {
+  if (holdEnded(order)) {
+    cancel(state, order)
+    return 'hold ended'
+  }
+  const was = order.status
+  if (was === 'CREATED') Object.assign(order, { status: 'CONFIRMED', confirmed_at: UNSEEN, expires_at: null })
+  return was
+}
+
+function cancelOrder(state: State, call: CallOf<'cancelOrder'>, seen: Seen): Expected {
+  const order = visibleOrder(state, call)
+  if (order === undefined) return refusal(404, 'not_found')
+  const was = order.status
+  const answer = (what: string) => ({ ...done(what), status: 200, body: shownOrder(order, seen.body) })
+  if (call.if_status !== undefined && call.if_status !== was) return answer('left as it is, for it is in another state')
+  if (was === 'CANCELED') return answer('was canceled already')
+  if (was === 'CONFIRMED' && order.confirmed_at === LONG_AGO) return refusal(409, 'cancel_window_passed')
+  cancel(state, order)
+  return answer(`canceled when ${was}`)
+}
+
+function cancel(state: State, order: Order): void {
+  Object.assign(order, { status: 'CANCELED', canceled_at: UNSEEN })
+  move(state, order.items, 1)
+}
+
+function listOrders(state: State, call: CallOf<'listOrders'>, seen: Seen): Expected {
+  const { status, customer_id } = call
+  const rows = state.orders.filter(
+    (order) =>
+      mayKnow(state, call, order.customer_id) &&
+      (status === undefined || order.status === status) &&
+      (customer_id === undefined || order.customer_id === customer_id),
+  )
+  return page(rows, call, seen, newestFirst, (order, body) => {
+    const { items: _, ...summary } = shownOrder(order, body)
+    return summary
+  })
+}
+
+/** By id among those of one moment. Only orders that the orchestrator has just made have a time that nobody has seen. */
+function newestFirst(a: Order, b: Order): number {
+  if (a.created_at === b.created_at || [a, b].some(({ created_at }) => created_at === UNSEEN)) return b.id - a.id
+  return a.created_at < b.created_at ? 1 : -1
+}
+
+function visibleOrder(state: State, call: { by: Caller; id: number }): Order | undefined {
+  return state.orders.find(({ id, customer_id }) => id === call.id && mayKnow(state, call, customer_id))
+}
+
+function holdEnded({ status, expires_at }: Order): boolean {
+  return status === 'CREATED' && expires_at === LONG_AGO
+}
+
+function quantities(items: Items): Map<number, number> {
+  const wanted = new Map<number, number>()
+  for (const { product_id, qty } of items) wanted.set(product_id, (wanted.get(product_id) ?? 0) + qty)
+  return wanted
+}
+
+function repeats(items: Items): boolean {
+  return quantities(items).size < items.length
+}
+
+/** Each product's version rises by one move, however many lines of it there are. */
+function move(state: State, items: Items, sign: 1 | -1): void {
+  for (const [id, qty] of quantities(items)) {
+    const product = productOf(state, id)
+    if (product === undefined) continue
+    product.stock += sign * qty
+    rise(product)
+  }
+}
+
+// The orchestrator
+
+/**
+ * Customer → create → confirm. An order that was canceled before it could be confirmed never counted: the key starts
+ * afresh with the next attempt, five at most.
+ */
+function createAndConfirm(
+  before: State,
+  call: CallOf<'createAndConfirm'>,
+  seen: Seen,
+  progress: Progress | undefined,
+  later: LaterOrders,
+): Outcome[] {
+  if (progress?.of !== 'createAndConfirm') return [beginFlow(before, call)]
+  const { attempt, next } = progress
+  if (next.do === 'look up') {
+    const customerFound = liveCustomer(before, call.customer_id) !== undefined
+    return [{ state: before, progress: { ...progress, next: { do: 'place', customerFound } } }]
+  }
+  const name = `${call.by} ${call.key} ${attempt}`
+  if (next.do === 'confirm') return [confirmInFlow(before, name, next.orderId, progress, seen)]
+
+  const request = JSON.stringify([call.customer_id, call.items])
+  const flow = before.flows[name]
+  if (flow?.request === request) {
+    return [{ state: before, progress: { ...progress, next: { do: 'confirm', orderId: flow.orderId } } }]
+  }
+  const refused = flow ? refusal(422, 'idempotency_key_reused') : whyNotInFlow(before, call, next.customerFound)
+  if (refused) return [{ state: before, expected: refused }]
+  return newOrderIds(before, seen, later).map((orderId) => {
+    const state = structuredClone(before)
+    take(state, call, orderId, later.get(orderId) ?? UNSEEN)
+    state.flows[name] = { request, orderId, confirmed: false }
+    return { state, progress: { ...progress, next: { do: 'confirm', orderId }, replayed: false } }
+  })
+}
+
+function beginFlow(state: State, call: CallOf<'createAndConfirm'>): Outcome {
+  if (call.key === undefined) return { state, expected: refusal(400, 'idempotency_key_required') }
+  if (!mayKnow(state, call, call.customer_id)) return { state, expected: refusal(404, 'not_found') }
+  const customer = liveCustomer(state, call.customer_id)
+  if (customer === undefined) return { state, expected: refusal(422, 'customer_not_found') }
+  return { state, progress: { of: 'createAndConfirm', customer, attempt: 1, next: { do: 'look up' }, replayed: true } }
+}
+
+function whyNotInFlow(state: State, { items }: { items: Items }, customerFound: boolean): Expected | undefined {
+  return customerFound ? whyNot(state, items) : refusal(422, 'customer_not_found')
+}
+
+const MOST_ATTEMPTS = 5
+
+function confirmInFlow(
+  before: State,
+  name: string,
+  orderId: number,
+  progress: Extract<Progress, { of: 'createAndConfirm' }>,
+  seen: Seen,
+): Outcome {
+  const state = structuredClone(before)
+  const flow = state.flows[name]
+  const order = state.orders.find(({ id }) => id === orderId)
+  if (flow === undefined || order === undefined) throw new Error('a flow confirms what it has placed')
+  const replayed = progress.replayed && flow.confirmed
+  if (!flow.confirmed) {
+    const was = confirm(state, order)
+    if (was === 'CANCELED' || was === 'hold ended') {
+      const attempt = progress.attempt + 1
+      if (attempt > MOST_ATTEMPTS) return { state, expected: refusal(409, 'order_canceled') }
+      return { state, progress: { ...progress, attempt, next: { do: 'look up' } } }
+    }
+    flow.confirmed = true
+  }
+  const { id, name: customerName, email, phone } = progress.customer
+  const { total_cents, items } = order
+  const customer = { id, name: customerName, email, phone }
+  const data = { customer, order: { id: orderId, status: 'CONFIRMED', total_cents, items } }
+  const body = { success: true, correlationId: seen.body?.correlationId, data }
+  return { state, expected: { ...done(replayed ? 'replayed' : 'confirmed'), status: 201, body, replayed } }
+}
+
+/** The ids that an order of the orchestrator may have: the one in the answer, or one that is only seen later. */
+function newOrderIds(state: State, seen: Seen, later: LaterOrders): number[] {
+  const ids = new Set([newId(seen.body?.data?.order, state.orders), ...later.keys()])
+  return [...ids].filter((id) => state.orders.every((order) => order.id !== id))
+}
+
+// Time that goes by
+
+function endHold(state: State, call: CallOf<'endHold'>): Expected {
+  const order = state.orders.find(({ id }) => id === call.id)
+  if (order?.status === 'CREATED') order.expires_at = LONG_AGO
+  return done('done')
+}
+
+function passCancelWindow(state: State, call: CallOf<'passCancelWindow'>): Expected {
+  const order = state.orders.find(({ id }) => id === call.id)
+  if (order?.status === 'CONFIRMED') order.confirmed_at = LONG_AGO
+  return done('done')
+}
+
+function expireKey(state: State, call: CallOf<'expireKey'>): Expected {
+  for (const name of Object.keys(state.answers)) if (name.endsWith(` ${call.key}`)) delete state.answers[name]
+  return done('done')
+}
+
+/** Those whose hold has ended when the sweep begins, one by one; in whichever order. */
+function releaseExpiredHolds(before: State, progress: Progress | undefined): Outcome[] {
+  if (progress?.of !== 'releaseExpiredHolds') {
+    const left = before.orders.filter(holdEnded).map(({ id }) => id)
+    if (left.length === 0) return [{ state: before, expected: done('nothing to release') }]
+    return [{ state: before, progress: { of: 'releaseExpiredHolds', left } }]
+  }
+  return progress.left.map((orderId) => {
+    const state = structuredClone(before)
+    const order = state.orders.find(({ id }) => id === orderId)
+    if (order && holdEnded(order)) cancel(state, order)
+    const left = progress.left.filter((id) => id !== orderId)
+    return left.length === 0
+      ? { state, expected: done('released') }
+      : { state, progress: { of: 'releaseExpiredHolds', left } }
+  })
+}
+
+// Keys
+
+/**
+ * A key belongs to who calls and what is done. The same request again gets the first answer, whatever happened since;
+ * another one is refused. Refusals are not remembered.
+ */
+function once(
+  state: State,
+  call: { verb: string } & Keyed,
+  request: unknown,
+  seen: Seen,
+  work: () => Expected,
+): Expected {
+  if (call.key === undefined) return work()
+  const name = `${call.verb} ${call.by} ${call.key}`
+  const written = JSON.stringify(request)
+  const earlier = state.answers[name]
+  if (earlier?.request === written) return { ...earlier.first, replayed: true, what: 'replayed' }
+  if (earlier) return refusal(422, 'idempotency_key_reused')
+  const expected = work()
+  if (expected.status < 300) state.answers[name] = { request: written, first: seen }
+  return expected
+}
+
+// Versions
+
+function newVersion(): Versioned {
+  return { version: 0, risen: true, created_at: UNSEEN, updated_at: UNSEEN }
+}
+
+/** How far a version rises is not said: changes of one moment may be one rise. */
+function rise(row: Versioned): void {
+  Object.assign(row, { risen: true, updated_at: UNSEEN })
+}
+
+function holds(ifMatch: string | undefined, { version, risen }: Versioned): boolean {
+  return ifMatch === undefined || ifMatch === '*' || (!risen && ifMatch === `"${version}"`)
+}
+
+function changedBy({ ifMatch }: { ifMatch?: string | undefined }): string {
+  return ifMatch === undefined ? 'changed' : 'changed, by If-Match'
+}
+
+// Answers
+
+function done(what: string): Expected {
+  return { status: 204, body: '', etag: null, location: null, replayed: false, what }
+}
+
+function refusal(status: number, code: string, facts = {}, what = code): Expected {
+  return { ...done(what), status, body: { code, ...facts } }
+}
+
+function versioned(body: { version: number | string }, what: string): Expected {
+  return { ...done(what), status: 200, body, etag: `"${body.version}"` }
+}
+
+function created(body: { id: number; version?: number | string }, path: string, what: string): Expected {
+  const etag = body.version === undefined ? null : `"${body.version}"`
+  return { ...done(what), status: 201, body, etag, location: `${path}/${body.id}` }
+}
+
+/** As it must be shown. What is seen of its times and its version for the first time is theirs from then on. */
+function shownCustomer(customer: Customer, seen: ApiAnswer['body']) {
+  settle(customer, seen)
+  const { id, name, email, phone, created_at, updated_at } = customer
+  return { id, name, email, phone, created_at, updated_at, version: shownVersion(customer) }
+}
+
+function shownProduct(product: Product, seen: ApiAnswer['body']) {
+  settle(product, seen)
+  const { id, sku, name, price_cents, stock, created_at, updated_at } = product
+  return { id, sku, name, price_cents, stock, created_at, updated_at, version: shownVersion(product) }
+}
+
+function shownOrder(order: Order, seen: ApiAnswer['body']) {
+  order.created_at = settled(order.created_at, seen?.created_at)
+  order.confirmed_at = settled(order.confirmed_at, seen?.confirmed_at, order.created_at)
+  order.canceled_at = settled(order.canceled_at, seen?.canceled_at, order.created_at)
+  order.expires_at = settled(order.expires_at, seen?.expires_at, order.created_at)
+  return { ...order }
+}
+
+function settle(row: Versioned, seen: ApiAnswer['body']): void {
+  row.created_at = settled(row.created_at, seen?.created_at)
+  row.updated_at = settled(row.updated_at, seen?.updated_at, row.created_at)
+  if (row.risen && Number.isSafeInteger(seen?.version) && seen.version > row.version) {
+    Object.assign(row, { version: seen.version, risen: false })
+  }
+}
+
+function shownVersion({ version, risen }: Versioned): number | string {
+  return risen ? `above ${version}` : version
+}
+
+/** The time that is seen, if one was set and none was seen before. */
+function settled<T extends string | null>(time: T, seen: unknown, notBefore = ''): T | string {
+  if (time !== UNSEEN || typeof seen !== 'string') return time
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(seen) && seen >= notBefore ? seen : time
+}
+
+const NO_ID = -1
+
+/** The id that the answer gives to something new, if it may be one. */
+function newId(seen: ApiAnswer['body'], others: readonly { id: number }[]): number {
+  const id = seen?.id
+  return Number.isSafeInteger(id) && id > 0 && others.every((other) => other.id !== id) ? id : NO_ID
+}
+
+// Lists
+
+/** The rows from where the page before ended, and a cursor if there are more. */
+function page<Row>(
+  rows: readonly Row[],
+  { limit, after }: PageOf,
+  seen: Seen,
+  order: (a: Row, b: Row) => number,
+  shown: (row: Row, seen: ApiAnswer['body']) => unknown,
+): Expected {
+  const left = rows.filter((row) => after === undefined || order(row, after.row) > 0).sort(order)
+  const data = left.slice(0, limit).map((row, i) => shown(row, seen.body?.data?.[i]))
+  const { next_cursor: cursor } = seen.body ?? {}
+  const next_cursor = left.length > limit ? (typeof cursor === 'string' ? cursor : 'a cursor') : null
+  const what = next_cursor === null ? (after === undefined ? 'the only page' : 'the last page') : 'a page'
+  return { ...done(what), status: 200, body: { data, next_cursor } }
+}
+
+/** The first of the words of these texts, in their order, that begins as the search does. */
+function firstWord(search: string, ...texts: string[]): string | undefined {
+  const words = texts.flatMap((text) => text.toLowerCase().split(/[^a-z0-9]+/))
+  return words.filter((word) => word.startsWith(search.toLowerCase())).sort()[0]
+}
+
+function found<Row>(rows: readonly Row[], wordOf: (row: Row) => string | undefined): Row[] {
+  return rows.filter((row) => wordOf(row) !== undefined)
+}
+
+/** As the document of the routes says: by the word that matched, then by id. */
+function byWord<Row extends { id: number }>(wordOf: (row: Row) => string | undefined) {
+  return (a: Row, b: Row): number => {
+    const [one = '', other = ''] = [wordOf(a), wordOf(b)]
+    return one === other ? a.id - b.id : one < other ? -1 : 1
+  }
+}

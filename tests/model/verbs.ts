@@ -1,0 +1,355 @@
+import fc from 'fast-check'
+import type { Call, Caller, CustomerFields, ProductFields, Seen } from './model.ts'
+
+// Calls as they are generated: by what their caller knows when it makes them, so that whatever is left of a history
+// after shrinking is a history too.
+
+export type Verb = (known: Known) => Call
+
+/** What a caller has seen so far, and the words that are its history's own. */
+export interface Known {
+  word: string
+  customers: number[]
+  products: number[]
+  orders: number[]
+  /** Calls with a key, to be sent again. */
+  keyed: Call[]
+  /** By the path of the thing, the latest last. */
+  etags: Record<string, string[]>
+}
+
+/** Adds what an answer tells its caller. */
+export function learn(known: Known, call: Call, { status, body, etag }: Seen): void {
+  if ('key' in call && call.key !== undefined && call.verb !== 'expireKey') known.keyed.push(call)
+  if (status === 201 && call.verb === 'createCustomer') add(known.customers, body.id)
+  if (status === 201 && call.verb === 'createProduct') add(known.products, body.id)
+  if (status === 201 && call.verb === 'placeOrder') add(known.orders, body.id)
+  if (status === 201 && call.verb === 'createAndConfirm') add(known.orders, body.data.order.id)
+  if (status === 200 && call.verb === 'listOrders') for (const { id } of body.data) add(known.orders, id)
+  if (etag === null) return
+  const thing = `${kindOf(call)} ${body.id}`
+  known.etags[thing] = [...(known.etags[thing] ?? []), etag]
+}
+
+function add(ids: number[], id: number): void {
+  if (!ids.includes(id)) ids.push(id)
+}
+
+function kindOf({ verb }: Call): 'customer' | 'product' {
+  return verb.endsWith('Customer') ? 'customer' : 'product'
+}
+
+const NOBODY = 9_007_199_254_740_991
+
+/** One of these ids; one that nobody has when there are none. */
+function pick(ids: readonly number[], slot: number): number {
+  return slot === NOBODY ? NOBODY : (ids[slot % ids.length] ?? NOBODY)
+}
+
+function newestFirst(ids: readonly number[]): number[] {
+  return [...ids].reverse()
+}
+
+type IfMatch = 'seen last' | 'seen before' | 'any' | undefined
+
+function etagOf({ etags }: Known, thing: string, which: IfMatch): string | undefined {
+  if (which === undefined) return undefined
+  if (which === 'any') return '*'
+  return (etags[thing] ?? []).at(which === 'seen last' ? -1 : -2) ?? '"0"'
+}
+
+/** Words that only this history has, so that its rows can be found among those of others. */
+const ownWords = ({ word }: Known, ends: string[]) => ends.map((end) => `${word}${end}`).join(' ')
+const ownMark = ({ word }: Known) => `of${word}`
+const ownSku = (known: Known, slot: number) => `p${slot}-${ownMark(known)}`
+const ownKey = ({ word }: Known, key: string | undefined) => key && `${word}-${key}`
+
+function ownEmail(known: Known, slot: number, loud = false): string {
+  const email = `c${slot}.${ownMark(known)}@example.com`
+  return loud ? email.toUpperCase() : email
+}
+
+/** Of one product there is enough for many orders. */
+const FIRST_STOCK = [3, 6, 30]
+
+/** What each history begins with: three customers and three products. */
+export function firstRows(known: Known): { customers: CustomerFields[]; products: ProductFields[] } {
+  const name = ownWords(known, ['red'])
+  return {
+    customers: FIRST_STOCK.map((_, slot) => ({ name, email: ownEmail(known, slot) })),
+    products: FIRST_STOCK.map((stock, slot) => ({ sku: ownSku(known, slot), name, price_cents: 100, stock })),
+  }
+}
+
+const by = fc.oneof(
+  { weight: 6, arbitrary: fc.constant<Caller>('all') },
+  { weight: 2, arbitrary: fc.constant<Caller>('bound') },
+  { weight: 1, arbitrary: fc.constant<Caller>('other') },
+)
+const mostlyAll = fc.oneof({ weight: 8, arbitrary: fc.constant<Caller>('all') }, { weight: 1, arbitrary: by })
+const few = fc.nat({ max: 2 })
+const nobody = { weight: 1, arbitrary: fc.constant(NOBODY) }
+const slot = fc.oneof({ weight: 20, arbitrary: few }, nobody)
+/** Most often the first, so that somebody has many orders. */
+const buyer = fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 8, arbitrary: few }, nobody)
+const anyKey = fc.constantFrom('k1', 'k2', 'k3')
+const key = fc.option(anyKey, { nil: undefined })
+const mostlyKey = fc.option(anyKey, { nil: undefined, freq: 12 })
+const ifMatch: fc.Arbitrary<IfMatch> = fc.constantFrom(undefined, 'seen last', 'seen last', 'seen before', 'any')
+const ends = fc.array(fc.constantFrom('red', 'green', 'blue'), { minLength: 1, maxLength: 2 })
+const searched = fc.constantFrom<(known: Known) => string>(
+  ({ word }) => word,
+  (known) => ownWords(known, ['green']),
+  ownMark,
+)
+const limit = fc.oneof(
+  { weight: 3, arbitrary: fc.integer({ min: 1, max: 3 }) },
+  { weight: 1, arbitrary: fc.constant(100) },
+)
+const customer = fc.record({
+  ends,
+  email: fc.nat({ max: 4 }),
+  loud: fc.boolean(),
+  phone: fc.option(fc.constant('555-1234')),
+})
+const price = fc.constantFrom(100, 250, 0)
+const stock = fc.nat({ max: 8 })
+const items = fc.array(fc.record({ product: slot, qty: fc.integer({ min: 1, max: 3 }) }), {
+  minLength: 1,
+  maxLength: 4,
+})
+
+type Made<A> = A extends fc.Arbitrary<infer T> ? T : never
+
+function fieldsOf(known: Known, { ends, email, loud, phone }: Made<typeof customer>) {
+  return { name: ownWords(known, ends), email: ownEmail(known, email, loud), ...(phone && { phone }) }
+}
+
+function linesOf({ products }: Known, lines: Made<typeof items>) {
+  return lines.map(({ product, qty }) => ({ product_id: pick(products, product), qty }))
+}
+
+const createCustomer = fc.record({ by: mostlyAll, customer, key }).map(
+  ({ by, customer, key }): Verb =>
+    (known) => {
+      return { verb: 'createCustomer', by, fields: fieldsOf(known, customer), key: ownKey(known, key) }
+    },
+)
+
+const getCustomer = fc.record({ by, slot }).map(
+  ({ by, slot }): Verb =>
+    (known) => ({ verb: 'getCustomer', by, id: pick(known.customers, slot) }),
+)
+
+const replaceCustomer = fc.record({ by: mostlyAll, slot, customer, ifMatch }).map(
+  ({ by, slot, customer, ifMatch }): Verb =>
+    (known) => {
+      const id = pick(known.customers, slot)
+      const match = etagOf(known, `customer ${id}`, ifMatch)
+      return { verb: 'replaceCustomer', by, id, fields: fieldsOf(known, customer), ifMatch: match }
+    },
+)
+
+const deleteCustomer = fc.record({ by: mostlyAll, slot: fc.nat({ max: 4 }), ifMatch }).map(
+  ({ by, slot, ifMatch }): Verb =>
+    (known) => {
+      // The newest first: most orders are of the first ones.
+      const id = pick(newestFirst(known.customers), slot)
+      return { verb: 'deleteCustomer', by, id, ifMatch: etagOf(known, `customer ${id}`, ifMatch) }
+    },
+)
+
+const searchCustomers = fc.record({ by, searched, limit }).map(
+  ({ by, searched, limit }): Verb =>
+    (known) => {
+      return { verb: 'searchCustomers', by, search: searched(known), limit }
+    },
+)
+
+const createProduct = fc.record({ by, sku: fc.nat({ max: 4 }), ends, price, stock, key }).map(
+  ({ by, sku, ends, price, stock, key }): Verb =>
+    (known) => {
+      const fields = { sku: ownSku(known, sku), name: ownWords(known, ends), price_cents: price, stock }
+      return { verb: 'createProduct', by, fields, key: ownKey(known, key) }
+    },
+)
+
+const getProduct = fc.record({ by, slot }).map(
+  ({ by, slot }): Verb =>
+    (known) => ({ verb: 'getProduct', by, id: pick(known.products, slot) }),
+)
+
+const changeProduct = fc
+  .record({ by, slot, ends, price, stock, which: fc.constantFrom('name', 'price', 'stock', 'all'), ifMatch })
+  .map(
+    ({ by, slot, ends, price, stock, which, ifMatch }): Verb =>
+      (known) => {
+        const id = pick(known.products, slot)
+        const change = {
+          ...((which === 'name' || which === 'all') && { name: ownWords(known, ends) }),
+          ...((which === 'price' || which === 'all') && { price_cents: price }),
+          ...((which === 'stock' || which === 'all') && { stock }),
+        }
+        return { verb: 'changeProduct', by, id, change, ifMatch: etagOf(known, `product ${id}`, ifMatch) }
+      },
+  )
+
+const adjustStock = fc.record({ by, slot, delta: fc.constantFrom(-3, -1, 1, 2, 5), key }).map(
+  ({ by, slot, delta, key }): Verb =>
+    (known) => {
+      return {
+        verb: 'adjustStock',
+        by,
+        id: pick(known.products, slot),
+        delta,
+        reason: 'counted',
+        key: ownKey(known, key),
+      }
+    },
+)
+
+const searchProducts = fc.record({ by, searched, limit }).map(
+  ({ by, searched, limit }): Verb =>
+    (known) => ({ verb: 'searchProducts', by, search: searched(known), limit }),
+)
+
+const placeOrder = fc.record({ by, buyer, items, key }).map(
+  ({ by, buyer, items, key }): Verb =>
+    (known) => {
+      const customer_id = pick(known.customers, buyer)
+      return { verb: 'placeOrder', by, customer_id, items: linesOf(known, items), key: ownKey(known, key) }
+    },
+)
+
+/** What is done with an order, one of the latest. Whoever knows of none places one. */
+function withOrder(slot: number, verb: (id: number, known: Known) => Call): Verb {
+  return (known) => {
+    const [customer_id = NOBODY] = known.customers
+    if (known.orders.length > 0) return verb(pick(newestFirst(known.orders), slot), known)
+    return { verb: 'placeOrder', by: 'all', customer_id, items: linesOf(known, [{ product: 0, qty: 1 }]) }
+  }
+}
+
+const getOrder = fc
+  .record({ by, slot })
+  .map(({ by, slot }): Verb => withOrder(slot, (id) => ({ verb: 'getOrder', by, id })))
+
+const confirmOrder = fc
+  .record({ by, slot, key: mostlyKey })
+  .map(
+    ({ by, slot, key }): Verb =>
+      withOrder(slot, (id, known) => ({ verb: 'confirmOrder', by, id, key: ownKey(known, key) })),
+  )
+
+const cancelOrder = fc
+  .record({ by, slot, if_status: fc.constantFrom(undefined, undefined, undefined, 'CREATED', 'CONFIRMED', 'CANCELED') })
+  .map(({ by, slot, if_status }): Verb => withOrder(slot, (id) => ({ verb: 'cancelOrder', by, id, if_status })))
+
+const listOrders = fc
+  .record({
+    by,
+    buyer,
+    status: fc.constantFrom(undefined, 'CREATED', 'CONFIRMED', 'CANCELED'),
+    limit,
+    all: fc.boolean(),
+  })
+  .map(
+    ({ by, buyer, status, limit, all }): Verb =>
+      (known) => {
+        // Whoever sees all customers asks for one of its own, or it would read the orders of other histories.
+        const customer_id = by === 'bound' && all ? undefined : pick(known.customers, buyer)
+        return { verb: 'listOrders', by, status, customer_id, limit }
+      },
+  )
+
+const createAndConfirm = fc.record({ by, buyer, items, key: mostlyKey }).map(
+  ({ by, buyer, items, key }): Verb =>
+    (known) => {
+      const customer_id = pick(known.customers, buyer)
+      return { verb: 'createAndConfirm', by, customer_id, items: linesOf(known, items), key: ownKey(known, key) }
+    },
+)
+
+const endHold = few.map((slot): Verb => withOrder(slot, (id) => ({ verb: 'endHold', id })))
+
+const passCancelWindow = few.map((slot): Verb => withOrder(slot, (id) => ({ verb: 'passCancelWindow', id })))
+
+const expireKey = anyKey.map(
+  (key): Verb =>
+    (known) => ({ verb: 'expireKey', key: `${known.word}-${key}` }),
+)
+
+const releaseExpiredHolds = fc.constant<Verb>(() => ({ verb: 'releaseExpiredHolds' }))
+
+/** One of the calls with a key that were made, or are being made, once more. */
+const sendAgain = fc.nat({ max: 5 }).map(
+  (slot): Verb =>
+    ({ keyed, products }) => {
+      return keyed[slot % keyed.length] ?? { verb: 'getProduct', by: 'all', id: pick(products, slot) }
+    },
+)
+
+function among(...choices: [number, fc.Arbitrary<Verb>][]): fc.Arbitrary<Verb> {
+  return fc.oneof(...choices.map(([weight, arbitrary]) => ({ weight, arbitrary })))
+}
+
+/** What is done one after another: everything. */
+export const anyVerb = among(
+  [3, createCustomer],
+  [2, getCustomer],
+  [3, replaceCustomer],
+  [1, deleteCustomer],
+  [2, searchCustomers],
+  [3, createProduct],
+  [3, getProduct],
+  [3, changeProduct],
+  [3, adjustStock],
+  [2, searchProducts],
+  [9, placeOrder],
+  [2, getOrder],
+  [7, confirmOrder],
+  [7, cancelOrder],
+  [5, listOrders],
+  [6, createAndConfirm],
+  [3, endHold],
+  [3, passCancelWindow],
+  [1, expireKey],
+  [4, releaseExpiredHolds],
+  [5, sendAgain],
+)
+
+/** What goes before calls that are made at the same time: orders to contend for. */
+export const anyBeginning = among([4, placeOrder], [2, createAndConfirm], [1, confirmOrder], [1, endHold])
+
+/** Calls with a key that several callers make at the same time. */
+export const anyShared = among(
+  [3, placeOrder],
+  [3, createAndConfirm],
+  [2, confirmOrder],
+  [1, adjustStock],
+  [1, createProduct],
+)
+
+/** What is done at the same time: what contends for the same things, and what sees them meanwhile. */
+export const anyContender = among(
+  [1, createCustomer],
+  [3, replaceCustomer],
+  [2, deleteCustomer],
+  [1, getCustomer],
+  [1, searchCustomers],
+  [2, createProduct],
+  [3, changeProduct],
+  [3, adjustStock],
+  [2, getProduct],
+  [1, searchProducts],
+  [6, placeOrder],
+  [4, confirmOrder],
+  [5, cancelOrder],
+  [1, getOrder],
+  [3, listOrders],
+  [4, createAndConfirm],
+  [2, endHold],
+  [1, passCancelWindow],
+  [2, releaseExpiredHolds],
+  [8, sendAgain],
+)
