@@ -199,6 +199,8 @@ describe('a caller that does not speak HTTP', () => {
     { title: 'no host', sent: 'GET /health HTTP/1.1\r\n\r\n' },
     { title: 'a host that is none', sent: 'GET /health HTTP/1.1\r\nhost: a b\r\n\r\n' },
     { title: 'a target that is none', sent: 'OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n' },
+    { title: 'a target with a user', sent: 'GET http://user:word@a/health HTTP/1.1\r\nhost: a\r\n\r\n' },
+    { title: 'a host with a user', sent: 'GET /health HTTP/1.1\r\nhost: user@a\r\n\r\n' },
     { title: 'a length and chunks', sent: `${HEAD}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n` },
     { title: 'two lengths', sent: `${HEAD}content-length: 2\r\ncontent-length: 3\r\n\r\n{}` },
     { title: 'a length below zero', sent: `${HEAD}content-length: -1\r\n\r\n` },

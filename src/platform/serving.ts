@@ -46,7 +46,8 @@ export function serve(
     // It is missed by the listener too, which lets us say so.
     requireHostHeader: false,
   }
-  const server = createServer(serverOptions, getRequestListener(app.fetch, { errorHandler: refuseRequest }))
+  const answer = (request: Request) => (NAMES_USER.test(request.url) ? refuse(MALFORMED) : app.fetch(request))
+  const server = createServer(serverOptions, getRequestListener(answer, { errorHandler: refuseRequest }))
   server.timeout = stallMs
   server.maxHeadersCount = MOST_HEADERS
   server.on('clientError', refuseConnection)
@@ -61,6 +62,9 @@ export function serve(
     })
   })
 }
+
+/** Such a URL is an error (RFC 9110, section 4.2.4), and what reads a body can't be made of it. */
+const NAMES_USER = /^https?:\/\/[^/?#]*@/
 
 const REFUSALS: Record<string, AppError> = {
   ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'The request did not arrive in time.'),
@@ -83,7 +87,11 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
 
 /** So is what can't be handed to an app: its host or its target is none. */
 function refuseRequest(error: unknown): Response {
-  const { status, headers, body } = refusalOf(error instanceof RequestError ? MALFORMED : UNFORESEEN)
+  return refuse(error instanceof RequestError ? MALFORMED : UNFORESEEN)
+}
+
+function refuse(error: AppError): Response {
+  const { status, headers, body } = refusalOf(error)
   return new Response(body, { status, headers })
 }
 
