@@ -76,6 +76,7 @@ describeEachEngine('every operation, called in every way', (engine) => {
   })
 
   it('when all has been sent, then the books balance and no stock is below zero', async () => {
+    await system.sweeps.releaseExpiredHolds()
     const { findings } = await auditBooks(system.db, { sweepSeconds: system.env.orders.sweepSeconds })
     expect(findings.filter(({ differences }) => differences.length > 0)).toEqual([])
     const below = await system.db.selectFrom('products').select('id').where('stock', '<', 0).execute()

@@ -87,7 +87,7 @@ describeEachEngine('any history of calls', (engine) => {
   async function expectExplained(histories: fc.Arbitrary<History>, instances: ApiClient[]): Promise<Checked> {
     const checked = await check(histories, { system, instances, seed: SEED, runs: RUNS })
     const { failure, cases, ...counts } = checked
-    expect(failure, failure).toBeUndefined()
+    if (failure !== undefined) expect.fail(`seed ${SEED}\n${failure}`)
     console.log(`${engine}, seed ${SEED}: ${JSON.stringify(counts)}\n${JSON.stringify(cases)}`)
     expect(system.log.filter((line) => JSON.parse(line).level >= 50)).toEqual([])
     expect(await differences(system)).toEqual([])

@@ -2,14 +2,17 @@ import type { Played } from './histories.ts'
 import type { Observed, Unexplained } from './linearizing.ts'
 import type { Expected, Seen } from './model.ts'
 
-/** A history that the model does not know, for people. */
+/** A history that the model does not know, for people; of what was read at its end only what matters. */
 export function tell({ branches }: Played, { followed, next }: Unexplained): string {
   const all = branches.flatMap((calls, branch) => calls.map((observed) => ({ observed, branch })))
   const lineOf = (observed: Observed) => {
     const branch = all.find((one) => one.observed === observed)?.branch ?? 0
     return `  ${momentsOf(observed)} ${nameOf(branch, branches.length)}: ${callOf(observed)} → ${seenAs(observed.seen)}`
   }
-  const done = all.toSorted((a, b) => a.observed.sent - b.observed.sent).map(({ observed }) => lineOf(observed))
+  const told = all.filter(({ observed, branch }) => {
+    return branch < branches.length - 1 || next.some((one) => one.observed === observed)
+  })
+  const done = told.toSorted((a, b) => a.observed.sent - b.observed.sent).map(({ observed }) => lineOf(observed))
   return [
     'What was done, with the moments of its sending and of its answer:',
     ...done,
