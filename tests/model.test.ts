@@ -2,7 +2,7 @@ import type fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { auditBooks } from '../src/audit/service.ts'
 import { fromRfc3339 } from '../src/platform/time.ts'
-import { type Checked, check } from './model/checking.ts'
+import { type Checked, check, type Failure } from './model/checking.ts'
 import { anyRace, anySequence, type History } from './model/histories.ts'
 import { LONG_AGO } from './model/model.ts'
 import type { ApiClient } from './support/api-client.ts'
@@ -16,37 +16,51 @@ import { describeEachEngine, type TestSystem, useSystem } from './support/system
  *
  *     MODEL_SEED=7 MODEL_RUNS=2000 npx vitest run tests/model.test.ts
  *
- * What the model can't explain is printed as the smallest history that was found.
+ * What the model can't explain is printed as the smallest history that was found, with what plays it again.
  */
 const SEED = Number(process.env.MODEL_SEED || 1)
 const RUNS = Number(process.env.MODEL_RUNS || 100)
+const PATH = process.env.MODEL_PATH
+/** Less, or another seed, need not meet every case. */
+const isWhole = SEED === 1 && RUNS >= 100 && !PATH
 /** No bound for a test: it ends what would hang for ever. */
 const LIMIT_MS = 180_000 + 1_000 * RUNS
 
-/** What must have been met, or the test would prove less than it says. */
+/** What must have been met in turn, or the test would prove less than it says. */
 const CASES = [
   'createCustomer: created',
   "createCustomer: created with a deleted one's e-mail",
+  'createCustomer: email_taken',
   'createCustomer: email_taken, in another case',
   'createCustomer: replayed',
+  'createCustomer: idempotency_key_reused',
   'createCustomer: bound_client',
   'createCustomer: insufficient_scope',
+  'getCustomer: read',
   'getCustomer: not_found',
+  'getCustomer: insufficient_scope',
   'replaceCustomer: changed, by If-Match',
   'replaceCustomer: precondition_failed',
   'replaceCustomer: email_taken',
+  'replaceCustomer: email_taken, in another case',
+  'replaceCustomer: not_found',
   'deleteCustomer: deleted',
   'deleteCustomer: precondition_failed',
+  'deleteCustomer: not_found',
   'searchCustomers: a page',
   'searchCustomers: the last page',
   'createProduct: created',
   'createProduct: sku_taken',
+  'createProduct: replayed',
   'createProduct: idempotency_key_reused',
+  'getProduct: read',
+  'getProduct: not_found',
   'changeProduct: changed, by If-Match',
   'changeProduct: precondition_failed',
   'adjustStock: adjusted',
   'adjustStock: insufficient_stock',
   'adjustStock: replayed',
+  'adjustStock: idempotency_key_reused',
   'searchProducts: a page',
   'searchProducts: the last page',
   'placeOrder: placed',
@@ -58,6 +72,7 @@ const CASES = [
   'placeOrder: product_not_found',
   'placeOrder: customer_not_found',
   'placeOrder: not_found',
+  'getOrder: read',
   'getOrder: not_found',
   'confirmOrder: confirmed',
   'confirmOrder: was confirmed already',
@@ -66,28 +81,68 @@ const CASES = [
   'confirmOrder: idempotency_key_reused',
   'confirmOrder: order_canceled',
   'confirmOrder: order_canceled, its hold had ended',
+  'confirmOrder: not_found',
   'cancelOrder: canceled when CREATED',
   'cancelOrder: canceled when CONFIRMED',
   'cancelOrder: was canceled already',
   'cancelOrder: cancel_window_passed',
   'cancelOrder: left as it is, for it is in another state',
+  'cancelOrder: not_found',
+  'listOrders: a page',
+  'listOrders: the last page',
+  'createAndConfirm: confirmed',
+  'createAndConfirm: replayed',
+  'createAndConfirm: idempotency_key_reused',
+  'createAndConfirm: idempotency_key_required',
+  'createAndConfirm: insufficient_stock',
+  'createAndConfirm: insufficient_stock, by two lines together',
+  'createAndConfirm: customer_not_found',
+  'createAndConfirm: product_not_found',
+  'createAndConfirm: not_found',
+  'releaseExpiredHolds: released',
+  'endHold: done',
+  'passCancelWindow: done',
+  'expireKey: done',
+]
+
+/** What must have been met by callers at once. */
+const RACED = [
+  'replaceCustomer: changed, by If-Match',
+  'replaceCustomer: precondition_failed',
+  'deleteCustomer: deleted',
+  'searchCustomers: a page',
+  'searchCustomers: the last page',
+  'changeProduct: changed, by If-Match',
+  'changeProduct: precondition_failed',
+  'adjustStock: adjusted',
+  'adjustStock: replayed',
+  'searchProducts: a page',
+  'searchProducts: the last page',
+  'placeOrder: placed',
+  'placeOrder: replayed',
+  'placeOrder: idempotency_key_reused',
+  'placeOrder: insufficient_stock',
+  'confirmOrder: confirmed',
+  'confirmOrder: was confirmed already',
+  'confirmOrder: replayed',
+  'confirmOrder: order_canceled',
+  'cancelOrder: canceled when CREATED',
+  'cancelOrder: canceled when CONFIRMED',
   'listOrders: a page',
   'listOrders: the last page',
   'createAndConfirm: confirmed',
   'createAndConfirm: replayed',
   'createAndConfirm: idempotency_key_reused',
   'createAndConfirm: insufficient_stock',
-  'createAndConfirm: not_found',
-  'releaseExpiredHolds: released',
 ]
 
 describeEachEngine('any history of calls', (engine) => {
   const system = useSystem(engine)
 
   async function expectExplained(histories: fc.Arbitrary<History>, instances: ApiClient[]): Promise<Checked> {
-    const checked = await check(histories, { system, instances, seed: SEED, runs: RUNS })
+    const checked = await check(histories, { system, instances, seed: SEED, runs: RUNS, path: PATH })
     const { failure, cases, ...counts } = checked
-    if (failure !== undefined) expect.fail(`seed ${SEED}\n${failure}`)
+    if (failure !== undefined) expect.fail(describeFailure(failure))
     console.log(`${engine}, seed ${SEED}: ${JSON.stringify(counts)}\n${JSON.stringify(cases)}`)
     expect(system.log.filter((line) => JSON.parse(line).level >= 50)).toEqual([])
     expect(await differences(system)).toEqual([])
@@ -96,16 +151,23 @@ describeEachEngine('any history of calls', (engine) => {
 
   it('when one call is made after another, then the model gives the same answers', { timeout: LIMIT_MS }, async () => {
     const { cases } = await expectExplained(anySequence, [system.orders])
-    expect(Object.keys(cases)).toEqual(expect.arrayContaining(CASES))
+    if (isWhole) expect(Object.keys(cases)).toEqual(expect.arrayContaining(CASES))
   })
 
   it('when callers make theirs at once, then there is an order in which the model gives the same answers', {
     timeout: LIMIT_MS,
   }, async () => {
     const other = await startInstance('orders', system, { ORDER_SWEEP_SECONDS: '3600' })
-    await expectExplained(anyRace, [system.orders, other.api])
+    const { cases } = await expectExplained(anyRace, [system.orders, other.api])
+    if (isWhole) expect(Object.keys(cases)).toEqual(expect.arrayContaining(RACED))
   })
 })
+
+function describeFailure({ path, told }: Failure): string {
+  const { currentTestName } = expect.getState()
+  const again = `MODEL_SEED=${SEED} MODEL_PATH=${path} npx vitest run tests/model.test.ts -t '${currentTestName}'`
+  return `Not as the contract says. To play it again:\n\n    ${again}\n\n${told}\n`
+}
 
 /** In the books, but for the times that were set back by hand. */
 async function differences({ db, env, sweeps }: TestSystem) {

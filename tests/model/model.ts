@@ -8,8 +8,8 @@ import type { ApiAnswer } from '../support/api-client.ts'
 /** A client for everything, one bound to the first customer, and one without the scopes for customers. */
 export type Caller = 'all' | 'bound' | 'other'
 
-export type CustomerFields = { name: string; email: string; phone?: string }
-export type ProductFields = { sku: string; name: string; price_cents: number; stock: number }
+type CustomerFields = { name: string; email: string; phone?: string }
+type ProductFields = { sku: string; name: string; price_cents: number; stock: number }
 export type Items = { product_id: number; qty: number }[]
 type Status = 'CREATED' | 'CONFIRMED' | 'CANCELED'
 /** The last row of the page before, and the cursor that came with it. */
@@ -342,7 +342,7 @@ function placeOrder(
     const refused = progress.customerFound ? whyNot(state, items) : refusal(422, 'customer_not_found')
     if (refused) return refused
     const id = newId(seen.body, state.orders)
-    const order = take(state, call, id, later.get(id) ?? UNSEEN)
+    const order = take(state, call, id, later.get(id), HOLD_MINUTES)
     return created(
       shownOrder(order, seen.body),
       '/orders',
@@ -367,18 +367,33 @@ function whyNot(state: State, items: Items): Expected | undefined {
   return refusal(409, 'insufficient_stock', { lines }, what)
 }
 
+const HOLD_MINUTES = 1_440
+/** The orchestrator's. */
+const FLOW_HOLD_MINUTES = 15
+
 /** The order, at the prices of now; its pieces are off the shelves. */
-function take(state: State, call: { customer_id: number; items: Items }, id: number, created_at: string): Order {
+function take(
+  state: State,
+  call: { customer_id: number; items: Items },
+  id: number,
+  createdAt: string | undefined,
+  holdMinutes: number,
+): Order {
   const items = call.items.map(({ product_id, qty }) => {
     const unit_price_cents = productOf(state, product_id)?.price_cents ?? 0
     return { product_id, qty, unit_price_cents, subtotal_cents: qty * unit_price_cents }
   })
   const total_cents = items.reduce((sum, { subtotal_cents }) => sum + subtotal_cents, 0)
-  const times = { created_at, confirmed_at: null, canceled_at: null, expires_at: UNSEEN }
+  const expires_at = createdAt ? minutesAfter(createdAt, holdMinutes) : UNSEEN
+  const times = { created_at: createdAt ?? UNSEEN, confirmed_at: null, canceled_at: null, expires_at }
   const order: Order = { id, customer_id: call.customer_id, status: 'CREATED', total_cents, items, ...times }
   state.orders.push(order)
   move(state, items, -1)
   return order
+}
+
+function minutesAfter(time: string, minutes: number): string {
+  return new Date(Date.parse(time) + 60_000 * minutes).toISOString()
 }
 
 function getOrder(state: State, call: CallOf<'getOrder'>, seen: Seen): Expected {
@@ -506,7 +521,7 @@ function createAndConfirm(
   if (refused) return [{ state: before, expected: refused }]
   return newOrderIds(before, seen, later).map((orderId) => {
     const state = structuredClone(before)
-    take(state, call, orderId, later.get(orderId) ?? UNSEEN)
+    take(state, call, orderId, later.get(orderId), FLOW_HOLD_MINUTES)
     state.flows[name] = { request, orderId, confirmed: false }
     return { state, progress: { ...progress, next: { do: 'confirm', orderId }, replayed: false } }
   })

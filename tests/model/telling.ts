@@ -2,22 +2,20 @@ import type { Played } from './histories.ts'
 import type { Observed, Unexplained } from './linearizing.ts'
 import type { Expected, Seen } from './model.ts'
 
-/** A history that the model does not know, for people; of what was read at its end only what matters. */
+/** A history that the model can't explain, for people, as far as it matters. */
 export function tell({ branches }: Played, { followed, next }: Unexplained): string {
   const all = branches.flatMap((calls, branch) => calls.map((observed) => ({ observed, branch })))
   const lineOf = (observed: Observed) => {
     const branch = all.find((one) => one.observed === observed)?.branch ?? 0
     return `  ${momentsOf(observed)} ${nameOf(branch, branches.length)}: ${callOf(observed)} → ${seenAs(observed.seen)}`
   }
-  const told = all.filter(({ observed, branch }) => {
-    return branch < branches.length - 1 || next.some((one) => one.observed === observed)
-  })
-  const done = told.toSorted((a, b) => a.observed.sent - b.observed.sent).map(({ observed }) => lineOf(observed))
+  const end = Math.max(...next.map(({ observed }) => observed.answered))
+  const done = all.map(({ observed }) => observed).filter(({ sent }) => sent < end)
   return [
     'What was done, with the moments of its sending and of its answer:',
-    ...done,
+    ...done.toSorted((a, b) => a.sent - b.sent).map(lineOf),
     '',
-    `The model explains ${followed.length} of these ${all.length} calls, in this order:`,
+    `The model explains ${followed.length} of these ${done.length} calls, in this order:`,
     ...followed.map(lineOf),
     '',
     'and none of those that may have come next:',
@@ -43,10 +41,14 @@ function callOf({ call }: Observed): string {
   return `${verb} ${JSON.stringify(told)}`
 }
 
-function seenAs({ status, body, etag, replayed }: Seen): string {
-  return [status, replayed ? 'replayed' : '', etag ?? '', JSON.stringify(body)].filter((part) => part !== '').join(' ')
+function seenAs(seen: Seen): string {
+  return answerAs(seen, seen.status < 300 ? seen.text : JSON.stringify(seen.body))
 }
 
-function expectedAs({ what, text, ...expected }: Expected): string {
-  return `${seenAs({ text: text ?? '', ...expected })} (${what})`
+function expectedAs({ text, ...expected }: Expected): string {
+  return `${answerAs(expected, text ?? JSON.stringify(expected.body))} (${expected.what})`
+}
+
+function answerAs({ status, replayed, etag }: Omit<Seen, 'text'>, body: string): string {
+  return [status, replayed ? 'replayed' : '', etag ?? '', body].filter((part) => part !== '').join(' ')
 }
