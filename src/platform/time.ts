@@ -20,11 +20,15 @@ const LAST_MS = Date.parse('9999-12-31T23:59:59.999Z')
  * the year 1000 is its first moment, one after 9999 its last.
  */
 export function fromRfc3339(time: string): DbTime {
-  const ms = Math.min(Math.max(Date.parse(time), FIRST_MS), LAST_MS)
-  return new Date(ms).toISOString().slice(0, 23).replace('T', ' ')
+  return toDbTime(Date.parse(time))
 }
 
 /** A database time moved by so many minutes, which may be negative. */
 export function addMinutes(time: DbTime, minutes: number): DbTime {
-  return fromRfc3339(new Date(Date.parse(toRfc3339(time)) + minutes * 60_000).toISOString())
+  return toDbTime(Date.parse(toRfc3339(time)) + minutes * 60_000)
+}
+
+function toDbTime(ms: number): DbTime {
+  const kept = Math.min(Math.max(ms, FIRST_MS), LAST_MS)
+  return new Date(kept).toISOString().slice(0, 23).replace('T', ' ')
 }
