@@ -98,10 +98,6 @@ export const OrderQuery = PageQuery.extend({
   status: OrderStatus.optional(),
   customer_id: IdParams.shape.id.optional().openapi({
     param: { name: 'customer_id', in: 'query', required: false },
-    type: 'integer',
-    minimum: 1,
-    maximum: Number.MAX_SAFE_INTEGER,
-    example: 1,
   }),
   from: Instant.optional().openapi({ description: 'Created at this time or later', example: '2026-01-01T00:00:00Z' }),
   to: Instant.optional().openapi({ description: 'Created before this time', example: '2030-01-01T00:00:00Z' }),
