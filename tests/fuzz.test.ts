@@ -1,9 +1,9 @@
 import { beforeAll, expect, it } from 'vitest'
-import { auditBooks } from '../src/audit/service.ts'
 import { kindsOf } from './fuzz/changes.ts'
 import { createJudge } from './fuzz/judging.ts'
 import type { World } from './fuzz/requests.ts'
 import { describeFinding, type Hunt, hunt } from './fuzz/running.ts'
+import { differencesIn } from './support/books.ts'
 import { type Operation, operationsOf, readDocuments, SERVICES } from './support/openapi.ts'
 import { atOnce, newCustomer, newOrder, newProduct } from './support/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from './support/system.ts'
@@ -77,8 +77,7 @@ describeEachEngine('every operation, called in every way', (engine) => {
 
   it('when all has been sent, then the books balance and no stock is below zero', async () => {
     await system.sweeps.releaseExpiredHolds()
-    const { findings } = await auditBooks(system.db, { sweepSeconds: system.env.orders.sweepSeconds })
-    expect(findings.filter(({ differences }) => differences.length > 0)).toEqual([])
+    expect(await differencesIn(system)).toEqual([])
     const below = await system.db.selectFrom('products').select('id').where('stock', '<', 0).execute()
     expect(below).toEqual([])
   })

@@ -1,5 +1,6 @@
 import { expect, it, vi } from 'vitest'
 import type { ApiAnswer, ApiClient, ApiRequest } from '../../tests/support/api-client.ts'
+import { differencesIn } from '../../tests/support/books.ts'
 import { at, type Fault, type FaultOf, type FaultyProxy, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
 import { expectFailure } from '../../tests/support/problems.ts'
 import {
@@ -16,7 +17,6 @@ import {
 } from '../../tests/support/rows.ts'
 import { nowhere, serveOrchestrator } from '../../tests/support/services.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../tests/support/system.ts'
-import { auditBooks } from '../audit/service.ts'
 
 const PATH = '/orchestrator/create-and-confirm-order'
 const NOBODY = 9_007_199_254_740_991
@@ -674,12 +674,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     )
     expect(live).toMatchObject(again.map(({ body }) => [{ id: body.data.order.id, status: 'CONFIRMED' }]))
     expect(await stockOf(system, product.id)).toBe(100 - CALLERS)
-    await expectBalancedBooks()
-  }
-
-  async function expectBalancedBooks(): Promise<void> {
-    const { findings } = await auditBooks(system.db, { sweepSeconds: 15 })
-    expect(findings.filter(({ differences }) => differences.length > 0)).toEqual([])
+    expect(await differencesIn(system)).toEqual([])
   }
 
   const failing = (status: number): Fault => ({ status, body: '{"code":"internal_error","detail":"10.0.0.7"}' })
@@ -753,6 +748,6 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     const again = await Promise.all(requests.map((request) => call(system.orchestrator, request)))
     expect(again.map(({ status }) => status)).toEqual(answers.map(({ status }) => status))
     expect(await stockOf(system, product.id)).toBe(0)
-    await expectBalancedBooks()
+    expect(await differencesIn(system)).toEqual([])
   })
 })

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ApiAnswer } from '../support/api-client.ts'
+import { LONG_AGO } from '../support/rows.ts'
 
 // What the contract says of customers, products, orders and keys, in memory and one call after another. It is written
 // from the contract, not from the sources. Of an answer it takes only what the contract leaves to the system: the ids
@@ -56,8 +57,6 @@ export type Expected = Omit<Seen, 'text'> & { what: string; text?: string }
 
 /** A time that was set and that nobody has seen yet. */
 const UNSEEN = 'a time'
-/** The time that our own hand sets: long ago. */
-export const LONG_AGO = '2020-01-01T00:00:00.000Z'
 
 /** `risen`: the version is above this number, and nobody has seen yet how far. */
 type Versioned = { version: number; risen: boolean; created_at: string; updated_at: string }

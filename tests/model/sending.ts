@@ -2,8 +2,9 @@ import { expect } from 'vitest'
 import { fromRfc3339 } from '../../src/platform/time.ts'
 import type { ApiAnswer, ApiClient, ApiRequest } from '../support/api-client.ts'
 import { expectFailure, expectProblem } from '../support/problems.ts'
+import { endHold, expireKey, LONG_AGO } from '../support/rows.ts'
 import type { TestSystem } from '../support/system.ts'
-import { type Call, type Caller, LONG_AGO, type Seen } from './model.ts'
+import type { Call, Caller, Seen } from './model.ts'
 
 /** Where the calls of one caller go. */
 export interface Callee {
@@ -100,29 +101,25 @@ function queryOf(
 }
 
 /** Time goes by: in the rows themselves, where a moment can't be waited for. */
-async function letPass({ db, sweeps }: TestSystem, call: Exclude<Call, HttpCall>): Promise<void> {
-  const time = fromRfc3339(LONG_AGO)
+async function letPass(system: TestSystem, call: Exclude<Call, HttpCall>): Promise<void> {
   switch (call.verb) {
     case 'endHold':
-      await db
-        .updateTable('orders')
-        .set({ expires_at: time })
-        .where('id', '=', call.id)
-        .where('status', '=', 'CREATED')
-        .execute()
-      return
+      return endHold(system, call.id)
     case 'passCancelWindow':
-      await db
-        .updateTable('orders')
-        .set({ confirmed_at: time })
-        .where('id', '=', call.id)
-        .where('status', '=', 'CONFIRMED')
-        .execute()
-      return
+      return passCancelWindow(system, call.id)
     case 'expireKey':
-      await db.updateTable('idempotency_keys').set({ expires_at: time }).where('key', '=', call.key).execute()
-      return
+      return expireKey(system, call.key)
     case 'releaseExpiredHolds':
-      await sweeps.releaseExpiredHolds()
+      await system.sweeps.releaseExpiredHolds()
   }
+}
+
+async function passCancelWindow({ db }: TestSystem, orderId: number): Promise<void> {
+  const confirmed_at = fromRfc3339(LONG_AGO)
+  await db
+    .updateTable('orders')
+    .set({ confirmed_at })
+    .where('id', '=', orderId)
+    .where('status', '=', 'CONFIRMED')
+    .execute()
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { readClock } from '../../src/platform/idempotency.ts'
-import { addMinutes } from '../../src/platform/time.ts'
+import { addMinutes, fromRfc3339 } from '../../src/platform/time.ts'
 import type { TestSystem } from './system.ts'
 
 /** Rows of a test's own, made through the API, so that no test depends on another's. */
@@ -69,11 +69,13 @@ export async function ordersOf(system: TestSystem, customerId: number): Promise<
   return (await system.orders.get(`/orders?customer_id=${customerId}&limit=100`)).body.data
 }
 
-const LONG_AGO = '2020-01-01 00:00:00.000'
+/** What times are set back to, as callers see it. */
+export const LONG_AGO = '2020-01-01T00:00:00.000Z'
 
-/** As if the time of the order's hold had gone by. */
-export async function endHold(system: TestSystem, orderId: number): Promise<void> {
-  await system.db.updateTable('orders').set({ expires_at: LONG_AGO }).where('id', '=', orderId).execute()
+/** As if the time of the order's hold had gone by, if it has one. */
+export async function endHold({ db }: TestSystem, orderId: number): Promise<void> {
+  const expires_at = fromRfc3339(LONG_AGO)
+  await db.updateTable('orders').set({ expires_at }).where('id', '=', orderId).where('status', '=', 'CREATED').execute()
 }
 
 /** As if the order had been confirmed so many minutes ago. */
@@ -84,7 +86,8 @@ export async function ageConfirmation(system: TestSystem, orderId: number, minut
 
 /** As if the life of an idempotency key had gone by. */
 export async function expireKey(system: TestSystem, key: string): Promise<void> {
-  await system.db.updateTable('idempotency_keys').set({ expires_at: LONG_AGO }).where('key', '=', key).execute()
+  const expires_at = fromRfc3339(LONG_AGO)
+  await system.db.updateTable('idempotency_keys').set({ expires_at }).where('key', '=', key).execute()
 }
 
 /** A word for names that no other row has. */
