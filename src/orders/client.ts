@@ -45,7 +45,8 @@ export function createLocalOrdersClient(orders: OrdersService): OrdersClient {
       return replyOf(await within(signal, orders.confirmOrder({ principal: SERVICE, trace }, id, key)))
     },
     async cancelUnconfirmedOrder(id, trace, signal) {
-      return replyOf(await within(signal, orders.cancelOrder({ principal: SERVICE, trace }, id, 'CREATED'))).value
+      return replyOf(await within(signal, orders.cancelOrder({ principal: SERVICE, trace }, id, 'CREATED', undefined)))
+        .value
     },
   }
 }

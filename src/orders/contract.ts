@@ -37,10 +37,17 @@ export const NewOrder = z
   .strictObject({
     customer_id: Id.meta({ example: 1 }),
     items: NewOrderItems,
-    hold_minutes: z.int().min(1).max(10_080).optional().meta({
-      description: 'How long the stock is held while the order is not confirmed; absent, `ORDER_HOLD_MINUTES`.',
-      example: 60,
-    }),
+    hold_minutes: z
+      .int()
+      .min(1)
+      .max(10_080)
+      .optional()
+      .meta({
+        description:
+          'How long the stock is held while the order is not confirmed; absent, `ORDER_HOLD_MINUTES`. A client that is ' +
+          'bound to a customer may hold it for `MAX_HOLD_MINUTES` at most.',
+        example: 60,
+      }),
   })
   .openapi('NewOrder')
 
@@ -137,6 +144,7 @@ export const placeOrder = createRoute({
       'invalid_idempotency_key',
       'insufficient_scope',
       'not_found',
+      'too_many_holds',
       'insufficient_stock',
       'customer_not_found',
       'product_not_found',
@@ -239,15 +247,18 @@ export const cancelOrder = createRoute({
   description:
     'The stock goes back, exactly once. A canceled order is answered as it is. A confirmed one can be canceled for ' +
     '`CANCEL_WINDOW_MINUTES` after its confirmation. The body may be left out.',
+  parameters: idempotencyHeaders,
   request: { params: IdParams, body: { content: { 'application/json': { schema: CancelOrder } } } },
   responses: {
-    200: jsonAnswer(Order, 'The order'),
+    200: jsonAnswer(Order, 'The order', Replayed),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
+      'invalid_idempotency_key',
       'insufficient_scope',
       'not_found',
       'cancel_window_passed',
+      'idempotency_key_reused',
       'unavailable',
       'overloaded',
     ),

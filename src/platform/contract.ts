@@ -225,6 +225,7 @@ const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
   validation_failed: { errors: [{ path: 'items.0.qty', message: 'Too small: expected number to be >=1' }] },
   insufficient_stock: { lines: [{ product_id: 1, requested: 3, available: 2 }] },
   product_not_found: { product_ids: [99] },
+  too_many_holds: { max_open_holds: 100 },
   insufficient_scope: { scope: 'orders:write' },
   overloaded: { retry_after: 1 },
 }

@@ -6,6 +6,7 @@ import { AppError } from './errors.ts'
 import { later } from './grouping.ts'
 import { sha256 } from './hash.ts'
 import { insertOf, portions } from './inserting.ts'
+import { findLockedRows } from './row-locks.ts'
 import { addMinutes, type DbTime } from './time.ts'
 
 /** What a key belongs to besides its principal, and the HTTP status of the one answer that is ever stored for it. */
@@ -187,6 +188,20 @@ const KEY_COLUMNS = [
   'created_at',
   'expires_at',
 ] as const
+
+/** Those of these claims that another transaction is writing: it has locked them although they can't be seen yet. */
+export function findLockedClaims(trx: Database, claims: readonly Claim[]): Promise<Claim[]> {
+  return findLockedRows(claims, (some) => {
+    const { operations, keys } = namesOf(some)
+    return trx
+      .selectFrom('idempotency_keys')
+      .select('expires_at')
+      .where('operation', 'in', operations)
+      .where('key', 'in', keys)
+      .modifyEnd(dialectOf(trx).forUpdateNoWait)
+      .execute()
+  })
+}
 
 /**
  * Starts the transaction again when one of these claims, about to be refused, has an answer by now: what stands in its
