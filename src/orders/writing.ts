@@ -43,8 +43,10 @@ type Pieces = ReadonlyMap<number, number>
 interface Findings {
   /** What became of commands that need nothing more. */
   settled: Map<WriteCommand, Answer | AppError | SetAside>
-  /** Release the ended holds on what the commands want; undefined while nobody has looked for any. */
-  releases: readonly ExpireCommand[] | undefined
+  /** Products of which ended holds were looked for. */
+  searched: Set<number>
+  /** They release the ended holds that were found. */
+  releases: ExpireCommand[]
 }
 
 /**
@@ -63,9 +65,9 @@ export function writeOrders(
   config: WriteConfig,
   mode: RunMode,
 ): Promise<(Answer | AppError | SetAside)[]> {
-  const findings: Findings = { settled: new Map(), releases: undefined }
+  const findings: Findings = { settled: new Map(), searched: new Set(), releases: [] }
   return transact(db, { repeatable: true }, async (trx) => {
-    const all = [...(findings.releases ?? []), ...commands]
+    const all = [...findings.releases, ...commands]
     const isOpen = (command: WriteCommand) => !findings.settled.has(command)
     if (!mode.waitsForLocks) await setLockedAside(trx, all.filter(isOpen), findings)
     const outcomes = await write(trx, all.filter(isOpen), config, findings)
@@ -178,11 +180,14 @@ async function releaseEndedHolds(
   trx: Database,
   shortProducts: readonly number[],
   now: DbTime,
-  findings: Findings,
+  { searched, releases }: Findings,
 ): Promise<void> {
-  if (shortProducts.length === 0 || findings.releases !== undefined) return
-  const ended = await findEndedHolds(trx, shortProducts, now)
-  findings.releases = ended.map((orderId) => ({ kind: 'expire', orderId, boundTo: null, share: RELEASES }))
+  const short = distinct(shortProducts).filter((id) => !searched.has(id))
+  if (short.length === 0) return
+  for (const id of short) searched.add(id)
+  const known = new Set(releases.map(({ orderId }) => orderId))
+  const ended = (await findEndedHolds(trx, short, now)).filter((id) => !known.has(id))
+  for (const orderId of ended) releases.push({ kind: 'expire', orderId, boundTo: null, share: RELEASES })
   if (ended.length > 0) throw new RunAgain()
 }
 
