@@ -5,7 +5,7 @@ import type { ApiAnswer, ApiRequest } from './support/api-client.ts'
 import { contractCheck } from './support/contract-check.ts'
 import { type Operation, operationsOf, readDocuments, sampleOf } from './support/openapi.ts'
 import { newCustomer, newKey, newOrder, newProduct } from './support/rows.ts'
-import { serveOrchestrator } from './support/services.ts'
+import { serveOrchestrator, serveOrders } from './support/services.ts'
 import { describeEachEngine, useSystem } from './support/system.ts'
 
 const documents = await readDocuments()
@@ -105,6 +105,11 @@ describeEachEngine('what the documents say', (engine) => {
     await system.orders.post(`/orders/${id}/cancel`)
     return id
   }
+  const oneKeyForTwoOrders = async (it: Operation) => {
+    const key = newKey()
+    await call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
+    return call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
+  }
   const demo = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
 
   /** How each operation succeeds, where the examples of its document are not enough, and what only it refuses. */
@@ -159,6 +164,14 @@ describeEachEngine('what the documents say', (engine) => {
     },
     placeOrder: {
       not_found: async (it) => call(it, { body: order(await one(), 2), token: await system.token({ customerId: 1 }) }),
+      too_many_holds: async (it) => {
+        const { id } = await newCustomer(system)
+        const { api } = await serveOrders(system, { orders: { ...system.env.orders, maxOpenHolds: 1 } })
+        const token = await system.token({ customerId: id })
+        const place = async () => api.post(it.path, order(await one(), id), { token })
+        await place()
+        return place()
+      },
       insufficient_stock: async (it) => call(it, { body: order(await tooMany()) }),
       amount_too_large: async (it) => call(it, { body: order(await tooDear()) }),
       customer_not_found: async (it) => call(it, { body: order(await one(), NOBODY) }),
@@ -173,13 +186,10 @@ describeEachEngine('what the documents say', (engine) => {
       success: async (it) => call(it, { id: (await newOrder(system, await one())).id, ...keyed() }),
       idempotency_key_required: (it) => call(it),
       order_canceled: async (it) => call(it, { id: await canceledOrder(), ...keyed() }),
-      idempotency_key_reused: async (it) => {
-        const key = newKey()
-        await call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
-        return call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
-      },
+      idempotency_key_reused: oneKeyForTwoOrders,
     },
     cancelOrder: {
+      idempotency_key_reused: oneKeyForTwoOrders,
       success: async (it) => call(it, { id: (await newOrder(system, await one())).id }),
       // Order 1 of the demo data was confirmed long ago.
       cancel_window_passed: (it) => call(it, { id: 1, body: {} }),
