@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { jsonAnswer, problems, serviceOnly, Timestamp } from '../platform/contract.ts'
+import { createStrictRoute, jsonAnswer, problems, serviceOnly, Timestamp } from '../platform/contract.ts'
 
 /** RFC 6749, section 4.4. Also accepted as a form, and with the client in a Basic header. */
 export const TokenRequest = z
@@ -66,7 +66,7 @@ export const ClientStanding = z
   })
   .openapi('ClientStanding')
 
-export const getInternalClient = createRoute({
+export const getInternalClient = createStrictRoute({
   ...serviceOnly,
   method: 'get',
   path: '/internal/clients/{id}',

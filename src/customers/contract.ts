@@ -1,6 +1,7 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import {
   bodyProblems,
+  createStrictRoute,
   ETag,
   Id,
   IdParams,
@@ -49,7 +50,7 @@ const CustomerPage = pageOf(Customer).openapi('CustomerPage')
 
 const tags = ['Customers']
 
-export const createCustomer = createRoute({
+export const createCustomer = createStrictRoute({
   ...protectedBy('customers:write'),
   method: 'post',
   path: '/customers',
@@ -72,7 +73,7 @@ export const createCustomer = createRoute({
   },
 })
 
-export const getCustomer = createRoute({
+export const getCustomer = createStrictRoute({
   ...protectedBy('customers:read'),
   method: 'get',
   path: '/customers/{id}',
@@ -86,7 +87,7 @@ export const getCustomer = createRoute({
   },
 })
 
-export const listCustomers = createRoute({
+export const listCustomers = createStrictRoute({
   ...protectedBy('customers:read'),
   method: 'get',
   path: '/customers',
@@ -100,7 +101,7 @@ export const listCustomers = createRoute({
   },
 })
 
-export const replaceCustomer = createRoute({
+export const replaceCustomer = createStrictRoute({
   ...protectedBy('customers:write'),
   method: 'put',
   path: '/customers/{id}',
@@ -125,7 +126,7 @@ export const replaceCustomer = createRoute({
   },
 })
 
-export const deleteCustomer = createRoute({
+export const deleteCustomer = createStrictRoute({
   ...protectedBy('customers:write'),
   method: 'delete',
   path: '/customers/{id}',
@@ -149,7 +150,7 @@ export const deleteCustomer = createRoute({
   },
 })
 
-export const getInternalCustomers = createRoute({
+export const getInternalCustomers = createStrictRoute({
   ...serviceOnly,
   method: 'post',
   path: '/internal/customers/lookups',
@@ -163,7 +164,7 @@ export const getInternalCustomers = createRoute({
   },
 })
 
-export const getInternalCustomer = createRoute({
+export const getInternalCustomer = createStrictRoute({
   ...serviceOnly,
   method: 'get',
   path: '/internal/customers/{id}',

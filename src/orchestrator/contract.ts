@@ -1,7 +1,8 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import { Customer } from '../customers/contract.ts'
 import { NewOrderItems, Order } from '../orders/contract.ts'
 import {
+  createStrictRoute,
   declareProblems,
   Id,
   idempotencyHeaders,
@@ -74,7 +75,7 @@ export const failureShape: ProblemShape = {
   },
 }
 
-export const createAndConfirmOrder = createRoute({
+export const createAndConfirmOrder = createStrictRoute({
   ...protectedBy('orders:write'),
   method: 'post',
   path: '/orchestrator/create-and-confirm-order',

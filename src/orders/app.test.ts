@@ -2,6 +2,7 @@ import { request } from 'node:http'
 import { expect, it } from 'vitest'
 import type { ApiAnswer } from '../../tests/support/api-client.ts'
 import { type Fault, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
+import { idsOf, readPages } from '../../tests/support/lists.ts'
 import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
 import {
   ageConfirmation,
@@ -497,6 +498,53 @@ describeEachEngine('GET /orders', (engine) => {
     expect(await listed(`${own}&from=9999-12-31T23:59:59-23:59`)).toEqual([])
     expect(await listed(`${own}&to=0000-01-01T00:00:00%2B23:59`)).toEqual([])
   })
+
+  it.each([
+    ['2031-03-01T00:00:00.0000001Z', 1],
+    ['2031-03-01T00:00:00.000999+00:00', 1],
+    ['2031-03-01T00:00:00.001Z', 1],
+    ['2031-03-01T00:00:00.0010000001Z', 2],
+    ['2031-03-01T02:00:00.0019999+02:00', 2],
+  ])('when two lists meet at %s, then each order is in one of them', async (time, count) => {
+    const { customer, ids } = await ordersMadeAt(['000', '001', '002'].map((ms) => `2031-03-01T00:00:00.${ms}Z`))
+    const [own, at] = [`customer_id=${customer.id}`, encodeURIComponent(time)]
+    expect(await listed(`${own}&to=${at}`)).toEqual(ids.slice(0, count).toReversed())
+    expect(await listed(`${own}&from=${at}`)).toEqual(ids.slice(count).toReversed())
+  })
+
+  it('when a time is finer than milliseconds, then no page skips or repeats an order', async () => {
+    const times = ['000', '001', '001', '002', '002'].map((ms) => `2031-03-02T00:00:00.${ms}Z`)
+    const { customer, ids } = await ordersMadeAt(times)
+    const query = `customer_id=${customer.id}&from=2031-03-02T00:00:00.0005Z&to=2031-03-02T00:00:00.0021Z&limit=1`
+    const rows = await readPages(system.orders, `/orders?${query}`)
+    expect(idsOf(rows)).toEqual(ids.slice(1).toReversed())
+  })
+
+  it('when a plus is not encoded, then the refusal says how to write it', async () => {
+    for (const name of ['from', 'to']) {
+      const answer = await system.orders.get(`/orders?${name}=2026-01-01T00:00:00+02:00`)
+      expectFaults(answer, [name])
+      expect(answer.body.errors[0].message).toContain('%2B')
+    }
+    const other = await system.orders.get('/orders?from=yesterday')
+    expect(other.body.errors[0].message).not.toContain('%2B')
+  })
+
+  it('when the status is empty, then it is the list of all', async () => {
+    const { customer, ids } = await ordersMadeAt(['2031-03-03T00:00:00.000Z', '2031-03-04T00:00:00.000Z'])
+    expect(await listed(`customer_id=${customer.id}&status=&cursor=`)).toEqual(ids.toReversed())
+  })
+
+  it.each(['customer_id', 'from', 'to'])('when %s is empty, then it is refused', async (name) => {
+    expectFaults(await system.orders.get(`/orders?${name}=`), [name])
+  })
+
+  it.each(['customerId', 'created_after', 'search', 'offset'])(
+    'when %s is asked for, then it is refused',
+    async (name) => {
+      expectFaults(await system.orders.get(`/orders?${name}=1`), [name])
+    },
+  )
 
   it('when the list is filtered by status and customer, then all filters hold together', async () => {
     const { customer, ids } = await ordersMadeAt(Array.from({ length: 6 }, (_, i) => `2031-02-0${i + 1}T00:00:00.000Z`))

@@ -1,8 +1,10 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import {
   acceptEmptyBody,
   bodyProblems,
   Cents,
+  createStrictRoute,
+  emptyIsAbsent,
   Id,
   IdempotencyKey,
   IdParams,
@@ -99,10 +101,15 @@ const Time = z.iso
   .openapi({ format: 'date-time' })
 
 /** A time, or a date for the moment when it begins in UTC. */
-const Instant = z.union([Time, z.iso.date()], 'Must be an RFC 3339 time or a date')
+const Instant = z.union([Time, z.iso.date()], {
+  error: ({ input }) =>
+    /T.* \d\d:\d\d$/.test(String(input))
+      ? 'Must be an RFC 3339 time or a date. In a query a + is read as a space: write %2B'
+      : 'Must be an RFC 3339 time or a date',
+})
 
 export const OrderQuery = PageQuery.extend({
-  status: OrderStatus.optional(),
+  status: emptyIsAbsent(OrderStatus).openapi({ description: 'Empty, of every status' }),
   customer_id: IdParams.shape.id.optional().openapi({
     param: { name: 'customer_id', in: 'query', required: false },
   }),
@@ -125,7 +132,7 @@ export const CancelOrder = z
 
 const tags = ['Orders']
 
-export const placeOrder = createRoute({
+export const placeOrder = createStrictRoute({
   ...protectedBy('orders:write'),
   method: 'post',
   path: '/orders',
@@ -158,7 +165,7 @@ export const placeOrder = createRoute({
   },
 })
 
-export const getOrder = createRoute({
+export const getOrder = createStrictRoute({
   ...protectedBy('orders:read'),
   method: 'get',
   path: '/orders/{id}',
@@ -172,7 +179,7 @@ export const getOrder = createRoute({
   },
 })
 
-export const listOrders = createRoute({
+export const listOrders = createStrictRoute({
   ...protectedBy('orders:read'),
   method: 'get',
   path: '/orders',
@@ -186,7 +193,7 @@ export const listOrders = createRoute({
   },
 })
 
-export const confirmOrder = createRoute({
+export const confirmOrder = createStrictRoute({
   ...protectedBy('orders:write'),
   method: 'post',
   path: '/orders/{id}/confirm',
@@ -220,7 +227,7 @@ const OrderStep = z
 
 export const OrderSteps = sharedCalls({ key: IdempotencyKey, step: OrderStep }).openapi('OrderSteps')
 
-export const takeOrderSteps = createRoute({
+export const takeOrderSteps = createStrictRoute({
   ...serviceOnly,
   method: 'post',
   path: '/internal/orders/steps',
@@ -236,7 +243,7 @@ export const takeOrderSteps = createRoute({
 
 const cancelGuard = protectedBy('orders:write')
 
-export const cancelOrder = createRoute({
+export const cancelOrder = createStrictRoute({
   ...cancelGuard,
   middleware: [...cancelGuard.middleware, acceptEmptyBody],
   method: 'post',

@@ -1,4 +1,4 @@
-import { z } from '@hono/zod-openapi'
+import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { AppEnv } from './app.ts'
 import type { Scope } from './auth.ts'
@@ -29,6 +29,29 @@ export const line = (max: number) =>
     .regex(LINE, 'Must be one line of text')
     .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
     .trim()
+
+/** A field of a JSON body that may be left out. `null` says the same, for clients that write every field they know. */
+export const optional = <T extends z.ZodType>(schema: T) =>
+  schema
+    .nullish()
+    .transform((value) => value ?? undefined)
+    .optional()
+
+/** A query parameter that may be left out, or be sent without a value. */
+export const emptyIsAbsent = <T extends z.ZodType>(schema: T) =>
+  z
+    .preprocess((text) => (text === '' ? undefined : text), schema.optional())
+    .openapi({ param: { allowEmptyValue: true } })
+
+const NO_QUERY = z.strictObject({})
+
+/**
+ * A route of the API. Its query is strict: a misspelled filter must not be answered with everything, so a route that
+ * names no query takes none.
+ */
+export function createStrictRoute<P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(config: R) {
+  return createRoute<P, R>({ ...config, request: { query: NO_QUERY, ...config.request } })
+}
 
 export const IdParams = z.object({
   id: z
@@ -137,7 +160,7 @@ export function jsonAnswer<T extends z.ZodType, H extends object>(schema: T, des
 }
 
 /** The refusals that any route can answer with, and those that any route with a token can. */
-const ANY_ROUTE = ['internal_error'] as const satisfies ErrorCode[]
+const ANY_ROUTE = ['validation_failed', 'internal_error'] as const satisfies ErrorCode[]
 const ANY_PROTECTED_ROUTE = ['unauthorized', 'invalid_token', 'rate_limited'] as const satisfies ErrorCode[]
 
 /** The refusals of any route that takes a JSON body. */

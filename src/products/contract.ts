@@ -1,7 +1,8 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import {
   bodyProblems,
   Cents,
+  createStrictRoute,
   ETag,
   Id,
   IdParams,
@@ -88,7 +89,7 @@ export const StockAdjustment = z
 
 const tags = ['Products']
 
-export const createProduct = createRoute({
+export const createProduct = createStrictRoute({
   ...protectedBy('products:write'),
   method: 'post',
   path: '/products',
@@ -110,7 +111,7 @@ export const createProduct = createRoute({
   },
 })
 
-export const getProduct = createRoute({
+export const getProduct = createStrictRoute({
   ...protectedBy('products:read'),
   method: 'get',
   path: '/products/{id}',
@@ -124,7 +125,7 @@ export const getProduct = createRoute({
   },
 })
 
-export const listProducts = createRoute({
+export const listProducts = createStrictRoute({
   ...protectedBy('products:read'),
   method: 'get',
   path: '/products',
@@ -138,7 +139,7 @@ export const listProducts = createRoute({
   },
 })
 
-export const changeProduct = createRoute({
+export const changeProduct = createStrictRoute({
   ...protectedBy('products:write'),
   method: 'patch',
   path: '/products/{id}',
@@ -163,7 +164,7 @@ export const changeProduct = createRoute({
   },
 })
 
-export const adjustStock = createRoute({
+export const adjustStock = createStrictRoute({
   ...protectedBy('products:write'),
   method: 'post',
   path: '/products/{id}/stock-adjustments',

@@ -274,7 +274,7 @@ export const FORGED_PLACES: unknown[][] = [
 ]
 export const NO_CURSORS = [
   ...listed(`%00  !  null  0  e30  W10  bnVsbA  WzFd  %F0%9F%98%80  =  ==  A  -_-_  __proto__  %`),
-  ...['', 'x'.repeat(500), 'x'.repeat(501), Buffer.from('['.repeat(370)).toString('base64url'), '__4'],
+  ...['x'.repeat(500), 'x'.repeat(501), Buffer.from('['.repeat(370)).toString('base64url'), '__4'],
 ]
 
 // Between requests
