@@ -3,6 +3,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import type { AppEnv } from './app.ts'
 import type { Scope } from './auth.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
+import type { Preconditions } from './preconditions.ts'
 import { type ProblemShape, plainProblem } from './problems.ts'
 
 /** A positive integer that JSON and JavaScript carry exactly. */
@@ -71,9 +72,19 @@ export const IdParams = z.object({
 
 // Request headers are described here and read where they are used: a validator of headers would copy them all first.
 
-/** `If-Match`: do it only if the resource still has this `ETag`. */
-export const ifMatchHeader = [
-  header('if-match', 'The `ETag` last read, such as `"1"`. If the resource has changed since: 412.'),
+/** What a write may ask of the version that it finds. */
+export const preconditionHeaders = [
+  header(
+    'if-match',
+    'The `ETag` last read, such as `"1"`. If the resource has changed since: 412. It is no part of what an idempotency ' +
+      'key stands for: a request that was answered before is replayed, whatever version there is now.',
+  ),
+  header('if-none-match', '`*`, or an `ETag`: if the resource exists, or has that version, 412.'),
+]
+
+/** What a read may say of the version that its caller has. */
+export const ifNoneMatchHeader = [
+  header('if-none-match', 'The `ETag` last read, such as `"1"`. If the resource has not changed since: 304.'),
 ]
 
 /** What makes a request safe to send again. */
@@ -92,22 +103,14 @@ function header(name: string, description: string) {
 
 export const ETag = {
   ETag: {
-    description: 'The version, for `If-Match`',
+    description: 'The version, for `If-Match` and `If-None-Match`',
     required: true,
     schema: { type: 'string' as const },
     example: '"1"',
   },
 }
 
-export function etagOf(resource: { version: number }): string {
-  return `"${resource.version}"`
-}
-
-/** Whether a stated `If-Match` (RFC 9110, strong comparison) still holds for this version. */
-export function matches(ifMatch: string | undefined, version: number): boolean {
-  if (ifMatch === undefined || ifMatch.trim() === '*') return true
-  return ifMatch.split(',').some((tag) => tag.trim() === etagOf({ version }))
-}
+export const notModified = { 304: { description: '`If-None-Match` names the version that there is', headers: ETag } }
 
 const KEY = /^[\x21-\x7e]{1,255}$/
 
@@ -137,6 +140,10 @@ export function idempotencyKey(...given: (string | undefined)[]): string | undef
 /** The idempotency key that a request's headers name. @throws AppError `invalid_idempotency_key` */
 export function keyOf(c: Context): string | undefined {
   return idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+}
+
+export function preconditionsOf(c: Context): Preconditions {
+  return { ifMatch: c.req.header('if-match'), ifNoneMatch: c.req.header('if-none-match') }
 }
 
 export const Replayed = {

@@ -215,7 +215,7 @@ export async function yieldToTwins(db: Database, refused: readonly Claim[]): Pro
 
 /**
  * Does a piece of work at most once for its claim, in one transaction with the record of its answer.
- * For verbs that are called too seldom to be batched.
+ * For verbs that are called too seldom to be batched. Of an operation that answers 204 only the `id` is kept.
  * @throws AppError `idempotency_key_reused`, and whatever the work throws; a refusal is not stored
  */
 export function once<T extends { id: number }>(
@@ -236,7 +236,9 @@ export function once<T extends { id: number }>(
       if (refusal instanceof AppError) await yieldToTwins(trx, [claim])
       throw refusal
     })
-    const answer = { targetId: made.id, status: claim.operation.status, body: JSON.stringify(made), replayed: false }
+    const { status } = claim.operation
+    const body = status === 204 ? '' : JSON.stringify(made)
+    const answer = { targetId: made.id, status, body, replayed: false }
     await saveAnswers(trx, [{ claim, answer }], { now, ttlMinutes })
     return answer
   })

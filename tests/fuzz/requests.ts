@@ -129,6 +129,7 @@ function hintsOf({ operationId, path }: Operation, { rows }: World): Hints {
     'idempotency-key': KEYS,
     'x-idempotency-key': KEYS,
     'if-match': fc.constantFrom('"1"', '*', '"1", "2"', 'W/"1"'),
+    'if-none-match': fc.constantFrom('"1"', '*', '"999"', 'W/"2"'),
   }
 }
 
