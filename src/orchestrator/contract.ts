@@ -8,6 +8,7 @@ import {
   idempotencyHeaders,
   jsonAnswer,
   jsonBody,
+  optional,
   protectedBy,
   Replayed,
 } from '../platform/contract.ts'
@@ -17,16 +18,12 @@ export const CreateAndConfirm = z
   .strictObject({
     customer_id: Id.meta({ example: 1 }),
     items: NewOrderItems,
-    idempotency_key: z.string().optional().meta({
+    idempotency_key: optional(z.string()).meta({
       description:
         'Names this order for good: sent again with the same key, it is the same order. May be sent as a header.',
       example: 'abc-123',
     }),
-    correlation_id: z
-      .string()
-      .regex(/^[\w.:-]{1,128}$/)
-      .optional()
-      .meta({ example: 'req-789' }),
+    correlation_id: optional(z.string().regex(/^[\w.:-]{1,128}$/)).meta({ example: 'req-789' }),
   })
   .openapi('CreateAndConfirm')
 

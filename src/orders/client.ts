@@ -10,7 +10,7 @@ import type { OrdersService } from './service.ts'
 
 /** Each throws the AppError that Orders answered with, or `upstream_failed`, `unavailable`, `deadline_exceeded`. */
 export interface OrdersClient {
-  placeOrder(input: z.input<typeof NewOrder>, key: string, trace: Trace, signal?: AbortSignal): Promise<Reply<Order>>
+  placeOrder(input: z.output<typeof NewOrder>, key: string, trace: Trace, signal?: AbortSignal): Promise<Reply<Order>>
   confirmOrder(id: number, key: string, trace: Trace, signal?: AbortSignal): Promise<Reply<Order>>
   /** Cancels the order only if nobody has confirmed it, and answers it as it then is. */
   cancelUnconfirmedOrder(id: number, trace: Trace, signal?: AbortSignal): Promise<Order>

@@ -12,6 +12,7 @@ import {
   jsonAnswer,
   jsonBody,
   locationLike,
+  optional,
   problems,
   protectedBy,
   protectedProblems,
@@ -39,17 +40,12 @@ export const NewOrder = z
   .strictObject({
     customer_id: Id.meta({ example: 1 }),
     items: NewOrderItems,
-    hold_minutes: z
-      .int()
-      .min(1)
-      .max(10_080)
-      .optional()
-      .meta({
-        description:
-          'How long the stock is held while the order is not confirmed; absent, `ORDER_HOLD_MINUTES`. A client that is ' +
-          'bound to a customer may hold it for `MAX_HOLD_MINUTES` at most.',
-        example: 60,
-      }),
+    hold_minutes: optional(z.int().min(1).max(10_080)).meta({
+      description:
+        'How long the stock is held while the order is not confirmed; absent, `ORDER_HOLD_MINUTES`. A client that is ' +
+        'bound to a customer may hold it for `MAX_HOLD_MINUTES` at most.',
+      example: 60,
+    }),
   })
   .openapi('NewOrder')
 
@@ -113,8 +109,14 @@ export const OrderQuery = PageQuery.extend({
   customer_id: IdParams.shape.id.optional().openapi({
     param: { name: 'customer_id', in: 'query', required: false },
   }),
-  from: Instant.optional().openapi({ description: 'Created at this time or later', example: '2026-01-01T00:00:00Z' }),
-  to: Instant.optional().openapi({ description: 'Created before this time', example: '2030-01-01T00:00:00Z' }),
+  from: Instant.optional().openapi({
+    description: 'Created at this time or later. A `+` in it is written `%2B`.',
+    example: '2026-01-01T00:00:00Z',
+  }),
+  to: Instant.optional().openapi({
+    description: 'Created before this time. A `+` in it is written `%2B`.',
+    example: '2030-01-01T00:00:00Z',
+  }),
 })
 
 /** Where a page of orders ended: the time and id of its last one. */
@@ -122,7 +124,7 @@ export const OrderPlace = z.tuple([Timestamp, Id])
 
 export const CancelOrder = z
   .strictObject({
-    if_status: OrderStatus.optional().meta({
+    if_status: optional(OrderStatus).meta({
       description:
         'Cancel only if the order is in this state now; else nothing happens and the order is answered as it is.',
       example: 'CREATED',
@@ -200,7 +202,8 @@ export const confirmOrder = createStrictRoute({
   operationId: 'confirmOrder',
   tags,
   summary: 'Confirm an order',
-  description: 'An idempotency key is required. An order that is confirmed already is answered as it is.',
+  description:
+    'An idempotency key is required. An order that is confirmed already is answered as it is. A body is not read.',
   parameters: idempotencyHeaders,
   request: { params: IdParams },
   responses: {

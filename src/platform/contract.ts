@@ -268,11 +268,13 @@ export function protectedBy(scope: Scope) {
 /** A route for the other services alone. */
 export const serviceOnly = { security: [{ serviceToken: [] }], middleware: [requireServiceToken()] }
 
-/** For a body that may be left out: many clients announce JSON and send nothing. */
+/** For a body that may be left out: no bytes are no body, whatever content type a client announces with them. */
 export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.req.header('content-type') !== undefined && (await c.req.text()) === '') {
     const { url, method, headers } = c.req.raw
-    c.req.raw = new Request(url, { method, headers, body: '{}' })
+    const named = new Headers(headers)
+    named.set('content-type', 'application/json')
+    c.req.raw = new Request(url, { method, headers: named, body: '{}' })
     c.req.bodyCache = {}
   }
   await next()

@@ -13,6 +13,7 @@ import {
   line,
   locationLike,
   notModified,
+  optional,
   preconditionHeaders,
   protectedBy,
   protectedProblems,
@@ -37,16 +38,23 @@ export const NewProduct = z
   })
   .openapi('NewProduct')
 
+const NULL = { type: 'null' } as const
+
 export const ProductChange = z
   .strictObject({
-    name: NewProduct.shape.name.optional(),
-    price_cents: NewProduct.shape.price_cents.optional(),
-    stock: NewProduct.shape.stock
-      .optional()
-      .meta({ description: 'Sets the count. The difference is written to the ledger of adjustments.', example: 480 }),
+    name: optional(NewProduct.shape.name),
+    price_cents: optional(NewProduct.shape.price_cents),
+    stock: optional(NewProduct.shape.stock).meta({
+      description: 'Sets the count. The difference is written to the ledger of adjustments.',
+      example: 480,
+    }),
   })
   .refine((change) => Object.values(change).some((value) => value !== undefined), 'Name at least one field to change')
-  .openapi('ProductChange', { minProperties: 1 })
+  .openapi('ProductChange', {
+    minProperties: 1,
+    // Not every field that is there may be null.
+    not: { type: 'object', properties: { name: NULL, price_cents: NULL, stock: NULL } },
+  })
 
 export const Product = z
   .object({
