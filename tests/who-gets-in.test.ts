@@ -298,3 +298,75 @@ describeEachEngine('who gets in', (engine) => {
     },
   )
 })
+
+describeEachEngine('idempotency keys of clients bound to a customer', (engine) => {
+  const system = useSystem(engine, ENVIRONMENT)
+  const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
+
+  /** Two customers, and what one subject may send for each of them under one key. */
+  async function twoBindings() {
+    const [one, other, product] = [await newCustomer(system), await newCustomer(system), await newProduct(system)]
+    const [sub, key] = [newKey(), newKey()]
+    const bound = (customer: { id: number }) => {
+      const request = { token: withClaims({ sub, customer_id: customer.id }), headers: { 'idempotency-key': key } }
+      const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
+      return {
+        place: () => system.orders.post('/orders', order, request),
+        confirm: (id: number) => system.orders.post(`/orders/${id}/confirm`, undefined, request),
+        orchestrate: () => system.orchestrator.post(CREATE_AND_CONFIRM, order, request),
+      }
+    }
+    /** As the version stored it that did not make the customer a part of the key's owner. */
+    const storeAsBefore = async () => {
+      const principal = `client:${sub}`
+      await system.db.updateTable('idempotency_keys').set({ principal }).where('key', '=', key).execute()
+    }
+    return { one: bound(one), other: bound(other), ids: { one: one.id, other: other.id }, storeAsBefore }
+  }
+
+  function expectReplay(again: ApiAnswer, first: ApiAnswer): void {
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+    expect(again.text).toBe(first.text)
+  }
+
+  it('another binding of the subject places an order of its own under the same key', async () => {
+    const { one, other, ids } = await twoBindings()
+    const first = await one.place()
+    const second = await other.place()
+    expect(first.body.customer_id).toBe(ids.one)
+    expect(second.body.customer_id).toBe(ids.other)
+    expect(second.headers.get('idempotent-replayed')).toBeNull()
+    expectReplay(await one.place(), first)
+    expectReplay(await other.place(), second)
+  })
+
+  it('another binding gets 404 for the confirmed order under the same key', async () => {
+    const { one, other } = await twoBindings()
+    const { id } = (await one.place()).body
+    const first = await one.confirm(id)
+    expect(first.status).toBe(200)
+    expectProblem(await other.confirm(id), 404, 'not_found')
+    expectReplay(await one.confirm(id), first)
+  })
+
+  it('another binding gets no order of the first through the orchestrator', async () => {
+    const { one, other, ids } = await twoBindings()
+    const first = await one.orchestrate()
+    expect(first.body.data.customer.id).toBe(ids.one)
+    expect((await other.orchestrate()).text).not.toContain(`"id":${first.body.data.order.id},`)
+    expect((await one.orchestrate()).body.data).toEqual(first.body.data)
+  })
+
+  it('a bound client gets the answer that the version before this one stored', async () => {
+    const { one, other, ids, storeAsBefore } = await twoBindings()
+    const placed = await one.place()
+    const confirmed = await one.confirm(placed.body.id)
+    await storeAsBefore()
+    expectReplay(await one.place(), placed)
+    expectReplay(await one.confirm(placed.body.id), confirmed)
+    expectProblem(await other.confirm(placed.body.id), 404, 'not_found')
+    const own = await other.place()
+    expect(own.body.customer_id).toBe(ids.other)
+    expect(own.headers.get('idempotent-replayed')).toBeNull()
+  })
+})

@@ -51,7 +51,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     createCustomer(caller: Caller, input: z.output<typeof NewCustomer>, key: string | undefined): Promise<Answer> {
       refuseBound(caller)
       const fields = fieldsOf(input)
-      const claim = claimOf(CREATE_CUSTOMER, caller.principal.id, key, fields)
+      const claim = claimOf(CREATE_CUSTOMER, caller.principal, key, fields)
       return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const id = await refuseTakenEmail(insertCustomer(trx, fields, now))
         return presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
@@ -89,7 +89,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     ): Promise<Answer> {
       refuseBound(caller, id)
       const fields = fieldsOf(input)
-      const claim = claimOf(REPLACE_CUSTOMER, caller.principal.id, key, id, fields)
+      const claim = claimOf(REPLACE_CUSTOMER, caller.principal, key, id, fields)
       return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         await refuseTakenEmail(updateCustomer(trx, id, fields, now))
@@ -100,7 +100,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     /** @throws AppError `bound_client`, `not_found`, `precondition_failed`, `idempotency_key_reused` */
     deleteCustomer(caller: Caller, id: number, key: string | undefined, preconditions: Preconditions): Promise<Answer> {
       refuseBound(caller, id)
-      const claim = claimOf(DELETE_CUSTOMER, caller.principal.id, key, id)
+      const claim = claimOf(DELETE_CUSTOMER, caller.principal, key, id)
       return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         await lockAtVersion(trx, id, preconditions)
         await softDeleteCustomer(trx, id, now)

@@ -89,7 +89,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       if (principal.customerId !== null && principal.customerId !== customer_id) {
         throw new AppError('not_found', `There is no customer ${customer_id}.`)
       }
-      const claim = claimOf(PLACE_ORDER, principal.id, key, customer_id, items, hold_minutes ?? null)
+      const claim = claimOf(PLACE_ORDER, principal, key, customer_id, items, hold_minutes ?? null)
       try {
         refuseLongHold(principal, hold_minutes)
         const customer = await customers.getCustomer(customer_id, trace)
@@ -136,7 +136,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 
     /** @throws AppError `not_found`, `order_canceled`, `idempotency_key_reused` */
     confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
-      const claim = claimOf(CONFIRM_ORDER, principal.id, key, orderId)
+      const claim = claimOf(CONFIRM_ORDER, principal, key, orderId)
       return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: principal.id })
     },
 
@@ -150,7 +150,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       ifStatus: OrderStatus | undefined,
       key: string | undefined,
     ): Promise<Answer> {
-      const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal.id, key, orderId, ifStatus ?? null)
+      const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal, key, orderId, ifStatus ?? null)
       return change({ kind: 'cancel', orderId, boundTo: principal.customerId, claim, ifStatus, share: principal.id })
     },
 

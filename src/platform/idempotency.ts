@@ -1,4 +1,5 @@
 import type { CompiledQuery } from 'kysely'
+import type { Principal } from './auth.ts'
 import type { Database } from './database.ts'
 import { RunAgain, transact } from './database.ts'
 import { dialectOf } from './dialect.ts'
@@ -8,6 +9,7 @@ import { sha256 } from './hash.ts'
 import { insertOf, portions } from './inserting.ts'
 import { findLockedRows } from './row-locks.ts'
 import { addMinutes, type DbTime } from './time.ts'
+import { trusted } from './trusted.ts'
 
 /** What a key belongs to besides its principal, and the HTTP status of the one answer that is ever stored for it. */
 export interface Operation {
@@ -21,6 +23,8 @@ export interface Claim {
   operation: Operation
   key: string
   principal: string
+  /** Under which the answers to a bound client were stored before its customer was part of its claims. */
+  former?: { principal: string; customerId: number }
   /** SHA-256 of the request, so that another request under the same key is told apart. */
   requestHash: string
 }
@@ -40,12 +44,21 @@ export interface Answer {
  */
 export function claimOf(
   operation: Operation,
-  principal: string,
+  principal: Principal,
   key: string | undefined,
   ...request: unknown[]
 ): Claim {
   const requestHash = sha256(JSON.stringify(request))
-  return { operation, key: key ?? `once:${crypto.randomUUID()}`, principal, requestHash }
+  return { operation, key: key ?? `once:${crypto.randomUUID()}`, ...claimantOf(principal), requestHash }
+}
+
+/**
+ * Whose a key is. A bound client's customer is part of it: a token of the same subject for another customer has keys of
+ * its own. No principal id has a `#`.
+ */
+function claimantOf({ id, customerId }: Principal): Pick<Claim, 'principal' | 'former'> {
+  if (customerId === null) return { principal: id }
+  return { principal: `${id}#${customerId}`, former: { principal: id, customerId } }
 }
 
 /** How a claim is looked up among others. */
@@ -136,7 +149,28 @@ export async function openingOf(db: Database, claims: readonly Claim[], rows: re
       .where('expires_at', '<=', clock.now)
       .execute()
   }
+  adoptFormer(claims, answers)
   return { now: clock.now, idStep: clock.id_step, answers }
+}
+
+/**
+ * A bound client's answers of before are still its own, for as long as keys are remembered: without them a retry of an
+ * order that the version before this one placed would place a second order.
+ */
+function adoptFormer(claims: readonly Claim[], answers: Map<string, { requestHash: string; answer: Answer }>): void {
+  for (const claim of claims) {
+    if (claim.former === undefined || answers.has(claimId(claim))) continue
+    const { principal, customerId } = claim.former
+    const found = answers.get(nameOf(claim.operation.name, claim.key, principal))
+    if (found && belongsTo(customerId, found.answer)) answers.set(claimId(claim), found)
+  }
+}
+
+/** An answer that names no customer is nobody's in particular. */
+function belongsTo(customerId: number, { body }: Answer): boolean {
+  if (body === '') return true
+  const { customer_id } = trusted<{ customer_id?: number }>(JSON.parse(body))
+  return customer_id === undefined || customer_id === customerId
 }
 
 /** The clock and the stored answers of some claims, in one round trip. */

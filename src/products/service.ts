@@ -39,7 +39,7 @@ export function createProductsService(db: Database, config: ProductsConfig) {
     /** @throws AppError `sku_taken`, `idempotency_key_reused` */
     createProduct(caller: Caller, input: z.output<typeof NewProduct>, key: string | undefined): Promise<Answer> {
       const principal = caller.principal.id
-      const claim = claimOf(CREATE_PRODUCT, principal, key, input)
+      const claim = claimOf(CREATE_PRODUCT, caller.principal, key, input)
       return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const id = await refuseTakenSku(insertProduct(trx, input, now))
         if (input.stock > 0) {
@@ -75,7 +75,7 @@ export function createProductsService(db: Database, config: ProductsConfig) {
       preconditions: Preconditions,
     ): Promise<Answer> {
       const principal = caller.principal.id
-      const claim = claimOf(CHANGE_PRODUCT, principal, key, id, change)
+      const claim = claimOf(CHANGE_PRODUCT, caller.principal, key, id, change)
       return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         const { name = before.name, price_cents = before.price_cents, stock = before.stock } = change
@@ -102,7 +102,7 @@ export function createProductsService(db: Database, config: ProductsConfig) {
       preconditions: Preconditions,
     ): Promise<Answer> {
       const principal = caller.principal.id
-      const claim = claimOf(ADJUST_STOCK, principal, key, id, input)
+      const claim = claimOf(ADJUST_STOCK, caller.principal, key, id, input)
       return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         const stock = before.stock + input.delta
