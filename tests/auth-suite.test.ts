@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { SCOPES } from '../src/platform/auth.ts'
 import {
   ask,
@@ -32,9 +32,13 @@ import {
   forgeToken,
   secondsFromNow,
   withoutSignature,
+  withPrivateKey,
   withSecret,
   withStrangersKey,
 } from './support/tokens.ts'
+
+/** How long an identity provider is left alone after a fetch of its keys failed. */
+const PAUSE_MS = 5_000
 
 describe('an orchestrator that is open to anonymous callers', () => {
   const system = useSystem('sqlite', { ...ENVIRONMENT, ORCHESTRATOR_PUBLIC: 'true' })
@@ -147,6 +151,12 @@ describe('tokens of an identity provider', () => {
     },
     'says alg none': () => forgeToken({ alg: 'none' }, goodClaims(), withoutSignature),
     'is no token at all': () => 'nonsense',
+    'fills the headers': () => `${'x'.repeat(15_000)}.e30.e30`,
+    'has a path as the id of its key': () =>
+      forgeToken({ alg: 'RS256', kid: '../../../../dev/null' }, goodClaims(), withSecret('')),
+    'has an id of its key that is no text': () => forgeToken({ alg: 'RS256', kid: {} }, goodClaims(), withoutSignature),
+    'names an address of its keys': () =>
+      forgeToken({ alg: 'RS256', jku: provider.jwksUrl, kid: 'mine' }, goodClaims(), withStrangersKey()),
   }
 
   it.each(Object.entries(FORGED))('when the token %s, then it opens nothing', async (_, token) => {
@@ -154,6 +164,53 @@ describe('tokens of an identity provider', () => {
       expectInvalidToken(operation, await ask(system, operation, { token: token() }))
     }
   })
+
+  it.each([
+    ['a critical extension', { crit: ['exp'], exp: 1 }],
+    ['a payload that is not encoded', { crit: ['b64'], b64: false }],
+    ['the type of a logout', { typ: 'logout+jwt' }],
+    ['the type of an event', { typ: 'application/secevent+jwt' }],
+    ['a type that is no text', { typ: 7 }],
+  ])('when a well signed token has %s, then 401', async (_, header) => {
+    const all = { alg: 'RS256', kid: provider.keys.RS256.kid, ...header }
+    const sign = withPrivateKey(provider.keys.RS256.privateKey)
+    for (const operation of needingScope) {
+      expectInvalidToken(operation, await ask(system, operation, { token: forgeToken(all, goodClaims(), sign) }))
+    }
+  })
+
+  it.each(['JWT', 'jwt', 'at+jwt', 'application/at+jwt'])('when its type is %j, then it is taken', async (typ) => {
+    const token = await provider.sign('RS256', goodClaims(), { typ })
+    expect((await system.customers.get('/customers/1', { token })).status).toBe(200)
+  })
+
+  it('when it is for several, and we are one of them, then it is taken', async () => {
+    const token = await provider.sign('ES256', { ...goodClaims(), aud: ['account', 'b2b-orders'] })
+    expect((await system.customers.get('/customers/1', { token })).status).toBe(200)
+  })
+
+  it.each(PROVIDER_ALGORITHMS)('when a token by %s is out of date by up to 5 s, then it is taken', async (alg) => {
+    const [operation] = needingScope
+    if (operation === undefined) throw new Error('no route needs a scope')
+    const askWith = async (claims: Claims) =>
+      ask(system, operation, { token: await provider.sign(alg, { ...goodClaims(), ...claims }) })
+    for (const claims of [{ exp: secondsFromNow(-3) }, { nbf: secondsFromNow(4) }]) {
+      expectOpen(operation, await askWith(claims))
+    }
+    for (const claims of [{ exp: secondsFromNow(-20) }, { nbf: secondsFromNow(20) }]) {
+      expectInvalidToken(operation, await askWith(claims))
+    }
+  })
+
+  it.each([0, -1, 1.5, null, '', '0', '01', '1.5', 'one', '99999999999999999', [1], { id: 1 }, true])(
+    'when the customer of a token is %j, then 401',
+    async (customer_id) => {
+      for (const operation of needingScope) {
+        const token = await provider.sign('ES256', { ...goodClaims(), customer_id })
+        expectInvalidToken(operation, await ask(system, operation, { token }))
+      }
+    },
+  )
 
   it('when a good token is shown to an internal route, then 401, and the service token opens it', async () => {
     const token = await provider.sign('RS256', goodClaims())
@@ -164,9 +221,11 @@ describe('tokens of an identity provider', () => {
   })
 
   it('when the token binds its bearer to a customer, then another one does not exist for it', async () => {
-    const token = await provider.sign('ES256', { ...goodClaims(), customer_id: 1 })
-    expect((await system.customers.get('/customers/1', { token })).status).toBe(200)
-    expectProblem(await system.customers.get('/customers/2', { token }), 404, 'not_found')
+    for (const customer_id of [1, '1']) {
+      const token = await provider.sign('ES256', { ...goodClaims(), customer_id })
+      expect((await system.customers.get('/customers/1', { token })).status).toBe(200)
+      expectProblem(await system.customers.get('/customers/2', { token }), 404, 'not_found')
+    }
   })
 
   it('when an order is placed through the orchestrator, then the services trust each other as ever', async () => {
@@ -207,6 +266,19 @@ describe('tokens of an identity provider', () => {
 })
 
 describe('an identity provider that fails', () => {
+  afterEach(() => vi.useRealTimers())
+
+  /** A system that trusts a provider of the test's own. */
+  async function startTrusting() {
+    const provider = await startIdentityProvider()
+    onTestFinished(() => provider.stop())
+    const started = await startSystem('sqlite', { ...ENVIRONMENT, JWKS_URL: provider.jwksUrl })
+    onTestFinished(() => started.stop())
+    const token = await provider.sign('RS256', goodClaims())
+    const call = (shown = token) => started.system.customers.get('/customers/1', { token: shown })
+    return { provider, system: started.system, token, call }
+  }
+
   it('when it cannot be reached, then 503 and not 401, until it can', async () => {
     const port = await freePort()
     const started = await startSystem('sqlite', { ...ENVIRONMENT, JWKS_URL: `http://127.0.0.1:${port}/jwks` })
@@ -228,27 +300,90 @@ describe('an identity provider that fails', () => {
 
     const provider = await startIdentityProvider(port)
     onTestFinished(() => provider.stop())
+    vi.useFakeTimers({ toFake: ['Date'] })
+    vi.advanceTimersByTime(PAUSE_MS)
     const token = await provider.sign('RS256', goodClaims())
     for (const operation of needingScope) expectOpen(operation, await ask(system, operation, { token }))
   })
+
+  const PADDING = ' '.repeat(256 * 1024)
 
   it.each([
     ['an error', 500, '{}'],
     ['a page', 200, '<html></html>'],
     ['something else', 200, '{"answer": 42}'],
     ['keys that are none', 200, '{"keys": [1]}'],
+    ['no keys', 200, '{"keys": []}'],
+    ['more than 256 KiB', 200, `{"keys": [{}]}${PADDING}`],
   ])('when it answers with %s, then 503 and not 401', async (_, status, body) => {
-    const provider = await startIdentityProvider()
-    onTestFinished(() => provider.stop())
+    const { provider, system, token } = await startTrusting()
     provider.answer(status, body)
-    const started = await startSystem('sqlite', { ...ENVIRONMENT, JWKS_URL: provider.jwksUrl })
-    onTestFinished(() => started.stop())
-    const token = await provider.sign('RS256', goodClaims())
     for (const operation of needingScope) {
-      const answer = await ask(started.system, operation, { token })
+      const answer = await ask(system, operation, { token })
       expectRefusal(operation, answer, 503, 'unavailable')
       expect(answer.text).not.toContain(provider.jwksUrl)
     }
+  })
+
+  it('when it sends the caller of its keys elsewhere, then nobody goes there', async () => {
+    const elsewhere = await startIdentityProvider()
+    onTestFinished(() => elsewhere.stop())
+    const { provider, token, call } = await startTrusting()
+    for (const status of [301, 302, 307, 308]) {
+      provider.answer(status, '', { location: elsewhere.jwksUrl })
+      expectProblem(await call(token), 503, 'unavailable')
+      expectProblem(await call(await elsewhere.sign('RS256', goodClaims())), 503, 'unavailable')
+      vi.useFakeTimers({ toFake: ['Date'] })
+      vi.advanceTimersByTime(PAUSE_MS)
+    }
+    expect(provider.requests()).toBe(4)
+    expect(elsewhere.requests()).toBe(0)
+  })
+
+  it('when it does not answer, then one caller waits 2 s for it, and the next not', async () => {
+    const { provider, call } = await startTrusting()
+    provider.hang()
+    const start = performance.now()
+    expectProblem(await call(), 503, 'unavailable')
+    expect(performance.now() - start).toBeLessThan(4_500)
+    expectProblem(await call(), 503, 'unavailable')
+    expect(provider.requests()).toBe(1)
+  })
+
+  it('when a fetch failed, then it is asked again after 5 s and not before', async () => {
+    const { provider, call } = await startTrusting()
+    vi.useFakeTimers({ toFake: ['Date'] })
+    provider.answer(500, '{}')
+    const refused = await Promise.all(Array.from({ length: 20 }, () => call()))
+    vi.advanceTimersByTime(PAUSE_MS - 1)
+    refused.push(await call())
+    for (const answer of refused) {
+      expectProblem(answer, 503, 'unavailable')
+      expect(answer.headers.get('retry-after')).toMatch(/^[1-5]$/)
+    }
+    expect(provider.requests()).toBe(1)
+    provider.addKeys()
+    vi.advanceTimersByTime(1)
+    expect((await call()).status).toBe(200)
+    expect(provider.requests()).toBe(2)
+  })
+
+  it('when some of its keys are bad, then only tokens that name those are refused', async () => {
+    const { provider, call } = await startTrusting()
+    const rsa = { kty: 'RSA', alg: 'RS256', use: 'sig', e: 'AQAB' }
+    const bad: Record<string, object> = {
+      'no-numbers': { ...rsa, n: '!', kid: 'no-numbers' },
+      'too-small': { ...rsa, n: 'AQAB', kid: 'too-small' },
+      'nothing-of-it': { kty: 'RSA', kid: 'nothing-of-it' },
+      'no-curve': { kty: 'EC', alg: 'RS256', kid: 'no-curve' },
+      'a-secret': { kty: 'oct', alg: 'RS256', k: 'bWluZQ', kid: 'a-secret' },
+    }
+    provider.addKeys(1, null, [], 'key', ...Object.values(bad))
+    for (const kid of Object.keys(bad)) {
+      expectProblem(await call(await provider.sign('RS256', goodClaims(), { kid })), 401, 'invalid_token')
+    }
+    expect((await call()).status).toBe(200)
+    expect(provider.requests()).toBe(1)
   })
 })
 

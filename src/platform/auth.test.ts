@@ -1,8 +1,10 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type AuthConfig, type ClientStanding, createAuthenticator, signClaims } from './auth.ts'
 import { AppError } from './errors.ts'
+import { sha256 } from './hash.ts'
 
 const jwt = { secret: 'a secret of these tests', issuer: 'here', audience: 'there', jwksUrl: undefined }
+const START = Date.parse('2026-11-24T06:35:10.500Z')
 const trace = { correlationId: 'tests', traceparent: undefined }
 const authenticator = createAuthenticator({ jwt, serviceTokens: ['service'] })
 
@@ -21,14 +23,40 @@ it('when a token is shown again, then it names the same principal', async () => 
   expect(await authenticator.caller(bearer, trace)).toEqual(first)
 })
 
-it('when a token that was taken before expires, then it is refused', async () => {
+it('when a token that was taken before has expired for 5 s, then it is refused', async () => {
   vi.useFakeTimers({ toFake: ['Date'] })
   const bearer = await bearerFor('ben', 30)
   expect((await authenticator.caller(bearer, trace)).id).toBe('client:ben')
-  vi.advanceTimersByTime(29_000)
+  vi.advanceTimersByTime(33_000)
   expect((await authenticator.caller(bearer, trace)).id).toBe('client:ben')
-  vi.advanceTimersByTime(2_000)
+  vi.advanceTimersByTime(3_000)
   await expect(authenticator.caller(bearer, trace)).rejects.toMatchObject({ code: 'invalid_token' })
+})
+
+it.each([
+  ['expired', (seconds: number) => ({ exp: START / 1_000 - seconds })],
+  ['is valid from', (seconds: number) => ({ nbf: START / 1_000 + seconds })],
+])('when a token %s within 5 s of now, then it is taken, and not beyond', async (_, claims) => {
+  const { caller } = createAuthenticator({ jwt, serviceTokens: ['service'] }, () => START)
+  expect((await caller(await bearerFor('ann', 600, claims(4)), trace)).id).toBe('client:ann')
+  await expect(caller(await bearerFor('ann', 600, claims(6)), trace)).rejects.toMatchObject({ code: 'invalid_token' })
+})
+
+it.each(['ann', 'a.b:c@d|e-f', 'x'.repeat(100)])('when the subject is %j, then it is the principal', async (sub) => {
+  expect((await authenticator.caller(await bearerFor(sub, 600), trace)).id).toBe(`client:${sub}`)
+})
+
+it.each(['ann#7', 'x'.repeat(101), 'Ânn', `sha256:${sha256('ann#7')}`])(
+  'when the subject is %j, then the principal is its hash, which no other subject has',
+  async (sub) => {
+    expect((await authenticator.caller(await bearerFor(sub, 600), trace)).id).toBe(`client:sha256:${sha256(sub)}`)
+  },
+)
+
+it('when the subject is no Unicode text, then the token is refused', async () => {
+  await expect(authenticator.caller(await bearerFor('\ud800', 600), trace)).rejects.toMatchObject({
+    code: 'invalid_token',
+  })
 })
 
 it('when a thousand other tokens came since, then a token is still taken, and one with its end changed is not', async () => {
@@ -53,8 +81,6 @@ it('when a secret takes the place of another, then tokens of both are taken, and
 })
 
 describe('the client of a token', () => {
-  const START = Date.parse('2026-11-24T06:35:10.500Z')
-
   /** An authenticator whose clock and whose clients are the test's own. */
   function watched(changes: Partial<AuthConfig> = {}) {
     const clients = new Map<string, ClientStanding>()

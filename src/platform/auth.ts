@@ -1,8 +1,9 @@
-import { sign, verify } from 'hono/jwt'
-import { createRemoteJWKSet, errors as joseErrors, jwtVerify } from 'jose'
+import { sign } from 'hono/jwt'
+import { decodeJwt, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { AppError } from './errors.ts'
 import { sameSecret, sha256 } from './hash.ts'
+import { createRemoteKeys } from './jwks.ts'
 import type { Trace } from './trace.ts'
 
 export const SCOPES = [
@@ -40,6 +41,10 @@ export interface AuthConfig {
     issuer: string
     audience: string
     jwksUrl: string | undefined
+    /** With `jwksUrl`: whom the provider's tokens may be meant for; absent, only `audience`. */
+    audiences?: readonly string[]
+    /** With `jwksUrl`: where the provider's tokens say what; absent, where our own do. */
+    claims?: ClaimNames
   }
   serviceTokens: readonly string[]
   /**
@@ -63,14 +68,39 @@ export interface ClientStanding {
 /** How a client stands; undefined when there is none of this id. */
 export type FindClient = (id: string, trace: Trace) => Promise<ClientStanding | undefined>
 
-/** What a token must say of its bearer. RFC 7519 names, RFC 8693 `scope`; `customer_id` is ours. */
+/** The names under which tokens say what decides here. */
+export interface ClaimNames {
+  /** Absent, the scopes are in `scope` and `scp`. */
+  scopes?: string | undefined
+  /** A scope counts only with this before it. */
+  scopePrefix: string
+  /** The customer that the bearer is bound to. */
+  customer: string
+  audience: string
+}
+
+/** RFC 7519 names, RFC 8693 `scope`; `customer_id` is ours. */
+const OWN_CLAIMS: ClaimNames = { scopes: 'scope', scopePrefix: '', customer: 'customer_id', audience: 'aud' }
+
+/** What a token must say of its bearer. A subject that is no Unicode text would share its hash with others. */
 const Claims = z.object({
-  sub: z.string().min(1),
+  sub: z
+    .string()
+    .min(1)
+    .refine((sub) => sub.isWellFormed()),
   exp: z.number(),
   iat: z.number().optional(),
-  scope: z.string().default(''),
-  customer_id: z.int().positive().optional(),
 })
+
+/** As a number, or as text: some providers have no other kind of claim. */
+const CustomerId = z.union([
+  z.int().positive(),
+  z
+    .string()
+    .regex(/^[1-9]\d{0,15}$/)
+    .transform(Number)
+    .pipe(z.int()),
+])
 
 /** Another service, on behalf of callers whose rate it has limited itself. */
 export const SERVICE: Principal = {
@@ -81,8 +111,8 @@ export const SERVICE: Principal = {
 
 /** @param now the time, in ms since 1970 */
 export function createAuthenticator(config: AuthConfig, now = () => Date.now()): Authenticator {
-  const { jwksUrl } = config.jwt
-  const verifyToken = jwksUrl === undefined ? ownTokens(config.jwt) : providerTokens(config.jwt, jwksUrl)
+  const { jwksUrl, claims: names = OWN_CLAIMS } = config.jwt
+  const verifyToken = jwksUrl === undefined ? ownTokens(config.jwt, now) : providerTokens(config.jwt, jwksUrl, now)
   const isGoodClient = jwksUrl === undefined ? asking(config) : async () => true
   const verified = rememberVerified(now)
   const isServiceToken = (token: string) => config.serviceTokens.map((known) => sameSecret(known, token)).includes(true)
@@ -104,13 +134,23 @@ export function createAuthenticator(config: AuthConfig, now = () => Date.now()):
   async function prove(token: string, trace: Trace): Promise<Proven> {
     const payload = await verifyToken(token)
     const claims = Claims.safeParse(payload)
-    if (!claims.success || !(await isGoodClient(claims.data, trace))) throw invalidToken()
-    const { sub, scope, customer_id, exp } = claims.data
+    const customerId = CustomerId.optional().safeParse(payload[names.customer])
+    if (!claims.success || !customerId.success || !(await isGoodClient(claims.data, trace))) throw invalidToken()
+    const { sub, exp } = claims.data
     return {
-      principal: { id: principalId(sub), scopes: new Set(scope.split(' ')), customerId: customer_id ?? null },
+      principal: { id: principalId(sub), scopes: scopesOf(payload, names), customerId: customerId.data ?? null },
       exp,
     }
   }
+}
+
+/** The scopes that a token grants, as text (RFC 8693) or as a list. */
+function scopesOf(payload: JWTPayload, { scopes, scopePrefix }: ClaimNames): Set<string> {
+  const given = scopes === undefined ? [payload.scope, payload.scp] : [payload[scopes]]
+  const listed = given.flat().flatMap((value) => (typeof value === 'string' ? value.split(/\s+/) : []))
+  return new Set(
+    listed.filter((scope) => scope.startsWith(scopePrefix)).map((scope) => scope.slice(scopePrefix.length)),
+  )
 }
 
 /** Whether the client is one whose tokens are taken, and this one was not withdrawn. */
@@ -144,7 +184,8 @@ function rememberVerified(now: () => number) {
   function set(token: string, { principal, exp }: Proven, asked: number): Principal {
     const [oldest] = known.keys()
     if (known.size >= MOST_REMEMBERED && oldest !== undefined) known.delete(oldest)
-    known.set(token, { principal, until: Math.min(exp * 1_000, asked + LONGEST_REMEMBERED_SECONDS * 1_000) })
+    const untilSeconds = Math.min(exp + LEEWAY_SECONDS, asked / 1_000 + LONGEST_REMEMBERED_SECONDS)
+    known.set(token, { principal, until: untilSeconds * 1_000 })
     return principal
   }
 
@@ -170,51 +211,90 @@ function rememberVerified(now: () => number) {
 }
 
 const OWN_ALGORITHM = 'HS256'
+const PROVIDER_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
+/** How far the clock of whoever issued a token may be from ours. */
+const LEEWAY_SECONDS = 5
 
 /** A token of our own: what {@link createAuthenticator} takes where no identity provider is set up. */
 export function signClaims(claims: Record<string, unknown>, secret: string): Promise<string> {
   return sign(claims, secret, OWN_ALGORITHM)
 }
 
-type VerifyToken = (token: string) => Promise<unknown>
+type VerifyToken = (token: string) => Promise<JWTPayload>
 
-function ownTokens({ secret, otherSecret, issuer, audience }: AuthConfig['jwt']): VerifyToken {
-  // `iat` decides nothing here: the clock of the machine that issued the token may run a little ahead of ours.
-  const options = { alg: OWN_ALGORITHM, iss: issuer, aud: audience, iat: false } as const
+function ownTokens({ secret, otherSecret, ...jwt }: AuthConfig['jwt'], now: () => number): VerifyToken {
   const secrets = otherSecret === undefined ? [secret] : [secret, otherSecret]
+  const rules = { issuer: jwt.issuer, audiences: [jwt.audience], audienceClaim: OWN_CLAIMS.audience }
+  const verifiers = secrets.map((known) => {
+    const key = new TextEncoder().encode(known)
+    return verifyBy(async () => key, [OWN_ALGORITHM], rules, now)
+  })
   return async (token) => {
-    for (const known of secrets) {
-      const payload = await verify(token, known, options).catch(() => undefined)
+    for (const verify of verifiers) {
+      const payload = await verify(token).catch(() => undefined)
       if (payload !== undefined) return payload
     }
     throw invalidToken()
   }
 }
 
-function providerTokens({ issuer, audience }: AuthConfig['jwt'], jwksUrl: string): VerifyToken {
-  // Keeps the provider's keys, and asks for them again when a token names one it has not seen.
-  const keys = createRemoteJWKSet(new URL(jwksUrl))
-  const options = { issuer, audience, algorithms: ['RS256', 'ES256', 'EdDSA'], requiredClaims: ['exp', 'sub'] }
+function providerTokens(jwt: AuthConfig['jwt'], jwksUrl: string, now: () => number): VerifyToken {
+  const { issuer, audience, audiences = [audience], claims = OWN_CLAIMS } = jwt
+  const rules = { issuer, audiences, audienceClaim: claims.audience }
+  return verifyBy(createRemoteKeys(jwksUrl, now), PROVIDER_ALGORITHMS, rules, now)
+}
+
+interface TokenRules {
+  issuer: string
+  audiences: readonly string[]
+  audienceClaim: string
+}
+
+/** @throws AppError `invalid_token`, and those of the key's lookup */
+function verifyBy(
+  getKey: JWTVerifyGetKey,
+  algorithms: string[],
+  { issuer, audiences, audienceClaim }: TokenRules,
+  now: () => number,
+): VerifyToken {
+  // `iat` decides nothing here: the clock of the machine that issued the token may run a little ahead of ours.
+  const options = { issuer, algorithms, requiredClaims: ['exp', 'sub'], clockTolerance: LEEWAY_SECONDS }
   return async (token) => {
-    try {
-      return (await jwtVerify(token, keys, options)).payload
-    } catch (error) {
-      if (isFaultOfToken(error)) throw invalidToken()
-      throw new AppError('unavailable', 'The identity provider cannot be reached. Try again.', {}, { cause: error })
-    }
+    const verified = await jwtVerify(token, getKey, { ...options, currentDate: new Date(now()) }).catch(refuseToken)
+    const { payload, protectedHeader } = verified
+    const isMeantForUs = [payload[audienceClaim]].flat().some((name) => audiences.some((known) => known === name))
+    if (!isMeantForUs || !isAccessToken(protectedHeader.typ)) throw invalidToken()
+    return payload
   }
 }
 
-/** And not of the provider, or of the way to it: then the same token may be good a moment later. */
-function isFaultOfToken(error: unknown): boolean {
-  if (!(error instanceof joseErrors.JOSEError)) return false
-  return !['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID'].includes(error.code)
+/** A provider's bad key is a fault of the tokens that name it; only keys that can't be fetched are not. */
+function refuseToken(error: unknown): never {
+  throw error instanceof AppError ? error : invalidToken()
 }
+
+/** Other types, such as `logout+jwt`, are signed by the same keys and mean something else (RFC 8725, section 3.11). */
+function isAccessToken(type: unknown): boolean {
+  return type === undefined || (typeof type === 'string' && /^(application\/)?(at\+)?jwt$/i.test(type))
+}
+
+/** The subject that a token names, which nobody has verified: for the log alone. */
+export function claimedSubject(authorization: string | undefined): string | undefined {
+  const [, token] = BEARER.exec(authorization ?? '') ?? []
+  try {
+    const { sub } = decodeJwt(token ?? '')
+    return typeof sub === 'string' ? sub : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const BEARER = /^Bearer +([\w.~+/=-]+)$/i
 
 function bearer(authorization: string | undefined): string {
   if (authorization === undefined)
     throw new AppError('unauthorized', 'Send a bearer token in the Authorization header.')
-  const [, token] = /^Bearer +([\w.~+/=-]+)$/i.exec(authorization) ?? []
+  const [, token] = BEARER.exec(authorization) ?? []
   if (token === undefined) throw invalidToken()
   return token
 }
@@ -223,7 +303,10 @@ function invalidToken(): AppError {
   return new AppError('invalid_token', 'The token is malformed, expired, or not meant for this service.')
 }
 
-/** Subjects come from whoever issues tokens: long or unusual ones are told apart by their hash. */
+/**
+ * Subjects come from whoever issues tokens: a long or unusual one is told apart by its hash, and one that looks like such
+ * a hash is hashed itself.
+ */
 function principalId(subject: string): string {
-  return /^[\w.:@|-]{1,100}$/.test(subject) ? `client:${subject}` : `client:sha256:${sha256(subject)}`
+  return /^(?!sha256:)[\w.:@|-]{1,100}$/.test(subject) ? `client:${subject}` : `client:sha256:${sha256(subject)}`
 }

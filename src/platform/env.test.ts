@@ -3,6 +3,7 @@ import { type Env, EnvError, parseEnv } from './env.ts'
 
 const STRONG = 'kGm1Yb0Jm7q0p3c9m4vWc0aPq8sX2tYzU5nL'
 const OTHER = 'Zr8uQe2Lw5xTn1Vb6Hd9Kj3Pf7Ms4Cg0YaIo'
+const THIRD = 'Qa4Wd7Rf1Tg8Yh2Uj5Ik9Ol3Pz6Xs0Cv7BnM'
 const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: STRONG, SERVICE_TOKEN: OTHER }
 
 /** What is wrong with an environment: the lines of the one message. */
@@ -175,15 +176,46 @@ describe('the environment', () => {
   })
 })
 
+describe('the claims of an identity provider', () => {
+  it('when nothing is set, then they have the names of our own tokens', () => {
+    expect(parseEnv({}).jwt).toMatchObject({
+      audiences: ['b2b-orders'],
+      claims: { scopes: undefined, scopePrefix: '', customer: 'customer_id', audience: 'aud' },
+    })
+  })
+
+  it('when they have other names, or several audiences, then those are taken', () => {
+    const { jwt } = parseEnv({
+      JWT_AUDIENCE: 'one, other,',
+      JWT_SCOPES_CLAIM: 'roles',
+      JWT_SCOPE_PREFIX: 'api/',
+      JWT_CUSTOMER_CLAIM: 'https://orders.example/customer',
+      JWT_AUDIENCE_CLAIM: 'client_id',
+    })
+    expect(jwt).toMatchObject({
+      audiences: ['one', 'other'],
+      claims: {
+        scopes: 'roles',
+        scopePrefix: 'api/',
+        customer: 'https://orders.example/customer',
+        audience: 'client_id',
+      },
+    })
+  })
+})
+
 describe('service tokens', () => {
   it('when one is rotated, then two are taken, with or without a space', () => {
     expect(parseEnv({ SERVICE_TOKEN: 'new,old' }).serviceTokens).toEqual(['new', 'old'])
     expect(parseEnv({ SERVICE_TOKEN: 'new, old' }).serviceTokens).toEqual(['new', 'old'])
   })
 
-  it.each(['a,b,c', 'a,', ',a', ',', ' '])('when they are %j, then it is refused', (tokens) => {
-    expect(faulty({ SERVICE_TOKEN: tokens })).toEqual(['SERVICE_TOKEN'])
-  })
+  it.each(['a,b,c', 'a,', ',a', ',', ' ', 'a b', 'a#b', 'ä', 'a,b!'])(
+    'when they are %j, then it is refused',
+    (tokens) => {
+      expect(faulty({ SERVICE_TOKEN: tokens })).toEqual(['SERVICE_TOKEN'])
+    },
+  )
 })
 
 describe('JWT secrets', () => {
@@ -198,7 +230,7 @@ describe('JWT secrets', () => {
   })
 
   it('when one is rotated in production, then both must be strong', () => {
-    expect(faultsOf({ ...PRODUCTION, JWT_SECRET: `${STRONG},${OTHER}` })).toEqual([])
+    expect(faultsOf({ ...PRODUCTION, JWT_SECRET: `${STRONG},${THIRD}` })).toEqual([])
     expect(faulty({ ...PRODUCTION, JWT_SECRET: `${STRONG},secret123` })).toEqual(['JWT_SECRET'])
   })
 })
@@ -209,7 +241,7 @@ describe('production', () => {
   })
 
   it('when a service token is rotated, then both must be strong', () => {
-    expect(faultsOf({ ...PRODUCTION, SERVICE_TOKEN: `${OTHER},${STRONG}` })).toEqual([])
+    expect(faultsOf({ ...PRODUCTION, SERVICE_TOKEN: `${OTHER},${THIRD}` })).toEqual([])
     expect(faulty({ ...PRODUCTION, SERVICE_TOKEN: `${OTHER},internal123` })).toEqual(['SERVICE_TOKEN'])
     expect(faulty({ ...PRODUCTION, SERVICE_TOKEN: `short,${OTHER}` })).toEqual(['SERVICE_TOKEN'])
   })
@@ -241,6 +273,25 @@ describe('production', () => {
   it('when an identity provider issues the tokens, then no JWT secret is needed', () => {
     const variables = { ...PRODUCTION, JWT_SECRET: undefined, JWKS_URL: 'https://id.example/jwks' }
     expect(parseEnv(variables).jwt.jwksUrl).toBe('https://id.example/jwks')
+  })
+
+  it.each([
+    [STRONG, STRONG],
+    [`${STRONG},${OTHER}`, OTHER],
+    [STRONG, `${OTHER},${STRONG}`],
+  ])('when a JWT secret is a service token too (%#), then it is refused', (JWT_SECRET, SERVICE_TOKEN) => {
+    const [fault = '', ...others] = faultsOf({ ...PRODUCTION, JWT_SECRET, SERVICE_TOKEN })
+    expect(others).toEqual([])
+    expect(fault).toMatch(/^SERVICE_TOKEN: must not be a JWT_SECRET/)
+    expect(fault).not.toContain(STRONG)
+    expect(faultsOf({ JWT_SECRET, SERVICE_TOKEN })).toEqual([])
+  })
+
+  it('when the keys of an identity provider would come by http, then it is refused', () => {
+    for (const JWKS_URL of ['http://id.example/jwks', 'HTTP://id.example/jwks']) {
+      expect(faulty({ ...PRODUCTION, JWKS_URL })).toEqual(['JWKS_URL'])
+      expect(faultsOf({ JWKS_URL })).toEqual([])
+    }
   })
 
   it('when it is development, then the published secrets do', () => {

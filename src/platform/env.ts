@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { ClaimNames } from './auth.ts'
 import type { DatabaseConfig } from './database.ts'
 import type { LoginLimits } from './limits.ts'
 import type { ServingLimits } from './serving.ts'
@@ -6,6 +7,8 @@ import type { ServingLimits } from './serving.ts'
 /** Secrets that are printed in documents or in this repository: good enough to try the system, refused in production. */
 const PUBLISHED_SECRETS = new Set(['secret123', 'internal123', 'demo-secret'])
 const SHORTEST_SECRET_BYTES = 32
+/** What a bearer token may consist of (RFC 6750, section 2.1). */
+const SENDABLE = /^[\w.~+/=-]*$/
 
 const whole = (min: number, max: number) =>
   z
@@ -43,6 +46,10 @@ const Known = z.object({
   JWT_AUDIENCE: z.string().default('b2b-orders'),
   JWT_TTL_SECONDS: whole(60, 86_400).default(3600),
   JWKS_URL: url.optional(),
+  JWT_SCOPES_CLAIM: z.string().optional(),
+  JWT_SCOPE_PREFIX: z.string().default(''),
+  JWT_CUSTOMER_CLAIM: z.string().default('customer_id'),
+  JWT_AUDIENCE_CLAIM: z.string().default('aud'),
   SERVICE_TOKEN: z.string().optional(),
   CUSTOMERS_API_BASE: url.optional(),
   ORDERS_API_BASE: url.optional(),
@@ -76,6 +83,10 @@ export interface Env {
     audience: string
     ttlSeconds: number
     jwksUrl: string | undefined
+    /** With `jwksUrl`: whom its tokens may be meant for. */
+    audiences: string[]
+    /** With `jwksUrl`: where its tokens say what. */
+    claims: ClaimNames
   }
   serviceTokens: string[]
   customersBase: string | undefined
@@ -136,6 +147,9 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
   if (jwtSecrets.length > 2 || jwtSecrets.includes('')) {
     faults.push('JWT_SECRET: must be one secret, or two with a comma between while one is rotated')
   }
+  if (!serviceTokens.every((token) => SENDABLE.test(token))) {
+    faults.push('SERVICE_TOKEN: may have letters, digits and -._~+/= only, or no request could carry it')
+  }
   if (production && serves) faults.push(...productionFaults(given, jwtSecrets, serviceTokens))
   if (!parsed.success || faults.length > 0) throw new EnvError(faults)
   const vars = parsed.data
@@ -168,6 +182,13 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
       audience: vars.JWT_AUDIENCE,
       ttlSeconds: vars.JWT_TTL_SECONDS,
       jwksUrl: vars.JWKS_URL,
+      audiences: listed(vars.JWT_AUDIENCE).filter((audience) => audience !== ''),
+      claims: {
+        scopes: vars.JWT_SCOPES_CLAIM,
+        scopePrefix: vars.JWT_SCOPE_PREFIX,
+        customer: vars.JWT_CUSTOMER_CLAIM,
+        audience: vars.JWT_AUDIENCE_CLAIM,
+      },
     },
     serviceTokens,
     customersBase: vars.CUSTOMERS_API_BASE,
@@ -204,8 +225,12 @@ function productionFaults(vars: Variables, jwtSecrets: string[], serviceTokens: 
   const faults = Object.entries(needed).flatMap(([name, secrets]) =>
     (vars[name] === undefined ? [undefined] : secrets).map((secret) => weakness(name, secret)),
   )
+  if (jwtSecrets.some((secret) => serviceTokens.includes(secret))) faults.push(SHARED_SECRET)
+  if (/^http:/i.test(vars.JWKS_URL ?? '')) faults.push('JWKS_URL: must be https in production')
   return faults.filter((fault) => fault !== undefined)
 }
+
+const SHARED_SECRET = 'SERVICE_TOKEN: must not be a JWT_SECRET too, or whoever is sent it could sign tokens'
 
 function weakness(name: string, secret: string | undefined): string | undefined {
   const remedy = 'make one with: openssl rand -base64 32'

@@ -18,9 +18,13 @@ export interface IdentityProvider {
   /** How often its keys were asked for. */
   requests(): number
   /** What it answers from now on, instead of its keys. */
-  answer(status: number, body: string): void
+  answer(status: number, body: string, headers?: Record<string, string>): void
+  /** From now on it answers with these keys besides its own. */
+  addKeys(...keys: unknown[]): void
+  /** From now on requests wait for an answer that never comes. */
+  hang(): void
   /** A token with these claims and nothing added. */
-  sign(alg: ProviderAlgorithm, claims: Claims, header?: { kid: string }): Promise<string>
+  sign(alg: ProviderAlgorithm, claims: Claims, header?: Record<string, unknown>): Promise<string>
   stop(): Promise<void>
 }
 
@@ -28,11 +32,16 @@ export interface IdentityProvider {
 export async function startIdentityProvider(port = 0): Promise<IdentityProvider> {
   const pairs = await Promise.all(PROVIDER_ALGORITHMS.map(makeKey))
   const keys = Object.fromEntries(pairs.map(({ alg, key }) => [alg, key])) as Record<ProviderAlgorithm, ProviderKey>
-  let answer = { status: 200, body: JSON.stringify({ keys: pairs.map(({ jwk }) => jwk) }) }
+  const own: unknown[] = pairs.map(({ jwk }) => jwk)
+  const type = { 'content-type': 'application/json' }
+  let answer = { status: 200, body: JSON.stringify({ keys: own }), headers: {} }
+  let hangs = false
   let requests = 0
   const server = createServer((_, response) => {
     requests++
-    response.writeHead(answer.status, { 'content-type': 'application/json', connection: 'close' }).end(answer.body)
+    if (hangs) return
+    const headers = { ...type, connection: 'close', ...answer.headers }
+    response.writeHead(answer.status, headers).end(answer.body)
   })
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   const address = server.address()
@@ -41,13 +50,23 @@ export async function startIdentityProvider(port = 0): Promise<IdentityProvider>
     jwksUrl: `http://127.0.0.1:${address.port}/jwks`,
     keys,
     requests: () => requests,
-    answer(status, body) {
-      answer = { status, body }
+    answer(status, body, headers = {}) {
+      answer = { status, body, headers }
     },
-    sign(alg, claims, header = { kid: keys[alg].kid }) {
-      return new SignJWT(claims).setProtectedHeader({ alg, ...header }).sign(keys[alg].privateKey)
+    addKeys(...more) {
+      answer = { status: 200, body: JSON.stringify({ keys: [...more, ...own] }), headers: {} }
     },
-    stop: () => new Promise((resolve) => server.close(() => resolve())),
+    hang() {
+      hangs = true
+    },
+    sign(alg, claims, header = {}) {
+      return new SignJWT(claims).setProtectedHeader({ alg, kid: keys[alg].kid, ...header }).sign(keys[alg].privateKey)
+    },
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
   }
 }
 

@@ -1,4 +1,4 @@
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
+import { createHmac, generateKeyPairSync, KeyObject, sign } from 'node:crypto'
 
 type Signer = (signed: string) => Buffer
 
@@ -23,6 +23,11 @@ export function withoutSignature(): Buffer {
 export function withStrangersKey(): Signer {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   return (signed) => sign('sha256', Buffer.from(signed), privateKey)
+}
+
+/** Signs with an RSA key, whatever the header says. */
+export function withPrivateKey(key: CryptoKey): Signer {
+  return (signed) => sign('sha256', Buffer.from(signed), KeyObject.from(key))
 }
 
 /** Seconds since 1970, so many from now. */
