@@ -23,7 +23,8 @@ export const Problem = z
     errors: z
       .array(z.object({ path: z.string(), message: z.string() }))
       .optional()
-      .meta({ description: 'For validation: what is wrong, and where.' }),
+      .meta({ description: 'For validation: what is wrong, and where. The first 50.' }),
+    more_errors: z.int().positive().optional().meta({ description: 'How many errors there are besides those listed.' }),
   })
   .openapi('Problem')
 
@@ -99,8 +100,10 @@ function challengeOf(error: AppError): string | undefined {
   return undefined
 }
 
+const MAX_LISTED_ERRORS = 50
+
 /**
- * The refusal for input that a schema did not take, with a line for each fault.
+ * The refusal for input that a schema did not take, with a line for each of its first faults.
  * @param queries the values of each name in the query
  */
 export function validationError(
@@ -114,11 +117,12 @@ export function validationError(
     const message = target === 'query' ? 'Unknown query parameter' : 'Unknown field'
     return issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message }))
   })
+  const more = errors.length - MAX_LISTED_ERRORS
   const where = { json: 'body', form: 'body', query: 'query', header: 'headers' }[target] ?? target
   return new AppError(
     'validation_failed',
     `The ${where} has ${errors.length === 1 ? 'a fault' : `${errors.length} faults`}.`,
-    { errors },
+    { errors: errors.slice(0, MAX_LISTED_ERRORS), ...(more > 0 && { more_errors: more }) },
   )
 
   function messageOf({ path, message }: $ZodIssue): string {
