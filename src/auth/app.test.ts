@@ -104,7 +104,7 @@ describeEachEngine('tokens', (engine) => {
     }
   })
 
-  it.each(['', '%', "' or 1=1 --", 'dèmo', '☃', 'demo\u0000', '\ud800', 'x'.repeat(10_000)])(
+  it.each(['', '%', "' or 1=1 --", 'dèmo', '☃', 'demo\u0000', '\ud800', 'x'.repeat(3_000)])(
     'when the id is %j, then it is unknown',
     async (id) => {
       expectProblem(await sendJson({ ...GRANT, client_id: id, client_secret: 'demo-secret' }), 401, 'invalid_client')
@@ -145,8 +145,44 @@ describeEachEngine('tokens', (engine) => {
     const { fields } = await newClient()
     expectFaults(await sendJson({ ...fields }), ['grant_type'])
     expectFaults(await sendJson({ ...GRANT, ...fields, scope: 7 }), ['scope'])
-    expectFaults(await sendJson({ ...GRANT, ...fields, audience: 'orders' }), ['audience'])
-    expectFaults(await sendJson('grant_type=a&grant_type=b', { 'content-type': FORM }), ['grant_type'])
+    for (const name of ['grant_type', 'client_id', 'client_secret', 'scope']) {
+      const form = `${new URLSearchParams({ ...GRANT, ...fields, scope: 'orders:read' })}&${name}=again`
+      const answer = await sendJson(form, { 'content-type': FORM })
+      expectFaults(answer, [name])
+      expect(answer.body.error).toBe('invalid_request')
+    }
+  })
+
+  it('when it names parameters that are none of ours, then they are ignored', async () => {
+    const { fields } = await newClient(['orders:read'])
+    const others = { audience: 'orders', resource: 'https://orders.example', client_assertion: '', __proto: 'x' }
+    expect((await sendForm({ ...GRANT, ...fields, ...others })).body.scope).toBe('orders:read')
+    expect((await sendJson({ ...GRANT, ...fields, ...others, resource: ['a', 'b'] })).body.scope).toBe('orders:read')
+    const repeated = `${new URLSearchParams({ ...GRANT, ...fields })}&resource=a&resource=b`
+    expect((await sendJson(repeated, { 'content-type': FORM })).body.scope).toBe('orders:read')
+  })
+
+  it('when optional fields are null, then they count as absent', async () => {
+    const { id, secret } = await newClient(['orders:read'])
+    const nothing = { client_id: null, client_secret: null, scope: null }
+    expect((await sendJson({ ...GRANT, ...nothing }, basic(id, secret))).body.scope).toBe('orders:read')
+    expectProblem(await sendJson({ ...GRANT, ...nothing }), 401, 'invalid_client')
+  })
+
+  it('when the body is larger than 4 KiB, then 413, and at 4 KiB it is taken', async () => {
+    const { fields } = await newClient()
+    const json = JSON.stringify({ ...GRANT, ...fields })
+    const form = `${new URLSearchParams({ ...GRANT, ...fields })}&pad=`
+    expect((await sendJson(json.padEnd(4_096))).status).toBe(200)
+    expect((await sendJson(form.padEnd(4_096, 'x'), { 'content-type': FORM })).status).toBe(200)
+    for (const large of [json.padEnd(4_097), form.padEnd(4_097, 'x'), form.padEnd(64 * 1_024, '&a=')]) {
+      for (const type of [FORM, 'application/json']) {
+        const answer = await sendJson(large, { 'content-type': type })
+        expectProblem(answer, 413, 'payload_too_large')
+        expect(answer.body.detail).toContain('4 KiB')
+        expect(answer.text.length).toBeLessThan(1_000)
+      }
+    }
   })
 
   it('when the body is no JSON, or of another type, then 400 or 415', async () => {
@@ -383,15 +419,58 @@ describeEachEngine('attempts to get a token', (engine) => {
     expect((await from(address, RIGHT)).status).toBe(200)
   })
 
-  it('when a client gets its tokens, or asks for what it may not have, then that counts for nothing', async () => {
+  it('when a client gets its tokens, then that counts for nothing', async () => {
     const address = newAddress()
     for (let i = 0; i < 5; i++) {
       const answer = await from(address, RIGHT)
       expect(answer.status).toBe(200)
       expect(answer.headers.get('ratelimit')).toBeNull()
-      expectProblem(await from(address, { ...RIGHT, scope: 'orders:steal' }), 400, 'invalid_scope')
     }
     await failThrice(address)
+    expectTooMany(await from(address, RIGHT))
+  })
+
+  it.each([
+    ['malformed JSON', '{', 'malformed_json'],
+    ['a faulty field', { ...RIGHT, client_id: undefined, scope: 7 }, 'validation_failed'],
+    ['another grant', { ...RIGHT, grant_type: 'password' }, 'unsupported_grant_type'],
+    ['a scope that it may not have', { ...RIGHT, scope: 'orders:steal' }, 'invalid_scope'],
+  ])('when a client sends %s, then that counts as an attempt', async (_, body, code) => {
+    const address = newAddress()
+    for (let i = 0; i < 3; i++) expectProblem(await from(address, body), 400, code)
+    expectTooMany(await from(address, body))
+  })
+
+  it('when one client of an address fails, then the others there need not wait', async () => {
+    const address = newAddress()
+    const broken = { ...WRONG, client_id: newWord() }
+    for (let i = 0; i < 3; i++) expectProblem(await from(address, broken), 401, 'invalid_client')
+    for (let i = 0; i < 40; i++) expectTooMany(await from(address, broken))
+    expect((await from(address, RIGHT)).status).toBe(200)
+    await failThrice(address)
+  })
+
+  it('when ten clients of an address have failed, then all of them have to wait, and no other address', async () => {
+    const address = newAddress()
+    for (let i = 0; i < 30; i++) {
+      expectProblem(await from(address, { ...WRONG, client_id: newWord() }), 401, 'invalid_client')
+    }
+    const answer = await from(address, RIGHT)
+    expectProblem(answer, 429, 'rate_limited')
+    expect(answer.headers.get('ratelimit-policy')).toBe('30;w=60')
+    expect((await from(newAddress(), RIGHT)).status).toBe(200)
+  })
+
+  it('when the id is no id, is absent or in a Basic header, then it is counted all the same', async () => {
+    const address = newAddress()
+    const odd = ['☃', 'x'.repeat(65), '']
+    for (const client_id of odd) expectProblem(await from(address, { ...WRONG, client_id }), 401, 'invalid_client')
+    expectTooMany(await from(address, { ...WRONG, client_id: 'two words' }))
+    expectTooMany(await from(address, GRANT))
+    const headers = { ...basic('demo', 'wrong'), 'x-forwarded-for': `${address}, 10.0.0.1` }
+    const ask = () => system.orders.post('/auth/token', GRANT, { token: null, headers })
+    for (let i = 0; i < 3; i++) expectProblem(await ask(), 401, 'invalid_client')
+    expectTooMany(await ask())
     expectTooMany(await from(address, RIGHT))
   })
 

@@ -1,9 +1,12 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { createStrictRoute, jsonAnswer, optional, problems, serviceOnly, Timestamp } from '../platform/contract.ts'
 
-/** RFC 6749, section 4.4. Also accepted as a form, and with the client in a Basic header. */
+/**
+ * RFC 6749, section 4.4. Also accepted as a form, and with the client in a Basic header. Parameters that it does not name,
+ * such as `audience` and `resource`, are ignored (section 3.2).
+ */
 export const TokenRequest = z
-  .strictObject({
+  .object({
     grant_type: z.string().meta({ example: 'client_credentials' }),
     client_id: optional(z.string()).meta({ example: 'demo' }),
     client_secret: optional(z.string()).meta({ example: 'demo-secret' }),
@@ -29,7 +32,9 @@ export const issueToken = createRoute({
   operationId: 'issueToken',
   tags: ['Auth'],
   summary: 'A token for a client (OAuth 2 client credentials)',
-  description: 'An address that sends a wrong id or secret too often within a minute has to wait.',
+  description:
+    'At most 4 KiB; parameters that are not listed are ignored. A client that fails too often within a minute from one ' +
+    'address has to wait, and so has an address from which too many fail.',
   security: [],
   request: {
     body: {

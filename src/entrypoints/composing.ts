@@ -25,6 +25,8 @@ import { createProductsService } from '../products/service.ts'
 
 export interface Lifecycle {
   draining: boolean
+  /** Whether a proxy that nobody counted was warned of. */
+  proxyWarned?: boolean
 }
 
 /** Where another service is: an address, or its verbs in this process. */
@@ -111,7 +113,8 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
 }
 
 function common(env: Env, logger: Logger, lifecycle: Lifecycle) {
-  return { logger, lifecycle, rateLimitPerMinute: env.rateLimitPerMinute, mostRequests: env.mostRequests }
+  const { rateLimitPerMinute, mostRequests, production } = env
+  return { logger, lifecycle, rateLimitPerMinute, mostRequests, production, trustedProxies: env.logins.trustedProxies }
 }
 
 function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {

@@ -1,5 +1,6 @@
 import { isIP, isIPv6 } from 'node:net'
 import type { Context } from 'hono'
+import type { Logger } from './logging.ts'
 import { trusted } from './trusted.ts'
 
 /** What whoever took the request says of its connection: Node's server its socket, Lambda the gateway's event. */
@@ -16,13 +17,38 @@ const NOWHERE = 'nowhere'
  *   it from; what is further left was said by the caller and is not believed. A gateway's event says it by itself.
  */
 export function addressOf(c: Context, trustedProxies: number): string {
-  const { incoming, requestContext } = trusted<Connection>(c.env ?? {})
-  const own = requestContext?.identity?.sourceIp ?? requestContext?.http?.sourceIp
+  const own = gatewayAddress(c)
   if (own !== undefined) return networkOf(own)
-  const peer = incoming?.socket.remoteAddress ?? NOWHERE
+  const peer = connectionOf(c).incoming?.socket.remoteAddress ?? NOWHERE
   const hops = [...(c.req.header('x-forwarded-for')?.split(',') ?? []), peer].map((hop) => hop.trim())
   const hop = hops[Math.max(0, hops.length - 1 - trustedProxies)] ?? peer
   return networkOf(isIP(hop) === 0 ? peer : hop)
+}
+
+function connectionOf(c: Context): Connection {
+  return trusted<Connection>(c.env ?? {})
+}
+
+function gatewayAddress(c: Context): string | undefined {
+  const { requestContext } = connectionOf(c)
+  return requestContext?.identity?.sourceIp ?? requestContext?.http?.sourceIp
+}
+
+const FORWARDING_HEADERS = ['x-forwarded-for', 'forwarded']
+
+/**
+ * Makes a check of requests that warns once a process of a proxy in front that `TRUSTED_PROXIES` does not count: all its
+ * callers share one address then, and one login limit.
+ * @param process what the services of one process share
+ */
+export function createProxyWarning(logger: Logger, process: { proxyWarned?: boolean }): (c: Context) => void {
+  return (c) => {
+    if (process.proxyWarned || gatewayAddress(c) !== undefined) return
+    const header = FORWARDING_HEADERS.find((name) => c.req.header(name) !== undefined)
+    if (header === undefined) return
+    process.proxyWarned = true
+    logger.warn({ header }, 'a proxy seems to be in front, and TRUSTED_PROXIES is 0')
+  }
 }
 
 const V4_IN_V6 = /^::ffff:(?=\d+\.)/i

@@ -4,9 +4,11 @@ import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
 import { getPath } from 'hono/utils/url'
+import { addressOf, createProxyWarning } from './address.ts'
 import { createAdmission } from './admission.ts'
 import type { Authenticator, Principal } from './auth.ts'
 import { receiveBody } from './body.ts'
+import { claimedClientOf } from './claimed-client.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
 import { addHealthRoutes } from './health.ts'
@@ -36,6 +38,8 @@ export interface AppEnv {
     /** Whether it was applied. */
     limited: boolean
     principal: Principal
+    /** The client id that a token request names. */
+    claimedClient: string | undefined
     trace: Trace
     /** The correlation ids of the calls that a request carries, if it carries several. */
     together: string[]
@@ -57,7 +61,10 @@ export interface ServiceDeps {
   /** Resolves when all that the service needs answers, else says what does not. */
   ready(): Promise<void>
   /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
-  lifecycle: { draining: boolean }
+  lifecycle: { draining: boolean; proxyWarned?: boolean }
+  /** See {@link addressOf}. */
+  trustedProxies: number
+  production: boolean
 }
 
 export type ServiceApp = OpenAPIHono<AppEnv>
@@ -101,12 +108,13 @@ export function locationOf(c: Context, id: number | string): string {
  * body is too large; and when it is done there is a line of it in the log.
  */
 function receive(
-  { authenticator, logger, rateLimitPerMinute, mostRequests }: ServiceDeps,
+  { authenticator, logger, rateLimitPerMinute, mostRequests, lifecycle, trustedProxies, production }: ServiceDeps,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
   const admission = createAdmission(mostRequests, logger)
   const receiveWhole = receiveBody(shape)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
+  const warnOfProxies = production && trustedProxies === 0 ? createProxyWarning(logger, lifecycle) : undefined
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
@@ -121,13 +129,14 @@ function receive(
   return async (c, next) => {
     const start = performance.now()
     c.set('trace', traceOf(c))
+    warnOfProxies?.(c)
     if (admission.isFull(c.req.path)) return refuse(c)
     c.set('reportFailure', reportFailure)
     c.set('authenticator', authenticator)
     c.set('limitRate', limitRate)
     // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
     await receiveWhole(c, () => (admission.isFull(c.req.path) ? refuse(c) : admission.take(next)))
-    requests.info(lineOf(c, start), 'request')
+    requests.info({ ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies) }, 'request')
   }
 }
 
@@ -151,6 +160,16 @@ function lineOf(c: Context<AppEnv>, start: number) {
     principal: c.get('principal')?.id,
     together: c.get('together'),
   }
+}
+
+const REFUSED_STATUS = new Set([401, 403, 429])
+
+/** Where a caller that was not let in comes from, and whom it says it is. Any refusal of a token request counts. */
+function refusedCallerOf(c: Context<AppEnv>, trustedProxies: number) {
+  const { status } = c.res
+  const isFailedLogin = c.get('claimedClient') !== undefined && status >= 400 && status < 500
+  if (!isFailedLogin && !REFUSED_STATUS.has(status)) return undefined
+  return { address: addressOf(c, trustedProxies), claimed_client: claimedClientOf(c) }
 }
 
 /** 405 for a path that other methods have, else 404. */

@@ -1,4 +1,4 @@
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import { rateLimiter } from 'hono-rate-limiter'
 import { addressOf } from './address.ts'
 import type { AppEnv } from './app.ts'
@@ -25,26 +25,49 @@ export function limitRequests(perMinute: number): MiddlewareHandler<AppEnv> {
 }
 
 export interface LoginLimits {
-  /** Failed attempts of one address. */
+  /** Failed attempts of one client id from one address. */
   attemptsPerMinute: number
   /** See {@link addressOf}. */
   trustedProxies: number
 }
 
+/** How many client ids may fail from one address before the address itself has to wait. */
+const FAILING_CLIENTS_PER_ADDRESS = 10
+
 /**
- * Attempts to get a token from one address in a minute. One counts until it is known to be right, so that many at once
- * are no way around it. Only the refusal tells of it.
+ * Failed attempts to get a token in a minute: of one client id from one address, and of one address, which may be that of
+ * many callers. An attempt counts until it is known to be right, so that many at once are no way around it. Only the
+ * refusal tells of the limit.
  */
-export function limitLogins({ attemptsPerMinute, trustedProxies }: LoginLimits): MiddlewareHandler<AppEnv> {
+export function limitLogins({ attemptsPerMinute, trustedProxies }: LoginLimits) {
+  const address = (c: Context<AppEnv>) => addressOf(c, trustedProxies)
+  return {
+    limitAddress: limitFailures(attemptsPerMinute * FAILING_CLIENTS_PER_ADDRESS, address),
+    /** Goes by the `claimedClient` that was set before. */
+    limitClient: limitFailures(attemptsPerMinute, (c) => `${address(c)} ${clientKey(c.get('claimedClient'))}`),
+  }
+}
+
+/** What no client id can be counts as one, so that odd ids don't fill the memory. */
+function clientKey(claimed: string | undefined): string {
+  return claimed !== undefined && /^[\x21-\x7e]{1,64}$/.test(claimed) ? claimed : ''
+}
+
+function limitFailures(limit: number, keyGenerator: (c: Context<AppEnv>) => string): MiddlewareHandler<AppEnv> {
   return rateLimiter<AppEnv>({
     ...COMMON,
-    limit: attemptsPerMinute,
-    keyGenerator: (c) => addressOf(c, trustedProxies),
+    limit,
+    keyGenerator,
     skipSuccessfulRequests: true,
-    requestWasSuccessful: (c) => c.res.status !== 401,
+    requestWasSuccessful: (c) => !isFailedAttempt(c.res.status),
     handler: (c) => {
       c.set('limited', true)
       throw new AppError('rate_limited', 'Too many failed attempts from this address. Wait, then go on.')
     },
   })
+}
+
+/** Refused for its client's limit, an attempt must not count for its address: one broken client would lock out all. */
+function isFailedAttempt(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 429
 }

@@ -33,7 +33,7 @@ const IDLE_CHECK_MS = 50
 
 /** Serves an app over HTTP. Port 0 takes a free one. Rejects when the port can't be had. */
 export function serve(
-  app: { fetch: (request: Request) => Response | Promise<Response> },
+  app: { fetch: (request: Request, connection?: object) => Response | Promise<Response> },
   port: number,
   { requestMs, keepAliveMs, stallMs }: ServingLimits = LIMITS,
 ): Promise<Serving> {
@@ -46,7 +46,8 @@ export function serve(
     // It is missed by the listener too, which lets us say so.
     requireHostHeader: false,
   }
-  const answer = (request: Request) => (NAMES_USER.test(request.url) ? refuse(MALFORMED) : app.fetch(request))
+  const answer = (request: Request, connection: object) =>
+    NAMES_USER.test(request.url) ? refuse(MALFORMED) : app.fetch(request, connection)
   const server = createServer(serverOptions, getRequestListener(answer, { errorHandler: refuseRequest }))
   server.timeout = stallMs
   server.maxHeadersCount = MOST_HEADERS
