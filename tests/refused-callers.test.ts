@@ -1,9 +1,13 @@
+import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
+import { composeCustomers, composeOrders } from '../src/entrypoints/composing.ts'
+import type { Env } from '../src/platform/env.ts'
+import type { Logger } from '../src/platform/logging.ts'
 import { ENVIRONMENT, goodToken, SERVICE_TOKENS, withClaims } from './support/access.ts'
 import type { ApiAnswer, ApiRequest } from './support/api-client.ts'
 import { expectProblem } from './support/problems.ts'
 import { newKey } from './support/rows.ts'
-import { serveOrders, type TestService } from './support/services.ts'
+import { serveOrders } from './support/services.ts'
 import { useSystem } from './support/system.ts'
 
 interface Line {
@@ -15,6 +19,11 @@ interface Line {
   address?: string
   claimed_client?: string
   header?: string
+}
+
+function newLogger() {
+  const log: string[] = []
+  return { log, logger: pino({ level: 'info' }, { write: (line: string) => void log.push(line) }) }
 }
 
 const linesOf = (log: string[]): Line[] => log.map((line) => JSON.parse(line))
@@ -116,14 +125,39 @@ describe('the log line of a request', () => {
 describe('a proxy that TRUSTED_PROXIES does not count', () => {
   const system = useSystem('sqlite', ENVIRONMENT)
   const WARNING = 'a proxy seems to be in front, and TRUSTED_PROXIES is 0'
-  const warningsOf = ({ log }: TestService) => linesOf(log).filter(({ msg }) => msg === WARNING)
+  const warningsOf = (log: string[]) => linesOf(log).filter(({ msg }) => msg === WARNING)
+  const forwarded = () => new Request('http://orders/health', { headers: { 'x-forwarded-for': '203.0.113.9' } })
+
+  /** Two services of one process. */
+  function appsOf(env: Env, logger: Logger) {
+    const lifecycle = { draining: false }
+    const customers = composeCustomers(env, system.db, logger, lifecycle).app
+    const orders = composeOrders(env, system.db, system.customers.base, logger, lifecycle).app
+    return [customers, orders] as const
+  }
 
   it.each(['x-forwarded-for', 'forwarded'])('is warned of once in production when %s comes in', async (name) => {
     const service = await serveOrders(system, { production: true })
     await service.api.get('/health')
-    expect(warningsOf(service)).toEqual([])
+    expect(warningsOf(service.log)).toEqual([])
     for (let i = 0; i < 3; i++) await service.api.get('/health', { headers: { [name]: 'for=203.0.113.9' } })
-    expect(warningsOf(service)).toMatchObject([{ level: 40, header: name }])
+    expect(warningsOf(service.log)).toMatchObject([{ level: 40, header: name }])
+  })
+
+  it('is warned of once by the services of one process', async () => {
+    const { logger, log } = newLogger()
+    const [one, other] = appsOf({ ...system.env, production: true }, logger)
+    for (const app of [one, other]) await app.fetch(forwarded())
+    expect(warningsOf(log)).toHaveLength(1)
+  })
+
+  it('is no matter where a gateway tells the address', async () => {
+    const { logger, log } = newLogger()
+    const [app] = appsOf({ ...system.env, production: true }, logger)
+    for (const requestContext of [{ identity: { sourceIp: '192.0.2.1' } }, { http: { sourceIp: '192.0.2.1' } }]) {
+      expect((await app.fetch(forwarded(), { requestContext })).status).toBe(200)
+    }
+    expect(warningsOf(log)).toEqual([])
   })
 
   it('is no matter where proxies are counted, or outside production', async () => {
@@ -132,7 +166,7 @@ describe('a proxy that TRUSTED_PROXIES does not count', () => {
       const service = await serveOrders(system, changes)
       const headers = { 'x-forwarded-for': '203.0.113.9' }
       expectProblem(await service.api.get('/orders', { token: 'bad', headers }), 401, 'invalid_token')
-      expect(warningsOf(service)).toEqual([])
+      expect(warningsOf(service.log)).toEqual([])
     }
   })
 })

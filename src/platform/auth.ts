@@ -212,7 +212,7 @@ function rememberVerified(now: () => number) {
 
 const OWN_ALGORITHM = 'HS256'
 const PROVIDER_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
-/** How far the clock of whoever issued a token may be from ours. */
+/** How far an issuer's clock may be from this machine's. */
 const LEEWAY_SECONDS = 5
 
 /** A token of our own: what {@link createAuthenticator} takes where no identity provider is set up. */
