@@ -313,6 +313,7 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
       return {
         place: () => system.orders.post('/orders', order, request),
         confirm: (id: number) => system.orders.post(`/orders/${id}/confirm`, undefined, request),
+        cancel: (id: number) => system.orders.post(`/orders/${id}/cancel`, undefined, request),
         orchestrate: () => system.orchestrator.post(CREATE_AND_CONFIRM, order, request),
       }
     }
@@ -347,6 +348,15 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
     expect(first.status).toBe(200)
     expectProblem(await other.confirm(id), 404, 'not_found')
     expectReplay(await one.confirm(id), first)
+  })
+
+  it('another binding gets 404 for the canceled order under the same key', async () => {
+    const { one, other } = await twoBindings()
+    const { id } = (await one.place()).body
+    const first = await one.cancel(id)
+    expect(first.status).toBe(200)
+    expectProblem(await other.cancel(id), 404, 'not_found')
+    expectReplay(await one.cancel(id), first)
   })
 
   it('another binding gets no order of the first through the orchestrator', async () => {
