@@ -317,12 +317,11 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
         orchestrate: () => system.orchestrator.post(CREATE_AND_CONFIRM, order, request),
       }
     }
-    /** As the version stored it that did not make the customer a part of the key's owner. */
-    const storeAsBefore = async () => {
-      const principal = `client:${sub}`
-      await system.db.updateTable('idempotency_keys').set({ principal }).where('key', '=', key).execute()
+    const owners = async () => {
+      const rows = await system.db.selectFrom('idempotency_keys').select('principal').where('key', '=', key).execute()
+      return rows.map(({ principal }) => principal.replace(sub, 'sub')).sort()
     }
-    return { one: bound(one), other: bound(other), ids: { one: one.id, other: other.id }, storeAsBefore }
+    return { one: bound(one), other: bound(other), ids: { one: one.id, other: other.id }, owners }
   }
 
   function expectReplay(again: ApiAnswer, first: ApiAnswer): void {
@@ -367,16 +366,33 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
     expect((await one.orchestrate()).body.data).toEqual(first.body.data)
   })
 
-  it('a bound client gets the answer that the version before this one stored', async () => {
-    const { one, other, ids, storeAsBefore } = await twoBindings()
-    const placed = await one.place()
-    const confirmed = await one.confirm(placed.body.id)
-    await storeAsBefore()
-    expectReplay(await one.place(), placed)
-    expectReplay(await one.confirm(placed.body.id), confirmed)
-    expectProblem(await other.confirm(placed.body.id), 404, 'not_found')
-    const own = await other.place()
-    expect(own.body.customer_id).toBe(ids.other)
-    expect(own.headers.get('idempotent-replayed')).toBeNull()
+  it('the first answer lies where the version before this one looks for it', async () => {
+    const { one, other, ids, owners } = await twoBindings()
+    await one.place()
+    expect(await owners()).toEqual(['client:sub'])
+    await other.place()
+    expect(await owners()).toEqual(['client:sub', `client:sub#${ids.other}`])
+  })
+
+  it('each binding gets one order when both place theirs at once and again', async () => {
+    const { one, other, ids, owners } = await twoBindings()
+    const answers = await Promise.all([one, other, one, other, one, other].map(({ place }) => place()))
+    expect(answers.map(({ status }) => status)).toEqual(Array(6).fill(201))
+    const [first, second, ...again] = answers.map(({ text }) => text)
+    expect(again).toEqual([first, second, first, second])
+    expect(answers.map(({ body }) => body.customer_id)).toEqual(Array(3).fill([ids.one, ids.other]).flat())
+    expect(await owners()).toHaveLength(2)
+  })
+
+  it('a bound token gets an order of its own under a key that an unbound one used', async () => {
+    const [customer, product] = [await newCustomer(system), await newProduct(system)]
+    const [sub, headers] = [newKey(), { 'idempotency-key': newKey() }]
+    const place = (customer_id: number, token: string) =>
+      system.orders.post('/orders', { customer_id, items: [{ product_id: product.id, qty: 1 }] }, { token, headers })
+    const unbound = await place(1, withClaims({ sub }))
+    const bound = await place(customer.id, withClaims({ sub, customer_id: customer.id }))
+    expect([bound.status, bound.body.customer_id]).toEqual([201, customer.id])
+    expectReplay(await place(customer.id, withClaims({ sub, customer_id: customer.id })), bound)
+    expectReplay(await place(1, withClaims({ sub })), unbound)
   })
 })

@@ -105,7 +105,7 @@ async function write(
   await moveStock(trx, differences(returned, placed.placements), now)
   const made = await writeChanges(trx, changed, placed.placements, opening)
   const records = placed.placements.map(({ command }, i) => ({ claim: command.claim, answer: answerAt(made, i) }))
-  await saveAnswers(trx, [...changed.records, ...records], { now, ttlMinutes: config.idempotencyTtlMinutes })
+  await saveAnswers(trx, [...changed.records, ...records], { ...opening, ttlMinutes: config.idempotencyTtlMinutes })
 
   const outcomes = new Map<WriteCommand, Answer | AppError>()
   for (const [i, command] of changing.entries()) outcomes.set(command, found(changed.results[i]))

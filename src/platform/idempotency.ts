@@ -23,8 +23,8 @@ export interface Claim {
   operation: Operation
   key: string
   principal: string
-  /** Under which the answers to a bound client were stored before its customer was part of its claims. */
-  former?: { principal: string; customerId: number }
+  /** Of a client that is bound to a customer: both its parts. */
+  bound?: { principal: string; customerId: number }
   /** SHA-256 of the request, so that another request under the same key is told apart. */
   requestHash: string
 }
@@ -56,9 +56,9 @@ export function claimOf(
  * Whose a key is. A bound client's customer is part of it: a token of the same subject for another customer has keys of
  * its own. No principal id has a `#`.
  */
-function claimantOf({ id, customerId }: Principal): Pick<Claim, 'principal' | 'former'> {
+function claimantOf({ id, customerId }: Principal): Pick<Claim, 'principal' | 'bound'> {
   if (customerId === null) return { principal: id }
-  return { principal: `${id}#${customerId}`, former: { principal: id, customerId } }
+  return { principal: `${id}#${customerId}`, bound: { principal: id, customerId } }
 }
 
 /** How a claim is looked up among others. */
@@ -149,21 +149,38 @@ export async function openingOf(db: Database, claims: readonly Claim[], rows: re
       .where('expires_at', '<=', clock.now)
       .execute()
   }
-  adoptFormer(claims, answers)
+  findBoundAnswers(claims, answers)
   return { now: clock.now, idStep: clock.id_step, answers }
 }
 
-/**
- * A bound client's answers of before are still its own, for as long as keys are remembered: without them a retry of an
- * order that the version before this one placed would place a second order.
- */
-function adoptFormer(claims: readonly Claim[], answers: Map<string, { requestHash: string; answer: Answer }>): void {
+/** Adds the answers of bound clients that are stored under the client alone: see {@link storedPrincipals}. */
+function findBoundAnswers(
+  claims: readonly Claim[],
+  answers: Map<string, { requestHash: string; answer: Answer }>,
+): void {
   for (const claim of claims) {
-    if (claim.former === undefined || answers.has(claimId(claim))) continue
-    const { principal, customerId } = claim.former
-    const found = answers.get(nameOf(claim.operation.name, claim.key, principal))
-    if (found && belongsTo(customerId, found.answer)) answers.set(claimId(claim), found)
+    if (claim.bound === undefined || answers.has(claimId(claim))) continue
+    const found = answers.get(unboundId(claim, claim.bound))
+    if (found && belongsTo(claim.bound.customerId, found.answer)) answers.set(claimId(claim), found)
   }
+}
+
+function unboundId({ operation, key }: Claim, { principal }: { principal: string }): string {
+  return nameOf(operation.name, key, principal)
+}
+
+/**
+ * Under what each answer is stored. For a bound client that is the client alone, as it always was: during a deployment the
+ * version before this one must meet the same row. Only where that row is another's is the customer a part of it.
+ */
+function storedPrincipals(claims: readonly Claim[], answers: Answers): string[] {
+  const taken = new Set([...answers.keys(), ...claims.map(claimId)])
+  return claims.map((claim) => {
+    const id = claim.bound && unboundId(claim, claim.bound)
+    if (claim.bound === undefined || id === undefined || taken.has(id)) return claim.principal
+    taken.add(id)
+    return claim.bound.principal
+  })
 }
 
 /** An answer that names no customer is nobody's in particular. */
@@ -186,21 +203,25 @@ export async function openWith(db: Database, claims: readonly Claim[]): Promise<
  */
 export async function saveAnswers(
   trx: Database,
-  answers: readonly { claim: Claim; answer: Answer }[],
-  times: { now: DbTime; ttlMinutes: number },
+  records: readonly { claim: Claim; answer: Answer }[],
+  { now, answers, ttlMinutes }: Pick<Opening, 'now' | 'answers'> & { ttlMinutes: number },
 ): Promise<void> {
-  const expires_at = addMinutes(times.now, times.ttlMinutes)
-  const rows = answers
-    .map(({ claim, answer }) => ({
+  const expires_at = addMinutes(now, ttlMinutes)
+  const principals = storedPrincipals(
+    records.map(({ claim }) => claim),
+    answers,
+  )
+  const rows = records
+    .map(({ claim, answer }, i) => ({
       operation: claim.operation.name,
       key: claim.key,
-      principal: claim.principal,
+      principal: principals[i] ?? claim.principal,
       request_hash: claim.requestHash,
       target_type: claim.operation.targetType,
       target_id: answer.targetId,
       status: answer.status,
       response_body: answer.body,
-      created_at: times.now,
+      created_at: now,
       expires_at,
     }))
     // Two transactions that write the same keys meet in the same order, and so wait instead of deadlocking.
@@ -273,7 +294,7 @@ export function once<T extends { id: number }>(
     const { status } = claim.operation
     const body = status === 204 ? '' : JSON.stringify(made)
     const answer = { targetId: made.id, status, body, replayed: false }
-    await saveAnswers(trx, [{ claim, answer }], { now, ttlMinutes })
+    await saveAnswers(trx, [{ claim, answer }], { now, answers, ttlMinutes })
     return answer
   })
 }
