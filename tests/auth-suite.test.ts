@@ -190,14 +190,16 @@ describe('tokens of an identity provider', () => {
   })
 
   it.each(PROVIDER_ALGORITHMS)('when a token by %s is out of date by up to 5 s, then it is taken', async (alg) => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    onTestFinished(() => void vi.useRealTimers())
     const [operation] = needingScope
     if (operation === undefined) throw new Error('no route needs a scope')
     const askWith = async (claims: Claims) =>
       ask(system, operation, { token: await provider.sign(alg, { ...goodClaims(), ...claims }) })
-    for (const claims of [{ exp: secondsFromNow(-3) }, { nbf: secondsFromNow(4) }]) {
+    for (const claims of [{ exp: secondsFromNow(-4) }, { nbf: secondsFromNow(5) }]) {
       expectOpen(operation, await askWith(claims))
     }
-    for (const claims of [{ exp: secondsFromNow(-20) }, { nbf: secondsFromNow(20) }]) {
+    for (const claims of [{ exp: secondsFromNow(-6) }, { nbf: secondsFromNow(6) }]) {
       expectInvalidToken(operation, await askWith(claims))
     }
   })
