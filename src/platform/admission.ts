@@ -18,6 +18,8 @@ export interface Admission {
   take(work: () => Promise<void>): Promise<void>
   /** Why there is no place, when it is the request's turn to be told. */
   refuse(): Promise<AppError>
+  /** Waits for the turn of a request that was refused after it took a place, and that has left the place. */
+  tellRefusal(): Promise<void>
 }
 
 export function createAdmission(mostRequests: number, logger: Logger): Admission {
@@ -35,10 +37,15 @@ export function createAdmission(mostRequests: number, logger: Logger): Admission
       }
     },
     async refuse() {
-      reportRefusal()
-      await turnToRefuse()
+      await tellRefusal()
       return OVERLOADED
     },
+    tellRefusal,
+  }
+
+  function tellRefusal(): Promise<void> {
+    reportRefusal()
+    return turnToRefuse()
   }
 }
 

@@ -1,5 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler, Next } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
@@ -9,6 +9,7 @@ import type { Authenticator, Principal } from './auth.ts'
 import { receiveBody } from './body.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
+import { createFairShare, type FairShare, OVER_SHARE } from './fair-share.ts'
 import { addHealthRoutes } from './health.ts'
 import { limitRequests } from './limits.ts'
 import type { Logger } from './logging.ts'
@@ -31,6 +32,7 @@ export interface Caller {
 export interface AppEnv {
   Variables: {
     authenticator: Authenticator
+    fairShare: FairShare
     /** Absent where the rate is not limited. */
     limitRate: MiddlewareHandler | undefined
     /** Whether it was applied. */
@@ -106,6 +108,7 @@ function receive(
 ): MiddlewareHandler<AppEnv> {
   const admission = createAdmission(mostRequests, logger)
   const receiveWhole = receiveBody(shape)
+  const fairShare = createFairShare(mostRequests)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
@@ -118,15 +121,22 @@ function receive(
     c.res = sendProblem(c, await admission.refuse(), shape)
   }
 
+  async function serve(c: Context<AppEnv>, next: Next): Promise<void> {
+    if (admission.isFull(c.req.path)) return refuse(c)
+    await admission.take(next)
+    if (c.error === OVER_SHARE) await admission.tellRefusal()
+  }
+
   return async (c, next) => {
     const start = performance.now()
     c.set('trace', traceOf(c))
     if (admission.isFull(c.req.path)) return refuse(c)
     c.set('reportFailure', reportFailure)
     c.set('authenticator', authenticator)
+    c.set('fairShare', fairShare)
     c.set('limitRate', limitRate)
     // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
-    await receiveWhole(c, () => (admission.isFull(c.req.path) ? refuse(c) : admission.take(next)))
+    await receiveWhole(c, () => serve(c, next))
     requests.info(lineOf(c, start), 'request')
   }
 }
@@ -149,6 +159,7 @@ function lineOf(c: Context<AppEnv>, start: number) {
     ms: Math.round((performance.now() - start) * 10) / 10,
     correlation_id: c.get('trace').correlationId,
     principal: c.get('principal')?.id,
+    on_behalf_of: c.get('principal')?.onBehalfOf,
     together: c.get('together'),
   }
 }
