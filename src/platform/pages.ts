@@ -23,7 +23,7 @@ export const SearchQuery = PageQuery.extend({
     .optional()
     .openapi({
       description:
-        'Beginnings of words, such as `acm`, in any order, without regard to case and accents. Each page looks at a ' +
+        'Beginnings of words, such as `acm`, in any order, without regard to case and accents; `o` finds ø too. Each page looks at a ' +
         'bounded number of rows: it may hold fewer than `limit`, or none, and still have a `next_cursor`.',
     }),
 })
