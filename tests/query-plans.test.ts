@@ -1,5 +1,5 @@
 import { CompiledQuery, sql } from 'kysely'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { listCustomers, searchCustomers } from '../src/customers/store.ts'
 import { findExpiredHolds, listOrders, type OrderFilter } from '../src/orders/store.ts'
 import type { Database } from '../src/platform/database.ts'
@@ -185,6 +185,21 @@ describeEachEngine('the plans of lists and searches', (engine) => {
         )
       },
     )
+
+    it('when nearly all customers are deleted, then the list reads none of them', async () => {
+      const { db, drop } = await createTestDatabase(engine)
+      onTestFinished(drop)
+      await makeCustomers(db, CUSTOMERS)
+      const kept = [1, 2, 1_000, CUSTOMERS]
+      const deleted = { email_key: null, deleted_at: '2026-01-02 00:00:00.000' }
+      await db.updateTable('customers').set(deleted).where('id', 'not in', kept).execute()
+      for (const after of [undefined, 1, 2, 1_000]) {
+        const list = { after, limit: LIMIT, only: undefined }
+        const { result, steps } = await expectIndexed(db, LIMIT + 5, (db) => listCustomers(db, list))
+        expect(steps.join()).toContain('customers_live')
+        expect(idsOf(result)).toEqual(kept.filter((id) => id > (after ?? 0)))
+      }
+    })
 
     it('when a caller may see one customer only, then the list reads that one', async () => {
       const { result } = await expectIndexed(database.db, 5, (db) =>
