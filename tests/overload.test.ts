@@ -247,6 +247,19 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       expect((await api.post('/orders', order, { token: flood })).status).toBe(201)
     })
 
+    it('then nothing more of its requests is looked at', async () => {
+      const flood = await tokenOf('flood')
+      const { api, log, order } = await floodedOrders((order, api) => api.post('/orders', order, { token: flood }))
+      expectOverloaded(await api.post('/orders', order, { token: flood }))
+      const lines = log.length
+      expectOverloaded(await api.post('/orders', '{', { token: flood }))
+      expectOverloaded(await api.get('/nowhere', { token: flood }))
+      expect(log.slice(lines)).toEqual([])
+      expect((await api.get('/health', { token: flood })).status).toBe(200)
+      expectProblem(await api.post('/orders', '{'), 400, 'malformed_json')
+      expectProblem(await api.get('/orders/1', { token: null }), 401, 'unauthorized')
+    })
+
     it('then it does not help to name another caller', async () => {
       const flood = await tokenOf('flood')
       const headers = { 'x-on-behalf-of': 'client:quiet' }

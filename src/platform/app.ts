@@ -106,9 +106,9 @@ function receive(
   { authenticator, logger, rateLimitPerMinute, mostRequests }: ServiceDeps,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
-  const admission = createAdmission(mostRequests, logger)
-  const receiveWhole = receiveBody(shape)
   const fairShare = createFairShare(mostRequests)
+  const admission = createAdmission(mostRequests, fairShare, logger)
+  const receiveWhole = receiveBody(shape)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
@@ -117,12 +117,16 @@ function receive(
     logger.error({ err: error.cause ?? error, code: error.code, correlation_id }, 'failed')
   }
 
-  async function refuse(c: Context<AppEnv>): Promise<void> {
-    c.res = sendProblem(c, await admission.refuse(), shape)
+  const refusalOf = (c: Context<AppEnv>) => admission.refusalOf(c.req.path, c.req.header('authorization'))
+
+  async function refuse(c: Context<AppEnv>, error: AppError): Promise<void> {
+    await admission.tellRefusal()
+    c.res = sendProblem(c, error, shape)
   }
 
   async function serve(c: Context<AppEnv>, next: Next): Promise<void> {
-    if (admission.isFull(c.req.path)) return refuse(c)
+    const refusal = refusalOf(c)
+    if (refusal) return refuse(c, refusal)
     await admission.take(next)
     if (c.error === OVER_SHARE) await admission.tellRefusal()
   }
@@ -130,7 +134,8 @@ function receive(
   return async (c, next) => {
     const start = performance.now()
     c.set('trace', traceOf(c))
-    if (admission.isFull(c.req.path)) return refuse(c)
+    const refusal = refusalOf(c)
+    if (refusal) return refuse(c, refusal)
     c.set('reportFailure', reportFailure)
     c.set('authenticator', authenticator)
     c.set('fairShare', fairShare)

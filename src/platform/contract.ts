@@ -254,14 +254,15 @@ export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
 
 function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    const bearer = await c.get('authenticator').caller(c.req.header('authorization'), c.get('trace'))
+    const authorization = c.req.header('authorization')
+    const bearer = await c.get('authenticator').caller(authorization, c.get('trace'))
     const principal = actFor(bearer, c.req.header('x-on-behalf-of'))
     c.set('principal', principal)
     if (!principal.scopes.has(scope)) {
       throw new AppError('insufficient_scope', `This needs a token with the scope ${scope}.`, { scope })
     }
     const limitRate = c.get('limitRate')
-    return c.get('fairShare').run(principal, async () => (limitRate ? limitRate(c, next) : next()))
+    return c.get('fairShare').run(principal, async () => (limitRate ? limitRate(c, next) : next()), authorization)
   }
 }
 
