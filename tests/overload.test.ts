@@ -232,7 +232,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
 
     it('then it is told to come again, and others are served', async () => {
       const flood = await tokenOf('flood')
-      const { api, answers, letAllGo, order } = await floodedOrders((order, api) =>
+      const { api, answers, letAllGo, order, log } = await floodedOrders((order, api) =>
         api.post('/orders', order, { token: flood }),
       )
       for (let i = 0; i < 3; i++) {
@@ -245,6 +245,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       letAllGo()
       expect(statusCounts(await Promise.all(answers))).toEqual({ 201: SHARE })
       expect((await api.post('/orders', order, { token: flood })).status).toBe(201)
+      expect(log.filter((line) => line.includes('"level":50'))).toEqual([])
     })
 
     it('then nothing more of its requests is looked at', async () => {
@@ -284,7 +285,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
 
     it('then of the calls that share a request only its own are refused', async () => {
       const flood = await tokenOf('flood')
-      const { api, order } = await floodedOrders((order, api) => api.post('/orders', order, { token: flood }))
+      const { api, order, log } = await floodedOrders((order, api) => api.post('/orders', order, { token: flood }))
       const callers = ['client:flood', 'client:quiet', undefined]
       const calls = callers.map((on_behalf_of) => ({
         key: newKey(),
@@ -299,6 +300,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
         { status: 201 },
         { status: 201 },
       ])
+      expect(log.filter((line) => line.includes('"level":50'))).toEqual([])
     })
 
     it('then through the orchestrator too it is the caller that counts', async () => {

@@ -42,7 +42,9 @@ export function createOrdersClient(route: Route): OrdersClient {
 }
 
 /** Orders in the same process. */
-export function createLocalOrdersClient(orders: OrdersService): OrdersClient {
+export function createLocalOrdersClient(
+  orders: Pick<OrdersService, 'placeOrder' | 'confirmOrder' | 'cancelOrder'>,
+): OrdersClient {
   return {
     async placeOrder(order, key, caller, signal) {
       return replyOf(await within(signal, orders.placeOrder(serviceFor(caller), order, key)))

@@ -45,7 +45,7 @@ export interface AppEnv {
   }
 }
 
-/** Logs why a request failed, if the fault is ours: its caller is not told. */
+/** Logs why a request failed, if the fault is ours: its caller is not told. A flood's refusals are counted instead. */
 export type ReportFailure = (error: AppError, correlationId: string) => void
 
 /** What every service's app is made from. */
@@ -113,7 +113,7 @@ function receive(
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
-    if (ERRORS[error.code].status < 500) return
+    if (ERRORS[error.code].status < 500 || error === OVER_SHARE) return
     logger.error({ err: error.cause ?? error, code: error.code, correlation_id }, 'failed')
   }
 
