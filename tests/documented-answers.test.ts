@@ -5,7 +5,7 @@ import type { ApiAnswer, ApiRequest } from './support/api-client.ts'
 import { contractCheck } from './support/contract-check.ts'
 import { type Operation, operationsOf, readDocuments, sampleOf } from './support/openapi.ts'
 import { newCustomer, newKey, newOrder, newProduct } from './support/rows.ts'
-import { serveOrchestrator } from './support/services.ts'
+import { serveOrchestrator, serveOrders } from './support/services.ts'
 import { describeEachEngine, useSystem } from './support/system.ts'
 
 const documents = await readDocuments()
@@ -18,13 +18,17 @@ const NOBODY = 999_999_999
 const LARGEST_BODY = 64 * 1024
 const LARGEST_INTERNAL_BODY = 4 * 1024 * 1024
 
-/** What an operation can answer, by its document: `success`, and the code of each refusal. */
+/** What an operation can answer, by its document: `success`, `not_modified`, and the code of each refusal. */
 function outcomesOf({ responses }: Operation): [status: number, outcome: string][] {
   const outcomes = Object.entries(responses).flatMap(([status, { content }]): [number, string][] => {
-    const codes = Object.keys(content?.['application/problem+json']?.examples ?? { success: {} })
+    const codes = Object.keys(content?.['application/problem+json']?.examples ?? { [nameOf(Number(status))]: {} })
     return codes.map((code) => [Number(status), code])
   })
   return outcomes.filter(([, outcome]) => !FAULTS.includes(outcome))
+}
+
+function nameOf(status: number): string {
+  return status === 304 ? 'not_modified' : 'success'
 }
 
 describeEachEngine('what the documents say', (engine) => {
@@ -70,6 +74,7 @@ describeEachEngine('what the documents say', (engine) => {
     payload_too_large: (it) =>
       call(it, { body: ' '.repeat(1 + (it.path.startsWith('/internal/') ? LARGEST_INTERNAL_BODY : LARGEST_BODY)) }),
     unsupported_media_type: (it) => call(it, { headers: { 'content-type': 'text/plain' } }),
+    not_modified: (it) => call(it, { headers: { 'if-none-match': '*' } }),
     validation_failed: (it) => call(it, it.requestBody ? { body: { nonsense: true } } : { query: '?limit=0' }),
     invalid_id: (it) => call(it, { id: 'zero', headers: { 'idempotency-key': newKey() } }),
     not_found: (it) => call(it, { id: NOBODY, headers: { 'idempotency-key': newKey() } }),
@@ -89,6 +94,11 @@ describeEachEngine('what the documents say', (engine) => {
   }
 
   const keyed = (key = newKey()) => ({ headers: { 'idempotency-key': key } })
+  const reuseKey = async (it: Operation, make: (on: typeof system) => Promise<{ id: number }>) => {
+    const request = keyed()
+    await call(it, { id: (await make(system)).id, ...request })
+    return call(it, { id: (await make(system)).id, ...request })
+  }
   const order = (items: { product_id: number; qty: number }[], customer_id = 1) => ({ customer_id, items })
   const orchestrated = (items: { product_id: number; qty: number }[], customer_id = 1, key = newKey()) => ({
     ...order(items, customer_id),
@@ -104,6 +114,11 @@ describeEachEngine('what the documents say', (engine) => {
     const { id } = await newOrder(system, await one())
     await system.orders.post(`/orders/${id}/cancel`)
     return id
+  }
+  const oneKeyForTwoOrders = async (it: Operation) => {
+    const key = newKey()
+    await call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
+    return call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
   }
   const demo = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
 
@@ -129,19 +144,26 @@ describeEachEngine('what the documents say', (engine) => {
     },
     replaceCustomer: {
       success: async (it) => call(it, { id: (await newCustomer(system)).id }),
+      idempotency_key_reused: (it) => reuseKey(it, newCustomer),
       email_taken: async (it) => {
         const [{ email }, { id }] = await Promise.all([newCustomer(system), newCustomer(system)])
         return call(it, { id, body: { name: 'Again', email } })
       },
     },
-    deleteCustomer: { success: async (it) => call(it, { id: (await newCustomer(system)).id }) },
+    deleteCustomer: {
+      success: async (it) => call(it, { id: (await newCustomer(system)).id }),
+      idempotency_key_reused: (it) => reuseKey(it, newCustomer),
+    },
     createProduct: {
       sku_taken: async (it) => {
         const { sku } = await newProduct(system)
         return call(it, { body: { ...sampleBody(it), sku } })
       },
     },
-    changeProduct: { success: async (it) => call(it, { id: (await newProduct(system)).id }) },
+    changeProduct: {
+      success: async (it) => call(it, { id: (await newProduct(system)).id }),
+      idempotency_key_reused: (it) => reuseKey(it, newProduct),
+    },
     adjustStock: {
       success: async (it) => call(it, { id: (await newProduct(system)).id }),
       insufficient_stock: async (it) => call(it, { id: (await newProduct(system, { stock: 2 })).id }),
@@ -150,15 +172,18 @@ describeEachEngine('what the documents say', (engine) => {
         await system.db.updateTable('products').set({ stock: Number.MAX_SAFE_INTEGER }).where('id', '=', id).execute()
         return call(it, { id, body: { delta: 1, reason: 'one more' } })
       },
-      idempotency_key_reused: async (it) => {
-        const { id } = await newProduct(system)
-        const key = newKey()
-        await call(it, { id, ...keyed(key), body: { delta: 1, reason: 'one' } })
-        return call(it, { id, ...keyed(key), body: { delta: 2, reason: 'two' } })
-      },
+      idempotency_key_reused: (it) => reuseKey(it, newProduct),
     },
     placeOrder: {
       not_found: async (it) => call(it, { body: order(await one(), 2), token: await system.token({ customerId: 1 }) }),
+      too_many_holds: async (it) => {
+        const { id } = await newCustomer(system)
+        const { api } = await serveOrders(system, { orders: { ...system.env.orders, maxOpenHolds: 1 } })
+        const token = await system.token({ customerId: id })
+        const place = async () => api.post(it.path, order(await one(), id), { token })
+        await place()
+        return place()
+      },
       insufficient_stock: async (it) => call(it, { body: order(await tooMany()) }),
       amount_too_large: async (it) => call(it, { body: order(await tooDear()) }),
       customer_not_found: async (it) => call(it, { body: order(await one(), NOBODY) }),
@@ -173,13 +198,10 @@ describeEachEngine('what the documents say', (engine) => {
       success: async (it) => call(it, { id: (await newOrder(system, await one())).id, ...keyed() }),
       idempotency_key_required: (it) => call(it),
       order_canceled: async (it) => call(it, { id: await canceledOrder(), ...keyed() }),
-      idempotency_key_reused: async (it) => {
-        const key = newKey()
-        await call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
-        return call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
-      },
+      idempotency_key_reused: oneKeyForTwoOrders,
     },
     cancelOrder: {
+      idempotency_key_reused: oneKeyForTwoOrders,
       success: async (it) => call(it, { id: (await newOrder(system, await one())).id }),
       // Order 1 of the demo data was confirmed long ago.
       cancel_window_passed: (it) => call(it, { id: 1, body: {} }),
@@ -224,14 +246,19 @@ describeEachEngine('what the documents say', (engine) => {
       if (provoke === undefined) throw new Error(`this test does not know how ${title} comes to ${outcome}`)
       const answer = await provoke(operation)
       expectDocumented(service, method, path, answer)
-      expect({ status: answer.status, outcome: answer.body.code ?? 'success' }).toEqual({ status, outcome })
+      expect({ status: answer.status, outcome: answer.body.code ?? nameOf(answer.status) }).toEqual({ status, outcome })
     })
   })
+
+  async function newIdFor({ path }: Operation): Promise<number> {
+    if (path.startsWith('/orders/')) return (await newOrder(system, await one())).id
+    return (await (path.startsWith('/products/') ? newProduct : newCustomer)(system)).id
+  }
 
   const repeatable = operations.filter(({ parameters }) => parameters?.some(({ name }) => name === 'idempotency-key'))
 
   it.each(titled(repeatable))('when %s is sent again with its key, then the replay is as documented', async (_, it) => {
-    const id = it.path.startsWith('/orders/') ? (await newOrder(system, await one())).id : 1
+    const id = await newIdFor(it)
     const key = newKey()
     const body = it.requestBody && {
       ...sampleBody(it),

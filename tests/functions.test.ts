@@ -487,7 +487,7 @@ describeEachEngine('the functions', (engine) => {
     expect(JSON.parse((await resultOf(deployment.instances.orders, twice)).body).code).toBe('validation_failed')
     const keys = { ...Object(event.multiValueHeaders), 'Idempotency-Key': ['one'], 'X-Idempotency-Key': ['another'] }
     const refused = await resultOf(deployment.instances.orders, {
-      ...restEvent('rest-api', '/dev', { ...request, method: 'POST', path: '/orders-api/orders/1/confirm' }),
+      ...restEvent('rest-api', '/dev', { ...request, method: 'POST', path: '/orders-api/orders/1/confirm', query: '' }),
       headers: null,
       multiValueHeaders: keys,
     })

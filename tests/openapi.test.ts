@@ -105,7 +105,7 @@ describe('what a service refuses', () => {
     ['a phone with a control character', customers, 'NewCustomer', { ...customer, phone: '5\u009b5' }],
     ['an e-mail without a domain', customers, 'NewCustomer', { ...customer, email: 'ann@localhost' }],
     ['a SKU with a space in it', orders, 'NewProduct', { sku: 'A 1', name: 'A', price_cents: 1, stock: 1 }],
-    ['a change of nothing', orders, 'ProductChange', {}],
+    ['a change of nothing but null', orders, 'ProductChange', { name: null, stock: null }],
     ['an adjustment by nothing', orders, 'NewStockAdjustment', { delta: 0, reason: 'counted' }],
     ['an id past 2^53-1', orders, 'NewOrder', { ...order, customer_id: tooLarge }],
     [
@@ -162,7 +162,7 @@ describe.each(operations.map((operation): [string, Operation] => [operation.titl
       expect(statuses.filter((status) => status.startsWith('2'))).toHaveLength(1)
       for (const [status, response] of Object.entries(operation.responses)) {
         expect(response.description).toMatch(/\w/)
-        if (status.startsWith('2')) continue
+        if (status.startsWith('2') || status === '304') continue
         expect(Object.keys(response.content ?? {})).toEqual(['application/problem+json'])
         const examples = Object.entries(response.content?.['application/problem+json']?.examples ?? {})
         expect(examples).not.toEqual([])

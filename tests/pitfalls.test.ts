@@ -313,7 +313,7 @@ describeEachEngine('pitfalls', (engine) => {
   it.each([
     ['from', ['yesterday', '%00', '2026-13-01', '2026-02-30', '10', '']],
     ['to', ['tomorrow', '%00', '2026-01-01T25:00:00Z', '2026-01-01%2000:00:00']],
-    ['status', ['PAID', 'created', '%00', '']],
+    ['status', ['PAID', 'created', '%00', '%20']],
     ['customer_id', ['abc', '0', '-1', '1.5', '9007199254740993', '%00', '']],
   ])('when the filter %s of orders is nonsense, then 400', async (name, values) => {
     for (const value of values) expectFaults(await system.orders.get(`/orders?${name}=${value}`), [name])

@@ -1,16 +1,16 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { jsonAnswer, problems, serviceOnly, Timestamp } from '../platform/contract.ts'
+import { createStrictRoute, jsonAnswer, optional, problems, serviceOnly, Timestamp } from '../platform/contract.ts'
 
 /** RFC 6749, section 4.4. Also accepted as a form, and with the client in a Basic header. */
 export const TokenRequest = z
   .strictObject({
     grant_type: z.string().meta({ example: 'client_credentials' }),
-    client_id: z.string().optional().meta({ example: 'demo' }),
-    client_secret: z.string().optional().meta({ example: 'demo-secret' }),
-    scope: z
-      .string()
-      .optional()
-      .meta({ description: 'Fewer scopes than the client has; absent, all of them.', example: 'orders:write' }),
+    client_id: optional(z.string()).meta({ example: 'demo' }),
+    client_secret: optional(z.string()).meta({ example: 'demo-secret' }),
+    scope: optional(z.string()).meta({
+      description: 'Fewer scopes than the client has; absent, all of them.',
+      example: 'orders:write',
+    }),
   })
   .openapi('TokenRequest')
 
@@ -66,7 +66,7 @@ export const ClientStanding = z
   })
   .openapi('ClientStanding')
 
-export const getInternalClient = createRoute({
+export const getInternalClient = createStrictRoute({
   ...serviceOnly,
   method: 'get',
   path: '/internal/clients/{id}',

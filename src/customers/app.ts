@@ -1,8 +1,8 @@
 import { addClientRoute, addTokenRoute } from '../auth/app.ts'
 import type { TokenService } from '../auth/service.ts'
-import { send, sendAnswer, sendJson } from '../platform/answers.ts'
+import { etagOfAnswer, sendAnswer, sendJson, sendVersioned } from '../platform/answers.ts'
 import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
-import { etagOf, keyOf } from '../platform/contract.ts'
+import { keyOf, preconditionsOf } from '../platform/contract.ts'
 import type { LoginLimits } from '../platform/limits.ts'
 import { nextLink } from '../platform/pages.ts'
 import { answerEach } from '../platform/together.ts'
@@ -42,10 +42,9 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
     return sendAnswer(c, answer, { location: locationOf(c, answer.targetId), etag: '"1"' })
   })
 
-  app.openapi(getCustomer, async (c) => {
-    const customer = await customers.getCustomer(callerOf(c), c.req.valid('param').id)
-    return sendJson(c, customer, 200, { etag: etagOf(customer) })
-  })
+  app.openapi(getCustomer, async (c) =>
+    sendVersioned(c, await customers.getCustomer(callerOf(c), c.req.valid('param').id)),
+  )
 
   app.openapi(listCustomers, async (c) => {
     const page = await customers.listCustomers(callerOf(c), c.req.valid('query'))
@@ -53,14 +52,15 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
   })
 
   app.openapi(replaceCustomer, async (c) => {
-    const ifMatch = c.req.header('if-match')
-    const customer = await customers.replaceCustomer(callerOf(c), c.req.valid('param').id, c.req.valid('json'), ifMatch)
-    return sendJson(c, customer, 200, { etag: etagOf(customer) })
+    const { id } = c.req.valid('param')
+    const input = c.req.valid('json')
+    const answer = await customers.replaceCustomer(callerOf(c), id, input, keyOf(c), preconditionsOf(c))
+    return sendAnswer(c, answer, { etag: etagOfAnswer(answer) })
   })
 
   app.openapi(deleteCustomer, async (c) => {
-    await customers.deleteCustomer(callerOf(c), c.req.valid('param').id, c.req.header('if-match'))
-    return send(c, null, 204)
+    const { id } = c.req.valid('param')
+    return sendAnswer<Response>(c, await customers.deleteCustomer(callerOf(c), id, keyOf(c), preconditionsOf(c)))
   })
 
   app.openapi(getInternalCustomers, (c) =>
@@ -69,10 +69,9 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
     }),
   )
 
-  app.openapi(getInternalCustomer, async (c) => {
-    const customer = await customers.getAnyCustomer(c.req.valid('param').id)
-    return sendJson(c, customer, 200, { etag: etagOf(customer) })
-  })
+  app.openapi(getInternalCustomer, async (c) =>
+    sendVersioned(c, await customers.getAnyCustomer(c.req.valid('param').id)),
+  )
 
   return app
 }

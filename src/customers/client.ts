@@ -1,4 +1,7 @@
+import type { CompiledQuery } from 'kysely'
 import { createSharedCalls, type Route, unlessNotFound, within } from '../platform/client.ts'
+import type { Database } from '../platform/database.ts'
+import { dialectOf } from '../platform/dialect.ts'
 import { withTimeLimit } from '../platform/time-limit.ts'
 import type { Trace } from '../platform/trace.ts'
 import { Customer } from './contract.ts'
@@ -28,20 +31,24 @@ export function createLocalCustomersClient(customers: Pick<CustomersService, 'ge
   return { getCustomer: (id, _, signal) => within(signal, customers.getAnyCustomer(id).catch(unlessNotFound)) }
 }
 
-/**
- * Callers that ask for one customer while it is being fetched share that call, and whatever comes of it.
- * @param limitMs the time that all attempts of a lookup may take together
- */
-export function shareLookups(client: CustomersClient, limitMs: number): CustomersClient {
-  const underWay = new Map<number, Promise<CustomerValue | undefined>>()
+/** Gives up a lookup whose attempts take longer than so many ms together. */
+export function limitLookups(client: CustomersClient, limitMs: number): CustomersClient {
   return {
-    getCustomer(id, trace, signal) {
-      const shared = underWay.get(id)
-      if (shared) return within(signal, shared)
-      const look = (signal: AbortSignal) => client.getCustomer(id, trace, signal)
-      const lookup = withTimeLimit(limitMs, look).finally(() => underWay.delete(id))
-      underWay.set(id, lookup)
-      return within(signal, lookup)
-    },
+    getCustomer: (id, trace, signal) =>
+      withTimeLimit(limitMs, (limit) => within(limit, client.getCustomer(id, trace, limit)), signal),
   }
+}
+
+// What an order does with customers, inside its own transaction.
+
+/** Customers of whom nobody else may place an order, or change anything, until the transaction ends. */
+export function lockingCustomers(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {
+  if (ids.length === 0) return undefined
+  return trx
+    .selectFrom('customers')
+    .select('id')
+    .where('id', 'in', ids)
+    .orderBy('id')
+    .modifyEnd(dialectOf(trx).forUpdate)
+    .compile()
 }

@@ -1,15 +1,18 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import {
   bodyProblems,
+  createStrictRoute,
   ETag,
   Id,
   IdParams,
   idempotencyHeaders,
-  ifMatchHeader,
+  ifNoneMatchHeader,
   jsonAnswer,
   jsonBody,
   line,
   locationLike,
+  notModified,
+  preconditionHeaders,
   problems,
   protectedBy,
   protectedProblems,
@@ -49,7 +52,7 @@ const CustomerPage = pageOf(Customer).openapi('CustomerPage')
 
 const tags = ['Customers']
 
-export const createCustomer = createRoute({
+export const createCustomer = createStrictRoute({
   ...protectedBy('customers:write'),
   method: 'post',
   path: '/customers',
@@ -72,21 +75,23 @@ export const createCustomer = createRoute({
   },
 })
 
-export const getCustomer = createRoute({
+export const getCustomer = createStrictRoute({
   ...protectedBy('customers:read'),
   method: 'get',
   path: '/customers/{id}',
   operationId: 'getCustomer',
   tags,
   summary: 'One customer',
+  parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
     200: jsonAnswer(Customer, 'The customer', ETag),
+    ...notModified,
     ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
   },
 })
 
-export const listCustomers = createRoute({
+export const listCustomers = createStrictRoute({
   ...protectedBy('customers:read'),
   method: 'get',
   path: '/customers',
@@ -100,32 +105,34 @@ export const listCustomers = createRoute({
   },
 })
 
-export const replaceCustomer = createRoute({
+export const replaceCustomer = createStrictRoute({
   ...protectedBy('customers:write'),
   method: 'put',
   path: '/customers/{id}',
   operationId: 'replaceCustomer',
   tags,
   summary: 'Change a customer',
-  description: 'Replaces all fields: a `phone` that is not sent is removed.',
-  parameters: ifMatchHeader,
+  description: 'Replaces all fields: a `phone` that is not sent, or is null, is removed.',
+  parameters: [...idempotencyHeaders, ...preconditionHeaders],
   request: { params: IdParams, body: jsonBody(NewCustomer) },
   responses: {
-    200: jsonAnswer(Customer, 'The customer', ETag),
+    200: jsonAnswer(Customer, 'The customer', { ...ETag, ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
+      'invalid_idempotency_key',
       'insufficient_scope',
       'bound_client',
       'not_found',
       'email_taken',
       'precondition_failed',
+      'idempotency_key_reused',
       'unavailable',
     ),
   },
 })
 
-export const deleteCustomer = createRoute({
+export const deleteCustomer = createStrictRoute({
   ...protectedBy('customers:write'),
   method: 'delete',
   path: '/customers/{id}',
@@ -133,23 +140,25 @@ export const deleteCustomer = createRoute({
   tags,
   summary: 'Remove a customer',
   description: 'Orders keep their history. The id is not found from then on, and the e-mail is free again.',
-  parameters: ifMatchHeader,
+  parameters: [...idempotencyHeaders, ...preconditionHeaders],
   request: { params: IdParams },
   responses: {
-    204: { description: 'Removed' },
+    204: { description: 'Removed', headers: Replayed },
     ...protectedProblems(
       'invalid_id',
+      'invalid_idempotency_key',
       'insufficient_scope',
       'bound_client',
       'not_found',
       'precondition_failed',
       'payload_too_large',
+      'idempotency_key_reused',
       'unavailable',
     ),
   },
 })
 
-export const getInternalCustomers = createRoute({
+export const getInternalCustomers = createStrictRoute({
   ...serviceOnly,
   method: 'post',
   path: '/internal/customers/lookups',
@@ -163,16 +172,18 @@ export const getInternalCustomers = createRoute({
   },
 })
 
-export const getInternalCustomer = createRoute({
+export const getInternalCustomer = createStrictRoute({
   ...serviceOnly,
   method: 'get',
   path: '/internal/customers/{id}',
   operationId: 'getInternalCustomer',
   tags: ['Internal'],
   summary: 'One customer, for the other services',
+  parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
     200: jsonAnswer(Customer, 'The customer', ETag),
+    ...notModified,
     ...problems('invalid_id', 'unauthorized', 'invalid_token', 'not_found', 'unavailable'),
   },
 })

@@ -1,12 +1,12 @@
 import type { z } from 'zod'
 import type { Caller } from '../platform/app.ts'
 import { createGatherer } from '../platform/batcher.ts'
-import { matches } from '../platform/contract.ts'
-import { type Database, transact } from '../platform/database.ts'
+import type { Database } from '../platform/database.ts'
 import { isDuplicate } from '../platform/database-errors.ts'
 import { AppError } from '../platform/errors.ts'
-import { type Answer, claimOf, type Operation, once, readClock } from '../platform/idempotency.ts'
+import { type Answer, claimOf, type Operation, once } from '../platform/idempotency.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/pages.ts'
+import { type Preconditions, requireVersion } from '../platform/preconditions.ts'
 import { toRfc3339 } from '../platform/time.ts'
 import type { Customer as CustomerSchema, NewCustomer } from './contract.ts'
 import {
@@ -26,6 +26,8 @@ import {
 export type Customer = z.output<typeof CustomerSchema>
 
 const CREATE_CUSTOMER: Operation = { name: 'customers.create', status: 201, targetType: 'customer' }
+const REPLACE_CUSTOMER: Operation = { name: 'customers.replace', status: 200, targetType: 'customer' }
+const DELETE_CUSTOMER: Operation = { name: 'customers.delete', status: 204, targetType: 'customer' }
 
 const MOST_READ_TOGETHER = 500
 
@@ -77,29 +79,32 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
       return { ...page, data: page.data.map(presentCustomer) }
     },
 
-    /** @throws AppError `bound_client`, `not_found`, `precondition_failed`, `email_taken` */
+    /** @throws AppError `bound_client`, `not_found`, `precondition_failed`, `email_taken`, `idempotency_key_reused` */
     replaceCustomer(
       caller: Caller,
       id: number,
       input: z.output<typeof NewCustomer>,
-      ifMatch: string | undefined,
-    ): Promise<Customer> {
+      key: string | undefined,
+      preconditions: Preconditions,
+    ): Promise<Answer> {
       refuseBound(caller, id)
       const fields = fieldsOf(input)
-      return transact(db, { repeatable: ifMatch === undefined }, async (trx) => {
-        const before = await lockAtVersion(trx, id, ifMatch)
-        const now = await readClock(trx)
+      const claim = claimOf(REPLACE_CUSTOMER, caller.principal.id, key, id, fields)
+      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+        const before = await lockAtVersion(trx, id, preconditions)
         await refuseTakenEmail(updateCustomer(trx, id, fields, now))
         return presentCustomer({ ...before, ...fields, updated_at: now, version: before.version + 1 })
       })
     },
 
-    /** @throws AppError `bound_client`, `not_found`, `precondition_failed` */
-    deleteCustomer(caller: Caller, id: number, ifMatch: string | undefined): Promise<void> {
+    /** @throws AppError `bound_client`, `not_found`, `precondition_failed`, `idempotency_key_reused` */
+    deleteCustomer(caller: Caller, id: number, key: string | undefined, preconditions: Preconditions): Promise<Answer> {
       refuseBound(caller, id)
-      return transact(db, { repeatable: false }, async (trx) => {
-        await lockAtVersion(trx, id, ifMatch)
-        await softDeleteCustomer(trx, id, await readClock(trx))
+      const claim = claimOf(DELETE_CUSTOMER, caller.principal.id, key, id)
+      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+        await lockAtVersion(trx, id, preconditions)
+        await softDeleteCustomer(trx, id, now)
+        return { id }
       })
     },
   }
@@ -142,10 +147,10 @@ function customerNotFound(id: number): AppError {
   return new AppError('not_found', `There is no customer ${id}.`)
 }
 
-async function lockAtVersion(trx: Database, id: number, ifMatch: string | undefined): Promise<CustomerRow> {
+async function lockAtVersion(trx: Database, id: number, preconditions: Preconditions): Promise<CustomerRow> {
   const row = found(await lockCustomer(trx, id), id)
-  if (matches(ifMatch, row.version)) return row
-  throw new AppError('precondition_failed', `The customer is at version ${row.version} by now. Read it again.`)
+  requireVersion(preconditions, row, 'customer')
+  return row
 }
 
 async function refuseTakenEmail<T>(write: Promise<T>): Promise<T> {

@@ -5,7 +5,7 @@ import {
   type CustomersClient,
   createCustomersClient,
   createLocalCustomersClient,
-  shareLookups,
+  limitLookups,
 } from '../customers/client.ts'
 import { type CustomersService, createCustomersService } from '../customers/service.ts'
 import { createOrchestratorApp } from '../orchestrator/app.ts'
@@ -107,7 +107,7 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
     typeof customers === 'string'
       ? createCustomersClient(routeTo(customers, env))
       : createLocalCustomersClient(customers)
-  return shareLookups(client, 2 * env.httpTimeoutMs)
+  return limitLookups(client, 2 * env.httpTimeoutMs)
 }
 
 function common(env: Env, logger: Logger, lifecycle: Lifecycle) {

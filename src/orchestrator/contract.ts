@@ -1,12 +1,14 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import { Customer } from '../customers/contract.ts'
 import { NewOrderItems, Order } from '../orders/contract.ts'
 import {
+  createStrictRoute,
   declareProblems,
   Id,
   idempotencyHeaders,
   jsonAnswer,
   jsonBody,
+  optional,
   protectedBy,
   Replayed,
 } from '../platform/contract.ts'
@@ -16,16 +18,12 @@ export const CreateAndConfirm = z
   .strictObject({
     customer_id: Id.meta({ example: 1 }),
     items: NewOrderItems,
-    idempotency_key: z.string().optional().meta({
+    idempotency_key: optional(z.string()).meta({
       description:
         'Names this order for good: sent again with the same key, it is the same order. May be sent as a header.',
       example: 'abc-123',
     }),
-    correlation_id: z
-      .string()
-      .regex(/^[\w.:-]{1,128}$/)
-      .optional()
-      .meta({ example: 'req-789' }),
+    correlation_id: optional(z.string().regex(/^[\w.:-]{1,128}$/)).meta({ example: 'req-789' }),
   })
   .openapi('CreateAndConfirm')
 
@@ -74,7 +72,7 @@ export const failureShape: ProblemShape = {
   },
 }
 
-export const createAndConfirmOrder = createRoute({
+export const createAndConfirmOrder = createStrictRoute({
   ...protectedBy('orders:write'),
   method: 'post',
   path: '/orchestrator/create-and-confirm-order',

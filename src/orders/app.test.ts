@@ -2,6 +2,7 @@ import { request } from 'node:http'
 import { expect, it } from 'vitest'
 import type { ApiAnswer } from '../../tests/support/api-client.ts'
 import { type Fault, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
+import { idsOf, readPages } from '../../tests/support/lists.ts'
 import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
 import {
   ageConfirmation,
@@ -498,6 +499,53 @@ describeEachEngine('GET /orders', (engine) => {
     expect(await listed(`${own}&to=0000-01-01T00:00:00%2B23:59`)).toEqual([])
   })
 
+  it.each([
+    ['2031-03-01T00:00:00.0000001Z', 1],
+    ['2031-03-01T00:00:00.000999+00:00', 1],
+    ['2031-03-01T00:00:00.001Z', 1],
+    ['2031-03-01T00:00:00.0010000001Z', 2],
+    ['2031-03-01T02:00:00.0019999+02:00', 2],
+  ])('when two lists meet at %s, then each order is in one of them', async (time, count) => {
+    const { customer, ids } = await ordersMadeAt(['000', '001', '002'].map((ms) => `2031-03-01T00:00:00.${ms}Z`))
+    const [own, at] = [`customer_id=${customer.id}`, encodeURIComponent(time)]
+    expect(await listed(`${own}&to=${at}`)).toEqual(ids.slice(0, count).toReversed())
+    expect(await listed(`${own}&from=${at}`)).toEqual(ids.slice(count).toReversed())
+  })
+
+  it('when a time is finer than milliseconds, then no page skips or repeats an order', async () => {
+    const times = ['000', '001', '001', '002', '002'].map((ms) => `2031-03-02T00:00:00.${ms}Z`)
+    const { customer, ids } = await ordersMadeAt(times)
+    const query = `customer_id=${customer.id}&from=2031-03-02T00:00:00.0005Z&to=2031-03-02T00:00:00.0021Z&limit=1`
+    const rows = await readPages(system.orders, `/orders?${query}`)
+    expect(idsOf(rows)).toEqual(ids.slice(1).toReversed())
+  })
+
+  it('when a plus is not encoded, then the refusal says how to write it', async () => {
+    for (const name of ['from', 'to']) {
+      const answer = await system.orders.get(`/orders?${name}=2026-01-01T00:00:00+02:00`)
+      expectFaults(answer, [name])
+      expect(answer.body.errors[0].message).toContain('%2B')
+    }
+    const other = await system.orders.get('/orders?from=yesterday')
+    expect(other.body.errors[0].message).not.toContain('%2B')
+  })
+
+  it('when the status is empty, then it is the list of all', async () => {
+    const { customer, ids } = await ordersMadeAt(['2031-03-03T00:00:00.000Z', '2031-03-04T00:00:00.000Z'])
+    expect(await listed(`customer_id=${customer.id}&status=&cursor=`)).toEqual(ids.toReversed())
+  })
+
+  it.each(['customer_id', 'from', 'to'])('when %s is empty, then it is refused', async (name) => {
+    expectFaults(await system.orders.get(`/orders?${name}=`), [name])
+  })
+
+  it.each(['customerId', 'created_after', 'search', 'offset'])(
+    'when %s is asked for, then it is refused',
+    async (name) => {
+      expectFaults(await system.orders.get(`/orders?${name}=1`), [name])
+    },
+  )
+
   it('when the list is filtered by status and customer, then all filters hold together', async () => {
     const { customer, ids } = await ordersMadeAt(Array.from({ length: 6 }, (_, i) => `2031-02-0${i + 1}T00:00:00.000Z`))
     const [a, b, c, d, e, f] = ids
@@ -683,8 +731,116 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
   })
 })
 
+describeEachEngine('holds', (engine) => {
+  const system = useSystem(engine)
+  const MAX_OPEN_HOLDS = 5
+
+  /** Orders with narrow limits, as a client bound to a customer of its own sees it. */
+  async function boundClient() {
+    const orders = { ...system.env.orders, maxHoldMinutes: 30, maxOpenHolds: MAX_OPEN_HOLDS }
+    const customer = await newCustomer(system)
+    const token = await system.token({ customerId: customer.id, clientId: `bound-${customer.id}` })
+    const instances = [await serveOrders(system, { orders }), await serveOrders(system, { orders })]
+    const product = await newProduct(system, { stock: 1_000 })
+    const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
+    const place = (more: Record<string, unknown> = {}, key = newKey(), instance = 0) =>
+      instances[instance]?.api.post('/orders', { ...order, ...more }, { token, ...keyed(key) }) ?? Promise.reject()
+    return { customer, product, order, token, place }
+  }
+
+  it('when a hold has ended and was not swept, then a new order gets its stock', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const items = [{ product_id: product.id, qty: 6 }]
+    const ended = await newOrder(system, items)
+    expectProblem(await place(system, items), 409, 'insufficient_stock')
+    await endHold(system, ended.id)
+    const other = await newOrder(system, [{ product_id: (await newProduct(system)).id, qty: 1 }])
+    expect((await place(system, items)).status).toBe(201)
+    expect((await orderOf(system, ended.id)).status).toBe('CANCELED')
+    expect((await orderOf(system, other.id)).status).toBe('CREATED')
+    expect(await stockOf(system, product.id)).toBe(4)
+    expect(await system.sweeps.releaseExpiredHolds()).toBe(0)
+  })
+
+  it('when many orders want what ended holds keep, then exactly what there is is sold', async () => {
+    const product = await newProduct(system, { stock: 10 })
+    const items = [{ product_id: product.id, qty: 1 }]
+    const held = await atOnce(10, () => newOrder(system, items))
+    for (const { id } of held.slice(0, 7)) await endHold(system, id)
+    const answers = await Promise.all([...(await atOnce(20, () => place(system, items))), system.orders.get('/health')])
+    expect(statusCounts(answers)).toEqual({ 201: 7, 409: 13, 200: 1 })
+    expect(await stockOf(system, product.id)).toBe(0)
+  })
+
+  it('when a bound client asks for a longer hold than it may, then 400, and as long as it may is taken', async () => {
+    const { place } = await boundClient()
+    const refused = await place({ hold_minutes: 31 })
+    expectProblem(refused, 400, 'validation_failed')
+    expect(refused.body.errors).toEqual([{ path: 'hold_minutes', message: expect.stringContaining('30 minutes') }])
+    for (const more of [{ hold_minutes: 30 }, {}]) {
+      const { body } = await place(more)
+      expect(minutesBetween(body.created_at, body.expires_at)).toBe(30)
+    }
+  })
+
+  it('when a bound client’s customer has too many holds, then 409, until one is confirmed, canceled or ended', async () => {
+    const { place, customer, product, token } = await boundClient()
+    const placed = await atOnce(MAX_OPEN_HOLDS, () => place())
+    const refused = await place()
+    expectProblem(refused, 409, 'too_many_holds')
+    expect(refused.body.max_open_holds).toBe(MAX_OPEN_HOLDS)
+    expect(await stockOf(system, product.id)).toBe(1_000 - MAX_OPEN_HOLDS)
+    const [a, b, c] = placed.map(({ body }) => body.id)
+    await confirm(system, a)
+    expect((await place()).status).toBe(201)
+    await cancel(system, b)
+    expect((await place()).status).toBe(201)
+    await endHold(system, c)
+    expect((await place()).status).toBe(201)
+    expectProblem(await place(), 409, 'too_many_holds')
+    const items = [{ product_id: product.id, qty: 1 }]
+    expect((await system.orders.post('/orders', { customer_id: customer.id, items })).status).toBe(201)
+    expect((await system.orders.get('/orders?status=CREATED', { token })).body.data).toHaveLength(MAX_OPEN_HOLDS + 2)
+  })
+
+  it('when a bound client floods two instances with holds, then it gets no more than it may', async () => {
+    const { place, customer } = await boundClient()
+    const answers = await atOnce(40, (i) => place({}, newKey(), i % 2))
+    expect(statusCounts(answers)).toEqual({ 201: MAX_OPEN_HOLDS, 409: 40 - MAX_OPEN_HOLDS })
+    expect(await ordersOf(system, customer.id)).toHaveLength(MAX_OPEN_HOLDS)
+  })
+
+  it('when the limits became narrower since, then the same request is still a replay', async () => {
+    const { place, order, token } = await boundClient()
+    const [key, body] = [newKey(), { ...order, hold_minutes: 60 }]
+    const first = await system.orders.post('/orders', body, { token, ...keyed(key) })
+    expect(first.status).toBe(201)
+    await atOnce(MAX_OPEN_HOLDS, () => place())
+    const again = await place({ hold_minutes: 60 }, key)
+    expect([again.status, again.text]).toEqual([201, first.text])
+  })
+})
+
 describeEachEngine('POST /orders/:id/cancel', (engine) => {
   const system = useSystem(engine)
+
+  it('when a cancel has a key, then it is replayed, and the key serves no other order', async () => {
+    const { product, order } = await orderOfFour(system)
+    const other = await newOrder(system, [{ product_id: product.id, qty: 1 }])
+    const key = newKey()
+    const send = (id: number, body?: unknown) => system.orders.post(`/orders/${id}/cancel`, body, keyed(key))
+    const [first, ...rest] = await atOnce(5, () => send(order.id))
+    expect(first?.status).toBe(200)
+    for (const { text } of rest) expect(text).toBe(first?.text)
+    const replay = await send(order.id)
+    expect([replay.text, replay.headers.get('idempotent-replayed')]).toEqual([first?.text, 'true'])
+    expectProblem(await send(other.id), 422, 'idempotency_key_reused')
+    expectProblem(await send(order.id, { if_status: 'CREATED' }), 422, 'idempotency_key_reused')
+    expect((await orderOf(system, other.id)).status).toBe('CREATED')
+    expect(await stockOf(system, product.id)).toBe(9)
+    const bad = await system.orders.post(`/orders/${other.id}/cancel`, {}, keyed('ä'.repeat(2)))
+    expectProblem(bad, 400, 'invalid_idempotency_key')
+  })
 
   it('when a CREATED order is canceled, then 200 and its stock goes back', async () => {
     const { product, order } = await orderOfFour(system)
@@ -1336,6 +1492,27 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     gate.resolve('none')
     expect(statusCounts(await answers)).toEqual({ 201: 10 })
     expect(proxy.seen.length).toBeLessThan(10)
+  })
+
+  it('when a customer was deleted before an order is sent, then an earlier lookup does not speak for it', async () => {
+    const customer = await newCustomer(system)
+    const asItWas = (await system.customers.get(`/customers/${customer.id}`)).text
+    const [asked, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<Fault>()]
+    const proxy = await startFaultyProxy(system.customers.base, async (_, earlier) => {
+      if (earlier > 0) return 'none'
+      asked.resolve()
+      return gate.promise
+    })
+    const { api } = await serveOrders(system, { customersBase: proxy.base })
+    const product = await newProduct(system)
+    const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
+    const before = api.post('/orders', order)
+    await asked.promise
+    await system.customers.delete(`/customers/${customer.id}`)
+    expectProblem(await api.post('/orders', order), 422, 'customer_not_found')
+    gate.resolve({ status: 200, body: asItWas })
+    expect((await before).status).toBe(201)
+    expect(await stockOf(system, product.id)).toBe(99)
   })
 
   it('when an order comes with a correlation id and a traceparent, then Customers hears both, with our token and the internal route', async () => {

@@ -67,7 +67,7 @@ export function createOrdersApp({ orders, products, tokens, logins, ...deps }: O
 
   app.openapi(cancelOrder, async (c) => {
     const { if_status } = c.req.valid('json')
-    return sendAnswer(c, await orders.cancelOrder(callerOf(c), c.req.valid('param').id, if_status))
+    return sendAnswer(c, await orders.cancelOrder(callerOf(c), c.req.valid('param').id, if_status, keyOf(c)))
   })
 
   return app

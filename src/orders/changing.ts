@@ -6,17 +6,25 @@ import { presentOrder } from './presenting.ts'
 import type { OrderRow, Orders } from './store.ts'
 
 export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order' }
+export const CANCEL_ORDER: Operation = { name: 'orders.cancel', status: 200, targetType: 'order' }
 
 interface OrderCommand {
   orderId: number
   /** The customer that the caller is bound to: an order of another customer does not exist for it. */
   boundTo: number | null
+  /** For whom it is: batches take the shares in turn. */
+  share: string
 }
 
-export type ChangeCommand =
-  | (OrderCommand & { kind: 'confirm'; claim: Claim })
-  | (OrderCommand & { kind: 'cancel'; ifStatus: OrderStatus | undefined })
-  | (OrderCommand & { kind: 'expire' })
+export type ConfirmCommand = OrderCommand & { kind: 'confirm'; claim: Claim }
+/** A cancel is done once by its nature; a key makes it answer the same bytes again. */
+export type CancelCommand = OrderCommand & {
+  kind: 'cancel'
+  claim: Claim | undefined
+  ifStatus: OrderStatus | undefined
+}
+export type ExpireCommand = OrderCommand & { kind: 'expire' }
+export type ChangeCommand = ConfirmCommand | CancelCommand | ExpireCommand
 
 export interface Changed {
   results: (Answer | AppError)[]
@@ -40,14 +48,15 @@ export function decideChanges(
   const changed: Changed = { results: [], confirmed: new Set(), canceled: new Set(), records: [], refused: [] }
   const given = new Map(answers)
   for (const command of commands) {
-    const stored = command.kind === 'confirm' ? given.get(claimId(command.claim)) : undefined
-    if (command.kind === 'confirm' && stored) {
-      changed.results.push(replayOf(command.claim, stored))
+    const claim = command.kind === 'expire' ? undefined : command.claim
+    const stored = claim && given.get(claimId(claim))
+    if (claim && stored) {
+      changed.results.push(replayOf(claim, stored))
       continue
     }
     const order = decide(command, orders.get(command.orderId), changed, now, cancelWindowMinutes)
     if (order instanceof AppError) {
-      if (command.kind === 'confirm') changed.refused.push(command.claim)
+      if (claim) changed.refused.push(claim)
       changed.results.push(order)
       continue
     }
@@ -55,12 +64,17 @@ export function decideChanges(
     const body = JSON.stringify(presentOrder(order, lines.get(order.id) ?? []))
     const answer = { targetId: order.id, status: CONFIRM_ORDER.status, body, replayed: false }
     changed.results.push(answer)
-    if (command.kind === 'confirm') {
-      changed.records.push({ claim: command.claim, answer })
-      given.set(claimId(command.claim), { requestHash: command.claim.requestHash, answer })
+    if (claim) {
+      changed.records.push({ claim, answer })
+      given.set(claimId(claim), { requestHash: claim.requestHash, answer })
     }
   }
   return changed
+}
+
+/** Whether the hold of an order that nobody confirmed has ended, swept or not. */
+export function isHoldEnded({ status, expires_at }: OrderRow, now: DbTime): boolean {
+  return status === 'CREATED' && expires_at !== null && expires_at <= now
 }
 
 /** The order as the command leaves it, or why the command is refused. */
@@ -74,7 +88,7 @@ function decide(
   if (order === undefined || (command.boundTo !== null && command.boundTo !== order.customer_id)) {
     return new AppError('not_found', `There is no order ${command.orderId}.`)
   }
-  const holdEnded = order.status === 'CREATED' && order.expires_at !== null && order.expires_at <= now
+  const holdEnded = isHoldEnded(order, now)
   switch (command.kind) {
     case 'confirm':
       if (holdEnded) cancel(order, changed, now)

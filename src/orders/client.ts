@@ -13,7 +13,7 @@ import type { OrdersService } from './service.ts'
  * @throws AppError what Orders answered with, or `upstream_failed`, `unavailable`, `deadline_exceeded`
  */
 export interface OrdersClient {
-  placeOrder(input: z.input<typeof NewOrder>, key: string, caller: Caller, signal?: AbortSignal): Promise<Reply<Order>>
+  placeOrder(input: z.output<typeof NewOrder>, key: string, caller: Caller, signal?: AbortSignal): Promise<Reply<Order>>
   confirmOrder(id: number, key: string, caller: Caller, signal?: AbortSignal): Promise<Reply<Order>>
   /** Cancels the order only if nobody has confirmed it, and answers it as it then is. */
   cancelUnconfirmedOrder(id: number, caller: Caller, signal?: AbortSignal): Promise<Order>
@@ -53,7 +53,7 @@ export function createLocalOrdersClient(
       return replyOf(await within(signal, orders.confirmOrder(serviceFor(caller), id, key)))
     },
     async cancelUnconfirmedOrder(id, caller, signal) {
-      return replyOf(await within(signal, orders.cancelOrder(serviceFor(caller), id, 'CREATED'))).value
+      return replyOf(await within(signal, orders.cancelOrder(serviceFor(caller), id, 'CREATED', undefined))).value
     },
   }
 }

@@ -1,8 +1,10 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import {
   acceptEmptyBody,
   bodyProblems,
   Cents,
+  createStrictRoute,
+  emptyIsAbsent,
   Id,
   IdempotencyKey,
   IdParams,
@@ -10,6 +12,7 @@ import {
   jsonAnswer,
   jsonBody,
   locationLike,
+  optional,
   problems,
   protectedBy,
   protectedProblems,
@@ -38,8 +41,10 @@ export const NewOrder = z
   .strictObject({
     customer_id: Id.meta({ example: 1 }),
     items: NewOrderItems,
-    hold_minutes: z.int().min(1).max(10_080).optional().meta({
-      description: 'How long the stock is held while the order is not confirmed; absent, `ORDER_HOLD_MINUTES`.',
+    hold_minutes: optional(z.int().min(1).max(10_080)).meta({
+      description:
+        'How long the stock is held while the order is not confirmed; absent, `ORDER_HOLD_MINUTES`. A client that is ' +
+        'bound to a customer may hold it for `MAX_HOLD_MINUTES` at most.',
       example: 60,
     }),
   })
@@ -93,15 +98,26 @@ const Time = z.iso
   .openapi({ format: 'date-time' })
 
 /** A time, or a date for the moment when it begins in UTC. */
-const Instant = z.union([Time, z.iso.date()], 'Must be an RFC 3339 time or a date')
+const Instant = z.union([Time, z.iso.date()], {
+  error: ({ input }) =>
+    /T.* \d\d:\d\d$/.test(String(input))
+      ? 'Must be an RFC 3339 time or a date. In a query a + is read as a space: write %2B'
+      : 'Must be an RFC 3339 time or a date',
+})
 
 export const OrderQuery = PageQuery.extend({
-  status: OrderStatus.optional(),
+  status: emptyIsAbsent(OrderStatus).openapi({ description: 'Empty, of every status' }),
   customer_id: IdParams.shape.id.optional().openapi({
     param: { name: 'customer_id', in: 'query', required: false },
   }),
-  from: Instant.optional().openapi({ description: 'Created at this time or later', example: '2026-01-01T00:00:00Z' }),
-  to: Instant.optional().openapi({ description: 'Created before this time', example: '2030-01-01T00:00:00Z' }),
+  from: Instant.optional().openapi({
+    description: 'Created at this time or later. A `+` in it is written `%2B`.',
+    example: '2026-01-01T00:00:00Z',
+  }),
+  to: Instant.optional().openapi({
+    description: 'Created before this time. A `+` in it is written `%2B`.',
+    example: '2030-01-01T00:00:00Z',
+  }),
 })
 
 /** Where a page of orders ended: the time and id of its last one. */
@@ -109,7 +125,7 @@ export const OrderPlace = z.tuple([Timestamp, Id])
 
 export const CancelOrder = z
   .strictObject({
-    if_status: OrderStatus.optional().meta({
+    if_status: optional(OrderStatus).meta({
       description:
         'Cancel only if the order is in this state now; else nothing happens and the order is answered as it is.',
       example: 'CREATED',
@@ -119,7 +135,7 @@ export const CancelOrder = z
 
 const tags = ['Orders']
 
-export const placeOrder = createRoute({
+export const placeOrder = createStrictRoute({
   ...protectedBy('orders:write'),
   method: 'post',
   path: '/orders',
@@ -138,6 +154,7 @@ export const placeOrder = createRoute({
       'invalid_idempotency_key',
       'insufficient_scope',
       'not_found',
+      'too_many_holds',
       'insufficient_stock',
       'customer_not_found',
       'product_not_found',
@@ -151,7 +168,7 @@ export const placeOrder = createRoute({
   },
 })
 
-export const getOrder = createRoute({
+export const getOrder = createStrictRoute({
   ...protectedBy('orders:read'),
   method: 'get',
   path: '/orders/{id}',
@@ -165,7 +182,7 @@ export const getOrder = createRoute({
   },
 })
 
-export const listOrders = createRoute({
+export const listOrders = createStrictRoute({
   ...protectedBy('orders:read'),
   method: 'get',
   path: '/orders',
@@ -179,14 +196,15 @@ export const listOrders = createRoute({
   },
 })
 
-export const confirmOrder = createRoute({
+export const confirmOrder = createStrictRoute({
   ...protectedBy('orders:write'),
   method: 'post',
   path: '/orders/{id}/confirm',
   operationId: 'confirmOrder',
   tags,
   summary: 'Confirm an order',
-  description: 'An idempotency key is required. An order that is confirmed already is answered as it is.',
+  description:
+    'An idempotency key is required. An order that is confirmed already is answered as it is. A body is not read.',
   parameters: idempotencyHeaders,
   request: { params: IdParams },
   responses: {
@@ -221,7 +239,7 @@ export const OrderSteps = sharedCalls({ key: IdempotencyKey, step: OrderStep, on
   'OrderSteps',
 )
 
-export const takeOrderSteps = createRoute({
+export const takeOrderSteps = createStrictRoute({
   ...serviceOnly,
   method: 'post',
   path: '/internal/orders/steps',
@@ -237,7 +255,7 @@ export const takeOrderSteps = createRoute({
 
 const cancelGuard = protectedBy('orders:write')
 
-export const cancelOrder = createRoute({
+export const cancelOrder = createStrictRoute({
   ...cancelGuard,
   middleware: [...cancelGuard.middleware, acceptEmptyBody],
   method: 'post',
@@ -248,15 +266,18 @@ export const cancelOrder = createRoute({
   description:
     'The stock goes back, exactly once. A canceled order is answered as it is. A confirmed one can be canceled for ' +
     '`CANCEL_WINDOW_MINUTES` after its confirmation. The body may be left out.',
+  parameters: idempotencyHeaders,
   request: { params: IdParams, body: { content: { 'application/json': { schema: CancelOrder } } } },
   responses: {
-    200: jsonAnswer(Order, 'The order'),
+    200: jsonAnswer(Order, 'The order', Replayed),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
+      'invalid_idempotency_key',
       'insufficient_scope',
       'not_found',
       'cancel_window_passed',
+      'idempotency_key_reused',
       'unavailable',
       'overloaded',
     ),

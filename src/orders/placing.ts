@@ -19,6 +19,17 @@ export interface PlaceCommand {
   customerId: number
   items: readonly { product_id: number; qty: number }[]
   holdMinutes: number
+  /** How many unconfirmed orders its customer may have; null is any number. */
+  maxOpenHolds: number | null
+  /** For whom it is: batches take the shares in turn. */
+  share: string
+}
+
+/** What orders take from. Placements change it. */
+export interface Supply {
+  shelves: Map<number, Shelf>
+  /** The unconfirmed orders of each customer that may not have any number of them. */
+  openHolds: Map<number, number>
 }
 
 export interface Placement {
@@ -35,19 +46,18 @@ export interface Placed {
   /** The new orders. */
   placements: Placement[]
   refused: Claim[]
+  /** Products of which a refused order wanted more than there is. */
+  shortProducts: number[]
 }
 
 /**
  * Decides about commands in the order given, each against what those before it left on the shelves; a refused one takes
- * nothing and leaves the others alone. The shelves are changed.
+ * nothing and leaves the others alone. The supply is changed.
  */
-export function decidePlacements(
-  commands: readonly PlaceCommand[],
-  shelves: Map<number, Shelf>,
-  answers: Answers,
-): Placed {
+export function decidePlacements(commands: readonly PlaceCommand[], supply: Supply, answers: Answers): Placed {
   const placements: Placement[] = []
   const refused: Claim[] = []
+  const shortProducts: number[] = []
   const places = new Map<string, number>()
   const decisions = commands.map((command): PlaceDecision => {
     const id = claimId(command.claim)
@@ -55,24 +65,34 @@ export function decidePlacements(
     if (stored) return replayOf(command.claim, stored)
     const place = places.get(id)
     if (place !== undefined) return isTwin(placements[place], command) ? { place, replayed: true } : keyReused()
-    const placement = takeFromShelves(command, shelves)
-    if (placement instanceof AppError) {
+    const placement = takeFromShelves(command, supply)
+    if (!('lines' in placement)) {
       refused.push(command.claim)
-      return placement
+      shortProducts.push(...placement.shortProducts)
+      return placement.refusal
     }
     places.set(id, placements.length)
     placements.push(placement)
     return { place: placements.length - 1, replayed: false }
   })
-  return { decisions, placements, refused }
+  return { decisions, placements, refused, shortProducts }
 }
 
 function isTwin(first: Placement | undefined, command: PlaceCommand): boolean {
   return first?.command.claim.requestHash === command.claim.requestHash
 }
 
+interface Refused {
+  refusal: AppError
+  shortProducts: number[]
+}
+
+function refuse(refusal: AppError, shortProducts: number[] = []): Refused {
+  return { refusal, shortProducts }
+}
+
 /** Prices an order and takes its pieces off the shelves in memory, or says why it can't be and takes nothing. */
-function takeFromShelves(command: PlaceCommand, shelves: Map<number, Shelf>): Placement | AppError {
+function takeFromShelves(command: PlaceCommand, { shelves, openHolds }: Supply): Placement | Refused {
   const wanted = new Map<number, number>()
   const lines: OrderLine[] = []
   const missing = new Set<number>()
@@ -90,20 +110,31 @@ function takeFromShelves(command: PlaceCommand, shelves: Map<number, Shelf>): Pl
   }
   if (missing.size > 0) {
     const product_ids = [...missing]
-    return new AppError('product_not_found', `There is no product ${product_ids.join(', ')}.`, { product_ids })
+    return refuse(new AppError('product_not_found', `There is no product ${product_ids.join(', ')}.`, { product_ids }))
   }
+  const holds = openHolds.get(command.customerId) ?? 0
+  if (command.maxOpenHolds !== null && holds >= command.maxOpenHolds) return refuse(tooManyHolds(command.maxOpenHolds))
   const short = [...wanted].flatMap(([product_id, requested]) => {
     const available = shelves.get(product_id)?.stock ?? 0
     return requested > available ? [{ product_id, requested, available }] : []
   })
-  if (short.length > 0) return new AppError('insufficient_stock', 'There are not enough pieces.', { lines: short })
+  if (short.length > 0) {
+    const shortProducts = short.map(({ product_id }) => product_id)
+    return refuse(new AppError('insufficient_stock', 'There are not enough pieces.', { lines: short }), shortProducts)
+  }
   // Every step of the sum is at or below the total, so a total within the bound was summed without rounding.
   if (totalCents > Number.MAX_SAFE_INTEGER) {
-    return new AppError('amount_too_large', 'The total would pass 9007199254740991 cents.')
+    return refuse(new AppError('amount_too_large', 'The total would pass 9007199254740991 cents.'))
   }
   for (const [product_id, qty] of wanted) {
     const shelf = shelves.get(product_id)
     if (shelf) shelf.stock -= qty
   }
+  openHolds.set(command.customerId, holds + 1)
   return { command, lines, totalCents }
+}
+
+function tooManyHolds(most: number): AppError {
+  const detail = `The customer has ${most} unconfirmed orders already. Confirm or cancel some of them first.`
+  return new AppError('too_many_holds', detail, { max_open_holds: most })
 }

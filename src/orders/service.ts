@@ -1,8 +1,10 @@
 import type { z } from 'zod'
 import type { CustomersClient } from '../customers/client.ts'
 import type { Caller } from '../platform/app.ts'
-import { createBatcher, createGatherer } from '../platform/batcher.ts'
+import type { Principal } from '../platform/auth.ts'
+import { createBatcher, createGatherer, createLockMemory } from '../platform/batcher.ts'
 import type { Database } from '../platform/database.ts'
+import { RowsLocked } from '../platform/database-errors.ts'
 import { AppError } from '../platform/errors.ts'
 import {
   type Answer,
@@ -16,23 +18,32 @@ import {
 import { cutPage, type Page, readCursor } from '../platform/pages.ts'
 import type { OrderStatus } from '../platform/tables.ts'
 import { fromRfc3339, toRfc3339 } from '../platform/time.ts'
-import { type ChangeCommand, CONFIRM_ORDER } from './changing.ts'
+import { CANCEL_ORDER, type ChangeCommand, CONFIRM_ORDER } from './changing.ts'
+import { rowNamesOf, type WriteCommand, weightOf } from './commands.ts'
 import { type NewOrder, OrderPlace, type OrderQuery } from './contract.ts'
 import { PLACE_ORDER, type PlaceCommand } from './placing.ts'
 import { type Order, type OrderSummary, presentOrder, presentSummary } from './presenting.ts'
-import { findExpiredHolds, findOrders, listOrders, type OrderLine, type OrderRow } from './store.ts'
-import { writeOrders } from './writing.ts'
+import { findExpiredHolds, findOrders, type Hold, listOrders, type OrderLine, type OrderRow } from './store.ts'
+import { RELEASES, writeOrders } from './writing.ts'
 
 /** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
-const BATCH = { most: 256, queue: 5_000 }
+const BATCH = { maxCommands: 256, maxWeight: 1_000, maxQueued: 5_000 }
+/** Of the time that a command may wait for locks, the share that it waits in a run, with all others of that run. */
+const PATIENCE_SHARE = 1 / 3
 const MOST_READ_TOGETHER = 100
 const SWEEP = 500
 
 export interface OrdersConfig {
   /** How long the stock of an unconfirmed order is held, unless the caller says otherwise. */
   holdMinutes: number
+  /** How long a client that is bound to a customer may have stock held. */
+  maxHoldMinutes: number
+  /** How many unconfirmed orders the customer of such a client may have. */
+  maxOpenHolds: number
   cancelWindowMinutes: number
   idempotencyTtlMinutes: number
+  /** How long a command may wait for rows that another transaction has locked, in ms. */
+  lockWaitMs: number
 }
 
 export type OrdersService = ReturnType<typeof createOrdersService>
@@ -40,8 +51,23 @@ export type OrdersService = ReturnType<typeof createOrdersService>
 /** What can be done with orders. Writes of one moment share a transaction; each caller still gets its own answer. */
 export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersConfig) {
   // Two, for they seldom want the same rows: while the database does the one, the other is decided.
-  const place = createBatcher<PlaceCommand, Answer>((commands) => writeOrders(db, commands, config), BATCH)
-  const change = createBatcher<ChangeCommand, Answer>((commands) => writeOrders(db, commands, config), BATCH)
+  const batching = {
+    ...BATCH,
+    rowsOf: rowNamesOf,
+    shareOf,
+    weightOf,
+    locks: createLockMemory(),
+    lockWaitMs: config.lockWaitMs,
+  }
+  const writing = { ...config, lockPatienceMs: Math.ceil(config.lockWaitMs * PATIENCE_SHARE) }
+  const place = createBatcher<PlaceCommand, Answer>(
+    (commands, mode) => writeOrders(db, commands, writing, mode),
+    batching,
+  )
+  const change = createBatcher<ChangeCommand, Answer>(
+    (commands, mode) => writeOrders(db, commands, writing, mode),
+    batching,
+  )
 
   /** Those that are asked for at the same moment are read together. */
   const read = createGatherer<number, { row: OrderRow; lines: readonly OrderLine[] }>(async (ids) => {
@@ -54,8 +80,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 
   return {
     /**
-     * @throws AppError `customer_not_found`, `product_not_found`, `insufficient_stock`, `amount_too_large`,
-     *   `idempotency_key_reused`, and those of the customers client
+     * @throws AppError `customer_not_found`, `product_not_found`, `too_many_holds`, `insufficient_stock`,
+     *   `amount_too_large`, `idempotency_key_reused`, and those of the customers client
      */
     async placeOrder(caller: Caller, input: z.output<typeof NewOrder>, key: string | undefined): Promise<Answer> {
       const { customer_id, items, hold_minutes } = input
@@ -65,14 +91,24 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       }
       const claim = claimOf(PLACE_ORDER, principal.id, key, customer_id, items, hold_minutes ?? null)
       try {
+        refuseLongHold(principal, hold_minutes)
         const customer = await customers.getCustomer(customer_id, trace)
         if (customer === undefined) throw new AppError('customer_not_found', `There is no customer ${customer_id}.`)
       } catch (error) {
         // An order that was placed already stays placed, whatever became of its customer or of Customers since.
         return await firstAnswer(claim, error)
       }
-      const holdMinutes = hold_minutes ?? config.holdMinutes
-      return place({ kind: 'place', claim, customerId: customer_id, items, holdMinutes })
+      const isBound = principal.customerId !== null
+      const usualMinutes = isBound ? Math.min(config.holdMinutes, config.maxHoldMinutes) : config.holdMinutes
+      return place({
+        kind: 'place',
+        claim,
+        customerId: customer_id,
+        items,
+        holdMinutes: hold_minutes ?? usualMinutes,
+        maxOpenHolds: isBound ? config.maxOpenHolds : null,
+        share: principal.id,
+      })
     },
 
     /** @throws AppError `not_found` */
@@ -101,28 +137,37 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     /** @throws AppError `not_found`, `order_canceled`, `idempotency_key_reused` */
     confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
       const claim = claimOf(CONFIRM_ORDER, principal.id, key, orderId)
-      return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim })
+      return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: principal.id })
     },
 
     /**
      * @param ifStatus cancel only from this state; the order is answered as it is either way
-     * @throws AppError `not_found`, `cancel_window_passed`
+     * @throws AppError `not_found`, `cancel_window_passed`, `idempotency_key_reused`
      */
-    cancelOrder({ principal }: Caller, orderId: number, ifStatus: OrderStatus | undefined): Promise<Answer> {
-      return change({ kind: 'cancel', orderId, boundTo: principal.customerId, ifStatus })
+    cancelOrder(
+      { principal }: Caller,
+      orderId: number,
+      ifStatus: OrderStatus | undefined,
+      key: string | undefined,
+    ): Promise<Answer> {
+      const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal.id, key, orderId, ifStatus ?? null)
+      return change({ kind: 'cancel', orderId, boundTo: principal.customerId, claim, ifStatus, share: principal.id })
     },
 
     /**
      * Cancels the orders whose hold has ended, so that their stock can be sold again. Any number of machines may do
-     * it at once. @returns how many holds were found ended
+     * it at once. One whose rows another transaction has locked is passed over: the next sweep comes to it again.
+     * @returns how many holds were released
      */
     async releaseExpiredHolds(): Promise<number> {
       let released = 0
+      let last: Hold | undefined
       for (;;) {
-        const ids = await findExpiredHolds(db, SWEEP)
-        await Promise.all(ids.map((orderId) => change({ kind: 'expire', orderId, boundTo: null })))
-        released += ids.length
-        if (ids.length < SWEEP) return released
+        const holds = await findExpiredHolds(db, last, SWEEP)
+        const outcomes = await Promise.allSettled(holds.map(({ id }) => release(id)))
+        released += outcomes.filter(isReleased).length
+        last = holds.at(-1)
+        if (holds.length < SWEEP) return released
       }
     },
 
@@ -137,6 +182,17 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     },
   }
 
+  function release(orderId: number): Promise<Answer> {
+    return change({ kind: 'expire', orderId, boundTo: null, share: RELEASES })
+  }
+
+  /** @throws AppError `validation_failed` */
+  function refuseLongHold({ customerId }: Principal, holdMinutes: number | undefined): void {
+    if (customerId === null || holdMinutes === undefined || holdMinutes <= config.maxHoldMinutes) return
+    const message = `A client that is bound to a customer may hold stock for ${config.maxHoldMinutes} minutes at most`
+    throw new AppError('validation_failed', 'The body has a fault.', { errors: [{ path: 'hold_minutes', message }] })
+  }
+
   async function firstAnswer(claim: Claim, otherwise: unknown): Promise<Answer> {
     const { answers } = await openWith(db, [claim])
     const stored = answers.get(claimId(claim))
@@ -145,6 +201,16 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     if (replay instanceof AppError) throw replay
     return replay
   }
+}
+
+/** @throws what made a release fail, unless it was a lock */
+function isReleased(outcome: PromiseSettledResult<Answer>): boolean {
+  if (outcome.status === 'rejected' && !(outcome.reason instanceof RowsLocked)) throw outcome.reason
+  return outcome.status === 'fulfilled'
+}
+
+function shareOf({ share }: WriteCommand): string {
+  return share
 }
 
 function orderNotFound(id: number): AppError {

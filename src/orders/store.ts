@@ -42,6 +42,7 @@ export interface Orders {
 
 /** These orders, by id, and their lines. */
 export async function findOrders(db: Database, ids: readonly number[]): Promise<Orders> {
+  if (ids.length === 0) return ordersOf(ids, [], [])
   const [rows, lines] = await together(db, selectOrders(db, ids).compile(), findingLines(db, ids))
   return ordersOf(ids, rows, lines)
 }
@@ -119,16 +120,67 @@ function movingOrders(
   return trx.updateTable('orders').set(MOVES[to](now)).where('id', 'in', ids).where('status', 'in', from).compile()
 }
 
-/** Orders whose hold has ended and that nobody confirmed, the longest ended first. */
-export async function findExpiredHolds(db: Database, limit: number): Promise<number[]> {
-  const rows = await ordersByIndex(db, 'orders_holds')
-    .select('id')
+export interface Hold {
+  id: number
+  expires_at: DbTime
+}
+
+/**
+ * Orders whose hold has ended and that nobody confirmed, the longest ended first.
+ * @param after the last one of those that were found before
+ */
+export function findExpiredHolds(db: Database, after: Hold | undefined, limit: number): Promise<Hold[]> {
+  const { now, past } = dialectOf(db)
+  return ordersByIndex(db, 'orders_holds')
+    .select(['id', sql<DbTime>`expires_at`.as('expires_at')])
     .where('status', '=', 'CREATED')
-    .where('expires_at', '<=', dialectOf(db).now)
+    .where('expires_at', '<=', now)
+    .$if(after !== undefined, (query) =>
+      query.where(past(['expires_at', 'id'], '>', [after?.expires_at ?? '', after?.id ?? 0])),
+    )
     .orderBy('expires_at')
+    .orderBy('id')
     .limit(limit)
     .execute()
+}
+
+/** Ended holds that may be looked at for one order; the sweeper releases what is more. */
+const MAX_ENDED_HOLDS = 5_000
+const MAX_RELEASED = 500
+
+/** Orders whose hold has ended, that nobody confirmed, and that hold pieces of these products. */
+export async function findEndedHolds(trx: Database, productIds: readonly number[], now: DbTime): Promise<number[]> {
+  const ended = ordersByIndex(trx, 'orders_holds')
+    .select('id')
+    .where('status', '=', 'CREATED')
+    .where('expires_at', '<=', now)
+    .orderBy('expires_at')
+    .limit(MAX_ENDED_HOLDS)
+  const rows = await trx
+    .selectFrom(ended.as('ended'))
+    .innerJoin('order_items as i', 'i.order_id', 'ended.id')
+    .where('i.product_id', 'in', productIds)
+    .select('ended.id')
+    .distinct()
+    .limit(MAX_RELEASED)
+    .execute()
   return rows.map((row) => row.id)
+}
+
+/** Counts the unconfirmed orders of these customers whose hold has not ended. */
+export function countingOpenHolds(
+  trx: Database,
+  customerIds: readonly number[],
+  now: DbTime,
+): CompiledQuery<{ customer_id: number; holds: number }> | undefined {
+  if (customerIds.length === 0) return undefined
+  return ordersByIndex(trx, 'orders_customer_status_created')
+    .select((eb) => ['customer_id', eb.fn.countAll<number>().as('holds')])
+    .where('customer_id', 'in', customerIds)
+    .where('status', '=', 'CREATED')
+    .where('expires_at', '>', now)
+    .groupBy('customer_id')
+    .compile()
 }
 
 export interface OrderFilter {

@@ -1,9 +1,10 @@
+import { lockingCustomers } from '../customers/client.ts'
+import { type RunMode, SetAside } from '../platform/batcher.ts'
 import { type Database, RunAgain, transact } from '../platform/database.ts'
 import type { AppError } from '../platform/errors.ts'
-import { together } from '../platform/grouping.ts'
+import { limited, together } from '../platform/grouping.ts'
 import {
   type Answer,
-  type Claim,
   type Opening,
   openingOf,
   openingQuery,
@@ -12,69 +13,126 @@ import {
 } from '../platform/idempotency.ts'
 import { addMinutes, type DbTime } from '../platform/time.ts'
 import { lockingShelves, moveStock, type Shelf } from '../products/client.ts'
-import { type ChangeCommand, type Changed, decideChanges } from './changing.ts'
+import { type ChangeCommand, type Changed, decideChanges, type ExpireCommand } from './changing.ts'
+import { claimsOf, type WriteCommand } from './commands.ts'
+import { lockWithoutWaiting } from './locked-commands.ts'
 import { decidePlacements, PLACE_ORDER, type PlaceCommand, type PlaceDecision, type Placement } from './placing.ts'
 import { presentOrder } from './presenting.ts'
-import { findingLines, insertLines, lockingOrders, moveAndInsertOrders, type OrderLines, ordersOf } from './store.ts'
-
-export type WriteCommand = PlaceCommand | ChangeCommand
+import {
+  countingOpenHolds,
+  findEndedHolds,
+  findingLines,
+  insertLines,
+  lockingOrders,
+  moveAndInsertOrders,
+  type OrderLines,
+  ordersOf,
+} from './store.ts'
 
 export interface WriteConfig {
   idempotencyTtlMinutes: number
   cancelWindowMinutes: number
+  /** How long a transaction waits for rows that another one has locked, in ms. */
+  lockPatienceMs: number
 }
 
 /** Pieces of each product. */
 type Pieces = ReadonlyMap<number, number>
 
+/** What attempts of a transaction found out too late to act upon. The next attempt begins with it. */
+interface Findings {
+  /** What became of commands that need nothing more. */
+  settled: Map<WriteCommand, Answer | AppError | SetAside>
+  /** Products of which ended holds were looked for. */
+  searched: Set<number>
+  /** They release the ended holds that were found. */
+  releases: ExpireCommand[]
+}
+
 /**
  * All that is asked of orders at one moment, in one transaction: placed, confirmed, canceled and expired orders, their
  * stock and their idempotency records commit together. Rows are locked in one order everywhere, orders before products
- * and each by id; what is canceled is back on the shelves before anything is taken.
+ * and each by id; what is canceled is back on the shelves before anything is taken. An order that finds too few pieces
+ * gets those of holds that have ended.
  * @returns for each command its answer, or its refusal: `insufficient_stock`, `product_not_found`, `amount_too_large`,
- *   `not_found`, `order_canceled`, `cancel_window_passed`, `idempotency_key_reused`
+ *   `too_many_holds`, `not_found`, `order_canceled`, `cancel_window_passed`, `idempotency_key_reused`; or
+ *   {@link SetAside}, where it does not wait for locks
+ * @throws RowsLocked
  */
 export function writeOrders(
   db: Database,
   commands: readonly WriteCommand[],
   config: WriteConfig,
-): Promise<(Answer | AppError)[]> {
+  mode: RunMode,
+): Promise<(Answer | AppError | SetAside)[]> {
+  const findings: Findings = { settled: new Map(), searched: new Set(), releases: [] }
   return transact(db, { repeatable: true }, async (trx) => {
-    const { opening, locked, shelves } = await readAndLock(trx, commands)
-    const { now, answers } = opening
-    const changed = decideChanges(commands.filter(isChange), locked, answers, { ...config, now })
-    const returned = returnedPieces(changed.canceled, locked.lines)
-    await lockMore(trx, shelves, [...productsOf(commands), ...returned.keys()])
-    putBack(returned, shelves)
-    const placed = decidePlacements(commands.filter(isPlace), shelves, answers)
-    await yieldToTwins(trx, [...changed.refused, ...placed.refused])
-
-    await moveStock(trx, differences(returned, placed.placements), now)
-    const made = await writeChanges(trx, changed, placed.placements, opening)
-    const records = placed.placements.map(({ command }, i) => ({ claim: command.claim, answer: answerAt(made, i) }))
-    await saveAnswers(trx, [...changed.records, ...records], { now, ttlMinutes: config.idempotencyTtlMinutes })
-
-    const changes = changed.results.values()
-    const placements = placed.decisions.values()
-    return commands.map((command) => (isPlace(command) ? outcomeOf(next(placements), made) : next(changes)))
+    const all = [...findings.releases, ...commands]
+    const isOpen = (command: WriteCommand) => !findings.settled.has(command)
+    if (!mode.waitsForLocks) await setLockedAside(trx, all.filter(isOpen), findings)
+    const outcomes = await write(trx, all.filter(isOpen), config, findings)
+    return commands.map((command) => findings.settled.get(command) ?? found(outcomes.get(command)))
   })
 }
 
+/** @throws RunAgain when any are locked: a server may have undone the transaction in which it refused a lock */
+async function setLockedAside(trx: Database, commands: readonly WriteCommand[], { settled }: Findings): Promise<void> {
+  const { replays, locked } = await lockWithoutWaiting(trx, commands)
+  for (const [command, replay] of replays) settled.set(command, replay)
+  for (const [command, rows] of locked) settled.set(command, new SetAside(rows))
+  if (locked.size > 0) throw new RunAgain()
+}
+
+async function write(
+  trx: Database,
+  commands: readonly WriteCommand[],
+  config: WriteConfig,
+  findings: Findings,
+): Promise<Map<WriteCommand, Answer | AppError>> {
+  const placing = commands.filter(isPlace)
+  const changing = commands.filter(isChange)
+  const { opening, locked, shelves } = await readAndLock(trx, placing, changing, config)
+  const { now, answers } = opening
+  const changed = decideChanges(changing, locked, answers, { ...config, now })
+  const returned = returnedPieces(changed.canceled, locked.lines)
+  await lockMore(trx, shelves, [...productsOf(placing), ...returned.keys()], config)
+  putBack(returned, shelves)
+  const openHolds = await countOpenHolds(trx, placing, now, config)
+  const placed = decidePlacements(placing, { shelves, openHolds }, answers)
+  await releaseEndedHolds(trx, placed.shortProducts, now, findings)
+  await yieldToTwins(trx, [...changed.refused, ...placed.refused])
+
+  await moveStock(trx, differences(returned, placed.placements), now)
+  const made = await writeChanges(trx, changed, placed.placements, opening)
+  const records = placed.placements.map(({ command }, i) => ({ claim: command.claim, answer: answerAt(made, i) }))
+  await saveAnswers(trx, [...changed.records, ...records], { now, ttlMinutes: config.idempotencyTtlMinutes })
+
+  const outcomes = new Map<WriteCommand, Answer | AppError>()
+  for (const [i, command] of changing.entries()) outcomes.set(command, found(changed.results[i]))
+  for (const [i, command] of placing.entries()) outcomes.set(command, outcomeOf(found(placed.decisions[i]), made))
+  return outcomes
+}
+
 /**
- * All that the decisions need, in one round trip. What was answered before is locked too, for nothing: that is seldom,
- * and to look first would take everybody a round trip more.
+ * All that the decisions need, in one round trip. Replays lock rows that they do not need: they are rare, and checking
+ * first would cost every batch a round trip.
  */
-async function readAndLock(trx: Database, commands: readonly WriteCommand[]) {
-  const claims = commands.flatMap(claimsOf)
-  const orderIds = distinct(commands.filter(isChange).map((command) => command.orderId))
+async function readAndLock(
+  trx: Database,
+  placing: readonly PlaceCommand[],
+  changing: readonly ChangeCommand[],
+  { lockPatienceMs }: WriteConfig,
+) {
+  const claims = [...placing, ...changing].flatMap(claimsOf)
+  const orderIds = distinct(changing.map((command) => command.orderId))
   // Products are locked in one order and at one time: where some may come back, when it is known which.
-  const wanted = commands.some(returnsPieces) ? [] : distinct(productsOf(commands))
+  const wanted = changing.some(returnsPieces) ? [] : distinct(productsOf(placing))
   const [clock, orders, lines, shelves] = await together(
     trx,
     openingQuery(trx, claims),
-    lockingOrders(trx, orderIds),
+    limited(trx, lockingOrders(trx, orderIds), lockPatienceMs),
     findingLines(trx, orderIds),
-    lockingShelves(trx, wanted),
+    limited(trx, lockingShelves(trx, wanted), lockPatienceMs),
   )
   return {
     opening: await openingOf(trx, claims, clock),
@@ -83,17 +141,64 @@ async function readAndLock(trx: Database, commands: readonly WriteCommand[]) {
   }
 }
 
-async function lockMore(trx: Database, shelves: Map<number, Shelf>, productIds: readonly number[]): Promise<void> {
+async function lockMore(
+  trx: Database,
+  shelves: Map<number, Shelf>,
+  productIds: readonly number[],
+  { lockPatienceMs }: WriteConfig,
+): Promise<void> {
   const missing = distinct(productIds).filter((id) => !shelves.has(id))
-  const [more] = await together(trx, lockingShelves(trx, missing))
+  const [more] = await together(trx, limited(trx, lockingShelves(trx, missing), lockPatienceMs))
   for (const shelf of more) shelves.set(shelf.id, shelf)
 }
 
-function productsOf(commands: readonly WriteCommand[]): number[] {
-  return commands.filter(isPlace).flatMap(({ items }) => items.map((item) => item.product_id))
+/** How many holds each customer has whose holds are limited. Nobody else may place an order for it meanwhile. */
+async function countOpenHolds(
+  trx: Database,
+  commands: readonly PlaceCommand[],
+  now: DbTime,
+  { lockPatienceMs }: WriteConfig,
+): Promise<Map<number, number>> {
+  const customerIds = distinct(
+    commands.filter(({ maxOpenHolds }) => maxOpenHolds !== null).map(({ customerId }) => customerId),
+  )
+  const [, counts] = await together(
+    trx,
+    limited(trx, lockingCustomers(trx, customerIds), lockPatienceMs),
+    countingOpenHolds(trx, customerIds, now),
+  )
+  const counted = new Map(counts.map(({ customer_id, holds }) => [customer_id, holds]))
+  return new Map(customerIds.map((id) => [id, counted.get(id) ?? 0]))
 }
 
-function returnsPieces({ kind }: WriteCommand): boolean {
+/**
+ * The sweeper releases ended holds, but no order is refused for what they still hold. Orders are locked before products,
+ * so the transaction starts again, with the releases as its first commands.
+ * @throws RunAgain when there are any
+ */
+async function releaseEndedHolds(
+  trx: Database,
+  shortProducts: readonly number[],
+  now: DbTime,
+  { searched, releases }: Findings,
+): Promise<void> {
+  const short = distinct(shortProducts).filter((id) => !searched.has(id))
+  if (short.length === 0) return
+  for (const id of short) searched.add(id)
+  const known = new Set(releases.map(({ orderId }) => orderId))
+  const ended = (await findEndedHolds(trx, short, now)).filter((id) => !known.has(id))
+  for (const orderId of ended) releases.push({ kind: 'expire', orderId, boundTo: null, share: RELEASES })
+  if (ended.length > 0) throw new RunAgain()
+}
+
+/** For whom holds are released. */
+export const RELEASES = 'releases'
+
+function productsOf(commands: readonly PlaceCommand[]): number[] {
+  return commands.flatMap(({ items }) => items.map((item) => item.product_id))
+}
+
+function returnsPieces({ kind }: ChangeCommand): boolean {
   return kind === 'cancel' || kind === 'expire'
 }
 
@@ -103,10 +208,6 @@ function isPlace(command: WriteCommand): command is PlaceCommand {
 
 function isChange(command: WriteCommand): command is ChangeCommand {
   return command.kind !== 'place'
-}
-
-function claimsOf(command: WriteCommand): Claim[] {
-  return 'claim' in command ? [command.claim] : []
 }
 
 function distinct(ids: readonly number[]): number[] {
@@ -180,13 +281,10 @@ function outcomeOf(decision: PlaceDecision, made: readonly Answer[]): Answer | A
 }
 
 function answerAt(made: readonly Answer[], place: number): Answer {
-  const answer = made[place]
-  if (answer === undefined) throw new Error('a placed order has no answer')
-  return answer
+  return found(made[place])
 }
 
-function next<T>(outcomes: Iterator<T>): T {
-  const { value, done } = outcomes.next()
-  if (done) throw new Error('a command has no outcome')
-  return value
+function found<T>(outcome: T | undefined): T {
+  if (outcome === undefined) throw new Error('a command has no outcome')
+  return outcome
 }

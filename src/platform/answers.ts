@@ -2,6 +2,7 @@ import type { Context, TypedResponse } from 'hono'
 import type { StatusCode } from 'hono/utils/http-status'
 import type { AppEnv } from './app.ts'
 import type { Answer } from './idempotency.ts'
+import { etagOf, namesVersion } from './preconditions.ts'
 import { trusted } from './trusted.ts'
 
 /** Answers are data: nothing to keep, to run, to frame, or to guess the type of (OWASP's cheat sheet for REST). */
@@ -50,8 +51,23 @@ export function sendJson<T, S extends StatusCode>(
   return trusted<Response & TypedResponse<T, S, 'json'>>(send(c, JSON.stringify(value), status, all))
 }
 
-/** Sends an answer's own bytes, so that the first answer and its replays are one. */
+/** Sends an answer's own bytes, so that the first answer and its replays are one. A 204 has none, and so no type. */
 export function sendAnswer<T>(c: Context<AppEnv>, answer: Answer, headers: Readonly<Record<string, string>> = {}): T {
-  const all = { ...headers, ...JSON_TYPE, ...(answer.replayed && { 'idempotent-replayed': 'true' }) }
-  return trusted<T>(send(c, answer.body, trusted<StatusCode>(answer.status), all))
+  const hasBody = answer.status !== 204
+  const replayed = answer.replayed && { 'idempotent-replayed': 'true' }
+  const all = { ...headers, ...(hasBody && JSON_TYPE), ...replayed }
+  return trusted<T>(send(c, hasBody ? answer.body : null, trusted<StatusCode>(answer.status), all))
+}
+
+/** The `ETag` of the resource in an answer: of a replay it is the version that the first answer told. */
+export function etagOfAnswer({ body }: Answer): string {
+  return etagOf(trusted<{ version: number }>(JSON.parse(body)))
+}
+
+/** Sends a resource with its `ETag`, or that alone when `If-None-Match` names the version that there is. */
+export function sendVersioned<T extends { version: number }>(c: Context<AppEnv>, resource: T) {
+  const headers = { etag: etagOf(resource) }
+  const known = c.req.header('if-none-match')
+  if (known === undefined || !namesVersion(known, resource)) return sendJson(c, resource, 200, headers)
+  return trusted<Response & TypedResponse<object, 304, string>>(send(c, null, 304, headers))
 }

@@ -73,7 +73,7 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
     getPath: (request) => getPath(request).replace(STAGE, '') || '/',
     defaultHook: (result, c) => {
       if (result.target === 'json' && OTHER_JSON.test(c.req.header('content-type') ?? '')) throw new HTTPException(415)
-      if (!result.success) throw validationError(result.target, result.error.issues)
+      if (!result.success) throw validationError(result.target, result.error.issues, c.req.queries())
     },
   })
   app.use(receive(deps, shape))

@@ -1,24 +1,47 @@
 import { describe, expect, it } from 'vitest'
-import { createBatcher, createGatherer } from './batcher.ts'
+import {
+  type BatcherOptions,
+  createBatcher,
+  createGatherer,
+  createLockMemory,
+  type RunMode,
+  SetAside,
+} from './batcher.ts'
+import { RowsLocked } from './database-errors.ts'
 import { AppError } from './errors.ts'
 
-type Run = (commands: readonly string[]) => Promise<readonly (string | AppError)[]>
+type Run = (commands: readonly string[], mode: RunMode) => Promise<readonly (string | AppError | SetAside)[]>
+type Options = Partial<BatcherOptions<string>>
 
-const done: Run = async (commands) => commands.map((command) => `${command} done`)
-const ROOMY = { most: 100, queue: 100 }
+const done = async (commands: readonly string[]) => commands.map((command) => `${command} done`)
 
-/** A batcher that tells what each of its runs was given. */
-function recorded(run: Run, options = ROOMY) {
+/** A batcher that tells what each of its runs was given. A command `x:row` is of the share x, and needs the row. */
+function recorded(run: Run, options: Options = {}) {
   const runs: string[][] = []
-  const submit = createBatcher<string, string>((commands) => {
-    runs.push([...commands])
-    return run(commands)
-  }, options)
-  return { runs, submit }
+  const modes: RunMode[] = []
+  const submit = createBatcher<string, string>(
+    (commands, mode) => {
+      runs.push([...commands])
+      modes.push(mode)
+      return run(commands, mode)
+    },
+    {
+      maxCommands: 100,
+      maxWeight: 1_000,
+      maxQueued: 100,
+      weightOf: () => 1,
+      shareOf: ([share = '']) => share,
+      rowsOf: (command) => [command.slice(command.indexOf(':') + 1)],
+      locks: createLockMemory(),
+      lockWaitMs: 60_000,
+      ...options,
+    },
+  )
+  return { runs, modes, submit }
 }
 
 /** One whose first run is under way, alone, until it is let go. */
-async function busy(options = ROOMY) {
+async function busy(options: Options = {}) {
   const started = Promise.withResolvers<void>()
   const gate = Promise.withResolvers<void>()
   const batcher = recorded(async (commands) => {
@@ -59,7 +82,7 @@ describe('a batcher', () => {
   })
 
   it('when more wait than one run may take, then the oldest go first', async () => {
-    const { runs, submit } = recorded(done, { most: 2, queue: 100 })
+    const { runs, submit } = recorded(done, { maxCommands: 2 })
     await outcomes(['a', 'b', 'c', 'd', 'e'].map(submit))
     expect(runs).toEqual([['a', 'b'], ['c', 'd'], ['e']])
   })
@@ -113,7 +136,7 @@ describe('a batcher', () => {
   })
 
   it('when too many wait, then one more is refused at once, and those before it are not', async () => {
-    const { submit, first, letGo } = await busy({ most: 1, queue: 2 })
+    const { submit, first, letGo } = await busy({ maxCommands: 1, maxQueued: 2 })
     const waiting = ['a', 'b'].map(submit)
     await expect(submit('c')).rejects.toMatchObject({ code: 'overloaded', extra: { retry_after: 1 } })
     letGo()
@@ -122,9 +145,111 @@ describe('a batcher', () => {
   })
 })
 
+describe('a batcher that is fair', () => {
+  it('when one share has many commands, then the next run still takes one of another', async () => {
+    const { runs, submit, first, letGo } = await busy({ maxCommands: 3 })
+    const all = ['a1', 'a2', 'a3', 'a4', 'b1'].map(submit)
+    letGo()
+    await outcomes([first, ...all])
+    expect(runs).toEqual([['first'], ['a1', 'a2', 'b1'], ['a3', 'a4']])
+  })
+
+  it('when commands are heavy, then a run takes no more than its weight', async () => {
+    const { runs, submit } = recorded(done, { maxWeight: 5, weightOf: (command) => Number(command.slice(1)) })
+    await outcomes(['a3', 'a2', 'a1', 'a9', 'a1'].map(submit))
+    expect(runs).toEqual([['a3', 'a2'], ['a1'], ['a9'], ['a1']])
+  })
+
+  it('when half of the queue is of one share, then it is refused more, and others are not', async () => {
+    const { submit, first, letGo } = await busy({ maxCommands: 1, maxQueued: 4 })
+    const waiting = ['a1', 'a2'].map(submit)
+    await expect(submit('a3')).rejects.toMatchObject({ code: 'overloaded', extra: { retry_after: 1 } })
+    const others = ['b1', 'c1'].map(submit)
+    letGo()
+    expect(await outcomes([first, ...waiting, ...others])).not.toContain('overloaded')
+  })
+})
+
+describe('a batcher whose rows others lock', () => {
+  /** Runs against rows of which some are locked. */
+  function withLocked(options: Options = {}) {
+    const locked = new Set<string>()
+    const rowOf = (command: string) => command.slice(command.indexOf(':') + 1)
+    const batcher = recorded(async (commands, { waitsForLocks }) => {
+      if (waitsForLocks && commands.some((command) => locked.has(rowOf(command)))) throw new RowsLocked()
+      return commands.map((command) =>
+        locked.has(rowOf(command)) ? new SetAside([rowOf(command)]) : `${command} done`,
+      )
+    }, options)
+    return { ...batcher, locked }
+  }
+
+  it('when one command waits for a lock in vain, then the others of its run are done', async () => {
+    const { submit, locked, runs } = withLocked()
+    locked.add('2')
+    const stuck = submit('a:2')
+    expect(await outcomes(['a:1', 'a:3'].map(submit))).toEqual(['a:1 done', 'a:3 done'])
+    expect(runs[0]).toEqual(['a:2', 'a:1', 'a:3'])
+    locked.clear()
+    expect(await stuck).toBe('a:2 done')
+  })
+
+  it('when a row is known to be locked, then commands that need it do not come into a run that waits', async () => {
+    const { submit, locked, runs, modes } = withLocked()
+    locked.add('2')
+    const stuck = submit('a:2')
+    await submit('a:1')
+    const next = [submit('b:2'), submit('b:1')]
+    expect(await next[1]).toBe('b:1 done')
+    const waited = runs.filter((_, i) => modes[i]?.waitsForLocks)
+    expect(waited).toEqual([['a:2', 'a:1'], ['b:1']])
+    locked.clear()
+    expect(await outcomes([stuck, ...next])).toEqual(['a:2 done', 'b:2 done', 'b:1 done'])
+    await submit('c:2')
+    expect(modes.at(-1)).toEqual({ waitsForLocks: true })
+  })
+
+  it('when the lock stays, then its command is refused once its time has passed', async () => {
+    const { submit, locked } = withLocked({ lockWaitMs: 100 })
+    locked.add('2')
+    const began = performance.now()
+    await expect(submit('a:2')).rejects.toMatchObject({ code: 'unavailable', extra: { retry_after: 1 } })
+    expect(performance.now() - began).toBeGreaterThanOrEqual(100)
+  })
+
+  it('when rows are known only later and a lock is known, then a run does not wait', async () => {
+    const { submit, locked, modes } = withLocked({ rowsOf: () => undefined })
+    locked.add('2')
+    const stuck = submit('a:2')
+    await submit('a:1')
+    modes.length = 0
+    await submit('a:3')
+    expect(modes).not.toContainEqual({ waitsForLocks: true })
+    locked.clear()
+    expect(await stuck).toBe('a:2 done')
+  })
+
+  it('when a lock comes between that no mode foresees, then all are told, and nobody waits for ever', async () => {
+    const { submit } = recorded(async () => {
+      throw new RowsLocked()
+    })
+    expect(await outcomes(['a:1', 'a:2'].map(submit))).toEqual(['unavailable', 'unavailable'])
+  })
+
+  it('when a lock is remembered for long enough, then it is looked for again', () => {
+    let now = 0
+    const locks = createLockMemory(() => now)
+    locks.remember(['2'])
+    now = 4_999
+    expect([locks.isKnown('2'), locks.isKnown('1'), locks.isAnyKnown()]).toEqual([true, false, true])
+    now = 5_001
+    expect([locks.isKnown('2'), locks.isAnyKnown()]).toEqual([false, false])
+  })
+})
+
 describe('a gatherer', () => {
   /** A gatherer that tells what each of its runs was given. */
-  function recordedGatherer(run: Run, most = 100) {
+  function recordedGatherer(run: (commands: readonly string[]) => Promise<readonly (string | AppError)[]>, most = 100) {
     const runs: string[][] = []
     const ask = createGatherer<string, string>((commands) => {
       runs.push([...commands])

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { idempotencyKey, matches } from './contract.ts'
+import { idempotencyKey } from './contract.ts'
 import { AppError } from './errors.ts'
 
 describe('an idempotency key', () => {
@@ -28,18 +28,5 @@ describe('an idempotency key', () => {
     ['a good one and a bad one', ['key-1', '']],
   ])('when it is %s, then it is refused', (_, given) => {
     expect(() => idempotencyKey(...given)).toThrow(AppError)
-  })
-})
-
-describe('If-Match', () => {
-  it.each([undefined, '*', '"3"', ' "3" ', '"1", "3"', '"3","4"'])(
-    'when it is %s, then version 3 matches',
-    (ifMatch) => {
-      expect(matches(ifMatch, 3)).toBe(true)
-    },
-  )
-
-  it.each(['', '3', '"2"', '"33"', 'W/"3"', '"2", "4"', '"*"'])('when it is %j, then version 3 does not', (ifMatch) => {
-    expect(matches(ifMatch, 3)).toBe(false)
   })
 })

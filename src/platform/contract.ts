@@ -1,8 +1,9 @@
-import { z } from '@hono/zod-openapi'
+import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { AppEnv } from './app.ts'
 import { actFor, type Scope } from './auth.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
+import type { Preconditions } from './preconditions.ts'
 import { type ProblemShape, plainProblem } from './problems.ts'
 
 /** A positive integer that JSON and JavaScript carry exactly. */
@@ -30,6 +31,29 @@ export const line = (max: number) =>
     .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
     .trim()
 
+/** A field of a JSON body that may be left out. `null` says the same, for clients that write every field they know. */
+export const optional = <T extends z.ZodType>(schema: T) =>
+  schema
+    .nullish()
+    .transform((value) => value ?? undefined)
+    .optional()
+
+/** A query parameter that may be left out, or be sent without a value. */
+export const emptyIsAbsent = <T extends z.ZodType>(schema: T) =>
+  z
+    .preprocess((text) => (text === '' ? undefined : text), schema.optional())
+    .openapi({ param: { allowEmptyValue: true } })
+
+const NO_QUERY = z.strictObject({})
+
+/**
+ * A route of the API. Its query is strict: a misspelled filter must not be answered with everything, so a route that
+ * names no query takes none.
+ */
+export function createStrictRoute<P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(config: R) {
+  return createRoute<P, R>({ ...config, request: { query: NO_QUERY, ...config.request } })
+}
+
 export const IdParams = z.object({
   id: z
     .string()
@@ -48,9 +72,19 @@ export const IdParams = z.object({
 
 // Request headers are described here and read where they are used: a validator of headers would copy them all first.
 
-/** `If-Match`: do it only if the resource still has this `ETag`. */
-export const ifMatchHeader = [
-  header('if-match', 'The `ETag` last read, such as `"1"`. If the resource has changed since: 412.'),
+/** What a write may ask of the version that it finds. */
+export const preconditionHeaders = [
+  header(
+    'if-match',
+    'The `ETag` last read, such as `"1"`. If the resource has changed since: 412. It is no part of what an idempotency ' +
+      'key stands for: a request that was answered before is replayed, whatever version there is now.',
+  ),
+  header('if-none-match', '`*`, or an `ETag`: if the resource exists, or has that version, 412.'),
+]
+
+/** What a read may say of the version that its caller has. */
+export const ifNoneMatchHeader = [
+  header('if-none-match', 'The `ETag` last read, such as `"1"`. If the resource has not changed since: 304.'),
 ]
 
 /** What makes a request safe to send again. */
@@ -69,22 +103,14 @@ function header(name: string, description: string) {
 
 export const ETag = {
   ETag: {
-    description: 'The version, for `If-Match`',
+    description: 'The version, for `If-Match` and `If-None-Match`',
     required: true,
     schema: { type: 'string' as const },
     example: '"1"',
   },
 }
 
-export function etagOf(resource: { version: number }): string {
-  return `"${resource.version}"`
-}
-
-/** Whether a stated `If-Match` (RFC 9110, strong comparison) still holds for this version. */
-export function matches(ifMatch: string | undefined, version: number): boolean {
-  if (ifMatch === undefined || ifMatch.trim() === '*') return true
-  return ifMatch.split(',').some((tag) => tag.trim() === etagOf({ version }))
-}
+export const notModified = { 304: { description: '`If-None-Match` names the version that there is', headers: ETag } }
 
 const KEY = /^[\x21-\x7e]{1,255}$/
 
@@ -116,6 +142,10 @@ export function keyOf(c: Context): string | undefined {
   return idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
 }
 
+export function preconditionsOf(c: Context): Preconditions {
+  return { ifMatch: c.req.header('if-match'), ifNoneMatch: c.req.header('if-none-match') }
+}
+
 export const Replayed = {
   'Idempotent-Replayed': {
     description: '`true` when this is the stored first answer to an earlier request with the same key',
@@ -137,7 +167,7 @@ export function jsonAnswer<T extends z.ZodType, H extends object>(schema: T, des
 }
 
 /** The refusals that any route can answer with, and those that any route with a token can. */
-const ANY_ROUTE = ['internal_error'] as const satisfies ErrorCode[]
+const ANY_ROUTE = ['validation_failed', 'internal_error'] as const satisfies ErrorCode[]
 const ANY_PROTECTED_ROUTE = [
   'unauthorized',
   'invalid_token',
@@ -230,6 +260,7 @@ const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
   validation_failed: { errors: [{ path: 'items.0.qty', message: 'Too small: expected number to be >=1' }] },
   insufficient_stock: { lines: [{ product_id: 1, requested: 3, available: 2 }] },
   product_not_found: { product_ids: [99] },
+  too_many_holds: { max_open_holds: 100 },
   insufficient_scope: { scope: 'orders:write' },
   overloaded: { retry_after: 1 },
 }
@@ -242,11 +273,13 @@ export function protectedBy(scope: Scope) {
 /** A route for the other services alone. */
 export const serviceOnly = { security: [{ serviceToken: [] }], middleware: [requireServiceToken()] }
 
-/** For a body that may be left out: many clients announce JSON and send nothing. */
+/** For a body that may be left out: no bytes are no body, whatever content type a client announces with them. */
 export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.req.header('content-type') !== undefined && (await c.req.text()) === '') {
     const { url, method, headers } = c.req.raw
-    c.req.raw = new Request(url, { method, headers, body: '{}' })
+    const named = new Headers(headers)
+    named.set('content-type', 'application/json')
+    c.req.raw = new Request(url, { method, headers: named, body: '{}' })
     c.req.bodyCache = {}
   }
   await next()

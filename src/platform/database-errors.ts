@@ -1,3 +1,4 @@
+import { AppError } from './errors.ts'
 import { trusted } from './trusted.ts'
 
 // What the drivers of both engines throw, in the terms of what can be done about it.
@@ -18,8 +19,11 @@ const LOST_CONNECTION = new Set([
   'ER_TOO_MANY_USER_CONNECTIONS',
 ])
 
-/** 1205 lock wait timeout, 1213 deadlock, 1020 record changed (MariaDB snapshot), 8022, 8028 and 9007 TiDB's write conflicts. */
-const ROLLED_BACK = new Set([1205, 1213, 1020, 8022, 8028, 9007])
+/** 1213 deadlock, 1020 record changed (MariaDB snapshot), 8022, 8028 and 9007 TiDB's write conflicts. */
+const ROLLED_BACK = new Set([1213, 1020, 8022, 8028, 9007])
+
+/** 1205 lock wait timeout (in MariaDB also NOWAIT), 3572 NOWAIT, 3024 and 1969 the time limit of a locking read. */
+const LOCK_WAIT_ENDED = new Set([1205, 3572, 3024, 1969])
 
 const SQLITE_BUSY = 5
 const SQLITE_LOCKED = 6
@@ -50,6 +54,19 @@ function driverError(error: unknown): DriverError {
 export function isConflict(error: unknown): boolean {
   const { errno, errcode } = driverError(error)
   return (errno !== undefined && ROLLED_BACK.has(errno)) || errcode === SQLITE_BUSY || errcode === SQLITE_LOCKED
+}
+
+/** Another transaction holds a lock for too long. Unlike a conflict, to try again at once would be to wait as long again. */
+export function isLockWaitEnded(error: unknown): boolean {
+  const { errno } = driverError(error)
+  return errno !== undefined && LOCK_WAIT_ENDED.has(errno)
+}
+
+/** The refusal of work that waited for a lock in vain. */
+export class RowsLocked extends AppError {
+  constructor(options?: ErrorOptions) {
+    super('unavailable', 'Another transaction holds what this needs. Try again shortly.', { retry_after: 1 }, options)
+  }
 }
 
 /** The connection is gone, or none could be made. If a commit was under way, nobody knows whether it happened. */

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, sql } from 'kysely'
 import { createPool } from 'mysql2'
 import { type ConnectionOptions, createConnection } from 'mysql2/promise'
-import { isConflict, isConnectionLost, isKeyTaken, isTooLate } from './database-errors.ts'
+import { isConflict, isConnectionLost, isKeyTaken, isLockWaitEnded, isTooLate, RowsLocked } from './database-errors.ts'
 import { AppError } from './errors.ts'
 import { mysqlDialect } from './mysql.ts'
 import { sqliteDialect } from './sqlite.ts'
@@ -22,6 +22,8 @@ export interface DatabaseConfig {
   name: string
   /** Connections a process may hold at once. */
   pool: number
+  /** How long work may wait for rows that another transaction has locked. */
+  lockWaitMs: number
   connectTimeoutMs: number
   /** A statement that takes longer is given up, and its connection with it: a network can swallow an answer without a sign. */
   queryTimeoutMs: number
@@ -59,7 +61,8 @@ function openMysql(config: DatabaseConfig): Database {
   })
   pool.on('connection', (connection) => {
     // Sent before anything else on the new connection: mysql2 keeps the order of a connection's commands.
-    for (const statement of SESSION) connection.query(statement, (error) => error && connection.destroy())
+    for (const statement of sessionSettings(config))
+      connection.query(statement, (error) => error && connection.destroy())
     // Without a listener, a server that goes away would end the process.
     connection.on('error', () => {})
   })
@@ -71,9 +74,10 @@ function connectionOf({ host = 'localhost', port, user, password, connectTimeout
   return { host, port, user, password, connectTimeout: connectTimeoutMs, ...(tls !== 'off' && { ssl }) }
 }
 
-const SESSION = [
+/** InnoDB counts whole seconds. What must end sooner has a time limit of its own. */
+const sessionSettings = ({ lockWaitMs }: DatabaseConfig) => [
   'set session transaction isolation level read committed',
-  `set session innodb_lock_wait_timeout = 10, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'`,
+  `set session innodb_lock_wait_timeout = ${Math.max(1, Math.floor(lockWaitMs / 1_000))}, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'`,
 ]
 
 const ER_BAD_DB_ERROR = 1049
@@ -118,7 +122,8 @@ export interface TransactOptions {
 /**
  * Runs work in one transaction, again from its start when the database undid it (deadlock, lost connection) or when
  * another transaction wrote one of its idempotency keys first, after a short random wait; not when the database took
- * too long. Work must not reach outside the database: it may run more than once.
+ * too long, or another transaction kept a lock. Work must not reach outside the database: it may run more than once.
+ * @throws RowsLocked when another transaction kept a lock
  * @throws AppError `unavailable` when the database can't be reached, or when nobody can know whether it committed
  */
 export async function transact<T>(
@@ -144,6 +149,7 @@ export async function transact<T>(
       // A rollback on a dead connection fails too; what made the work fail says more.
       const failure = cause ?? error
       if (failure instanceof AppError) throw failure
+      if (isLockWaitEnded(failure)) throw new RowsLocked({ cause: failure })
       const lost = isConnectionLost(failure)
       const late = isTooLate(failure)
       const undone = isConflict(failure) || failure instanceof RunAgain || (lost && !finished)

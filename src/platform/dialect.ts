@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, type SqlBool, SqliteAdapter, sql } from 'kysely'
+import { CompiledQuery, type Kysely, type RawBuilder, type SqlBool, SqliteAdapter, sql } from 'kysely'
 import type { Tables } from './tables.ts'
 import type { DbTime } from './time.ts'
 
@@ -25,6 +25,13 @@ export interface SqlDialect {
   past(columns: readonly [string, string], direction: '<' | '>', place: readonly [string, number]): RawBuilder<SqlBool>
   /** Appended to a select that must lock its rows. SQLite's transactions hold the whole file's write lock already. */
   forUpdate: RawBuilder<unknown>
+  /** Like `forUpdate`, and fails at once where another transaction has locked a row. */
+  forUpdateNoWait: RawBuilder<unknown>
+  /**
+   * The same select, which the server ends with an error when it takes longer, be it by waiting for a lock. SQLite's
+   * selects wait for nobody.
+   */
+  limitTime<R>(select: CompiledQuery<R>, ms: number): CompiledQuery<R>
   /** How many rows one insert may carry: SQLite takes 32,766 values a statement, MySQL a packet of 16 MiB or more. */
   rowsPerInsert(columns: number): number
   /** The ids of `count` rows that one insert made, in their order. */
@@ -43,6 +50,13 @@ const mysql: SqlDialect = {
     return sql`(${a} ${beyond} ${first} or (${a} = ${first} and ${b} ${beyond} ${second}))`
   },
   forUpdate: sql`for update`,
+  forUpdateNoWait: sql`for update nowait`,
+  // To MariaDB the first comment is a part of the statement; to MySQL and TiDB the second one is.
+  limitTime: ({ sql, parameters }, ms) =>
+    CompiledQuery.raw(
+      `/*M!100100 set statement max_statement_time=${ms / 1_000} for */ ${sql.replace(/^select\b/, `select /*+ MAX_EXECUTION_TIME(${ms}) */`)}`,
+      [...parameters],
+    ),
   rowsPerInsert: () => 5_000,
   // MySQL reports the first id; the ids of one insert of known size are consecutive in every lock mode.
   insertedIds: (insertId, count, step) => Array.from({ length: count }, (_, i) => Number(insertId) + i * step),
@@ -60,6 +74,8 @@ const sqlite: SqlDialect = {
     return sql`(${a}, ${b}) ${sql.raw(direction)} (${sql.join(place)})`
   },
   forUpdate: sql``,
+  forUpdateNoWait: sql``,
+  limitTime: (select) => select,
   rowsPerInsert: (columns) => Math.floor(32_000 / columns),
   // SQLite reports the last id; a write transaction is alone, so the ids are consecutive.
   insertedIds: (insertId, count) => Array.from({ length: count }, (_, i) => Number(insertId) - count + 1 + i),

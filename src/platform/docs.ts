@@ -102,13 +102,16 @@ const FILES = new Map([
   ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
 ])
 
+/** OpenAPI has no word for it. */
+const QUERIES = 'Where a token is needed, a query name that is not listed, or that comes twice, is refused.'
+
 /** The document, from the routes themselves. Its server is wherever the document was read, so it holds behind a stage. */
 function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) {
   return app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
       title,
-      description,
+      description: `${description} ${QUERIES}`,
       version: API_VERSION,
       license: { name: 'MIT', url: 'https://spdx.org/licenses/MIT.html' },
     },

@@ -33,6 +33,7 @@ const Known = z.object({
   DB_PASS: z.string().default(''),
   DB_NAME: z.string().default('b2b'),
   DB_POOL: whole(1, 500).default(10),
+  DB_LOCK_WAIT_MS: whole(100, 60_000).default(1_500),
   DB_CONNECT_TIMEOUT_MS: whole(1, 60_000).default(5_000),
   DB_QUERY_TIMEOUT_MS: whole(1_000, 600_000).default(20_000),
   DB_TLS: oneOf('off', 'on', 'amazon-rds').default('off'),
@@ -46,6 +47,8 @@ const Known = z.object({
   CUSTOMERS_API_BASE: url.optional(),
   ORDERS_API_BASE: url.optional(),
   ORDER_HOLD_MINUTES: whole(1, 10_080).default(1440),
+  MAX_HOLD_MINUTES: whole(1, 10_080).optional(),
+  MAX_OPEN_HOLDS: whole(1, 1_000_000).default(100),
   CANCEL_WINDOW_MINUTES: whole(0, 525_600).default(10),
   ORDER_SWEEP_SECONDS: whole(1, 3600).default(15),
   IDEMPOTENCY_TTL_HOURS: whole(1, 8760).default(24),
@@ -77,7 +80,14 @@ export interface Env {
   serviceTokens: string[]
   customersBase: string | undefined
   ordersBase: string | undefined
-  orders: { holdMinutes: number; cancelWindowMinutes: number; sweepSeconds: number }
+  orders: {
+    holdMinutes: number
+    maxHoldMinutes: number
+    maxOpenHolds: number
+    cancelWindowMinutes: number
+    sweepSeconds: number
+    lockWaitMs: number
+  }
   idempotencyTtlMinutes: number
   rateLimitPerMinute: number | undefined
   logins: LoginLimits
@@ -145,6 +155,7 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
       password: vars.DB_PASS,
       name: vars.DB_NAME,
       pool: vars.DB_POOL,
+      lockWaitMs: vars.DB_LOCK_WAIT_MS,
       connectTimeoutMs: vars.DB_CONNECT_TIMEOUT_MS,
       queryTimeoutMs: vars.DB_QUERY_TIMEOUT_MS,
       tls: vars.DB_TLS,
@@ -163,8 +174,11 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
     ordersBase: vars.ORDERS_API_BASE,
     orders: {
       holdMinutes: vars.ORDER_HOLD_MINUTES,
+      maxHoldMinutes: vars.MAX_HOLD_MINUTES ?? vars.ORDER_HOLD_MINUTES,
+      maxOpenHolds: vars.MAX_OPEN_HOLDS,
       cancelWindowMinutes: vars.CANCEL_WINDOW_MINUTES,
       sweepSeconds: vars.ORDER_SWEEP_SECONDS,
+      lockWaitMs: vars.DB_LOCK_WAIT_MS,
     },
     idempotencyTtlMinutes: vars.IDEMPOTENCY_TTL_HOURS * 60,
     rateLimitPerMinute: vars.RATE_LIMIT_PER_MINUTE,

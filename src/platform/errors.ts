@@ -18,6 +18,7 @@ export const ERRORS = {
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   email_taken: { status: 409, title: 'The e-mail is taken' },
   sku_taken: { status: 409, title: 'The SKU is taken' },
+  too_many_holds: { status: 409, title: 'The customer has too many unconfirmed orders' },
   insufficient_stock: { status: 409, title: 'Not enough stock' },
   order_canceled: { status: 409, title: 'The order is canceled' },
   cancel_window_passed: { status: 409, title: 'The order was confirmed too long ago to be canceled' },

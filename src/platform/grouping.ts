@@ -1,5 +1,6 @@
 import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely'
 import type { Database } from './database.ts'
+import { dialectOf } from './dialect.ts'
 import { trusted } from './trusted.ts'
 
 /** A connection that can send several statements at once. Each engine's is in its own file. */
@@ -24,6 +25,15 @@ export async function together<T extends unknown[]>(
 ): Promise<{ [I in keyof T]: T[I][] }> {
   const results = await runTogether(db, queries)
   return trusted<{ [I in keyof T]: T[I][] }>(results.map((result) => result?.rows ?? []))
+}
+
+/** A locking read that waits no longer than so many ms for rows that another transaction has locked; undefined is none. */
+export function limited<R>(
+  db: Database,
+  query: CompiledQuery<R> | undefined,
+  ms: number,
+): CompiledQuery<R> | undefined {
+  return query && dialectOf(db).limitTime(query, ms)
 }
 
 /** What came of some writes in one round trip, in their order; undefined where there is no write. */

@@ -6,6 +6,7 @@ import { AppError } from './errors.ts'
 import { later } from './grouping.ts'
 import { sha256 } from './hash.ts'
 import { insertOf, portions } from './inserting.ts'
+import { findLockedRows } from './row-locks.ts'
 import { addMinutes, type DbTime } from './time.ts'
 
 /** What a key belongs to besides its principal, and the HTTP status of the one answer that is ever stored for it. */
@@ -188,6 +189,20 @@ const KEY_COLUMNS = [
   'expires_at',
 ] as const
 
+/** Those of these claims that another transaction is writing: it has locked them although they can't be seen yet. */
+export function findLockedClaims(trx: Database, claims: readonly Claim[]): Promise<Claim[]> {
+  return findLockedRows(claims, (some) => {
+    const { operations, keys } = namesOf(some)
+    return trx
+      .selectFrom('idempotency_keys')
+      .select('expires_at')
+      .where('operation', 'in', operations)
+      .where('key', 'in', keys)
+      .modifyEnd(dialectOf(trx).forUpdateNoWait)
+      .execute()
+  })
+}
+
 /**
  * Starts the transaction again when one of these claims, about to be refused, has an answer by now: what stands in its
  * way is then its own twin, which was committed since this transaction began.
@@ -200,7 +215,7 @@ export async function yieldToTwins(db: Database, refused: readonly Claim[]): Pro
 
 /**
  * Does a piece of work at most once for its claim, in one transaction with the record of its answer.
- * For verbs that are called too seldom to be batched.
+ * For verbs that are called too seldom to be batched. Of an operation that answers 204 only the `id` is kept.
  * @throws AppError `idempotency_key_reused`, and whatever the work throws; a refusal is not stored
  */
 export function once<T extends { id: number }>(
@@ -221,7 +236,9 @@ export function once<T extends { id: number }>(
       if (refusal instanceof AppError) await yieldToTwins(trx, [claim])
       throw refusal
     })
-    const answer = { targetId: made.id, status: claim.operation.status, body: JSON.stringify(made), replayed: false }
+    const { status } = claim.operation
+    const body = status === 204 ? '' : JSON.stringify(made)
+    const answer = { targetId: made.id, status, body, replayed: false }
     await saveAnswers(trx, [{ claim, answer }], { now, ttlMinutes })
     return answer
   })

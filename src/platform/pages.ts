@@ -1,31 +1,28 @@
 import { z } from '@hono/zod-openapi'
-import { Id, text } from './contract.ts'
+import { emptyIsAbsent, Id, text } from './contract.ts'
 import { AppError } from './errors.ts'
 import type { Found, SearchPlace } from './search.ts'
 import { wordsOf } from './words.ts'
 
-export const PageQuery = z.object({
+export const PageQuery = z.strictObject({
   limit: z
     .string()
     .regex(/^(100|[1-9]\d?)$/, 'Must be an integer from 1 to 100')
     .transform(Number)
     .default(20)
     .openapi({ type: 'integer', minimum: 1, maximum: 100, default: 20 }),
-  cursor: z
-    .string()
-    .max(500)
-    .optional()
-    .openapi({ description: '`next_cursor` of the page before', example: undefined }),
+  cursor: emptyIsAbsent(z.string().max(500)).openapi({
+    description: '`next_cursor` of the page before; empty, the first page',
+  }),
 })
 
 export const SearchQuery = PageQuery.extend({
-  search: text(200)
-    .optional()
-    .openapi({
-      description:
-        'Beginnings of words, such as `acm`, in any order, without regard to case and accents; `o` finds ø too. Each page looks at a ' +
-        'bounded number of rows: it may hold fewer than `limit`, or none, and still have a `next_cursor`.',
-    }),
+  search: emptyIsAbsent(text(200)).openapi({
+    description:
+      'Beginnings of words, such as `acm`, in any order, without regard to case and accents, `o` for ø too; empty, all ' +
+      'rows. Each page looks at a bounded number of rows: it may hold fewer than `limit`, or none, and still have a ' +
+      '`next_cursor`.',
+  }),
 })
 
 const NextCursor = z.string().nullable().meta({

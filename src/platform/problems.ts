@@ -99,12 +99,20 @@ function challengeOf(error: AppError): string | undefined {
   return undefined
 }
 
-/** The refusal for input that a schema did not take, with a line for each fault. */
-export function validationError(target: string, issues: readonly $ZodIssue[]): AppError {
+/**
+ * The refusal for input that a schema did not take, with a line for each fault.
+ * @param queries the values of each name in the query
+ */
+export function validationError(
+  target: string,
+  issues: readonly $ZodIssue[],
+  queries: Readonly<Record<string, readonly string[]>> = {},
+): AppError {
   if (target === 'param') return new AppError('invalid_id', 'The id in the path must be a positive integer.')
   const errors = issues.flatMap((issue) => {
-    if (issue.code !== 'unrecognized_keys') return [{ path: issue.path.join('.'), message: issue.message }]
-    return issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message: 'Unknown field' }))
+    if (issue.code !== 'unrecognized_keys') return [{ path: issue.path.join('.'), message: messageOf(issue) }]
+    const message = target === 'query' ? 'Unknown query parameter' : 'Unknown field'
+    return issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message }))
   })
   const where = { json: 'body', form: 'body', query: 'query', header: 'headers' }[target] ?? target
   return new AppError(
@@ -112,4 +120,9 @@ export function validationError(target: string, issues: readonly $ZodIssue[]): A
     `The ${where} has ${errors.length === 1 ? 'a fault' : `${errors.length} faults`}.`,
     { errors },
   )
+
+  function messageOf({ path, message }: $ZodIssue): string {
+    const values = target === 'query' ? queries[String(path[0])] : undefined
+    return values !== undefined && values.length > 1 ? 'Given more than once' : message
+  }
 }

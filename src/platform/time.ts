@@ -15,12 +15,17 @@ export function toRfc3339OrNull(time: DbTime | null): string | null {
 const FIRST_MS = Date.parse('1000-01-01T00:00:00.000Z')
 const LAST_MS = Date.parse('9999-12-31T23:59:59.999Z')
 
+const FINER = /(?<=\.\d{3})\d+/
+
 /**
- * Any RFC 3339 time, whatever its offset and precision → the database's form, in UTC, cut to milliseconds. A time before
- * the year 1000 is its first moment, one after 9999 its last.
+ * Any RFC 3339 time, whatever its offset and precision → the database's form, in UTC. One between two milliseconds is
+ * the later one: what is stored is at or after either exactly if it is at or after the other. A time before the year
+ * 1000 is its first moment, one after 9999 its last.
  */
 export function fromRfc3339(time: string): DbTime {
-  return toDbTime(Date.parse(time))
+  const [finer = ''] = FINER.exec(time) ?? []
+  // `Date` misreads fractions of more than nine digits: it never sees them.
+  return toDbTime(Date.parse(time.replace(FINER, '')) + (/[1-9]/.test(finer) ? 1 : 0))
 }
 
 /** A database time moved by so many minutes, which may be negative. */

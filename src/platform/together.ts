@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
+import { optional } from './contract.ts'
 import { ERRORS } from './errors.ts'
 import { problemDocument, toAppError } from './problems.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
@@ -16,11 +17,9 @@ export function sharedCalls<T extends z.ZodRawShape>(call: T) {
   const one = z.strictObject({
     ...call,
     correlation_id: z.string().regex(CORRELATION_ID).meta({ example: 'req-789' }),
-    traceparent: z
-      .string()
-      .regex(TRACEPARENT)
-      .optional()
-      .meta({ example: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' }),
+    traceparent: optional(z.string().regex(TRACEPARENT)).meta({
+      example: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    }),
   })
   return z.strictObject({ calls: z.array(one).min(1).max(MOST_TOGETHER) })
 }

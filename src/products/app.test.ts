@@ -160,7 +160,7 @@ describeEachEngine('products', (engine) => {
     it('when a field may not change, then it is named and nothing changes', async () => {
       const { id } = await newProduct(system)
       expectFaults(await change(id, { name: 'New', sku: 'new', version: 7 }), ['sku', 'version'])
-      expectFaults(await change(id, { name: 'New', stock: -1, price_cents: null }), ['price_cents', 'stock'])
+      expectFaults(await change(id, { name: 'New', stock: -1, price_cents: 'no' }), ['price_cents', 'stock'])
       expect((await read(id)).body.version).toBe(1)
     })
 
@@ -216,7 +216,8 @@ describeEachEngine('products', (engine) => {
       const { id } = await newProduct(system)
       expect((await change(id, { stock: 1 }, '*')).status).toBe(200)
       expect((await change(id, { stock: 2 }, '"9", "2"')).status).toBe(200)
-      expectProblem(await change(id, { stock: 3 }, 'W/"3"'), 412, 'precondition_failed')
+      expect((await change(id, { stock: 3 }, 'W/"3"')).status).toBe(200)
+      expectProblem(await change(id, { stock: 4 }, 'W/"3"'), 412, 'precondition_failed')
     })
 
     it('when ten change one version at once, then one does', async () => {

@@ -1,6 +1,6 @@
-import { sendAnswer, sendJson } from '../platform/answers.ts'
+import { etagOfAnswer, sendAnswer, sendJson, sendVersioned } from '../platform/answers.ts'
 import { callerOf, locationOf, type ServiceApp } from '../platform/app.ts'
-import { etagOf, keyOf } from '../platform/contract.ts'
+import { keyOf, preconditionsOf } from '../platform/contract.ts'
 import { nextLink } from '../platform/pages.ts'
 import { adjustStock, changeProduct, createProduct, getProduct, listProducts } from './contract.ts'
 import type { ProductsService } from './service.ts'
@@ -12,10 +12,7 @@ export function addProductRoutes(app: ServiceApp, products: ProductsService): vo
     return sendAnswer(c, answer, { location: locationOf(c, answer.targetId), etag: '"1"' })
   })
 
-  app.openapi(getProduct, async (c) => {
-    const product = await products.getProduct(c.req.valid('param').id)
-    return sendJson(c, product, 200, { etag: etagOf(product) })
-  })
+  app.openapi(getProduct, async (c) => sendVersioned(c, await products.getProduct(c.req.valid('param').id)))
 
   app.openapi(listProducts, async (c) => {
     const page = await products.listProducts(c.req.valid('query'))
@@ -23,13 +20,14 @@ export function addProductRoutes(app: ServiceApp, products: ProductsService): vo
   })
 
   app.openapi(changeProduct, async (c) => {
-    const ifMatch = c.req.header('if-match')
-    const product = await products.changeProduct(callerOf(c), c.req.valid('param').id, c.req.valid('json'), ifMatch)
-    return sendJson(c, product, 200, { etag: etagOf(product) })
+    const { id } = c.req.valid('param')
+    const answer = await products.changeProduct(callerOf(c), id, c.req.valid('json'), keyOf(c), preconditionsOf(c))
+    return sendAnswer(c, answer, { etag: etagOfAnswer(answer) })
   })
 
   app.openapi(adjustStock, async (c) => {
-    const key = keyOf(c)
-    return sendAnswer(c, await products.adjustStock(callerOf(c), c.req.valid('param').id, c.req.valid('json'), key))
+    const { id } = c.req.valid('param')
+    const input = c.req.valid('json')
+    return sendAnswer(c, await products.adjustStock(callerOf(c), id, input, keyOf(c), preconditionsOf(c)))
   })
 }

@@ -1,16 +1,20 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import {
   bodyProblems,
   Cents,
+  createStrictRoute,
   ETag,
   Id,
   IdParams,
   idempotencyHeaders,
-  ifMatchHeader,
+  ifNoneMatchHeader,
   jsonAnswer,
   jsonBody,
   line,
   locationLike,
+  notModified,
+  optional,
+  preconditionHeaders,
   protectedBy,
   protectedProblems,
   Replayed,
@@ -34,16 +38,23 @@ export const NewProduct = z
   })
   .openapi('NewProduct')
 
+const NULL = { type: 'null' } as const
+
 export const ProductChange = z
   .strictObject({
-    name: NewProduct.shape.name.optional(),
-    price_cents: NewProduct.shape.price_cents.optional(),
-    stock: NewProduct.shape.stock
-      .optional()
-      .meta({ description: 'Sets the count. The difference is written to the ledger of adjustments.', example: 480 }),
+    name: optional(NewProduct.shape.name),
+    price_cents: optional(NewProduct.shape.price_cents),
+    stock: optional(NewProduct.shape.stock).meta({
+      description: 'Sets the count. The difference is written to the ledger of adjustments.',
+      example: 480,
+    }),
   })
   .refine((change) => Object.values(change).some((value) => value !== undefined), 'Name at least one field to change')
-  .openapi('ProductChange', { minProperties: 1 })
+  .openapi('ProductChange', {
+    minProperties: 1,
+    // Not every field that is there may be null.
+    not: { type: 'object', properties: { name: NULL, price_cents: NULL, stock: NULL } },
+  })
 
 export const Product = z
   .object({
@@ -88,7 +99,7 @@ export const StockAdjustment = z
 
 const tags = ['Products']
 
-export const createProduct = createRoute({
+export const createProduct = createStrictRoute({
   ...protectedBy('products:write'),
   method: 'post',
   path: '/products',
@@ -110,21 +121,23 @@ export const createProduct = createRoute({
   },
 })
 
-export const getProduct = createRoute({
+export const getProduct = createStrictRoute({
   ...protectedBy('products:read'),
   method: 'get',
   path: '/products/{id}',
   operationId: 'getProduct',
   tags,
   summary: 'One product',
+  parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
     200: jsonAnswer(Product, 'The product', ETag),
+    ...notModified,
     ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
   },
 })
 
-export const listProducts = createRoute({
+export const listProducts = createStrictRoute({
   ...protectedBy('products:read'),
   method: 'get',
   path: '/products',
@@ -138,7 +151,7 @@ export const listProducts = createRoute({
   },
 })
 
-export const changeProduct = createRoute({
+export const changeProduct = createStrictRoute({
   ...protectedBy('products:write'),
   method: 'patch',
   path: '/products/{id}',
@@ -148,29 +161,32 @@ export const changeProduct = createRoute({
   description:
     'Fields that are not sent stay. Setting `stock` overwrites what orders took since you read it unless `If-Match` ' +
     'is sent; to add or remove pieces whatever the count is, use a stock adjustment.',
-  parameters: ifMatchHeader,
+  parameters: [...idempotencyHeaders, ...preconditionHeaders],
   request: { params: IdParams, body: jsonBody(ProductChange) },
   responses: {
-    200: jsonAnswer(Product, 'The product', ETag),
+    200: jsonAnswer(Product, 'The product', { ...ETag, ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
+      'invalid_idempotency_key',
       'insufficient_scope',
       'not_found',
       'precondition_failed',
+      'idempotency_key_reused',
       'unavailable',
     ),
   },
 })
 
-export const adjustStock = createRoute({
+export const adjustStock = createStrictRoute({
   ...protectedBy('products:write'),
   method: 'post',
   path: '/products/{id}/stock-adjustments',
   operationId: 'adjustStock',
   tags,
   summary: 'Add or remove pieces',
-  parameters: idempotencyHeaders,
+  description: 'The preconditions are those of the product, whose version rises with its stock.',
+  parameters: [...idempotencyHeaders, ...preconditionHeaders],
   request: { params: IdParams, body: jsonBody(NewStockAdjustment) },
   responses: {
     201: jsonAnswer(StockAdjustment, 'The adjustment', Replayed),
@@ -181,6 +197,7 @@ export const adjustStock = createRoute({
       'insufficient_scope',
       'not_found',
       'insufficient_stock',
+      'precondition_failed',
       'amount_too_large',
       'idempotency_key_reused',
       'unavailable',

@@ -1,11 +1,11 @@
 import type { z } from 'zod'
 import type { Caller } from '../platform/app.ts'
-import { matches } from '../platform/contract.ts'
-import { type Database, transact } from '../platform/database.ts'
+import type { Database } from '../platform/database.ts'
 import { isDuplicate } from '../platform/database-errors.ts'
 import { AppError } from '../platform/errors.ts'
-import { type Answer, claimOf, type Operation, once, readClock } from '../platform/idempotency.ts'
+import { type Answer, claimOf, type Operation, once } from '../platform/idempotency.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/pages.ts'
+import { type Preconditions, requireVersion } from '../platform/preconditions.ts'
 import { toRfc3339 } from '../platform/time.ts'
 import { moveStock } from './client.ts'
 import type { NewProduct, NewStockAdjustment, ProductChange, Product as ProductSchema } from './contract.ts'
@@ -24,6 +24,7 @@ import {
 export type Product = z.output<typeof ProductSchema>
 
 const CREATE_PRODUCT: Operation = { name: 'products.create', status: 201, targetType: 'product' }
+const CHANGE_PRODUCT: Operation = { name: 'products.change', status: 200, targetType: 'product' }
 const ADJUST_STOCK: Operation = { name: 'products.adjust_stock', status: 201, targetType: 'adjustment' }
 
 export interface ProductsConfig {
@@ -65,44 +66,45 @@ export function createProductsService(db: Database, config: ProductsConfig) {
       return { ...page, data: page.data.map(presentProduct) }
     },
 
-    /** @throws AppError `not_found`, `precondition_failed` */
+    /** @throws AppError `not_found`, `precondition_failed`, `idempotency_key_reused` */
     changeProduct(
       caller: Caller,
       id: number,
       change: z.output<typeof ProductChange>,
-      ifMatch: string | undefined,
-    ): Promise<Product> {
-      return transact(db, { repeatable: ifMatch === undefined }, async (trx) => {
-        const before = found(await lockProduct(trx, id), id)
-        if (!matches(ifMatch, before.version)) {
-          throw new AppError(
-            'precondition_failed',
-            `The product is at version ${before.version} by now. Read it again.`,
-          )
-        }
-        const now = await readClock(trx)
+      key: string | undefined,
+      preconditions: Preconditions,
+    ): Promise<Answer> {
+      const principal = caller.principal.id
+      const claim = claimOf(CHANGE_PRODUCT, principal, key, id, change)
+      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+        const before = await lockAtVersion(trx, id, preconditions)
         const { name = before.name, price_cents = before.price_cents, stock = before.stock } = change
         await updateProduct(trx, before, { name, price_cents, stock }, now)
         const delta = stock - before.stock
         if (delta !== 0) {
-          const adjustment = { product_id: id, delta, reason: 'count set', principal: caller.principal.id }
+          const adjustment = { product_id: id, delta, reason: 'count set', principal }
           await insertStockAdjustment(trx, adjustment, now)
         }
         return presentProduct({ ...before, name, price_cents, stock, updated_at: now, version: before.version + 1 })
       })
     },
 
-    /** @throws AppError `not_found`, `insufficient_stock`, `amount_too_large`, `idempotency_key_reused` */
+    /**
+     * @param preconditions of the product
+     * @throws AppError `not_found`, `precondition_failed`, `insufficient_stock`, `amount_too_large`,
+     *   `idempotency_key_reused`
+     */
     adjustStock(
       caller: Caller,
       id: number,
       input: z.output<typeof NewStockAdjustment>,
       key: string | undefined,
+      preconditions: Preconditions,
     ): Promise<Answer> {
       const principal = caller.principal.id
       const claim = claimOf(ADJUST_STOCK, principal, key, id, input)
       return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
-        const before = found(await lockProduct(trx, id), id)
+        const before = await lockAtVersion(trx, id, preconditions)
         const stock = before.stock + input.delta
         if (stock < 0) {
           const lines = [{ product_id: id, requested: -input.delta, available: before.stock }]
@@ -132,6 +134,12 @@ function presentProduct({ id, sku, name, price_cents, stock, created_at, updated
 
 function found(row: ProductRow | undefined, id: number): ProductRow {
   if (row === undefined) throw new AppError('not_found', `There is no product ${id}.`)
+  return row
+}
+
+async function lockAtVersion(trx: Database, id: number, preconditions: Preconditions): Promise<ProductRow> {
+  const row = found(await lockProduct(trx, id), id)
+  requireVersion(preconditions, row, 'product')
   return row
 }
 

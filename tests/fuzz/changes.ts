@@ -298,6 +298,7 @@ const HEADERS: Change[] = [
   inHeader('x-correlation-id', 'header: odd correlation id', 'judged', always, CORRELATION_IDS),
   inHeader('traceparent', 'header: odd traceparent', 'judged', always, TRACEPARENTS),
   inHeader('if-match', 'header: odd If-Match', 'open', takesTag, IF_MATCHES),
+  inHeader('if-none-match', 'header: odd If-None-Match', 'open', hasParameter('if-none-match'), IF_MATCHES),
   inHeader('expect', 'header: expectation', 'open', always, EXPECTATIONS),
   inHeader('host', 'header: odd host', 'open', always, ODD_HOSTS),
   inHeader('x-any', 'header: too large', 'refused', always, ['y'.repeat(17_000), 'y'.repeat(60_000)]),

@@ -135,6 +135,18 @@ describe('the judge of answers', () => {
       ['accepted what it must refuse'],
     ],
     [
+      'a success for a query that no route has',
+      asked('getCustomer', '/customers/1?page=2', undefined),
+      answered(200, CUSTOMER, { etag: '"1"' }),
+      ['accepted what the document forbids: a name in the query that is not listed'],
+    ],
+    [
+      'a refusal of an empty value that is as good as none',
+      asked('listOrders', '/orders?status=&=1', undefined),
+      refused(400, 'validation_failed', { errors: [{ path: 'status', message: 'No' }] }),
+      ['refused what the document allows: validation_failed at status'],
+    ],
+    [
       'a refusal of what is allowed',
       add(),
       refused(400, 'validation_failed', { errors: [{ path: 'name', message: 'No' }] }),

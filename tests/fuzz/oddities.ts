@@ -158,7 +158,7 @@ export const IGNORED = [
   ...listed(`
     accept: */*                       accept: text/html               accept: application/xml;q=1    accept: x
     accept: application/json;q=0      accept-encoding: br, *;q=0      accept-encoding: identity;q=0  accept-language: xx
-    accept-charset: utf-16            range: bytes=0-                 range: bytes=5-1               if-none-match: *
+    accept-charset: utf-16            range: bytes=0-                 range: bytes=5-1               if-range: *
     if-modified-since: yesterday      x-http-method-override: DELETE  x-method-override: GET         origin: null
     x-forwarded-for: 127.0.0.1, ' or  x-forwarded-host: evil.example  x-original-url: /health        x-rewrite-url: /health
     forwarded: for=x;host=y;proto=z   cookie: __proto__=1; a          content-md5: x                 te: trailers
@@ -274,7 +274,7 @@ export const FORGED_PLACES: unknown[][] = [
 ]
 export const NO_CURSORS = [
   ...listed(`%00  !  null  0  e30  W10  bnVsbA  WzFd  %F0%9F%98%80  =  ==  A  -_-_  __proto__  %`),
-  ...['', 'x'.repeat(500), 'x'.repeat(501), Buffer.from('['.repeat(370)).toString('base64url'), '__4'],
+  ...['x'.repeat(500), 'x'.repeat(501), Buffer.from('['.repeat(370)).toString('base64url'), '__4'],
 ]
 
 // Between requests

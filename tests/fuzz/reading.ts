@@ -20,6 +20,8 @@ export interface Parameter {
   in: 'path' | 'query' | 'header'
   required: boolean
   schema: Schema
+  /** In a query, no text is as good as no parameter. */
+  allowEmptyValue?: boolean
 }
 
 export const JSON_TYPE = 'application/json'
@@ -141,7 +143,7 @@ function parameterVerdicts(document: OpenApiDocument, operation: Operation, { ta
   const [path = '', ...query] = target.split('?')
   const search = new URLSearchParams(query.join('?'))
   const segments = segmentsOf(operation.path, path)
-  return parametersOf(operation).map((parameter, index) => {
+  const verdicts = parametersOf(operation).map((parameter, index): Verdict => {
     const { name, schema, required } = parameter
     const segment = segments[name]
     const texts = parameter.in === 'query' ? search.getAll(name) : segment === undefined ? [] : [decode(segment)]
@@ -149,11 +151,28 @@ function parameterVerdicts(document: OpenApiDocument, operation: Operation, { ta
     if (parameter.in === 'header') return 'valid'
     if (text === undefined) return required ? { forbidden: `no ${name}` } : 'valid'
     if (texts.length > 1) return { forbidden: `${name}, several times` }
+    if (text === '' && parameter.allowEmptyValue) return 'valid'
     const at = `${operation.pointer}${pointerTo('parameters', String(index), 'schema')}`
     const value = schema.type === 'integer' && /^(0|-?[1-9]\d*)$/.test(text) ? Number(text) : text
     const [fault] = checkerOf(document).faultsAt(at, value)
     return fault === undefined ? 'valid' : { forbidden: `${name}:${gistOf(fault)}` }
   })
+  return [...verdicts, queryVerdict(operation, search)]
+}
+
+/** The document says so in its description: OpenAPI has no word for it. A value without a name says nothing. */
+function queryVerdict(operation: Operation, search: URLSearchParams): Verdict {
+  if (!isStrict(operation)) return 'valid'
+  const known = parametersOf(operation).filter((parameter) => parameter.in === 'query')
+  const names = [...search.keys()].filter((name) => name !== '')
+  return names.every((name) => known.some((parameter) => parameter.name === name)) ? 'valid' : UNKNOWN_NAME
+}
+
+const UNKNOWN_NAME: Verdict = { forbidden: 'a name in the query that is not listed' }
+
+/** Probes add names of their own, and OAuth wants unknown ones ignored (RFC 6749, section 3.2). */
+export function isStrict({ security }: Operation): boolean {
+  return security.length > 0
 }
 
 /** What stands in a path where its template has parameters. */

@@ -42,7 +42,8 @@ export function draftsOf(operation: Operation, world: World): fc.Arbitrary<Draft
   const textsFor = (parameter: Parameter) => {
     const index = parametersOf(operation).indexOf(parameter)
     const at = `${operation.pointer}${pointerTo('parameters', String(index), 'schema')}`
-    return fitting(at, parameter.schema, parameter.name).map(String)
+    const texts = fitting(at, parameter.schema, parameter.name).map(String)
+    return parameter.allowEmptyValue ? fc.oneof({ arbitrary: texts, weight: 8 }, fc.constant('')) : texts
   }
 
   const some = (where: Parameter['in']) => {
@@ -128,6 +129,7 @@ function hintsOf({ operationId, path }: Operation, { rows }: World): Hints {
     'idempotency-key': KEYS,
     'x-idempotency-key': KEYS,
     'if-match': fc.constantFrom('"1"', '*', '"1", "2"', 'W/"1"'),
+    'if-none-match': fc.constantFrom('"1"', '*', '"999"', 'W/"2"'),
   }
 }
 

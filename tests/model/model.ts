@@ -351,9 +351,15 @@ function placeOrder(
   return { state, expected }
 }
 
-/** Why these items can't be ordered now. */
+/** Why these items can't be ordered now. Where there is too little, ended holds on it are released first. */
 function whyNot(state: State, items: Items): Expected | undefined {
   const wanted = quantities(items)
+  const short = [...wanted].filter(([id, qty]) => qty > (productOf(state, id)?.stock ?? qty)).map(([id]) => id)
+  const ended = state.orders.filter(
+    (order) => holdEnded(order) && order.items.some((item) => short.includes(item.product_id)),
+  )
+  const released = [...wanted.keys()].every((id) => productOf(state, id)) ? ended : []
+  for (const order of released) cancel(state, order)
   const missing = [...wanted.keys()].filter((id) => productOf(state, id) === undefined)
   if (missing.length > 0) return refusal(422, 'product_not_found', { product_ids: missing })
   const lines = [...wanted].flatMap(([product_id, requested]) => {
@@ -516,10 +522,11 @@ function createAndConfirm(
   if (flow?.request === request) {
     return [{ state: before, progress: { ...progress, next: { do: 'confirm', orderId: flow.orderId } } }]
   }
-  const refused = flow ? refusal(422, 'idempotency_key_reused') : whyNotInFlow(before, call, next.customerFound)
-  if (refused) return [{ state: before, expected: refused }]
-  return newOrderIds(before, seen, later).map((orderId) => {
-    const state = structuredClone(before)
+  const ready = structuredClone(before)
+  const refused = flow ? refusal(422, 'idempotency_key_reused') : whyNotInFlow(ready, call, next.customerFound)
+  if (refused) return [{ state: ready, expected: refused }]
+  return newOrderIds(ready, seen, later).map((orderId) => {
+    const state = structuredClone(ready)
     take(state, call, orderId, later.get(orderId), FLOW_HOLD_MINUTES)
     state.flows[name] = { request, orderId, confirmed: false }
     return { state, progress: { ...progress, next: { do: 'confirm', orderId }, replayed: false } }

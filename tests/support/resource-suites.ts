@@ -294,7 +294,23 @@ export function describePages(resource: Resource, otherList: { path: string; ser
   )
 
   it('when the limit is given twice, then it is refused', async () => {
-    expectFaults(await apiOf(resource).get(`${path}?limit=1&limit=2`), ['limit'])
+    const answer = await apiOf(resource).get(`${path}?limit=1&limit=2`)
+    expectFaults(answer, ['limit'])
+    expect(answer.body.errors[0].message).toBe('Given more than once')
+  })
+
+  it.each(['page=2', 'Limit=1', 'limit%5B%5D=1', 'created_after=2026-01-01', 'x', '__proto__=1', 'page=2&page=3'])(
+    'when the query is %s, of which no name is known, then the name is refused',
+    async (query) => {
+      const answer = await apiOf(resource).get(`${path}?${query}&limit=1`)
+      expectFaults(answer, [...new URLSearchParams(query).keys()].slice(0, 1))
+      expect(answer.body.errors[0].message).toBe('Unknown query parameter')
+    },
+  )
+
+  it('when the cursor is empty, then it is the first page', async () => {
+    const [first, empty] = [`${path}?limit=3`, `${path}?limit=3&cursor=`]
+    expect((await apiOf(resource).get(empty)).text).toBe((await apiOf(resource).get(first)).text)
   })
 
   it('when the limit is 1 or 100, then it is taken', async () => {
@@ -303,7 +319,6 @@ export function describePages(resource: Resource, otherList: { path: string; ser
 
   it.each([
     '%00',
-    '',
     'abc',
     '%F0%9F%98%80',
     'e30',

@@ -1,0 +1,164 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { createProgram } from '../scripts/program.ts'
+import { createClient, signToken } from '../src/auth/service.ts'
+import { SCOPES } from '../src/platform/auth.ts'
+import { type Database, openDatabase } from '../src/platform/database.ts'
+import { insertOf, portions } from '../src/platform/inserting.ts'
+import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
+import type { Flood, FloodAnswers } from './fairness/flood.ts'
+import { Connection, textOf } from './http.ts'
+import { padTable } from './report.ts'
+import { startSystem } from './systems.ts'
+
+const HELP = `How long another caller waits for its order while one caller floods the system, beside how long it waits in quiet.
+
+  npm run bench:fairness -- [--quick]
+
+  --quick   shorter: about half a minute; absent: about a minute and a half
+
+It needs a MySQL or MariaDB server, as the tests do. Prints a table; ends with 1 when the other caller is refused an
+order, never for a figure.`
+
+const FLOODS = ['orders of 200 lines, 100 connections', 'searches for two common words, 20 connections'] as const
+const CLIENTS = ['flood', 'other'] as const
+const SEARCHED_PRODUCTS = 300_000
+const FIRST_SEARCHED = 10_000_001
+const ROWS_PER_INSERT = 5_000
+const PAUSE_MS = 5
+
+const { endInterrupted, fail, interruption, readOptions, tell } = createProgram(HELP)
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)))
+const values = readOptions({ quick: { type: 'boolean' } })
+if (values.help) console.log(HELP)
+else await main(values.quick ? 4_000 : 15_000)
+
+async function main(ms: number): Promise<void> {
+  const server = await startDatabaseServer({ durable: true })
+  if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-fairness-'))
+  try {
+    tell('starting one process …')
+    const system = await startSystem('one process', server, folder)
+    try {
+      const db = await openDatabase(system.shop.env.database)
+      tell(`making ${SEARCHED_PRODUCTS.toLocaleString('en')} products …`)
+      for (const id of CLIENTS) await createClient(db, { id, name: id, scopes: SCOPES, customerId: null })
+      await makeSearchedProducts(db).finally(() => db.destroy())
+      await compare(system, ms)
+    } finally {
+      await system.stop()
+    }
+  } catch (error) {
+    endInterrupted(error)
+  } finally {
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+type System = Awaited<ReturnType<typeof startSystem>>
+
+async function compare(system: System, ms: number): Promise<void> {
+  const { firstProduct } = system.ground
+  const port = system.ports.orders
+  const tokenOf = (clientId: (typeof CLIENTS)[number]) => tokenFor(system, clientId)
+  const order = (product: number, lines: number) => ({
+    customer_id: system.ground.customerId,
+    items: Array.from({ length: lines }, (_, i) => ({ product_id: product + i, qty: 1 })),
+  })
+  const flooding = { authorization: `Bearer ${await tokenOf('flood')}` }
+  const requests = {
+    [FLOODS[0]]: textOf({ method: 'POST', path: '/orders', headers: flooding, body: order(firstProduct, 200) }),
+    [FLOODS[1]]: textOf({ method: 'GET', path: '/products?search=steel%20nut', headers: flooding }),
+  }
+  const other = { authorization: `Bearer ${await tokenOf('other')}` }
+  const probe = textOf({ method: 'POST', path: '/orders', headers: other, body: order(firstProduct + 500, 1) })
+  await measure(port, probe, ms / 4)
+  const rows: string[][] = []
+  for (const name of FLOODS) {
+    tell(name)
+    const quiet = await measure(port, probe, ms)
+    const { told, stop } = startFlood({
+      port,
+      connections: Number(/(\d+) connections/.exec(name)?.[1]),
+      requests: [requests[name]],
+    })
+    await sleep(1_000, undefined, { signal: interruption })
+    const under = await measure(port, probe, ms)
+    stop()
+    const answers = Object.entries(await told).map(([status, count]) => `${status}: ${count}`)
+    rows.push([
+      name,
+      ...[quiet, under].flatMap((it) => [it.p50.toFixed(1), it.p99.toFixed(1)]),
+      (under.p50 / quiet.p50).toFixed(1),
+      answers.join(', '),
+    ])
+    if (quiet.refused + under.refused > 0) process.exitCode = 1
+  }
+  const head = ['flood', 'quiet p50 ms', 'p99', 'under it p50', 'p99', 'p50 ratio', 'answers of the flood']
+  console.log(padTable([head, ...rows], (column) => [0, head.length - 1].includes(column)).join('\n'))
+}
+
+function startFlood(flood: Flood): { told: Promise<FloodAnswers>; stop: () => void } {
+  const child: ChildProcess = fork(fileURLToPath(new URL('fairness/flood.ts', import.meta.url)), { execArgv: [] })
+  child.send(flood)
+  const told = once(child, 'message').then(([answers]) => {
+    child.disconnect()
+    return answers
+  })
+  return { told, stop: () => child.send('stop') }
+}
+
+/** One caller that places an order, waits a little, and places the next. */
+async function measure(port: number, request: string, ms: number) {
+  const connection = new Connection(port)
+  const times: number[] = []
+  let refused = 0
+  const until = performance.now() + ms
+  while (performance.now() < until) {
+    const began = performance.now()
+    const { status } = await connection.ask(request)
+    if (status !== 201) refused++
+    times.push(performance.now() - began)
+    await sleep(PAUSE_MS, undefined, { signal: interruption })
+  }
+  connection.close()
+  times.sort((a, b) => a - b)
+  const at = (share: number) => times[Math.floor(times.length * share)] ?? Number.NaN
+  return { p50: at(0.5), p99: at(0.99), refused }
+}
+
+async function tokenFor({ shop }: System, clientId: (typeof CLIENTS)[number]): Promise<string> {
+  const client = { clientId, scope: SCOPES.join(' '), customerId: null }
+  return (await signToken({ ...shop.env.jwt, ttlSeconds: 3_600 }, client)).access_token
+}
+
+/** Half of them have the one word, half the other; none has both. */
+async function makeSearchedProducts(db: Database): Promise<void> {
+  const ids = Array.from({ length: SEARCHED_PRODUCTS }, (_, i) => FIRST_SEARCHED + i)
+  const created_at = '2026-01-05 09:00:00.000'
+  const wordOf = (id: number) => (id % 2 === 0 ? 'steel' : 'nut')
+  for (const some of portions(ids, ROWS_PER_INSERT)) {
+    const products = some.map((id) => ({
+      id,
+      sku: `S-${id}`,
+      name: wordOf(id),
+      price_cents: 1,
+      stock: 0,
+      created_at,
+      updated_at: created_at,
+    }))
+    await db.executeQuery(
+      insertOf('products', ['id', 'sku', 'name', 'price_cents', 'stock', 'created_at', 'updated_at'], products),
+    )
+    const words = some.map((id) => ({ word: wordOf(id), product_id: id }))
+    await db.executeQuery(insertOf('product_words', ['word', 'product_id'], words))
+  }
+}

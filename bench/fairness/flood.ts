@@ -1,0 +1,34 @@
+import { Connection } from '../http.ts'
+
+/** So many callers of one principal, each with one request under way, until the parent is gone or says stop. */
+export interface Flood {
+  port: number
+  connections: number
+  /** The requests as they go over the wire, sent in turn. */
+  requests: string[]
+}
+
+/** Answers of each status. */
+export type FloodAnswers = Record<string, number>
+
+let stopped = false
+process.on('disconnect', () => process.exit())
+process.on('message', async (message: Flood | 'stop') => {
+  if (message === 'stop') stopped = true
+  else process.send?.(await flood(message))
+})
+
+async function flood({ port, connections, requests }: Flood): Promise<FloodAnswers> {
+  const answers: FloodAnswers = {}
+  const call = async (_: unknown, caller: number) => {
+    let connection = new Connection(port)
+    for (let i = caller; !stopped; i++) {
+      if (!connection.open) connection = new Connection(port)
+      const outcome = await connection.ask(requests[i % requests.length] ?? '').catch(() => ({ status: 'lost' }))
+      answers[outcome.status] = (answers[outcome.status] ?? 0) + 1
+    }
+    connection.close()
+  }
+  await Promise.all(Array.from({ length: connections }, call))
+  return answers
+}
