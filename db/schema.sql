@@ -13,7 +13,8 @@ CREATE TABLE customers (
   updated_at DATETIME(3)  NOT NULL,
   deleted_at DATETIME(3)  NULL,
   PRIMARY KEY (id),
-  UNIQUE KEY customers_email_key (email_key)
+  UNIQUE KEY customers_email_key (email_key),
+  KEY customers_live (deleted_at, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE customer_words (

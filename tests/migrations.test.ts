@@ -1,10 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'kysely'
 import { expect, it, onTestFinished } from 'vitest'
+import { searchCustomers } from '../src/customers/store.ts'
 import { type Database, ensureDatabase, openDatabase } from '../src/platform/database.ts'
+import { dialectOf } from '../src/platform/dialect.ts'
 import { parseEnv } from '../src/platform/env.ts'
 import { migrate, pendingMigrations, seed, statementsOf } from '../src/platform/migrations.ts'
 import { wordsOf } from '../src/platform/words.ts'
+import { searchProducts } from '../src/products/store.ts'
 import { freshDatabase, runProgram, type Variables } from './support/programs.ts'
 import { createTestDatabase, describeEachEngine } from './support/system.ts'
 
@@ -13,8 +16,23 @@ const MIGRATIONS = Array.from(
   readdirSync(FOLDER)
     .join('\n')
     .matchAll(/^(.*)\.mysql\.sql$/gm),
-  ([, name]) => name,
+  ([, name = '']) => name,
 ).sort()
+
+/** Folds letters in words that were stored before the code did. */
+const FOLD_WORDS = '0003_fold_words'
+
+/** Whether words had the letter as it is, and have plain ones now. */
+function isFoldedSince(letter: string): boolean {
+  const wasKept = letter === letter.normalize('NFKD').toLowerCase() && /\P{ASCII}/u.test(letter)
+  return wasKept && wordsOf(letter).some((word) => /^[a-z]+$/.test(word))
+}
+
+/** The statements of a migration, without a note that they have run. */
+async function runMigration(db: Database, name: string): Promise<void> {
+  const text = readFileSync(new URL(`${name}.${dialectOf(db).engine}.sql`, FOLDER), 'utf8')
+  for (const statement of statementsOf(text)) await sql.raw(statement).execute(db)
+}
 
 async function openFor(variables: Variables): Promise<Database> {
   const { database } = parseEnv(variables)
@@ -77,10 +95,7 @@ describeEachEngine('migrations', (engine) => {
   it('when a migration was done and not noted, then it is run again and finds its work done', async () => {
     const { db, drop } = await createTestDatabase(engine, { migrated: false })
     onTestFinished(drop)
-    for (const name of MIGRATIONS) {
-      const statements = statementsOf(readFileSync(new URL(`${name}.${engine}.sql`, FOLDER), 'utf8'))
-      for (const statement of statements) await sql.raw(statement).execute(db)
-    }
+    for (const name of MIGRATIONS) await runMigration(db, name)
     expect(await migrate(db)).toEqual(MIGRATIONS)
     expect(await migrationsDone(db)).toEqual(MIGRATIONS)
   })
@@ -99,6 +114,60 @@ describeEachEngine('migrations', (engine) => {
     const columns = sql.raw('id, name, secret_hash, scope, customer_id, created_at, disabled_at')
     await sql`insert into api_clients (${columns}) values ('erp', 'ERP', 'hash', '', null, ${now}, null)`.execute(db)
     expect(await db.selectFrom('api_clients').selectAll().executeTakeFirst()).toMatchObject({ tokens_from: null })
+  })
+
+  it('when words were stored before letters such as ø were folded, then they are found by plain letters too', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    for (const name of MIGRATIONS.filter((name) => name < FOLD_WORDS)) await runMigration(db, name)
+    const [now, stock] = ['2026-01-05 09:00:00.000', { price_cents: 1, stock: 0 }]
+    const times = { created_at: now, updated_at: now }
+    await db
+      .insertInto('customers')
+      .values({ id: 1, name: 'Øl', email: 'a@b.c', email_key: 'a@b.c', phone: null, ...times })
+      .execute()
+    await db
+      .insertInto('products')
+      .values({ id: 1, sku: 'A', name: 'Øl', ...stock, ...times })
+      .execute()
+    const letters = Array.from({ length: 0x300 }, (_, code) => String.fromCodePoint(code)).filter(isFoldedSince)
+    expect(letters.length).toBeGreaterThan(25)
+    const stored = [
+      ...letters.map((letter) => `x${letter}y`),
+      'æ'.repeat(64),
+      ...'øl ol plain δοκιμη ђорђе 株式会社'.split(' '),
+    ]
+    await db
+      .insertInto('customer_words')
+      .values(stored.map((word) => ({ word, customer_id: 1 })))
+      .execute()
+    await db
+      .insertInto('product_words')
+      .values(stored.map((word) => ({ word, product_id: 1 })))
+      .execute()
+    const expected = [...new Set([...stored, ...wordsOf(...stored)])].sort()
+    for (const run of [() => migrate(db), () => runMigration(db, FOLD_WORDS)]) {
+      await run()
+      const { customerWords, productWords } = await contents(db)
+      expect(customerWords.map(({ word }) => word).sort()).toEqual(expected)
+      expect(productWords.map(({ word }) => word).sort()).toEqual(expected)
+    }
+    for (const search of [searchCustomers, searchProducts]) {
+      const { rows } = await search(db, { beginnings: wordsOf('ØL'), limit: 2 })
+      expect(rows).toMatchObject([{ id: 1, name: 'Øl' }])
+    }
+  })
+
+  it('when a customer is deleted while its words are folded, then it has none after that', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    const deleted = { email_key: null, deleted_at: '2026-01-05 09:00:00.000' }
+    await db.updateTable('customers').set(deleted).where('id', '=', 1).execute()
+    const before = (await contents(db)).customerWords
+    await runMigration(db, FOLD_WORDS)
+    const { customerWords } = await contents(db)
+    expect(customerWords).toEqual(before.filter(({ customer_id }) => customer_id !== 1))
   })
 
   it('when the demo data is put in twice, then it is there once', async () => {

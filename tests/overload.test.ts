@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { ApiAnswer, ApiClient } from './support/api-client.ts'
 import { type FaultyProxy, startFaultyProxy } from './support/faulty-proxy.ts'
 import { expectFailure, expectProblem } from './support/problems.ts'
@@ -39,7 +39,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       { timeout: 10_000 },
     )
 
-  /** Orders that has as many requests under way as it may, each waiting for a customer of its own. */
+  /** Orders that has as many requests under way as it may, each of another caller and waiting for another customer. */
   async function fullOrders() {
     const { proxy, letGo } = await heldCustomers()
     const { api } = await serveOrders(system, { customersBase: proxy.base, httpTimeoutMs: 20_000 })
@@ -49,7 +49,8 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     for (let i = 0; i < MOST; i++) {
       ids.push((await newCustomer(system)).id)
       // One after the other, so that each asks for its customer alone.
-      answers.push(api.post('/orders', { customer_id: ids[i], items: [{ product_id: product.id, qty: 1 }] }))
+      const token = await system.token({ clientId: `caller-${i}` })
+      answers.push(api.post('/orders', { customer_id: ids[i], items: [{ product_id: product.id, qty: 1 }] }, { token }))
       await askedFor(proxy, ids)
     }
     const letAllGo = () => {
@@ -197,5 +198,149 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     letGo(customer.id)
     expect((await waiting).status).toBe(201)
     expect((await call(api)).status).toBe(201)
+  })
+
+  describe('when one caller floods it', () => {
+    const SHARE = 2
+
+    /** Orders, with customers that wait, where one caller has all that it may have under way. */
+    async function floodedOrders(send: (order: object, api: ApiClient) => Promise<ApiAnswer>) {
+      const { proxy, letGo } = await heldCustomers()
+      const orders = await serveOrders(system, { customersBase: proxy.base, mostRequests: 2 * SHARE })
+      const product = await newProduct(system, { stock: 100 })
+      const orderOf = (customerId: number) => ({
+        customer_id: customerId,
+        items: [{ product_id: product.id, qty: 1 }],
+      })
+      const ids: number[] = []
+      const answers: Promise<ApiAnswer>[] = []
+      for (let i = 0; i < SHARE; i++) {
+        ids.push((await newCustomer(system)).id)
+        answers.push(send(orderOf(ids[i] ?? 0), orders.api))
+        await askedFor(proxy, ids)
+      }
+      const letAllGo = () => {
+        for (const id of ids) letGo(id)
+      }
+      onTestFinished(letAllGo)
+      const free = (await newCustomer(system)).id
+      letGo(free)
+      return { ...orders, answers, letAllGo, order: orderOf(free) }
+    }
+
+    const tokenOf = (clientId: string) => system.token({ clientId })
+
+    it('then it is told to come again, and others are served', async () => {
+      const flood = await tokenOf('flood')
+      const { api, answers, letAllGo, order, log } = await floodedOrders((order, api) =>
+        api.post('/orders', order, { token: flood }),
+      )
+      for (let i = 0; i < 3; i++) {
+        const more = await atOnce(20, () => api.post('/orders', order, { token: flood }))
+        for (const answer of more) expectOverloaded(answer)
+        expectOverloaded(await api.get('/products', { token: flood }))
+        expect((await api.post('/orders', order)).status).toBe(201)
+        expect((await api.get('/orders/1')).status).toBe(200)
+      }
+      letAllGo()
+      expect(statusCounts(await Promise.all(answers))).toEqual({ 201: SHARE })
+      expect((await api.post('/orders', order, { token: flood })).status).toBe(201)
+      expect(log.filter((line) => line.includes('"level":50'))).toEqual([])
+    })
+
+    it('then nothing more of its requests is looked at', async () => {
+      const flood = await tokenOf('flood')
+      const { api, log, order } = await floodedOrders((order, api) => api.post('/orders', order, { token: flood }))
+      expectOverloaded(await api.post('/orders', order, { token: flood }))
+      const lines = log.length
+      expectOverloaded(await api.post('/orders', '{', { token: flood }))
+      expectOverloaded(await api.get('/nowhere', { token: flood }))
+      expect(log.slice(lines)).toEqual([])
+      expect((await api.get('/health', { token: flood })).status).toBe(200)
+      expectProblem(await api.post('/orders', '{'), 400, 'malformed_json')
+      expectProblem(await api.get('/orders/1', { token: null }), 401, 'unauthorized')
+    })
+
+    it('then it does not help to name another caller', async () => {
+      const flood = await tokenOf('flood')
+      const headers = { 'x-on-behalf-of': 'client:quiet' }
+      const { api, log, order } = await floodedOrders((order, api) =>
+        api.post('/orders', order, { token: flood, headers }),
+      )
+      expectOverloaded(await api.post('/orders', order, { token: flood, headers }))
+      expect((await api.post('/orders', order, { token: await tokenOf('quiet') })).status).toBe(201)
+      expect(log.join('')).not.toContain('on_behalf_of')
+    })
+
+    it('then the service that calls for it is told so, and serves its other callers', async () => {
+      const service = { token: system.env.serviceTokens[0] ?? '' }
+      const as = (caller: string) => ({ ...service, headers: { 'x-on-behalf-of': `client:${caller}` } })
+      const { api, log, order } = await floodedOrders((order, api) => api.post('/orders', order, as('flood')))
+      expectOverloaded(await api.post('/orders', order, as('flood')))
+      expectOverloaded(await api.get('/orders/1', { token: await tokenOf('flood') }))
+      expect((await api.post('/orders', order, as('quiet'))).status).toBe(201)
+      expect((await api.post('/orders', order, service)).status).toBe(201)
+      expect(log.find((line) => line.includes('"status":201'))).toContain('"on_behalf_of":"client:quiet"')
+    })
+
+    it('then of the calls that share a request only its own are refused', async () => {
+      const flood = await tokenOf('flood')
+      const { api, order, log } = await floodedOrders((order, api) => api.post('/orders', order, { token: flood }))
+      const callers = ['client:flood', 'client:quiet', undefined]
+      const calls = callers.map((on_behalf_of) => ({
+        key: newKey(),
+        correlation_id: newKey(),
+        step: { place: order },
+        on_behalf_of,
+      }))
+      const token = system.env.serviceTokens[0] ?? ''
+      const { body } = await api.post('/internal/orders/steps', { calls }, { token })
+      expect(body.results).toMatchObject([
+        { status: 503, body: { code: 'overloaded', retry_after: 1 } },
+        { status: 201 },
+        { status: 201 },
+      ])
+      expect(log.filter((line) => line.includes('"level":50'))).toEqual([])
+    })
+
+    it('then through the orchestrator too it is the caller that counts', async () => {
+      const flood = await tokenOf('flood')
+      const send = (api: ApiClient, order: object, token: string) =>
+        api.post(CREATE_AND_CONFIRM, { ...order, idempotency_key: newKey() }, { token })
+      let orchestrator = system.orchestrator
+      const { answers, letAllGo, order } = await floodedOrders(async (order, api) => {
+        orchestrator = (await serveOrchestrator(system, { ordersBase: api.base, mostRequests: 100 })).api
+        return send(orchestrator, order, flood)
+      })
+      const refused = await send(orchestrator, order, flood)
+      expectFailure(refused, 503, 'overloaded')
+      expect(refused.headers.get('retry-after')).toBe('1')
+      const others = await atOnce(4, async (i) => send(orchestrator, order, await tokenOf(`${i}`)))
+      expect(statusCounts(others)).toEqual({ 201: 4 })
+      letAllGo()
+      expect(statusCounts(await Promise.all(answers))).toEqual({ 201: SHARE })
+    })
+
+    it('then the orchestrator keeps it from the places of its other callers', async () => {
+      const { proxy, letGo } = await heldCustomers()
+      const { api } = await serveOrchestrator(system, { customersBase: proxy.base, mostRequests: 2 * SHARE })
+      const product = await newProduct(system)
+      const [held, free] = [await newCustomer(system), await newCustomer(system)]
+      letGo(free.id)
+      onTestFinished(() => letGo(held.id))
+      const send = async (customer: { id: number }, clientId: string) => {
+        const items = [{ product_id: product.id, qty: 1 }]
+        const body = { customer_id: customer.id, items, idempotency_key: newKey() }
+        return api.post(CREATE_AND_CONFIRM, body, { token: await tokenOf(clientId) })
+      }
+      const refused: ApiAnswer[] = []
+      const flood = Array.from({ length: 10 }, () => send(held, 'flood').then((answer) => refused.push(answer)))
+      await vi.waitFor(() => expect(refused).toHaveLength(10 - SHARE), { timeout: 10_000 })
+      for (const answer of refused) expectFailure(answer, 503, 'overloaded')
+      expect((await send(free, 'quiet')).status).toBe(201)
+      letGo(held.id)
+      await Promise.all(flood)
+      expect((await send(free, 'flood')).status).toBe(201)
+    })
   })
 })

@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely'
+import { type Selectable, sql } from 'kysely'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { insertWords, searchWords, type WordSearch } from '../platform/search.ts'
@@ -68,8 +68,12 @@ export interface IdList {
   only: number | undefined
 }
 
+/** By the index that has the live ones apart: there may be any number of deleted ones between two of them. */
 export function listCustomers(db: Database, { after = 0, limit, only }: IdList): Promise<CustomerRow[]> {
-  return liveCustomers(db)
+  return db
+    .selectFrom(sql<CustomerRow>`customers`.as<'c'>(sql`c ${dialectOf(db).byIndex('customers_live')}`))
+    .selectAll()
+    .where('deleted_at', 'is', null)
     .where('id', '>', after)
     .$if(only !== undefined, (query) => query.where('id', '=', only ?? 0))
     .orderBy('id')

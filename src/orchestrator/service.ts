@@ -7,7 +7,6 @@ import { AppError } from '../platform/errors.ts'
 import { sha256 } from '../platform/hash.ts'
 import type { Logger } from '../platform/logging.ts'
 import { withTimeLimit } from '../platform/time-limit.ts'
-import type { Trace } from '../platform/trace.ts'
 import type { ConfirmedOrder, CreateAndConfirm } from './contract.ts'
 
 /** How long the stock waits for a confirm that a crash has cut off, when no retry comes. */
@@ -57,7 +56,8 @@ export function createOrchestratorService(
     },
   }
 
-  async function takeSteps({ principal, trace }: Caller, input: Input, key: string, deadline: AbortSignal) {
+  async function takeSteps(caller: Caller, input: Input, key: string, deadline: AbortSignal) {
+    const { principal, trace } = caller
     const { customer_id, items } = input
     refuseOtherCustomer(principal, customer_id)
     const customer = await customers.getCustomer(customer_id, trace, deadline)
@@ -66,8 +66,8 @@ export function createOrchestratorService(
     for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
       const attemptId = sha256(JSON.stringify([principal.id, key, attempt]))
       const order = { customer_id, items, hold_minutes: HOLD_MINUTES }
-      const created = await orders.placeOrder(order, `create:${attemptId}`, trace, deadline)
-      const confirmed = await confirmOrGiveUp(created.value.id, `confirm:${attemptId}`, trace, deadline)
+      const created = await orders.placeOrder(order, `create:${attemptId}`, caller, deadline)
+      const confirmed = await confirmOrGiveUp(created.value.id, `confirm:${attemptId}`, caller, deadline)
       // Canceled under us: an earlier try was given up, or its hold ended. It never counted, so this key starts afresh.
       if (confirmed === 'canceled') continue
       const { id, name, email, phone } = customer
@@ -79,13 +79,13 @@ export function createOrchestratorService(
     throw new AppError('order_canceled', 'The orders of this key were canceled. Send the request with a new key.')
   }
 
-  async function confirmOrGiveUp(id: number, key: string, trace: Trace, deadline: AbortSignal) {
+  async function confirmOrGiveUp(id: number, key: string, caller: Caller, deadline: AbortSignal) {
     try {
-      const { value, replayed } = await orders.confirmOrder(id, key, trace, deadline)
+      const { value, replayed } = await orders.confirmOrder(id, key, caller, deadline)
       return { order: value, replayed }
     } catch (error) {
       if (error instanceof AppError && error.code === 'order_canceled') return 'canceled'
-      const order = await giveUp(id, trace)
+      const order = await giveUp(id, caller)
       if (order?.status === 'CONFIRMED') return { order, replayed: false }
       throw error
     }
@@ -95,11 +95,11 @@ export function createOrchestratorService(
    * Returns the stock of an order that could not be confirmed, unless its confirm did arrive after all: then the order
    * stands. If this fails too, the hold ends by itself.
    */
-  async function giveUp(id: number, trace: Trace): Promise<Order | undefined> {
+  async function giveUp(id: number, caller: Caller): Promise<Order | undefined> {
     try {
-      return await withTimeLimit(giveUpMs, (limit) => orders.cancelUnconfirmedOrder(id, trace, limit))
+      return await withTimeLimit(giveUpMs, (limit) => orders.cancelUnconfirmedOrder(id, caller, limit))
     } catch (err) {
-      logger.warn({ err, order_id: id, correlation_id: trace.correlationId }, 'the order is left to its hold')
+      logger.warn({ err, order_id: id, correlation_id: caller.trace.correlationId }, 'the order is left to its hold')
       return undefined
     }
   }

@@ -1227,6 +1227,17 @@ describeEachEngine('POST /internal/orders/steps', (engine) => {
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
+  it('when many large orders of one caller come before an order of another, then that one does not wait for all', async () => {
+    const product = await newProduct(system, { stock: 10_000, price_cents: 1 })
+    const lines = Array.from({ length: 200 }, () => ({ product_id: product.id, qty: 1 }))
+    const flood = Array.from({ length: 20 }, () => ({ ...placing(lines), on_behalf_of: 'client:flood' }))
+    const results = await resultsOf([...flood, { ...onePieceOf(product), on_behalf_of: 'client:quiet' }])
+    expect(statusCounts(results)).toEqual({ 201: 21 })
+    const ids = results.map(({ body }) => Number(body.id))
+    const quiet = ids[20] ?? 0
+    expect(ids.filter((id) => id > quiet).length).toBeGreaterThan(10)
+  })
+
   it('when there is no token, a wrong one, or that of a caller, then 401 and nothing is done', async () => {
     const product = await newProduct(system, { stock: 10 })
     const calls = [onePieceOf(product)]

@@ -2,7 +2,7 @@ import { addTokenRoute } from '../auth/app.ts'
 import type { TokenService } from '../auth/service.ts'
 import { sendAnswer, sendJson } from '../platform/answers.ts'
 import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
-import { SERVICE } from '../platform/auth.ts'
+import { actFor, SERVICE } from '../platform/auth.ts'
 import { keyOf } from '../platform/contract.ts'
 import { AppError } from '../platform/errors.ts'
 import type { LoginLimits } from '../platform/limits.ts'
@@ -55,11 +55,13 @@ export function createOrdersApp({ orders, products, tokens, logins, ...deps }: O
   })
 
   app.openapi(takeOrderSteps, (c) =>
-    answerEach(c, c.req.valid('json').calls, ({ key, step }, trace) => {
-      const caller = { principal: SERVICE, trace }
-      return 'place' in step
-        ? orders.placeOrder(caller, step.place, key)
-        : orders.confirmOrder(caller, step.confirm, key)
+    answerEach(c, c.req.valid('json').calls, ({ key, step, on_behalf_of }, trace) => {
+      const caller = { principal: actFor(SERVICE, on_behalf_of), trace }
+      return c
+        .get('fairShare')
+        .run(caller.principal, () =>
+          'place' in step ? orders.placeOrder(caller, step.place, key) : orders.confirmOrder(caller, step.confirm, key),
+        )
     }),
   )
 

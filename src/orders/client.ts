@@ -1,54 +1,65 @@
 import type { z } from 'zod'
-import { SERVICE } from '../platform/auth.ts'
+import type { Caller } from '../platform/app.ts'
+import { actFor, callerIdOf, SERVICE } from '../platform/auth.ts'
 import { callService, createSharedCalls, type Reply, type Route, within } from '../platform/client.ts'
 import type { Answer } from '../platform/idempotency.ts'
-import type { Trace } from '../platform/trace.ts'
 import { trusted } from '../platform/trusted.ts'
 import { type NewOrder, Order as OrderSchema } from './contract.ts'
 import type { Order } from './presenting.ts'
 import type { OrdersService } from './service.ts'
 
-/** Each throws the AppError that Orders answered with, or `upstream_failed`, `unavailable`, `deadline_exceeded`. */
+/**
+ * Calls count for their caller, not for this service.
+ * @throws AppError what Orders answered with, or `upstream_failed`, `unavailable`, `deadline_exceeded`
+ */
 export interface OrdersClient {
-  placeOrder(input: z.output<typeof NewOrder>, key: string, trace: Trace, signal?: AbortSignal): Promise<Reply<Order>>
-  confirmOrder(id: number, key: string, trace: Trace, signal?: AbortSignal): Promise<Reply<Order>>
+  placeOrder(input: z.output<typeof NewOrder>, key: string, caller: Caller, signal?: AbortSignal): Promise<Reply<Order>>
+  confirmOrder(id: number, key: string, caller: Caller, signal?: AbortSignal): Promise<Reply<Order>>
   /** Cancels the order only if nobody has confirmed it, and answers it as it then is. */
-  cancelUnconfirmedOrder(id: number, trace: Trace, signal?: AbortSignal): Promise<Order>
+  cancelUnconfirmedOrder(id: number, caller: Caller, signal?: AbortSignal): Promise<Order>
 }
 
 export function createOrdersClient(route: Route): OrdersClient {
   const post = { method: 'POST', answer: OrderSchema } as const
   const send = createSharedCalls(route, '/internal/orders/steps')
   return {
-    placeOrder(order, key, trace, signal) {
-      const call = { ...post, path: '/orders', body: order, idempotencyKey: key, trace, signal }
-      return send(call, { key, step: { place: order } })
+    placeOrder(order, key, { principal, trace }, signal) {
+      const onBehalfOf = callerIdOf(principal)
+      const call = { ...post, path: '/orders', body: order, idempotencyKey: key, onBehalfOf, trace, signal }
+      return send(call, { key, step: { place: order }, on_behalf_of: onBehalfOf })
     },
-    confirmOrder(id, key, trace, signal) {
-      const call = { ...post, path: `/orders/${id}/confirm`, idempotencyKey: key, trace, signal }
-      return send(call, { key, step: { confirm: id } })
+    confirmOrder(id, key, { principal, trace }, signal) {
+      const onBehalfOf = callerIdOf(principal)
+      const call = { ...post, path: `/orders/${id}/confirm`, idempotencyKey: key, onBehalfOf, trace, signal }
+      return send(call, { key, step: { confirm: id }, on_behalf_of: onBehalfOf })
     },
-    async cancelUnconfirmedOrder(id, trace, signal) {
+    async cancelUnconfirmedOrder(id, { principal, trace }, signal) {
       const body = { if_status: 'CREATED' }
-      return (await callService(route, { ...post, path: `/orders/${id}/cancel`, body, trace, signal })).value
+      const call = { ...post, path: `/orders/${id}/cancel`, body, onBehalfOf: callerIdOf(principal), trace, signal }
+      return (await callService(route, call)).value
     },
   }
 }
 
 /** Orders in the same process. */
-export function createLocalOrdersClient(orders: OrdersService): OrdersClient {
+export function createLocalOrdersClient(
+  orders: Pick<OrdersService, 'placeOrder' | 'confirmOrder' | 'cancelOrder'>,
+): OrdersClient {
   return {
-    async placeOrder(order, key, trace, signal) {
-      return replyOf(await within(signal, orders.placeOrder({ principal: SERVICE, trace }, order, key)))
+    async placeOrder(order, key, caller, signal) {
+      return replyOf(await within(signal, orders.placeOrder(serviceFor(caller), order, key)))
     },
-    async confirmOrder(id, key, trace, signal) {
-      return replyOf(await within(signal, orders.confirmOrder({ principal: SERVICE, trace }, id, key)))
+    async confirmOrder(id, key, caller, signal) {
+      return replyOf(await within(signal, orders.confirmOrder(serviceFor(caller), id, key)))
     },
-    async cancelUnconfirmedOrder(id, trace, signal) {
-      return replyOf(await within(signal, orders.cancelOrder({ principal: SERVICE, trace }, id, 'CREATED', undefined)))
-        .value
+    async cancelUnconfirmedOrder(id, caller, signal) {
+      return replyOf(await within(signal, orders.cancelOrder(serviceFor(caller), id, 'CREATED', undefined))).value
     },
   }
+}
+
+function serviceFor({ principal, trace }: Caller): Caller {
+  return { principal: actFor(SERVICE, callerIdOf(principal)), trace }
 }
 
 function replyOf({ body, replayed }: Answer): Reply<Order> {

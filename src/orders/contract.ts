@@ -22,6 +22,7 @@ import {
 } from '../platform/contract.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/pages.ts'
 import { SharedAnswer, sharedCalls } from '../platform/together.ts'
+import { PRINCIPAL_ID } from '../platform/trace.ts'
 
 export const OrderStatus = z.enum(['CREATED', 'CONFIRMED', 'CANCELED']).openapi('OrderStatus')
 
@@ -228,7 +229,15 @@ const OrderStep = z
   .union([z.strictObject({ place: NewOrder }), z.strictObject({ confirm: Id.meta({ description: 'The order' }) })])
   .meta({ example: { confirm: 5 } })
 
-export const OrderSteps = sharedCalls({ key: IdempotencyKey, step: OrderStep }).openapi('OrderSteps')
+const OnBehalfOf = z
+  .string()
+  .regex(PRINCIPAL_ID)
+  .optional()
+  .meta({ description: 'The principal that the call is made for', example: 'client:demo' })
+
+export const OrderSteps = sharedCalls({ key: IdempotencyKey, step: OrderStep, on_behalf_of: OnBehalfOf }).openapi(
+  'OrderSteps',
+)
 
 export const takeOrderSteps = createStrictRoute({
   ...serviceOnly,

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import type { CustomersClient } from '../customers/client.ts'
 import type { Caller } from '../platform/app.ts'
-import type { Principal } from '../platform/auth.ts'
+import { callerIdOf, type Principal } from '../platform/auth.ts'
 import { createBatcher, createGatherer, createLockMemory } from '../platform/batcher.ts'
 import type { Database } from '../platform/database.ts'
 import { RowsLocked } from '../platform/database-errors.ts'
@@ -107,7 +107,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         items,
         holdMinutes: hold_minutes ?? usualMinutes,
         maxOpenHolds: isBound ? config.maxOpenHolds : null,
-        share: principal.id,
+        share: callerIdOf(principal),
       })
     },
 
@@ -137,7 +137,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     /** @throws AppError `not_found`, `order_canceled`, `idempotency_key_reused` */
     confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
       const claim = claimOf(CONFIRM_ORDER, principal, key, orderId)
-      return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: principal.id })
+      return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
     },
 
     /**
@@ -151,7 +151,14 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       key: string | undefined,
     ): Promise<Answer> {
       const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal, key, orderId, ifStatus ?? null)
-      return change({ kind: 'cancel', orderId, boundTo: principal.customerId, claim, ifStatus, share: principal.id })
+      return change({
+        kind: 'cancel',
+        orderId,
+        boundTo: principal.customerId,
+        claim,
+        ifStatus,
+        share: callerIdOf(principal),
+      })
     },
 
     /**

@@ -1,4 +1,5 @@
 import { AppError } from './errors.ts'
+import { type FairShare, OVER_SHARE } from './fair-share.ts'
 import type { Logger } from './logging.ts'
 
 /** Asked when it matters most, and they cost next to nothing. */
@@ -13,19 +14,24 @@ const REFUSALS_REPORTED_EVERY_MS = 1_000
 
 /** A service's places: so many requests may be under way at once. To refuse one more must cost less than to serve it. */
 export interface Admission {
-  isFull(path: string): boolean
+  /** Why there is no place for a request, as far as its path and its `Authorization` header tell. */
+  refusalOf(path: string, authorization: string | undefined): AppError | undefined
   /** Does the work in a place. */
   take(work: () => Promise<void>): Promise<void>
-  /** Why there is no place, when it is the request's turn to be told. */
-  refuse(): Promise<AppError>
+  /** Waits until it is a refused request's turn to be told. It has no place meanwhile. */
+  tellRefusal(): Promise<void>
 }
 
-export function createAdmission(mostRequests: number, logger: Logger): Admission {
+export function createAdmission(mostRequests: number, fairShare: FairShare, logger: Logger): Admission {
   const reportRefusal = createRefusalReport(logger)
   const turnToRefuse = createTurnstile(REFUSALS_A_TURN)
   let underWay = 0
   return {
-    isFull: (path) => underWay >= mostRequests && !TOLD_TO_ALL.test(path),
+    refusalOf(path, authorization) {
+      if (TOLD_TO_ALL.test(path)) return undefined
+      if (underWay >= mostRequests) return OVERLOADED
+      return fairShare.isTaken(authorization) ? OVER_SHARE : undefined
+    },
     async take(work) {
       underWay++
       try {
@@ -34,10 +40,9 @@ export function createAdmission(mostRequests: number, logger: Logger): Admission
         underWay--
       }
     },
-    async refuse() {
+    tellRefusal() {
       reportRefusal()
-      await turnToRefuse()
-      return OVERLOADED
+      return turnToRefuse()
     },
   }
 }

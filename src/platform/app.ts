@@ -1,5 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler, Next } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
@@ -11,6 +11,7 @@ import { receiveBody } from './body.ts'
 import { claimedClientOf } from './claimed-client.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
+import { createFairShare, type FairShare, OVER_SHARE } from './fair-share.ts'
 import { addHealthRoutes } from './health.ts'
 import { limitRequests } from './limits.ts'
 import type { Logger } from './logging.ts'
@@ -33,6 +34,7 @@ export interface Caller {
 export interface AppEnv {
   Variables: {
     authenticator: Authenticator
+    fairShare: FairShare
     /** Absent where the rate is not limited. */
     limitRate: MiddlewareHandler | undefined
     /** Whether it was applied. */
@@ -47,7 +49,7 @@ export interface AppEnv {
   }
 }
 
-/** Logs why a request failed, if the fault is ours: its caller is not told. */
+/** Logs why a request failed, if the fault is ours: its caller is not told. A flood's refusals are counted instead. */
 export type ReportFailure = (error: AppError, correlationId: string) => void
 
 /** What every service's app is made from. */
@@ -111,31 +113,44 @@ function receive(
   { authenticator, logger, rateLimitPerMinute, mostRequests, lifecycle, trustedProxies, production }: ServiceDeps,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
-  const admission = createAdmission(mostRequests, logger)
+  const fairShare = createFairShare(mostRequests)
+  const admission = createAdmission(mostRequests, fairShare, logger)
   const receiveWhole = receiveBody(shape)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   const warnOfProxies = production && trustedProxies === 0 ? createProxyWarning(logger, lifecycle) : undefined
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
-    if (ERRORS[error.code].status < 500) return
+    if (ERRORS[error.code].status < 500 || error === OVER_SHARE) return
     logger.error({ err: error.cause ?? error, code: error.code, correlation_id }, 'failed')
   }
 
-  async function refuse(c: Context<AppEnv>): Promise<void> {
-    c.res = sendProblem(c, await admission.refuse(), shape)
+  const refusalOf = (c: Context<AppEnv>) => admission.refusalOf(c.req.path, c.req.header('authorization'))
+
+  async function refuse(c: Context<AppEnv>, error: AppError): Promise<void> {
+    await admission.tellRefusal()
+    c.res = sendProblem(c, error, shape)
+  }
+
+  async function serve(c: Context<AppEnv>, next: Next): Promise<void> {
+    const refusal = refusalOf(c)
+    if (refusal) return refuse(c, refusal)
+    await admission.take(next)
+    if (c.error === OVER_SHARE) await admission.tellRefusal()
   }
 
   return async (c, next) => {
     const start = performance.now()
     c.set('trace', traceOf(c))
     warnOfProxies?.(c)
-    if (admission.isFull(c.req.path)) return refuse(c)
+    const refusal = refusalOf(c)
+    if (refusal) return refuse(c, refusal)
     c.set('reportFailure', reportFailure)
     c.set('authenticator', authenticator)
+    c.set('fairShare', fairShare)
     c.set('limitRate', limitRate)
     // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
-    await receiveWhole(c, () => (admission.isFull(c.req.path) ? refuse(c) : admission.take(next)))
+    await receiveWhole(c, () => serve(c, next))
     requests.info({ ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies) }, 'request')
   }
 }
@@ -158,6 +173,7 @@ function lineOf(c: Context<AppEnv>, start: number) {
     ms: Math.round((performance.now() - start) * 10) / 10,
     correlation_id: c.get('trace').correlationId,
     principal: c.get('principal')?.id,
+    on_behalf_of: c.get('principal')?.onBehalfOf,
     together: c.get('together'),
   }
 }

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { AppError } from './errors.ts'
 import { sameSecret, sha256 } from './hash.ts'
 import { createRemoteKeys } from './jwks.ts'
-import type { Trace } from './trace.ts'
+import { PRINCIPAL_ID, type Trace } from './trace.ts'
 
 export const SCOPES = [
   'customers:read',
@@ -22,6 +22,8 @@ export interface Principal {
   id: string
   scopes: ReadonlySet<string>
   customerId: number | null
+  /** The id of the caller that a service works for. Fair shares count that caller. */
+  onBehalfOf?: string
 }
 
 /** Turns an `Authorization` header into a principal, or throws `unauthorized` or `invalid_token`. */
@@ -107,6 +109,20 @@ export const SERVICE: Principal = {
   id: 'service',
   scopes: new Set<Scope>(['orders:read', 'orders:write']),
   customerId: null,
+}
+
+/**
+ * The principal, with the caller that it says it works for. Only the service is believed: anybody else could spend
+ * another caller's share.
+ */
+export function actFor(principal: Principal, callerId: string | undefined): Principal {
+  if (principal.id !== SERVICE.id || callerId === undefined || !PRINCIPAL_ID.test(callerId)) return principal
+  return { ...principal, onBehalfOf: callerId }
+}
+
+/** The id of the caller that a request counts for. */
+export function callerIdOf({ id, onBehalfOf = id }: Principal): string {
+  return onBehalfOf
 }
 
 /** @param now the time, in ms since 1970 */

@@ -27,6 +27,8 @@ interface Question {
   trace?: Trace
   body?: unknown
   idempotencyKey?: string
+  /** The id of the caller that the call is made for. */
+  onBehalfOf?: string
   /** Ends the call earlier than its own time limit. */
   signal?: AbortSignal | undefined
 }
@@ -234,6 +236,7 @@ function headersOf(route: Route, call: Question): Record<string, string> {
     ...(call.trace?.traceparent !== undefined && { traceparent: call.trace.traceparent }),
     ...(call.body !== undefined && { 'content-type': 'application/json' }),
     ...(call.idempotencyKey !== undefined && { 'idempotency-key': call.idempotencyKey }),
+    ...(call.onBehalfOf !== undefined && { 'x-on-behalf-of': call.onBehalfOf }),
     ...interstitialHeader(route.base),
   }
 }

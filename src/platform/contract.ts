@@ -1,7 +1,7 @@
 import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { AppEnv } from './app.ts'
-import type { Scope } from './auth.ts'
+import { actFor, type Scope } from './auth.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
 import type { Preconditions } from './preconditions.ts'
 import { type ProblemShape, plainProblem } from './problems.ts'
@@ -168,7 +168,12 @@ export function jsonAnswer<T extends z.ZodType, H extends object>(schema: T, des
 
 /** The refusals that any route can answer with, and those that any route with a token can. */
 const ANY_ROUTE = ['validation_failed', 'internal_error'] as const satisfies ErrorCode[]
-const ANY_PROTECTED_ROUTE = ['unauthorized', 'invalid_token', 'rate_limited'] as const satisfies ErrorCode[]
+const ANY_PROTECTED_ROUTE = [
+  'unauthorized',
+  'invalid_token',
+  'rate_limited',
+  'overloaded',
+] as const satisfies ErrorCode[]
 
 /** The refusals of any route that takes a JSON body. */
 export const bodyProblems = [
@@ -282,13 +287,15 @@ export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
 
 function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    const principal = await c.get('authenticator').caller(c.req.header('authorization'), c.get('trace'))
+    const authorization = c.req.header('authorization')
+    const bearer = await c.get('authenticator').caller(authorization, c.get('trace'))
+    const principal = actFor(bearer, c.req.header('x-on-behalf-of'))
     c.set('principal', principal)
     if (!principal.scopes.has(scope)) {
       throw new AppError('insufficient_scope', `This needs a token with the scope ${scope}.`, { scope })
     }
     const limitRate = c.get('limitRate')
-    return limitRate ? limitRate(c, next) : next()
+    return c.get('fairShare').run(principal, async () => (limitRate ? limitRate(c, next) : next()), authorization)
   }
 }
 

@@ -12,7 +12,7 @@ export function limitRequests(perMinute: number): MiddlewareHandler<AppEnv> {
   const limiter = rateLimiter<AppEnv>({
     ...COMMON,
     limit: perMinute,
-    skip: (c) => c.get('principal') === SERVICE,
+    skip: (c) => c.get('principal').id === SERVICE.id,
     keyGenerator: (c) => c.get('principal').id,
     handler: () => {
       throw new AppError('rate_limited', `At most ${perMinute} requests a minute. Wait, then go on.`)

@@ -21,6 +21,16 @@ describe('pages', () => {
     expect(cutPage('things', [], 4, keyOf)).toEqual({ data: [], next_cursor: null })
   })
 
+  it('when a list was left before its end, then the cursor is the place where it was left, however few the rows', () => {
+    for (const rows of [[], [{ id: 1, word: 'a' }]]) {
+      const { data, next_cursor } = cutPage('things', rows, 2, keyOf, ['z', 9])
+      expect(data).toEqual(rows)
+      expect(readCursor('things', next_cursor ?? '', Key)).toEqual(['z', 9])
+    }
+    const { next_cursor } = cutPage('things', rows, 2, keyOf, ['z', 9])
+    expect(readCursor('things', next_cursor ?? '', Key)).toEqual(['wörd–株 2', 2])
+  })
+
   it('when there is no cursor, then there is no place', () => {
     expect(readCursor('things', undefined, Key)).toBeUndefined()
   })

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { emptyIsAbsent, Id, text } from './contract.ts'
 import { AppError } from './errors.ts'
-import type { SearchPlace } from './search.ts'
+import type { Found, SearchPlace } from './search.ts'
 import { wordsOf } from './words.ts'
 
 export const PageQuery = z.strictObject({
@@ -19,12 +19,19 @@ export const PageQuery = z.strictObject({
 export const SearchQuery = PageQuery.extend({
   search: emptyIsAbsent(text(200)).openapi({
     description:
-      'Beginnings of words, such as `acm`, in any order, without regard to case and accents; empty, all rows',
+      'Beginnings of words, such as `acm`, in any order, without regard to case and accents, `o` for ø too; empty, all ' +
+      'rows. Each page looks at a bounded number of rows: it may hold fewer than `limit`, or none, and still have a ' +
+      '`next_cursor`.',
   }),
 })
 
+const NextCursor = z.string().nullable().meta({
+  description:
+    'Where the next page begins; null on the last one. It alone says whether there are more, not the number of rows.',
+})
+
 export function pageOf<T extends z.ZodType>(row: T) {
-  return z.object({ data: z.array(row), next_cursor: z.string().nullable() })
+  return z.object({ data: z.array(row), next_cursor: NextCursor })
 }
 
 export const NextLink = {
@@ -49,12 +56,19 @@ export interface Page<T> {
  * One page of a keyset list. The caller reads one row more than the page holds; it tells whether there is a next one.
  * @param list the list's name, so that a cursor of another list is refused
  * @param keyOf the row's place in the list's order
+ * @param end the last place that was looked at, when rows may follow although the page is not full
  */
-export function cutPage<T>(list: string, rows: T[], limit: number, keyOf: (row: T) => (string | number)[]): Page<T> {
+export function cutPage<T>(
+  list: string,
+  rows: T[],
+  limit: number,
+  keyOf: (row: T) => (string | number)[],
+  end?: (string | number)[],
+): Page<T> {
   const data = rows.slice(0, limit)
   const last = data.at(-1)
-  const more = rows.length > limit && last !== undefined
-  return { data, next_cursor: more ? encodeCursor([list, ...keyOf(last)]) : null }
+  const place = rows.length > limit && last !== undefined ? keyOf(last) : end
+  return { data, next_cursor: place ? encodeCursor([list, ...place]) : null }
 }
 
 function encodeCursor(values: (string | number)[]): string {
@@ -107,11 +121,11 @@ const ByWord = z.tuple([z.string().max(64), Id])
  * A page of a list that goes by id, or, with a search, by the word that matched. The two have cursors of their own.
  * @throws AppError `validation_failed` for a cursor that this list did not hand out
  */
-export async function searchablePage<Row extends { id: number }, Found extends Row & { matched_word: string }>(
+export async function searchablePage<Row extends { id: number }>(
   list: string,
   { search, cursor, limit }: PageRequest,
   byId: (after: number | undefined, limit: number) => Promise<Row[]>,
-  byWord: (words: string[], after: SearchPlace | undefined, limit: number) => Promise<Found[]>,
+  byWord: (words: string[], after: SearchPlace | undefined, limit: number) => Promise<Found<Row>>,
 ): Promise<Page<Row>> {
   if (!search?.trim()) {
     const [after] = readCursor(list, cursor, ById) ?? []
@@ -119,6 +133,6 @@ export async function searchablePage<Row extends { id: number }, Found extends R
   }
   const place = readCursor(`${list}.search`, cursor, ByWord)
   const after = place && { word: place[0], id: place[1] }
-  const rows = await byWord(wordsOf(search).slice(0, MOST_WORDS), after, limit + 1)
-  return cutPage(`${list}.search`, rows, limit, (row) => [row.matched_word, row.id])
+  const { rows, end } = await byWord(wordsOf(search).slice(0, MOST_WORDS), after, limit + 1)
+  return cutPage(`${list}.search`, rows, limit, (row) => [row.matched_word, row.id], end && [end.word, end.id])
 }

@@ -6,4 +6,6 @@ export interface Trace {
 }
 
 export const CORRELATION_ID = /^[\w.:-]{1,128}$/
+/** The id of a principal, as services name their callers to each other. */
+export const PRINCIPAL_ID = /^[\x21-\x7e]{1,128}$/
 export const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/

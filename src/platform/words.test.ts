@@ -24,6 +24,18 @@ describe('words', () => {
     ['ﬁne', 'fine'],
     ['ＡＢＣ１２', 'abc12'],
     ['Ελλάς', 'ΕΛΛΑΣ'],
+    ['Øl', 'ol'],
+    ['ØRSTED', 'orsted'],
+    ['Ǿ', 'o'],
+    ['Đorđe', 'Dorde'],
+    ['Ærø', 'AERO'],
+    ['Łódź', 'lodz'],
+    ['Þórður', 'Thordur'],
+    ['Œuvre', 'oeuvre'],
+    ['STRAẞE', 'strasse'],
+    ['Ħaż-Żebbuġ', 'haz zebbug'],
+    ['Kárášjohka Ŋ Ŧ', 'karasjohka n t'],
+    ['Əliyev', 'eliyev'],
   ])('when texts are as alike as %s and %s, then their words are the same', (one, other) => {
     expect(wordsOf(one)).toEqual(wordsOf(other))
   })
@@ -32,12 +44,17 @@ describe('words', () => {
     expect(wordsOf('株式会社 مكتب')).toEqual(['株式会社', 'مكتب'])
   })
 
+  it('when a text is Cyrillic or Greek, then its letters are not written in Latin ones', () => {
+    expect(wordsOf('Ђорђе Øst δρόμος')).toEqual(['ђорђе', 'ost', 'δρομοσ'])
+  })
+
   it('when a word comes twice, or in several texts, then it is there once', () => {
     expect(wordsOf('Acme ACME', 'ops@acme.com')).toEqual(['acme', 'ops', 'com'])
   })
 
   it('when a word is longer than the column, then it is cut between characters, not inside of one', () => {
     expect(wordsOf('a'.repeat(70))).toEqual(['a'.repeat(64)])
+    expect(wordsOf('Æ'.repeat(40))).toEqual(['ae'.repeat(32)])
     expect(wordsOf('𝒳x'.repeat(40))).toEqual(['x'.repeat(64)])
     expect(wordsOf('𐐨'.repeat(70))).toEqual(['𐐨'.repeat(64)])
   })

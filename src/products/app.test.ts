@@ -393,6 +393,29 @@ describeEachEngine('products', (engine) => {
       expect(await search(after)).toEqual([id])
       expect(await search(sku)).toEqual([id])
     })
+
+    it('when two common words hardly ever meet, then a page may be empty, and its cursor leads on to all', async () => {
+      const { db } = system
+      const [one, other] = [newWord(), newWord()]
+      const now = '2026-01-01 00:00:00.000'
+      const fields = { name: one, price_cents: 1, stock: 0, created_at: now, updated_at: now }
+      const values = Array.from({ length: 5_000 }, (_, i) => ({ ...fields, sku: `${one}-${i}` }))
+      await db.insertInto('products').values(values).execute()
+      const products = await db.selectFrom('products').select('id').where('name', '=', one).orderBy('id').execute()
+      const both = [4_400, 4_900].map((i) => products[i]?.id ?? 0)
+      const words = products.map(({ id }, i) => ({ word: i % 2 === 0 ? one : other, product_id: id }))
+      await db.insertInto('product_words').values(words).execute()
+      await db
+        .insertInto('product_words')
+        .values(both.map((product_id) => ({ word: other, product_id })))
+        .execute()
+      const before: number[][] = []
+      const rows = await readPages(system.orders, `/products?search=${one}+${other}`, async (page) => {
+        before.push(idsOf(page))
+      })
+      expect(before).toEqual([[]])
+      expect(idsOf(rows)).toEqual(both)
+    })
   })
 })
 

@@ -370,6 +370,14 @@ export function describeSearch(resource: Resource): void {
     for (const text of asked) expect({ text, ids: await search(`${text} ${word}`) }).toEqual({ text, ids: [id] })
   })
 
+  it('when a name has letters such as ø, đ, æ or ł, then it is found with and without them', async () => {
+    const word = newWord()
+    const { id } = await make(resource, `Ølgod Đorđe Ærø Łódź ${word}`)
+    for (const text of ['olgod', 'Ølgod', 'DORD', 'đorđe', 'aero', 'ærø', 'ae', 'lodz', 'ŁÓDŹ']) {
+      expect({ text, ids: await search(`${text} ${word}`) }).toEqual({ text, ids: [id] })
+    }
+  })
+
   it('when several words are asked for, then all must be there, in any order', async () => {
     const [one, two, other] = [newWord(), newWord(), newWord()]
     const { id } = await make(resource, `${one}-${two}`)
