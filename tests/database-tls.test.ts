@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import { expect, it, onTestFinished } from 'vitest'
-import { openDatabase, ping } from '../src/platform/database.ts'
+import { createWriteProbe, openDatabase } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
 
 const PASSWORD = 'a password of these tests'
@@ -51,7 +51,7 @@ it.each(['on', 'amazon-rds'])('when DB_TLS is %s, then TLS begins before anythin
   const listener = await startListener()
   const db = await openDatabase(configFor(listener.port, tls))
   onTestFinished(() => db.destroy())
-  await expect(ping(db)).rejects.toThrow()
+  await expect(createWriteProbe(db)()).rejects.toThrow()
   const heard = listener.heard()
   const length = 4 + heard.readUIntLE(0, 3)
   expect(heard.readUInt32LE(4) & CLIENT_SSL).toBe(CLIENT_SSL)
@@ -63,7 +63,7 @@ it('when DB_TLS is off, then the connection is plain', async () => {
   const listener = await startListener()
   const db = await openDatabase(configFor(listener.port, 'off'))
   onTestFinished(() => db.destroy())
-  await expect(ping(db)).rejects.toThrow()
+  await expect(createWriteProbe(db)()).rejects.toThrow()
   expect(listener.heard().readUInt32LE(4) & CLIENT_SSL).toBe(0)
   expect(listener.heard().includes('somebody')).toBe(true)
 })
@@ -72,6 +72,6 @@ it('when the server offers no TLS, then nothing is told it at all', async () => 
   const listener = await startListener({ offersTls: false })
   const db = await openDatabase(configFor(listener.port, 'on'))
   onTestFinished(() => db.destroy())
-  await expect(ping(db)).rejects.toThrow(/secure connection/)
+  await expect(createWriteProbe(db)()).rejects.toThrow(/secure connection/)
   expect(listener.heard()).toHaveLength(0)
 })

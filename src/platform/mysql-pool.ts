@@ -1,0 +1,137 @@
+import type { Pool, PoolConnection } from 'mysql2'
+import { leadsToReader } from './database-errors.ts'
+import { createSlots, type GiveBack, untilTime } from './slots.ts'
+
+export interface MysqlPoolOptions {
+  /** Connections at once: as many as the pool of the driver may have. */
+  connections: number
+  /** What every connection is told, and answers, before it is used. */
+  session: readonly string[]
+  /** How long it may take to answer that. */
+  sessionTimeoutMs: number
+  /** A connection that was idle for longer is not used again: the server is about to end it. */
+  maxIdleMs: number
+}
+
+/** A connection for one transaction, or for one statement. */
+export interface Loan {
+  connection: PoolConnection
+  /** Must be called for every error of a statement: some say that the connection is of no more use. */
+  failed(error: unknown): void
+  isUsable(): boolean
+  giveBack(): void
+}
+
+export interface LendOptions {
+  /** A read outside a transaction. */
+  isRead: boolean
+  /** When to give up waiting, by `performance.now()`. */
+  until: number
+}
+
+export interface MysqlPool {
+  /** @throws PoolExhausted when no connection could be had in time, and the driver's error when none could be made */
+  lend(options: LendOptions): Promise<Loan>
+}
+
+/** Reads outside transactions leave a quarter of the connections, and at least one where there are several, to transactions. */
+export function readShare(connections: number): number {
+  return Math.max(1, connections - Math.ceil(connections / 4))
+}
+
+/**
+ * Lends the connections of the driver's pool, each prepared, and only those that lead where the address leads now: once
+ * one turns out to lead to a read-only server, no connection that was made before is used again.
+ */
+export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPool {
+  const all = createSlots(options.connections)
+  const reads = createSlots(readShare(options.connections))
+  const madeAt = new WeakMap<PoolConnection, number>()
+  const usedAt = new WeakMap<PoolConnection, number>()
+  let movedAt = Number.NEGATIVE_INFINITY
+
+  async function lend({ isRead, until }: LendOptions): Promise<Loan> {
+    const giveBacks: GiveBack[] = []
+    const giveBackAll = () => {
+      for (const giveBack of giveBacks) giveBack()
+    }
+    try {
+      if (isRead) giveBacks.push(await reads.take(until))
+      giveBacks.push(await all.take(until))
+    } catch (error) {
+      giveBackAll()
+      throw error
+    }
+    const making = connect().then(
+      (connection) => loanOf(connection, giveBackAll),
+      (error) => {
+        giveBackAll()
+        throw error
+      },
+    )
+    return untilTime(until, making, (loan) => loan.giveBack())
+  }
+
+  async function connect(): Promise<PoolConnection> {
+    for (;;) {
+      const connection = await getConnection(pool)
+      if (!madeAt.has(connection)) return prepare(connection)
+      if (isUsable(connection)) return connection
+      connection.destroy()
+    }
+  }
+
+  async function prepare(connection: PoolConnection): Promise<PoolConnection> {
+    madeAt.set(connection, performance.now())
+    try {
+      await send(connection, options.session.join(';'), options.sessionTimeoutMs)
+      return connection
+    } catch (error) {
+      connection.destroy()
+      throw error
+    }
+  }
+
+  function isUsable(connection: PoolConnection): boolean {
+    const idleSince = usedAt.get(connection) ?? Number.NEGATIVE_INFINITY
+    return (madeAt.get(connection) ?? 0) > movedAt && performance.now() - idleSince <= options.maxIdleMs
+  }
+
+  function loanOf(connection: PoolConnection, giveBackAll: () => void): Loan {
+    let usable = true
+    return {
+      connection,
+      failed(error) {
+        if (leadsToReader(error)) movedAt = performance.now()
+        // Its answer may still come, and would be taken for that of the next statement.
+        else if (!isTimeout(error)) return
+        usable = false
+        connection.destroy()
+      },
+      isUsable: () => usable,
+      giveBack() {
+        usedAt.set(connection, performance.now())
+        connection.release()
+        giveBackAll()
+      },
+    }
+  }
+
+  return { lend }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'PROTOCOL_SEQUENCE_TIMEOUT'
+}
+
+function getConnection(pool: Pool): Promise<PoolConnection> {
+  return new Promise((resolve, reject) => {
+    pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)))
+  })
+}
+
+function send(connection: PoolConnection, sql: string, timeout: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    connection.query({ sql, timeout }, (error) => (error ? reject(error) : resolve()))
+  })
+}
