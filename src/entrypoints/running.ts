@@ -70,11 +70,8 @@ const REMEDIES: Record<string, string> = {
   ER_DBACCESS_DENIED_ERROR: 'Check DB_NAME, and the rights of DB_USER.',
   ER_BAD_DB_ERROR: 'Check DB_NAME, or make it with: npm run migrate',
   HANDSHAKE_NO_SSL_SUPPORT: 'The server offers no TLS: set it up there, or check DB_TLS.',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'Its certificate is for another host: DB_HOST must be a name that it is for.',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS.',
-  SELF_SIGNED_CERT_IN_CHAIN: 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS.',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS.',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS.',
+  HANDSHAKE_SSL_ERROR:
+    'DB_HOST must be a name that the certificate is for, and NODE_EXTRA_CA_CERTS must name its authority.',
 }
 
 /** What to do about the embedded file, by SQLite's primary result code. */

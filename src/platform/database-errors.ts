@@ -21,6 +21,11 @@ const LOST_CONNECTION = new Set([
   'ER_SHUTDOWN_COMPLETE',
   'ER_CLIENT_INTERACTION_TIMEOUT',
   'ER_SESSION_WAS_KILLED',
+  'HANDSHAKE_SSL_ERROR',
+  'HANDSHAKE_NO_SSL_SUPPORT',
+  'ER_ACCESS_DENIED_ERROR',
+  'ER_HOST_IS_BLOCKED',
+  'ER_HOST_NOT_PRIVILEGED',
 ])
 
 /** 1927 MariaDB ended the connection; 9001 to 9005: ProxySQL has no server to give, TiDB can't reach its storage. */

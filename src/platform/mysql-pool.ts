@@ -22,9 +22,11 @@ export interface Loan {
   giveBack(): void
 }
 
+/** Reads are outside transactions. A list is a read whose cost its caller has a hand in. */
+export type WorkKind = 'list' | 'read' | 'write'
+
 export interface LendOptions {
-  /** A read outside a transaction. */
-  isRead: boolean
+  kind: WorkKind
   /** When to give up waiting, by `performance.now()`. */
   until: number
 }
@@ -34,9 +36,13 @@ export interface MysqlPool {
   lend(options: LendOptions): Promise<Loan>
 }
 
-/** Reads outside transactions leave a quarter of the connections, and at least one where there are several, to transactions. */
-export function readShare(connections: number): number {
-  return Math.max(1, connections - Math.ceil(connections / 4))
+/**
+ * How many connections each kind of work may have at once: reads leave a quarter to transactions, and lists leave half of
+ * the rest to reads that an order waits for, of its customer or its client. Nobody gets none.
+ */
+export function sharesOf(connections: number): Record<WorkKind, number> {
+  const read = Math.max(1, connections - Math.ceil(connections / 4))
+  return { write: connections, read, list: Math.max(1, Math.ceil(read / 2)) }
 }
 
 /**
@@ -44,20 +50,20 @@ export function readShare(connections: number): number {
  * one turns out to lead to a read-only server, no connection that was made before is used again.
  */
 export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPool {
-  const all = createSlots(options.connections)
-  const reads = createSlots(readShare(options.connections))
+  const shares = sharesOf(options.connections)
+  const [lists, reads, all] = [createSlots(shares.list), createSlots(shares.read), createSlots(shares.write)]
+  const slotsFor = { list: [lists, reads, all], read: [reads, all], write: [all] }
   const madeAt = new WeakMap<PoolConnection, number>()
   const usedAt = new WeakMap<PoolConnection, number>()
   let movedAt = Number.NEGATIVE_INFINITY
 
-  async function lend({ isRead, until }: LendOptions): Promise<Loan> {
+  async function lend({ kind, until }: LendOptions): Promise<Loan> {
     const giveBacks: GiveBack[] = []
     const giveBackAll = () => {
       for (const giveBack of giveBacks) giveBack()
     }
     try {
-      if (isRead) giveBacks.push(await reads.take(until))
-      giveBacks.push(await all.take(until))
+      for (const slots of slotsFor[kind]) giveBacks.push(await slots.take(until))
     } catch (error) {
       giveBackAll()
       throw error

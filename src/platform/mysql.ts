@@ -11,7 +11,7 @@ import type { Pool } from 'mysql2'
 import { isConnectionLost, isTimeLimitReached, isTooLate, leadsToReader, ReadTimedOut } from './database-errors.ts'
 import { limitSelectTime } from './dialect.ts'
 import type { GroupingConnection } from './grouping.ts'
-import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions } from './mysql-pool.ts'
+import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions, type WorkKind } from './mysql-pool.ts'
 import { hideValues, refuseOddValues } from './statement-values.ts'
 import { trusted } from './trusted.ts'
 
@@ -139,12 +139,13 @@ class MysqlConnection implements GroupingConnection {
 
   /** What is not part of a transaction moves to another connection when its own turns out to be of no use. */
   async #run(queries: readonly CompiledQuery[]): Promise<unknown[]> {
-    const isRead = this.#limits.readTimeoutMs > 0 && !this.#begun && queries.every(isTableRead)
+    const kind = this.#begun || this.#limits.readTimeoutMs === 0 ? 'write' : kindOf(queries)
+    const isRead = kind !== 'write'
     const mayMove = !this.#begun && this.#loan === undefined
     const until = this.#untilFor(isRead)
     for (let moves = 0; ; moves++) {
       try {
-        return await this.#runOn(await this.#borrow(isRead, until), queries, isRead, until)
+        return await this.#runOn(await this.#borrow(kind, until), queries, isRead, until)
       } catch (error) {
         if (!mayMove || moves === MAX_MOVES || this.#loan === undefined || !isWorthMoving(error, isRead)) throw error
         this.#loan.giveBack()
@@ -160,8 +161,8 @@ class MysqlConnection implements GroupingConnection {
     return performance.now() + Math.min(...limits, Number.POSITIVE_INFINITY)
   }
 
-  async #borrow(isRead: boolean, until: number): Promise<Loan> {
-    this.#loan ??= await this.#pool.lend({ isRead, until })
+  async #borrow(kind: WorkKind, until: number): Promise<Loan> {
+    this.#loan ??= await this.#pool.lend({ kind, until })
     return this.#loan
   }
 
@@ -195,9 +196,10 @@ function isWorthMoving(error: unknown, isRead: boolean): boolean {
   return leadsToReader(error) || (isRead && isConnectionLost(error) && !isTooLate(error))
 }
 
-/** Not one that takes a lock of the server's, which waits as long as it was told to. */
-function isTableRead({ sql }: CompiledQuery): boolean {
-  return /^\s*select\b/i.test(sql) && /\bfrom\b/i.test(sql)
+/** Not a select that takes a lock of the server's, which waits as long as it was told to. A page has a limit. */
+function kindOf(queries: readonly CompiledQuery[]): WorkKind {
+  if (!queries.every(({ sql }) => /^\s*select\b/i.test(sql) && /\bfrom\b/i.test(sql))) return 'write'
+  return queries.some(({ sql }) => /\blimit\b/i.test(sql)) ? 'list' : 'read'
 }
 
 /** The driver's own stack ends at the socket: it does not say whose statement failed. */

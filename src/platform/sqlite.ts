@@ -20,6 +20,9 @@ const PREPARED_STATEMENTS = 200
 /** How long a transaction or a write waits for its turn and for other programs that hold the file, together. */
 const MAX_FILE_WAIT_MS = 5_000
 const MAX_PAUSE_MS = 50
+/** A write that finds the file held after a longer silence waits for its full time. */
+const HELD_MEMORY_MS = 1_000
+const NOT_HELD = { since: Number.NEGATIVE_INFINITY, seen: Number.NEGATIVE_INFINITY }
 
 class TransactionalSqliteAdapter extends SqliteAdapter {
   /** Migrations run in one transaction here, so two processes that migrate one file at once cannot meet half-way. */
@@ -89,12 +92,40 @@ class SqliteFile {
   readonly #database: DatabaseSync
   readonly #prepared = new Map<string, ReturnType<DatabaseSync['prepare']>>()
   readonly turn: Slots = createSlots(1)
+  /** Since when, and when last, a write found that another program holds the file. */
+  #held = NOT_HELD
 
   constructor(database: DatabaseSync) {
     this.#database = database
   }
 
+  /**
+   * Until when a write waits for the file, by `performance.now()`. All that wait have one time between them: what queued
+   * behind others that waited in vain does not wait as long again.
+   */
+  writesUntil(): number {
+    const now = performance.now()
+    const { since, seen } = this.#held
+    return seen + HELD_MEMORY_MS < now ? now + MAX_FILE_WAIT_MS : Math.max(now, since + MAX_FILE_WAIT_MS)
+  }
+
   run<R>(sql: string, values: readonly unknown[]): QueryResult<R> {
+    try {
+      const result = this.#run<R>(sql, values)
+      if (!isRead(sql)) this.#held = NOT_HELD
+      return result
+    } catch (error) {
+      if (isFileBusy(error) && !isRead(sql)) this.#noteHeld(performance.now())
+      throw error
+    }
+  }
+
+  #noteHeld(now: number): void {
+    const { since, seen } = this.#held
+    this.#held = { since: seen + HELD_MEMORY_MS < now ? now : since, seen: now }
+  }
+
+  #run<R>(sql: string, values: readonly unknown[]): QueryResult<R> {
     refuseOddValues(values)
     const inputs = trusted<SQLInputValue[]>(values)
     const statement = this.#prepare(sql)
@@ -132,14 +163,26 @@ class SqliteConnection implements GroupingConnection {
     this.#readWaitMs = readWaitMs
   }
 
+  /** Tries again while another program holds the file. Until it has begun, others may use the file between two tries. */
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
-    const until = performance.now() + (isRead(sql) ? this.#readWaitMs : MAX_FILE_WAIT_MS)
-    this.#giveBack ??= await this.#file.turn.take(until)
-    return unlessBusy(until, () => this.#file.run(sql, parameters))
+    const hasBegun = this.#giveBack !== undefined
+    const until = isRead(sql) ? performance.now() + this.#readWaitMs : this.#file.writesUntil()
+    for (let longestMs = 2; ; longestMs = Math.min(2 * longestMs, MAX_PAUSE_MS)) {
+      this.#giveBack ??= await this.#file.turn.take(until)
+      try {
+        return this.#file.run(sql, parameters)
+      } catch (cause) {
+        if (!isFileBusy(cause)) throw cause
+        if (performance.now() >= until) throw new PoolExhausted('another program holds the database file', { cause })
+      }
+      if (!hasBegun) this.release()
+      await sleep(1 + Math.random() * longestMs)
+    }
   }
 
   release(): void {
     this.#giveBack?.()
+    this.#giveBack = undefined
   }
 
   /** SQLite is in-process: there is no round trip to save, so the statement runs now. */
@@ -161,17 +204,4 @@ class SqliteConnection implements GroupingConnection {
 
 function isRead(sql: string): boolean {
   return /^\s*select\b/i.test(sql)
-}
-
-/** Again and again while another program holds the file. The pauses grow, and leave the event loop to others. */
-async function unlessBusy<T>(until: number, work: () => T): Promise<T> {
-  for (let longestMs = 2; ; longestMs = Math.min(2 * longestMs, MAX_PAUSE_MS)) {
-    try {
-      return work()
-    } catch (cause) {
-      if (!isFileBusy(cause)) throw cause
-      if (performance.now() >= until) throw new PoolExhausted('another program holds the database file', { cause })
-    }
-    await sleep(1 + Math.random() * longestMs)
-  }
 }

@@ -1,6 +1,8 @@
 // The values of a statement: which of them are sent, and that an error tells none.
 
 const MAX_LOGGED_SQL = 2_000
+/** Shorter texts name nobody, and are part of other words. */
+const MIN_HIDDEN_LENGTH = 3
 
 /**
  * Only plain values become part of a statement. Drivers write an object or a list as several values, or as columns and
@@ -41,15 +43,15 @@ export function hideValues(error: Error & StatementError, sql: string, values: r
 
 /** The index's name must stay: it says what was taken. */
 const DUPLICATE = /^Duplicate entry .* for key '([^']*)'$/s
-/** What servers quote from a value or from the statement; the names of columns and tables stay. */
-const QUOTED = /\b(value:?|near|string|argument) '.*'(?= (?:for|at|in|of) |$)/s
+/** What servers quote from a value or from the statement; the name of a column stays. */
+const QUOTED_FOR_COLUMN = /\bvalue:? '.*'(?= for (?:column|function) )/s
+const QUOTED = /\b(?:value:?|near|string|argument) '.*'(?= (?:at|in|of) |$)/s
 
 function withoutValues(message: string, values: readonly unknown[]): string {
   const [, index] = DUPLICATE.exec(message) ?? []
   if (index !== undefined) return `Duplicate entry '?' for key '${index}'`
-  const texts = values.filter((value) => typeof value === 'string' && value !== '')
-  return texts.reduce<string>(
-    (text, value) => text.replaceAll(String(value), () => '?'),
-    message.replace(QUOTED, "$1 '?'"),
-  )
+  const pattern = QUOTED_FOR_COLUMN.test(message) ? QUOTED_FOR_COLUMN : QUOTED
+  const masked = message.replace(pattern, (quoted) => quoted.replace(/'.*'/s, () => "'?'"))
+  const texts = values.filter((value) => typeof value === 'string' && value.length >= MIN_HIDDEN_LENGTH)
+  return texts.reduce<string>((text, value) => text.replaceAll(String(value), () => '?'), masked)
 }
