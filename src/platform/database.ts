@@ -95,7 +95,7 @@ async function openMysql(config: DatabaseConfig): Promise<Database> {
     connections: config.pool,
     session: sessionSettings(config),
     sessionTimeoutMs: config.connectTimeoutMs,
-    maxIdleMs: (MAX_IDLE_SECONDS * 1_000) / 2,
+    maxIdleMs: (MAX_IDLE_SECONDS - IDLE_MARGIN_SECONDS) * 1_000,
   }
   return new Kysely<Tables>({ dialect: mysqlDialect(pool, options, config) })
 }
@@ -119,6 +119,8 @@ function connectTo(address: string, port: number) {
 
 /** How long the server keeps a connection that says nothing, and with it the locks of a transaction whose host is gone. */
 const MAX_IDLE_SECONDS = 30
+/** So much earlier a connection is not used again, so that no statement meets its end. */
+const IDLE_MARGIN_SECONDS = 5
 /** The same for a connection that is in a transaction, where the server tells the two apart (MariaDB). */
 const MAX_IDLE_TRANSACTION_SECONDS = 10
 

@@ -53,8 +53,7 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
   const shares = sharesOf(options.connections)
   const [lists, reads, all] = [createSlots(shares.list), createSlots(shares.read), createSlots(shares.write)]
   const slotsFor = { list: [lists, reads, all], read: [reads, all], write: [all] }
-  const madeAt = new WeakMap<PoolConnection, number>()
-  const usedAt = new WeakMap<PoolConnection, number>()
+  const known = new WeakMap<PoolConnection, { madeAt: number; usedAt: number }>()
   let movedAt = Number.NEGATIVE_INFINITY
 
   async function lend({ kind, until }: LendOptions): Promise<Loan> {
@@ -80,15 +79,17 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
 
   async function connect(): Promise<PoolConnection> {
     for (;;) {
+      const askedAt = performance.now()
       const connection = await getConnection(pool)
-      if (!madeAt.has(connection)) return prepare(connection)
-      if (isUsable(connection)) return connection
+      const times = known.get(connection)
+      if (times === undefined) return prepare(connection, askedAt)
+      if (times.madeAt > movedAt && performance.now() - times.usedAt <= options.maxIdleMs) return connection
       connection.destroy()
     }
   }
 
-  async function prepare(connection: PoolConnection): Promise<PoolConnection> {
-    madeAt.set(connection, performance.now())
+  async function prepare(connection: PoolConnection, madeAt: number): Promise<PoolConnection> {
+    known.set(connection, { madeAt, usedAt: performance.now() })
     try {
       await send(connection, options.session.join(';'), options.sessionTimeoutMs)
       return connection
@@ -96,11 +97,6 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       connection.destroy()
       throw error
     }
-  }
-
-  function isUsable(connection: PoolConnection): boolean {
-    const idleSince = usedAt.get(connection) ?? Number.NEGATIVE_INFINITY
-    return (madeAt.get(connection) ?? 0) > movedAt && performance.now() - idleSince <= options.maxIdleMs
   }
 
   function loanOf(connection: PoolConnection, giveBackAll: () => void): Loan {
@@ -116,7 +112,8 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       },
       isUsable: () => usable,
       giveBack() {
-        usedAt.set(connection, performance.now())
+        const times = known.get(connection)
+        if (times) times.usedAt = performance.now()
         connection.release()
         giveBackAll()
       },
