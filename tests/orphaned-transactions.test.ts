@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { createConnection } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { openDatabase } from '../src/platform/database.ts'
@@ -47,6 +48,20 @@ describe.skipIf(inject('mysql') === null)('a transaction whose host is gone', ()
     expect(Date.now() - began).toBeLessThan((isMariadb ? IDLE_TRANSACTION_MS : IDLE_CONNECTION_MS) + GRACE_MS)
     freed.resolve()
     await ended
+  })
+
+  it('when connections have nothing to do, then they are ended before the server ends them', async () => {
+    const db = await openDatabase({ ...system.env.database, pool: 2 })
+    onTestFinished(() => db.destroy())
+    const { rows } = await sql<{ id: number }>`select connection_id() as id`.execute(db)
+    const admin = await rawConnection()
+    const isOpen = async () => {
+      const [found] = await admin.query('select id from information_schema.processlist where id = ?', [rows[0]?.id])
+      return Array.isArray(found) && found.length > 0
+    }
+    expect(await isOpen()).toBe(true)
+    await expect.poll(isOpen, { timeout: IDLE_CONNECTION_MS, interval: 500 }).toBe(false)
+    await sql`select 1`.execute(db)
   })
 
   it('when the server ends idle connections, then the next requests do not notice', async () => {

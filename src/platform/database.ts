@@ -81,6 +81,8 @@ async function openMysql(config: DatabaseConfig): Promise<Database> {
   const pool = createPool({
     database: config.name,
     connectionLimit: config.pool,
+    // `end` of a connection then ends it, and tells the server.
+    gracefulEnd: true,
     ...(await connectionOf(config)),
     charset: 'utf8mb4',
     timezone: 'Z',

@@ -1,3 +1,4 @@
+import { setInterval } from 'node:timers'
 import type { Pool, PoolConnection } from 'mysql2'
 import { leadsToReader } from './database-errors.ts'
 import { createSlots, type GiveBack, untilTime } from './slots.ts'
@@ -9,7 +10,7 @@ export interface MysqlPoolOptions {
   session: readonly string[]
   /** How long it may take to answer that. */
   sessionTimeoutMs: number
-  /** A connection that was idle for longer is not used again: the server is about to end it. */
+  /** A connection that was idle for longer is ended and not used again: the server is about to do so. */
   maxIdleMs: number
 }
 
@@ -34,7 +35,11 @@ export interface LendOptions {
 export interface MysqlPool {
   /** @throws PoolExhausted when no connection could be had in time, and the driver's error when none could be made */
   lend(options: LendOptions): Promise<Loan>
+  /** Before the driver's pool is ended. */
+  close(): void
 }
+
+const IDLE_CHECK_MS = 1_000
 
 /**
  * How many connections each kind of work may have at once: reads leave a quarter to transactions, and lists leave half of
@@ -54,6 +59,8 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
   const [lists, reads, all] = [createSlots(shares.list), createSlots(shares.read), createSlots(shares.write)]
   const slotsFor = { list: [lists, reads, all], read: [reads, all], write: [all] }
   const known = new WeakMap<PoolConnection, { madeAt: number; usedAt: number }>()
+  const idle = new Set<PoolConnection>()
+  const idleCheck = setInterval(endIdle, IDLE_CHECK_MS).unref()
   let movedAt = Number.NEGATIVE_INFINITY
 
   async function lend({ kind, until }: LendOptions): Promise<Loan> {
@@ -81,10 +88,23 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
     for (;;) {
       const askedAt = performance.now()
       const connection = await getConnection(pool)
+      idle.delete(connection)
       const times = known.get(connection)
       if (times === undefined) return prepare(connection, askedAt)
-      if (times.madeAt > movedAt && performance.now() - times.usedAt <= options.maxIdleMs) return connection
+      if (times.madeAt > movedAt && !isIdleTooLong(connection)) return connection
       connection.destroy()
+    }
+  }
+
+  function isIdleTooLong(connection: PoolConnection): boolean {
+    return performance.now() - (known.get(connection)?.usedAt ?? 0) > options.maxIdleMs
+  }
+
+  function endIdle(): void {
+    for (const connection of idle) {
+      if (!isIdleTooLong(connection)) continue
+      idle.delete(connection)
+      connection.end()
     }
   }
 
@@ -114,13 +134,14 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       giveBack() {
         const times = known.get(connection)
         if (times) times.usedAt = performance.now()
+        if (usable) idle.add(connection)
         connection.release()
         giveBackAll()
       },
     }
   }
 
-  return { lend }
+  return { lend, close: () => clearInterval(idleCheck) }
 }
 
 function isTimeout(error: unknown): boolean {

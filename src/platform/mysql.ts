@@ -79,6 +79,7 @@ class MysqlDriver implements Driver {
   }
 
   destroy(): Promise<void> {
+    this.#pool.close()
     return new Promise((resolve, reject) => {
       this.#driverPool.end((error) => (error ? reject(error) : resolve()))
     })
@@ -196,9 +197,10 @@ function isWorthMoving(error: unknown, isRead: boolean): boolean {
   return leadsToReader(error) || (isRead && isConnectionLost(error) && !isTooLate(error))
 }
 
-/** Not a select that takes a lock of the server's, which waits as long as it was told to. A page has a limit. */
+/** A page has a limit. What the server says of its locks and its schema is not bounded like rows of ours. */
 function kindOf(queries: readonly CompiledQuery[]): WorkKind {
-  if (!queries.every(({ sql }) => /^\s*select\b/i.test(sql) && /\bfrom\b/i.test(sql))) return 'write'
+  if (!queries.every(({ sql }) => /^\s*select\b/i.test(sql) && /\bfrom\s+(?!`information_schema)/i.test(sql)))
+    return 'write'
   return queries.some(({ sql }) => /\blimit\b/i.test(sql)) ? 'list' : 'read'
 }
 
