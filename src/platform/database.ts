@@ -230,7 +230,8 @@ export async function writeNothing(db: Database): Promise<void> {
 }
 
 /**
- * Asks whether the database can be written. While one question is under way, those who ask share it: a database that is silent costs one connection.
+ * Asks whether the database can be written. Those who ask while one question is under way share it: a database that is
+ * silent costs one connection.
  * @returns resolves when it can, rejects when it can't or doesn't answer soon
  */
 export function createWriteProbe(db: Database): () => Promise<void> {
