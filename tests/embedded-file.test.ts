@@ -38,7 +38,7 @@ async function timed<T>(work: Promise<T>): Promise<[T, number]> {
   return [await work, performance.now() - began]
 }
 
-it('while another program holds the file, then writes are 503 in 5 s, and nobody else waits', async () => {
+it('while another program holds the file, then writes are 503 in 5 s, others go on', async () => {
   const product = await newProduct(system, { stock: 20 })
   holdFile()
   const writing = timed(
@@ -73,7 +73,7 @@ it('while another program holds the file, then the service is not ready', async 
   await expect.poll(async () => (await system.orders.get('/ready')).status, { timeout: FILE_WAIT_MS }).toBe(200)
 })
 
-it('when the file is let go of in time, then the orders that waited are placed, each once', async () => {
+it('when the file is let go of in time, then orders that waited are placed once', async () => {
   const product = await newProduct(system, { stock: 20 })
   const { letGo } = holdFile()
   const key = newKey()
@@ -154,7 +154,7 @@ it('when the file is damaged, then the start says so in one message', async () =
   expect(message).toContain(`The database ${copy} can't be used: `)
 })
 
-it('when a folder is in the place of the file, then the start says so, and leaves the folder as it is', async () => {
+it('when a folder is in the place of the file, then the start says so', async () => {
   const DB_FILE = join(newFolder(), 'b2b.sqlite')
   mkdirSync(DB_FILE, { mode: 0o755 })
   const message = refusal(await runProgram('start', { ...FREE_PORTS, DB_FILE }))

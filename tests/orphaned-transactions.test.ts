@@ -50,7 +50,7 @@ describe.skipIf(inject('mysql') === null)('a transaction whose host is gone', ()
     await ended
   })
 
-  it('when connections have nothing to do, then they are ended before the server ends them', async () => {
+  it('when connections are idle, then they are ended before the server ends them', async () => {
     const db = await openDatabase({ ...system.env.database, pool: 2 })
     onTestFinished(() => db.destroy())
     const { rows } = await sql<{ id: number }>`select connection_id() as id`.execute(db)

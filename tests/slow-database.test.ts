@@ -109,7 +109,7 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
     await expect.poll(async () => (await api.get('/orders/1')).status, { timeout }).toBe(200)
   })
 
-  it('when /ready gets no answer, then 503 in two seconds, however often it is asked, at the cost of one connection', async () => {
+  it('when /ready gets no answer, then 503 in 2 s, and it uses one connection', async () => {
     const { api, silencer } = await behindSilencer({ pool: 2, queryTimeoutMs: 5_000 })
     expect((await api.get('/ready')).status).toBe(200)
     silencer.silence(true)

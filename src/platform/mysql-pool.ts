@@ -23,7 +23,7 @@ export interface Loan {
   giveBack(): void
 }
 
-/** Reads are outside transactions. A list is a read whose cost its caller has a hand in. */
+/** Reads are outside transactions. A list is a read whose cost depends on what the caller asks for. */
 export type WorkKind = 'list' | 'read' | 'write'
 
 export interface LendOptions {
@@ -42,8 +42,8 @@ export interface MysqlPool {
 const IDLE_CHECK_MS = 1_000
 
 /**
- * How many connections each kind of work may have at once: reads leave a quarter to transactions, and lists leave half of
- * the rest to reads that an order waits for, of its customer or its client. Nobody gets none.
+ * How many connections each kind of work may have at once. Reads leave a quarter to transactions. Lists leave half of the
+ * rest to lookups, because orders wait for those. Every kind has at least one.
  */
 export function sharesOf(connections: number): Record<WorkKind, number> {
   const read = Math.max(1, connections - Math.ceil(connections / 4))

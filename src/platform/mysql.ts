@@ -19,7 +19,7 @@ const BEGIN = CompiledQuery.raw('begin')
 const COMMIT = CompiledQuery.raw('commit')
 const ROLLBACK = CompiledQuery.raw('rollback')
 
-/** How much longer than the server we wait for a read: its refusal keeps the connection, ours costs it. */
+/** We wait this much longer than the server's own limit: a read that the server gives up keeps its connection. */
 const ANSWER_GRACE_MS = 500
 const MAX_MOVES = 2
 
@@ -138,7 +138,7 @@ class MysqlConnection implements GroupingConnection {
     throw new Error('streaming is not supported')
   }
 
-  /** What is not part of a transaction moves to another connection when its own turns out to be of no use. */
+  /** A statement outside a transaction runs again on another connection when its own can't be used any more. */
   async #run(queries: readonly CompiledQuery[]): Promise<unknown[]> {
     const kind = this.#begun || this.#limits.readTimeoutMs === 0 ? 'write' : kindOf(queries)
     const isRead = kind !== 'write'
@@ -192,12 +192,12 @@ class MysqlConnection implements GroupingConnection {
   }
 }
 
-/** A write that was refused did nothing, and a read never does. */
+/** A write that a read-only server refused changed nothing, and a read changes nothing. */
 function isWorthMoving(error: unknown, isRead: boolean): boolean {
   return leadsToReader(error) || (isRead && isConnectionLost(error) && !isTooLate(error))
 }
 
-/** A page has a limit. What the server says of its locks and its schema is not bounded like rows of ours. */
+/** A page of a list has a limit. Selects of user locks and of the schema may take longer than reads of rows. */
 function kindOf(queries: readonly CompiledQuery[]): WorkKind {
   if (!queries.every(({ sql }) => /^\s*select\b/i.test(sql) && /\bfrom\s+(?!`information_schema)/i.test(sql)))
     return 'write'

@@ -20,7 +20,7 @@ const PREPARED_STATEMENTS = 200
 /** How long a transaction or a write waits for its turn and for other programs that hold the file, together. */
 const MAX_FILE_WAIT_MS = 5_000
 const MAX_PAUSE_MS = 50
-/** A write that finds the file held after a longer silence waits for its full time. */
+/** The deadline is forgotten when no write found the file held for so long. */
 const HELD_MEMORY_MS = 1_000
 const NOT_HELD = { since: Number.NEGATIVE_INFINITY, seen: Number.NEGATIVE_INFINITY }
 
@@ -100,8 +100,8 @@ class SqliteFile {
   }
 
   /**
-   * Until when a write waits for the file, by `performance.now()`. All that wait have one time between them: what queued
-   * behind others that waited in vain does not wait as long again.
+   * Until when a write waits for the file, by `performance.now()`. Waiting writes share one deadline, so that a write
+   * that queued behind others does not wait as long again.
    */
   writesUntil(): number {
     const now = performance.now()
@@ -152,7 +152,7 @@ class SqliteFile {
   }
 }
 
-/** Has the file to itself from its first statement until it is released. */
+/** Has the file for itself from its first statement until its release. */
 class SqliteConnection implements GroupingConnection {
   readonly #file: SqliteFile
   readonly #readWaitMs: number
@@ -163,7 +163,7 @@ class SqliteConnection implements GroupingConnection {
     this.#readWaitMs = readWaitMs
   }
 
-  /** Tries again while another program holds the file. Until it has begun, others may use the file between two tries. */
+  /** Retries while another program holds the file. Before a transaction has begun, others may use the file meanwhile. */
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
     const hasBegun = this.#giveBack !== undefined
     const until = isRead(sql) ? performance.now() + this.#readWaitMs : this.#file.writesUntil()

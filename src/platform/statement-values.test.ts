@@ -37,7 +37,7 @@ it('when a message has a value in a way of its own, then the value is hidden all
   expect(error.sql).toBe(SQL)
 })
 
-it('when a value is the name of another index, then the index that refused the row is still told', () => {
+it('when a value is the name of an index, then the index that refused is still told', () => {
   const { message } = hidden("Duplicate entry 'x' for key 'customers_email_key'", ['customers_email_key', "key 'sku'"])
   expect(message).toBe("Duplicate entry '?' for key 'customers_email_key'")
 })
