@@ -45,7 +45,7 @@ const ROWS_PER_INSERT = 5_000
 export async function openShop(variables: Record<string, string>): Promise<Shop> {
   const env = parseEnv(variables)
   await ensureDatabase(env.database)
-  const db = await openDatabase({ ...env.database, pool: 1 })
+  const db = await openDatabase({ ...env.database, pool: 1, readTimeoutMs: 0 })
   await migrate(db)
   await seed(db)
   await createClient(db, { id: 'bench', name: 'Bench', scopes: SCOPES, customerId: null })

@@ -279,7 +279,7 @@ async function faultsOf(
 }
 
 async function confirmedAmong({ shop }: System, ids: readonly number[]): Promise<number> {
-  const db = await openDatabase({ ...shop.env.database, pool: 1 })
+  const db = await openDatabase({ ...shop.env.database, pool: 1, readTimeoutMs: 0 })
   try {
     let found = 0
     for (let i = 0; i < ids.length; i += ORDERS_PER_QUERY) {

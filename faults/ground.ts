@@ -45,7 +45,7 @@ export const REASON = 'faults '
 export async function openGround(variables: Record<string, string>): Promise<Ground> {
   const env = parseEnv(variables)
   await ensureDatabase(env.database)
-  let db = await openDatabase({ ...env.database, pool: 1, queryTimeoutMs: 0 })
+  let db = await openDatabase({ ...env.database, pool: 1, queryTimeoutMs: 0, readTimeoutMs: 0 })
   await migrate(db)
   await seed(db)
   await createClient(db, { id: CLIENT, name: 'faults', scopes: SCOPES, customerId: null })
@@ -58,7 +58,7 @@ export async function openGround(variables: Record<string, string>): Promise<Gro
   await db.destroy()
   // Opened anew for what comes after the run: this connection would not outlive the database's restarts.
   const reading = async <T>(read: (db: Database) => Promise<T>) => {
-    db = await openDatabase({ ...env.database, pool: 1, queryTimeoutMs: 0 })
+    db = await openDatabase({ ...env.database, pool: 1, queryTimeoutMs: 0, readTimeoutMs: 0 })
     return read(db).finally(() => db.destroy())
   }
   return {

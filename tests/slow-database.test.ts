@@ -9,6 +9,7 @@ import { serveOrders } from './support/services.ts'
 import { type TestSystem, useSystem } from './support/system.ts'
 
 const QUERY_TIMEOUT_MS = 1_000
+const READY_MS = 2_000
 /** For a machine that does other things too. */
 const GRACE_MS = 2_500
 
@@ -50,7 +51,7 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
   const system = useSystem('mysql')
 
   /** Orders over the system's database, through a network that can fall silent. */
-  async function behindSilencer(changes: { pool?: number; connectTimeoutMs?: number } = {}) {
+  async function behindSilencer(changes: { pool?: number; connectTimeoutMs?: number; queryTimeoutMs?: number } = {}) {
     const { database } = system.env
     const silencer = await startSilencer(database.host ?? '', database.port)
     const config = { ...database, port: silencer.port, host: '127.0.0.1', queryTimeoutMs: QUERY_TIMEOUT_MS, ...changes }
@@ -106,6 +107,22 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
     // The only connection may be one that was being made in the silence: it is waited for until its own time has passed.
     const timeout = 500 + GRACE_MS
     await expect.poll(async () => (await api.get('/orders/1')).status, { timeout }).toBe(200)
+  })
+
+  it('when /ready gets no answer, then 503 in 2 s, and it uses one connection', async () => {
+    const { api, silencer } = await behindSilencer({ pool: 2, queryTimeoutMs: 5_000 })
+    expect((await api.get('/ready')).status).toBe(200)
+    silencer.silence(true)
+    const asking = () => Promise.all(Array.from({ length: 5 }, () => api.get('/ready')))
+    for (let i = 0; i < 2; i++) {
+      const [answers, ms] = await timed(asking())
+      for (const answer of answers) expectProblem(answer, 503, 'unavailable')
+      expect(ms).toBeLessThan(READY_MS + GRACE_MS)
+    }
+    silencer.silence(false)
+    // The connection that asked is still waited for; the other one is free.
+    expect((await api.get('/products/1')).status).toBe(200)
+    await expect.poll(async () => (await api.get('/ready')).status, { timeout: 5_000 + GRACE_MS }).toBe(200)
   })
 
   it('when no connection is answered, then 503 within the time for connecting', async () => {

@@ -69,7 +69,11 @@ export async function openGround(
     ORDERS_PORT: String(orders),
     ORCHESTRATOR_PORT: String(orchestrator),
   }
-  const { database, jwt } = parseEnv({ ...variables, DB_QUERY_TIMEOUT_MS: LONGEST_FILL_MS })
+  const { database, jwt } = parseEnv({
+    ...variables,
+    DB_QUERY_TIMEOUT_MS: LONGEST_FILL_MS,
+    DB_READ_TIMEOUT_MS: LONGEST_FILL_MS,
+  })
   await ensureDatabase(database)
   const db = await openDatabase(database)
   await fill(db, size, tell)

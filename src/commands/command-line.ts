@@ -18,7 +18,7 @@ export async function runCommand(help: string, command: (env: Env) => Promise<vo
 
 /** A migration or an audit of a large database takes longer than a caller would wait. */
 function patient(env: Env): Env {
-  return { ...env, database: { ...env.database, queryTimeoutMs: 0 } }
+  return { ...env, database: { ...env.database, queryTimeoutMs: 0, readTimeoutMs: 0 } }
 }
 
 /** Reads options. @throws UsageError */

@@ -16,7 +16,7 @@ import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import type { ServiceApp } from '../platform/app.ts'
 import { createAuthenticator, type FindClient, type Principal } from '../platform/auth.ts'
 import { callService, type Route } from '../platform/client.ts'
-import { type Database, ping } from '../platform/database.ts'
+import { createWriteProbe, type Database } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
 import { Health } from '../platform/health.ts'
 import { createHttpFetch } from '../platform/http.ts'
@@ -43,7 +43,7 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
     customers,
     tokens,
     logins: env.logins,
-    ready: () => ping(db),
+    ready: createWriteProbe(db),
   })
   return { app, customers, findClient: tokens?.findStanding }
 }
@@ -58,6 +58,7 @@ export function composeOrders(
   const customers = reachCustomers(customersAt, env)
   const orders = createOrdersService(db, customers, { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes })
   const tokens = tokensOf(env, db)
+  const probeDatabase = createWriteProbe(db)
   const app = createOrdersApp({
     ...common(env, logger, lifecycle),
     authenticator: authenticatorOf(env, tokens?.findStanding),
@@ -66,7 +67,7 @@ export function composeOrders(
     tokens,
     logins: env.logins,
     ready: async () => {
-      await Promise.all([ping(db), checkHealth(customersAt, env)])
+      await Promise.all([probeDatabase(), checkHealth(customersAt, env)])
     },
   })
   return { app, orders }

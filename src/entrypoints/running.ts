@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { parseEnv as parseFile } from 'node:util'
-import { type Database, type DatabaseConfig, ensureDatabase, openDatabase } from '../platform/database.ts'
+import { type Database, type DatabaseConfig, ensureDatabase, openDatabase, writeNothing } from '../platform/database.ts'
+import { PoolExhausted, sqliteCode } from '../platform/database-errors.ts'
 import { type Env, EnvError, parseEnv } from '../platform/env.ts'
 import type { Logger } from '../platform/logging.ts'
 import { migrate, pendingMigrations, seed } from '../platform/migrations.ts'
@@ -41,6 +42,8 @@ export function openPreparedDatabase(env: Env, logger: Logger): Promise<Database
     if (!env.production) await ensureDatabase(env.database)
     const db = await openDatabase(env.database)
     await prepare(env, db, logger)
+    // A server that can't be written now may be one that fails over; a file that can't be written stays so.
+    if (env.database.host === undefined) await writeNothing(db)
     return db
   })
 }
@@ -66,12 +69,27 @@ const REMEDIES: Record<string, string> = {
   ER_ACCESS_DENIED_ERROR: 'Check DB_USER and DB_PASS.',
   ER_DBACCESS_DENIED_ERROR: 'Check DB_NAME, and the rights of DB_USER.',
   ER_BAD_DB_ERROR: 'Check DB_NAME, or make it with: npm run migrate',
+  HANDSHAKE_NO_SSL_SUPPORT: 'The server offers no TLS: set it up there, or check DB_TLS.',
+  HANDSHAKE_SSL_ERROR:
+    'DB_HOST must be a name that the certificate is for, and NODE_EXTRA_CA_CERTS must name its authority.',
+}
+
+/** What to do about the embedded file, by SQLite's primary result code. */
+const FILE_REMEDIES: Record<number, string> = {
+  8: 'This user must be able to write DB_FILE, and the folder that it is in.',
+  11: 'DB_FILE is damaged: restore it from a backup, see docs/operations.md.',
+  13: 'The disk that DB_FILE is on is full.',
 }
 
 function remedyFor(error: unknown, { host }: DatabaseConfig): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  const remedy = host === undefined ? 'Check DB_FILE.' : REMEDIES[code]
+  const remedy = host === undefined ? fileRemedyFor(error) : REMEDIES[code]
   return remedy === undefined ? '' : `\n${remedy}`
+}
+
+function fileRemedyFor(error: unknown): string {
+  if (error instanceof PoolExhausted) return 'End the program that holds DB_FILE, or choose another file.'
+  return FILE_REMEDIES[sqliteCode(error) ?? 0] ?? 'Check DB_FILE.'
 }
 
 /** Opens the database as it is. @throws StartError when it is not migrated */

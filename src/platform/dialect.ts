@@ -51,12 +51,7 @@ const mysql: SqlDialect = {
   },
   forUpdate: sql`for update`,
   forUpdateNoWait: sql`for update nowait`,
-  // To MariaDB the first comment is a part of the statement; to MySQL and TiDB the second one is.
-  limitTime: ({ sql, parameters }, ms) =>
-    CompiledQuery.raw(
-      `/*M!100100 set statement max_statement_time=${ms / 1_000} for */ ${sql.replace(/^select\b/, `select /*+ MAX_EXECUTION_TIME(${ms}) */`)}`,
-      [...parameters],
-    ),
+  limitTime: limitSelectTime,
   rowsPerInsert: () => 5_000,
   // MySQL reports the first id; the ids of one insert of known size are consecutive in every lock mode.
   insertedIds: (insertId, count, step) => Array.from({ length: count }, (_, i) => Number(insertId) + i * step),
@@ -79,6 +74,12 @@ const sqlite: SqlDialect = {
   rowsPerInsert: (columns) => Math.floor(32_000 / columns),
   // SQLite reports the last id; a write transaction is alone, so the ids are consecutive.
   insertedIds: (insertId, count) => Array.from({ length: count }, (_, i) => Number(insertId) - count + 1 + i),
+}
+
+/** To MariaDB the first comment is a part of the statement; to MySQL and TiDB the second one is. */
+export function limitSelectTime<R>(select: CompiledQuery<R>, ms: number): CompiledQuery<R> {
+  const head = `/*M!100100 set statement max_statement_time=${ms / 1_000} for */ select /*+ MAX_EXECUTION_TIME(${ms}) */`
+  return CompiledQuery.raw(select.sql.replace(/^\s*select\b/i, head), [...select.parameters])
 }
 
 export function dialectOf(db: Kysely<Tables>): SqlDialect {

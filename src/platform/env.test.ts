@@ -147,6 +147,12 @@ describe('the environment', () => {
       of: (env: Env) => env.database.queryTimeoutMs,
     },
     {
+      name: 'DB_READ_TIMEOUT_MS',
+      byDefault: 2_000,
+      bounds: [100, 600_000],
+      of: (env: Env) => env.database.readTimeoutMs,
+    },
+    {
       name: 'LOGIN_ATTEMPTS_PER_MINUTE',
       byDefault: 20,
       bounds: [1, 1_000_000],

@@ -7,61 +7,63 @@ import {
   MysqlQueryCompiler,
   type QueryResult,
 } from 'kysely'
-import type { Pool, PoolConnection } from 'mysql2'
-import { PoolExhausted } from './database-errors.ts'
+import type { Pool } from 'mysql2'
+import { isConnectionLost, isTimeLimitReached, isTooLate, leadsToReader, ReadTimedOut } from './database-errors.ts'
+import { limitSelectTime } from './dialect.ts'
 import type { GroupingConnection } from './grouping.ts'
+import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions, type WorkKind } from './mysql-pool.ts'
+import { hideValues, refuseOddValues } from './statement-values.ts'
 import { trusted } from './trusted.ts'
 
 const BEGIN = CompiledQuery.raw('begin')
 const COMMIT = CompiledQuery.raw('commit')
 const ROLLBACK = CompiledQuery.raw('rollback')
 
+/** We wait this much longer than the server's own limit: a read that the server gives up keeps its connection. */
+const ANSWER_GRACE_MS = 500
+const MAX_MOVES = 2
+
+/** Times in ms; 0 is no limit. */
+export interface StatementLimits {
+  queryTimeoutMs: number
+  /** Of a read outside a transaction, from the moment it is asked for. */
+  readTimeoutMs: number
+}
+
 /**
  * Kysely over mysql2, with fewer round trips than Kysely's own: statements that need not be waited for one by one share a
  * packet. The pool must allow several statements in one query. When one of them fails, the server runs none of those
  * after it.
  */
-export function mysqlDialect(pool: Pool, timeoutMs: number): Dialect {
+export function mysqlDialect(pool: Pool, options: MysqlPoolOptions, limits: StatementLimits): Dialect {
   return {
     createAdapter: () => new MysqlAdapter(),
-    createDriver: () => new MysqlDriver(pool, timeoutMs),
+    createDriver: () => new MysqlDriver(pool, createMysqlPool(pool, options), limits),
     createIntrospector: (db) => new MysqlIntrospector(db),
     createQueryCompiler: () => new MysqlQueryCompiler(),
   }
 }
 
 class MysqlDriver implements Driver {
-  readonly #pool: Pool
-  readonly #timeoutMs: number
+  readonly #driverPool: Pool
+  readonly #pool: MysqlPool
+  readonly #limits: StatementLimits
 
-  constructor(pool: Pool, timeoutMs: number) {
+  constructor(driverPool: Pool, pool: MysqlPool, limits: StatementLimits) {
+    this.#driverPool = driverPool
     this.#pool = pool
-    this.#timeoutMs = timeoutMs
+    this.#limits = limits
   }
 
   async init(): Promise<void> {}
 
-  /** Waits for a free connection no longer than for a statement. */
-  acquireConnection(): Promise<MysqlConnection> {
-    return new Promise((resolve, reject) => {
-      let givenUp = false
-      const giveUp = () => {
-        givenUp = true
-        reject(new PoolExhausted('no connection became free in time'))
-      }
-      const timer = this.#timeoutMs > 0 ? setTimeout(giveUp, this.#timeoutMs) : undefined
-      this.#pool.getConnection((error, connection) => {
-        clearTimeout(timer)
-        if (error) reject(error)
-        else if (givenUp) connection.release()
-        else resolve(new MysqlConnection(connection, this.#timeoutMs))
-      })
-    })
+  async acquireConnection(): Promise<MysqlConnection> {
+    return new MysqlConnection(this.#pool, this.#limits)
   }
 
   /** `begin` travels with the first statement. */
   async beginTransaction(connection: MysqlConnection): Promise<void> {
-    await connection.later(BEGIN)
+    connection.begin()
   }
 
   async commitTransaction(connection: MysqlConnection): Promise<void> {
@@ -69,8 +71,7 @@ class MysqlDriver implements Driver {
   }
 
   async rollbackTransaction(connection: MysqlConnection): Promise<void> {
-    connection.forget()
-    await connection.executeQuery(ROLLBACK)
+    await connection.rollback()
   }
 
   async releaseConnection(connection: MysqlConnection): Promise<void> {
@@ -78,44 +79,52 @@ class MysqlDriver implements Driver {
   }
 
   destroy(): Promise<void> {
+    this.#pool.close()
     return new Promise((resolve, reject) => {
-      this.#pool.end((error) => (error ? reject(error) : resolve()))
+      this.#driverPool.end((error) => (error ? reject(error) : resolve()))
     })
   }
 }
 
+/** Takes a connection of the pool with its first statement: only then is it known whether it is a transaction's. */
 class MysqlConnection implements GroupingConnection {
-  readonly #connection: PoolConnection
-  readonly #timeoutMs: number
+  readonly #pool: MysqlPool
+  readonly #limits: StatementLimits
+  #loan: Loan | undefined
+  #begun = false
   #waiting: CompiledQuery[] = []
 
-  constructor(connection: PoolConnection, timeoutMs: number) {
-    this.#connection = connection
-    this.#timeoutMs = timeoutMs
+  constructor(pool: MysqlPool, limits: StatementLimits) {
+    this.#pool = pool
+    this.#limits = limits
+  }
+
+  begin(): void {
+    this.#begun = true
+    this.#waiting.push(BEGIN)
+  }
+
+  /** Without its connection the server rolls back by itself. */
+  async rollback(): Promise<void> {
+    this.#waiting = []
+    if (this.#loan?.isUsable()) await this.executeQuery(ROLLBACK)
   }
 
   async later(query: CompiledQuery): Promise<void> {
     this.#waiting.push(query)
   }
 
-  forget(): void {
-    this.#waiting = []
-  }
-
   release(): void {
-    this.#connection.release()
+    this.#loan?.giveBack()
   }
 
   async together(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
     if (queries.length === 0) return []
     const all = [...this.#waiting, ...queries]
     this.#waiting = []
-    const sql = all.map((query) => query.sql).join(';')
-    const values = all.flatMap((query) => query.parameters)
-    const result = await this.#send(sql, values).catch((error) => {
+    const results = await this.#run(all).catch((error) => {
       throw withWhere(error, new Error())
     })
-    const results = all.length > 1 ? trusted<unknown[]>(result) : [result]
     return results.slice(-queries.length).map(resultOf)
   }
 
@@ -129,16 +138,70 @@ class MysqlConnection implements GroupingConnection {
     throw new Error('streaming is not supported')
   }
 
-  #send(sql: string, values: unknown[]): Promise<unknown> {
+  /** A statement outside a transaction runs again on another connection when its own can't be used any more. */
+  async #run(queries: readonly CompiledQuery[]): Promise<unknown[]> {
+    const kind = this.#begun || this.#limits.readTimeoutMs === 0 ? 'write' : kindOf(queries)
+    const isRead = kind !== 'write'
+    const mayMove = !this.#begun && this.#loan === undefined
+    const until = this.#untilFor(isRead)
+    for (let moves = 0; ; moves++) {
+      try {
+        return await this.#runOn(await this.#borrow(kind, until), queries, isRead, until)
+      } catch (error) {
+        if (!mayMove || moves === MAX_MOVES || this.#loan === undefined || !isWorthMoving(error, isRead)) throw error
+        this.#loan.giveBack()
+        this.#loan = undefined
+      }
+    }
+  }
+
+  /** Nothing waits for a free connection longer than for a statement. */
+  #untilFor(isRead: boolean): number {
+    const { queryTimeoutMs, readTimeoutMs } = this.#limits
+    const limits = [queryTimeoutMs, isRead ? readTimeoutMs : 0].filter((ms) => ms > 0)
+    return performance.now() + Math.min(...limits, Number.POSITIVE_INFINITY)
+  }
+
+  async #borrow(kind: WorkKind, until: number): Promise<Loan> {
+    this.#loan ??= await this.#pool.lend({ kind, until })
+    return this.#loan
+  }
+
+  /** For a read the wait for its connection is part of its time. */
+  async #runOn(loan: Loan, queries: readonly CompiledQuery[], isRead: boolean, until: number): Promise<unknown[]> {
+    if (!isRead) return this.#send(loan, queries, this.#limits.queryTimeoutMs)
+    const leftMs = Math.max(1, Math.ceil(until - performance.now()))
+    const limited = queries.map((query) => limitSelectTime(query, leftMs))
+    return this.#send(loan, limited, leftMs + ANSWER_GRACE_MS).catch((error) => {
+      throw isTimeLimitReached(error) ? new ReadTimedOut('the read took too long', { cause: error }) : error
+    })
+  }
+
+  #send(loan: Loan, queries: readonly CompiledQuery[], timeout: number): Promise<unknown[]> {
+    const sql = queries.map((query) => query.sql).join(';')
+    const values = queries.flatMap((query) => query.parameters)
+    refuseOddValues(values)
     return new Promise((resolve, reject) => {
-      this.#connection.query({ sql, values, timeout: this.#timeoutMs }, (error, result) => {
-        if (!error) return resolve(result)
-        // Its answer may still come, and would be taken for that of the next statement.
-        if (error.code === 'PROTOCOL_SEQUENCE_TIMEOUT') this.#connection.destroy()
+      loan.connection.query({ sql, values, timeout }, (error, result) => {
+        if (!error) return resolve(queries.length > 1 ? trusted<unknown[]>(result) : [result])
+        hideValues(error, sql, values)
+        loan.failed(error)
         reject(error)
       })
     })
   }
+}
+
+/** A write that a read-only server refused changed nothing, and a read changes nothing. */
+function isWorthMoving(error: unknown, isRead: boolean): boolean {
+  return leadsToReader(error) || (isRead && isConnectionLost(error) && !isTooLate(error))
+}
+
+/** A page of a list has a limit. Selects of user locks and of the schema may take longer than reads of rows. */
+function kindOf(queries: readonly CompiledQuery[]): WorkKind {
+  if (!queries.every(({ sql }) => /^\s*select\b/i.test(sql) && /\bfrom\s+(?!`information_schema)/i.test(sql)))
+    return 'write'
+  return queries.some(({ sql }) => /\blimit\b/i.test(sql)) ? 'list' : 'read'
 }
 
 /** The driver's own stack ends at the socket: it does not say whose statement failed. */

@@ -4,7 +4,7 @@ import { HTTPException } from 'hono/http-exception'
 import type { $ZodIssue } from 'zod/v4/core'
 import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
-import { isConnectionLost } from './database-errors.ts'
+import { isUnavailable } from './database-errors.ts'
 import { AppError, ERRORS, type ErrorCode, type ErrorExtra } from './errors.ts'
 
 /** RFC 9457. The one shape of every refusal, of every service. */
@@ -68,8 +68,9 @@ export function toAppError(error: unknown): AppError {
       return new AppError('unsupported_media_type', 'Send the body with the content type that this route declares.')
     }
   }
-  if (isConnectionLost(error)) {
-    return new AppError('unavailable', 'The database cannot be reached. Try again.', {}, { cause: error })
+  if (isUnavailable(error)) {
+    const detail = 'The database cannot be reached. Try again.'
+    return new AppError('unavailable', detail, { retry_after: 1 }, { cause: error })
   }
   return new AppError('internal_error', 'The request failed. It may be sent again.', {}, { cause: error })
 }

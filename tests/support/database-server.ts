@@ -52,10 +52,11 @@ export interface CrashableServer extends DatabaseServer {
   start(): Promise<void>
 }
 
-/** Like {@link startDatabaseServer}, and always a private one. */
+/** Like {@link startDatabaseServer}, and always a private one. @param options more of its command line */
 export async function startCrashableServer({
   durable = false,
   bufferPoolMib = 256,
+  options = [] as readonly string[],
 } = {}): Promise<CrashableServer | undefined> {
   const mariadbd = findBinary('mariadbd')
   const binary = mariadbd ?? findBinary('mysqld')
@@ -63,6 +64,7 @@ export async function startCrashableServer({
   const settings = [
     `--innodb-flush-log-at-trx-commit=${durable ? 1 : 2}`,
     `--innodb-buffer-pool-size=${bufferPoolMib}M`,
+    ...options,
   ]
   return startPrivateServer(binary, mariadbd !== undefined, settings)
 }
