@@ -91,9 +91,12 @@ export function callerOf(c: Context<AppEnv>): Caller {
   return { principal: c.get('principal'), trace: c.get('trace') }
 }
 
-/** Where a new resource is: below the path that it was posted to, as the caller sent it, behind a stage or not. */
+/**
+ * Where a resource is that was posted to its collection, such as `orders/5`: relative to the request's own URL (RFC 3986,
+ * section 5.2.3), so that it holds behind any stage or prefix.
+ */
 export function locationOf(c: Context, id: number | string): string {
-  return `${getPath(c.req.raw)}/${id}`
+  return `${c.req.path.slice(c.req.path.lastIndexOf('/') + 1)}/${id}`
 }
 
 /**

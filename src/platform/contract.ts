@@ -124,7 +124,7 @@ export const Replayed = {
 }
 
 export function locationLike(example: string) {
-  const description = 'Where the new resource is'
+  const description = "Where the new resource is, relative to the request's URL"
   return { Location: { description, required: true, schema: { type: 'string' as const }, example } }
 }
 
