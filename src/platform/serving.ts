@@ -1,4 +1,5 @@
-import { createServer, type Server, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
@@ -31,9 +32,14 @@ const LATE_CHECK_MS = 1_000
 const MOST_UNACCEPTED = 4_096
 const IDLE_CHECK_MS = 50
 
+/** What a request came by: an app sees it as its environment. */
+interface Connection {
+  incoming: IncomingMessage | Http2ServerRequest
+}
+
 /** Serves an app over HTTP. Port 0 takes a free one. Rejects when the port can't be had. */
 export function serve(
-  app: { fetch: (request: Request) => Response | Promise<Response> },
+  app: { fetch: (request: Request, connection: Connection) => Response | Promise<Response> },
   port: number,
   { requestMs, keepAliveMs, stallMs }: ServingLimits = LIMITS,
 ): Promise<Serving> {
@@ -46,7 +52,8 @@ export function serve(
     // It is missed by the listener too, which lets us say so.
     requireHostHeader: false,
   }
-  const answer = (request: Request) => (NAMES_USER.test(request.url) ? refuse(MALFORMED) : app.fetch(request))
+  const answer = (request: Request, connection: Connection) =>
+    NAMES_USER.test(request.url) ? refuse(MALFORMED) : app.fetch(request, connection)
   const server = createServer(serverOptions, getRequestListener(answer, { errorHandler: refuseRequest }))
   server.timeout = stallMs
   server.maxHeadersCount = MOST_HEADERS
