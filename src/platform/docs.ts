@@ -70,7 +70,8 @@ async function renderPage(title: string): Promise<Page> {
     title,
     url: 'openapi.json',
     baseUrl: 'docs',
-    persistAuthorization: true,
+    // The browser's storage is open to every script of this origin, and outlives the tab: no secret is put there.
+    persistAuthorization: false,
     displayRequestDuration: true,
     displayOperationId: false,
     validatorUrl: '',
@@ -86,6 +87,8 @@ async function renderPage(title: string): Promise<Page> {
     "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data:",
     "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
     "frame-ancestors 'none'",
   ]
   return { html, policy: policy.join('; ') }
