@@ -1,7 +1,9 @@
+import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { composeCustomers } from '../src/entrypoints/composing.ts'
+import type { Env } from '../src/platform/env.ts'
 import { type Serving, type ServingLimits, serve } from '../src/platform/serving.ts'
 import { until } from './support/programs.ts'
 import { useSystem } from './support/system.ts'
@@ -17,8 +19,9 @@ const GRACE_MS = 3_000
 const system = useSystem('sqlite')
 let serving: Serving
 
-function serveCustomers(): Promise<Serving> {
-  const { app } = composeCustomers(system.env, system.db, pino({ level: 'silent' }), { draining: false })
+function serveCustomers(changes: Partial<Env> = {}): Promise<Serving> {
+  const env = { ...system.env, ...changes }
+  const { app } = composeCustomers(env, system.db, pino({ level: 'silent' }), { draining: false })
   return serve(app, 0, LIMITS)
 }
 
@@ -188,6 +191,53 @@ describe('a caller that sends too much', () => {
       () => (text().includes('{"status":"ok"}') ? true : undefined),
       () => text(),
     )
+  })
+})
+
+describe('a caller that goes around a proxy that denies /internal/', () => {
+  const ask = async (port: number, target: string) => {
+    const { socket, text } = open(port)
+    socket.write(`GET ${target} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${system.env.serviceTokens[0]}\r\n\r\n`)
+    return until(
+      () => /^HTTP\/1\.1 (\d+)/.exec(text())?.[1],
+      () => text(),
+    )
+  }
+  const spellings =
+    `/%69nternal/customers/1  /internal%2fcustomers/1  /x/../internal/customers/1  /./internal/customers/1
+    /x/%2e%2e/internal/customers/1  //internal/customers/1  http://a/internal/customers/1  /dev/dev/internal/customers/1
+    /dev/%69nternal/customers/1  /dev/../internal/customers/1`.split(/\s+/)
+
+  it.each(spellings)('when it asks for %s, then there is nothing', async (target) => {
+    expect(await ask(serving.port, target)).toBe('404')
+  })
+
+  it('when it asks for it below /dev in production, then there is nothing', async () => {
+    const own = await serveCustomers({ production: true })
+    onTestFinished(() => own.close())
+    for (const path of ['/internal/customers/1', '/health', '/docs']) {
+      expect([path, await ask(own.port, path), await ask(own.port, `/dev${path}`)]).toEqual([path, '200', '404'])
+      expect(await ask(serving.port, `/dev${path}`)).toBe('200')
+    }
+  })
+})
+
+describe('a caller that guesses secrets', () => {
+  const guess = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'wrong' }
+
+  it('when its address has to wait, then another address has not', async () => {
+    const own = await serveCustomers({ logins: { attemptsPerMinute: 2, trustedProxies: 0 } })
+    onTestFinished(() => own.close())
+    const attempt = (localAddress: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const headers = { 'content-type': 'application/json' }
+        const at = { host: '127.0.0.1', port: own.port, path: '/auth/token', agent: false, localAddress }
+        request({ ...at, method: 'POST', headers }, (answer) => resolve(answer.resume().statusCode))
+          .once('error', reject)
+          .end(JSON.stringify(guess))
+      })
+    for (const status of [401, 401, 429]) expect(await attempt('127.0.0.1')).toBe(status)
+    expect(await attempt('127.0.0.2')).toBe(401)
   })
 })
 

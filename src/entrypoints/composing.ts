@@ -111,7 +111,8 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
 }
 
 function common(env: Env, logger: Logger, lifecycle: Lifecycle) {
-  return { logger, lifecycle, rateLimitPerMinute: env.rateLimitPerMinute, mostRequests: env.mostRequests }
+  const { production, rateLimitPerMinute, mostRequests } = env
+  return { logger, lifecycle, production, rateLimitPerMinute, mostRequests }
 }
 
 function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {

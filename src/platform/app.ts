@@ -16,8 +16,9 @@ import { type ProblemShape, plainProblem, sendProblem, toAppError, validationErr
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
 import { trusted } from './trusted.ts'
 
-/** What API Gateway's stage and serverless-offline put in front of every path. */
+/** What API Gateway's stage puts in front of every path, and so does the request that the system is tried with. */
 const STAGE = /^\/dev(?=\/|$)/
+const INTERNAL = /^\/internal\//
 
 /** Kinds of JSON that the library would take for JSON itself, such as `application/problem+json`. */
 const OTHER_JSON = /^application\/[^;]*\+json/i
@@ -58,6 +59,8 @@ export interface ServiceDeps {
   ready(): Promise<void>
   /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
   lifecycle: { draining: boolean }
+  /** Whether it is for real. Outside production every path works below `/dev` too, and the demo client is named. */
+  production: boolean
 }
 
 export type ServiceApp = OpenAPIHono<AppEnv>
@@ -68,7 +71,7 @@ export type ServiceApp = OpenAPIHono<AppEnv>
  */
 export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: ProblemShape = plainProblem): ServiceApp {
   const app = new OpenAPIHono<AppEnv>({
-    getPath: (request) => getPath(request).replace(STAGE, '') || '/',
+    getPath: (request, options) => pathOf(request, targetOf(options?.env), deps.production),
     defaultHook: (result, c) => {
       if (result.target === 'json' && OTHER_JSON.test(c.req.header('content-type') ?? '')) throw new HTTPException(415)
       if (!result.success) throw validationError(result.target, result.error.issues)
@@ -82,8 +85,24 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
     return sendProblem(c, error, shape)
   })
   addHealthRoutes(app, deps, shape)
-  addDocs(app, docs)
+  addDocs(app, docs, deps.production)
   return app
+}
+
+/** The target of a request as it was sent, where that is known: its URL has been normalized. */
+function targetOf(env: unknown): string | undefined {
+  return trusted<{ incoming?: { url?: string } } | undefined>(env)?.incoming?.url
+}
+
+/**
+ * The path that routes are found by. Internal routes have one spelling alone, so that a proxy's rule about `/internal/`
+ * sees every request for them: `/%69nternal/` and `/x/../internal/` lead nowhere.
+ */
+function pathOf(request: Request, target: string | undefined, production: boolean): string {
+  const cut = (path: string) => (production ? path : path.replace(STAGE, '') || '/')
+  const path = cut(getPath(request))
+  if (!INTERNAL.test(path)) return path
+  return INTERNAL.test(cut(target ?? new URL(request.url).pathname)) ? path : '/'
 }
 
 /** On whose behalf the request is made. */

@@ -21,11 +21,14 @@ export interface DocsConfig {
 }
 
 /** `/openapi.json` and `/docs`, the latter with Swagger UI's own files, so that it works with no internet. */
-export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig): void {
-  registerSecuritySchemes(app, config)
+export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, production: boolean): void {
+  registerSecuritySchemes(app, config, production)
   let document: string | undefined
   app.get('/openapi.json', (c) => {
-    document ??= JSON.stringify(describe(app, config), config.tokens ? undefined : withoutOAuth)
+    document ??= JSON.stringify(describe(app, config), (key, value: unknown) => {
+      const told = production ? withoutDemo(key, value) : value
+      return config.tokens ? told : withoutOAuth(key, told)
+    })
     return send(c, document, 200, { 'content-type': 'application/json' })
   })
   addDocsFiles(app)
@@ -133,13 +136,25 @@ function withoutOAuth(key: string, value: unknown): unknown {
   return value.filter((requirement: object) => !('oauth2' in requirement))
 }
 
-function registerSecuritySchemes(app: OpenAPIHono<AppEnv>, { tokens, internal }: DocsConfig): void {
+/** What the demo data names its client: an example for trying the system. Production refuses it. */
+const DEMO = new Set<unknown>(['demo', 'demo-secret'])
+
+/** A JSON replacer. */
+function withoutDemo(key: string, value: unknown): unknown {
+  return key === 'example' && DEMO.has(value) ? undefined : value
+}
+
+function registerSecuritySchemes(
+  app: OpenAPIHono<AppEnv>,
+  { tokens, internal }: DocsConfig,
+  production: boolean,
+): void {
   const registry = app.openAPIRegistry
   const scopes = Object.fromEntries(SCOPES.map((scope) => [scope, scope.replace(/(.*):(.*)/, '$2 $1')]))
   if (tokens) {
     registry.registerComponent('securitySchemes', 'oauth2', {
       type: 'oauth2',
-      description: 'Client credentials. The demo client is `demo` with the secret `demo-secret`.',
+      description: `Client credentials.${production ? '' : ' The demo client is `demo` with the secret `demo-secret`.'}`,
       flows: { clientCredentials: { tokenUrl: 'auth/token', scopes } },
     })
   }
