@@ -10,7 +10,9 @@ import { useSystem } from './support/system.ts'
 
 /** What is late is looked for once a second. */
 const CHECKED_EVERY_MS = 1_000
-const LIMITS: ServingLimits = { requestMs: 800, keepAliveMs: 200, stallMs: 1_500 }
+const LIMITS: ServingLimits = { requestMs: 800, keepAliveMs: 200, stallMs: 1_500, maxConnections: 1_000 }
+/** After a refusal of the connection itself. */
+const GONE_AFTER_MS = 1_000
 /** Node keeps a connection for a second longer than it says. */
 const KEPT_LONGER_MS = 1_000
 /** For a machine that does other things too. */
@@ -19,10 +21,18 @@ const GRACE_MS = 3_000
 const system = useSystem('sqlite')
 let serving: Serving
 
-function serveCustomers(changes: Partial<Env> = {}): Promise<Serving> {
-  const env = { ...system.env, ...changes }
-  const { app } = composeCustomers(env, system.db, pino({ level: 'silent' }), { draining: false })
-  return serve(app, 0, LIMITS)
+const silent = pino({ level: 'silent' })
+
+function serveCustomers(changes: Partial<Env> = {}, limits: Partial<ServingLimits> = {}, logger = silent) {
+  const { app } = composeCustomers({ ...system.env, ...changes }, system.db, silent, { draining: false })
+  return serve(app, 0, { ...LIMITS, ...limits }, logger)
+}
+
+/** One more, until the test ends. */
+async function servedToTestEnd(...how: Parameters<typeof serveCustomers>): Promise<Serving> {
+  const own = await serveCustomers(...how)
+  onTestFinished(() => own.close())
+  return own
 }
 
 beforeAll(async () => {
@@ -37,9 +47,9 @@ interface Raw {
   closed: Promise<number>
 }
 
-function open(port = serving.port): Raw {
+function open(port = serving.port, options = {}): Raw {
   const began = Date.now()
-  const socket = connect(port, '127.0.0.1')
+  const socket = connect({ port, host: '127.0.0.1', ...options })
   onTestFinished(() => void socket.destroy())
   let text = ''
   socket.on('data', (chunk) => {
@@ -71,6 +81,8 @@ function codeOf(text: string, status: number): string {
   return problem.code
 }
 
+const HEALTH = 'GET /health HTTP/1.1\r\nhost: a\r\n\r\n'
+const CHUNK = `8000\r\n${'x'.repeat(0x8000)}\r\n`
 const HEAD = 'POST /auth/token HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n'
 
 describe('a caller that takes its time', () => {
@@ -194,6 +206,109 @@ describe('a caller that sends too much', () => {
   })
 })
 
+describe('a caller that stays when it was refused', () => {
+  const refused: { title: string; first: string; more: string; status: number }[] = [
+    { title: 'dribbles its headers', first: 'GET /health HTTP/1.1\r\nhost: a\r\n', more: 'x: y\r\n', status: 408 },
+    { title: 'dribbles its body', first: `${HEAD}content-length: 60000\r\n\r\n{`, more: ' ', status: 408 },
+    { title: 'does not speak HTTP', first: 'hello\r\n\r\n', more: 'hello\r\n\r\n', status: 400 },
+    { title: 'names no host', first: 'GET /health HTTP/1.1\r\n\r\n', more: 'x', status: 400 },
+    { title: 'sends headers without end', first: `GET / HTTP/1.1\r\nx: ${'y'.repeat(17_000)}`, more: 'y', status: 431 },
+    { title: 'sends a body without end', first: `${HEAD}content-length: 100000000\r\n\r\n`, more: 'x', status: 413 },
+    { title: 'sends chunks without end', first: `${HEAD}transfer-encoding: chunked\r\n\r\n`, more: CHUNK, status: 413 },
+  ]
+
+  it.each(refused)('when it $title and keeps its side open, then it is gone a second later', async (it) => {
+    const own = await servedToTestEnd({}, { stallMs: 60_000 })
+    const { socket, text, closed } = open(own.port, { allowHalfOpen: true })
+    const answered = new Promise<number>((resolve) => socket.once('data', () => resolve(Date.now())))
+    socket.write(it.first)
+    dribble(socket, it.more)
+    const from = await answered
+    await closed
+    expect(Date.now() - from).toBeLessThan(GONE_AFTER_MS + GRACE_MS)
+    expect(text()).toMatch(new RegExp(`^HTTP/1\\.1 ${it.status} `))
+  })
+
+  it('when many are refused, then at most a line a second says how many, why, and where one came from', async () => {
+    const log: string[] = []
+    const began = Date.now()
+    const own = await servedToTestEnd({}, {}, pino({}, { write: (line) => void log.push(line) }))
+    const sent = [
+      ...Array(20).fill('hello\r\n\r\n'),
+      `GET /${'y'.repeat(17_000)} HTTP/1.1\r\n`,
+      'GET / HTTP/1.1\r\n\r\n',
+    ]
+    const all = sent.map((some) => {
+      const raw = open(own.port)
+      raw.socket.write(some)
+      return raw.closed
+    })
+    await Promise.all(all)
+    const counted = () => log.map((line) => JSON.parse(line).refused).reduce(addUp, {})
+    await expect.poll(counted, { timeout: 10_000 }).toEqual({ 400: 21, 431: 1 })
+    expect(log.length).toBeLessThanOrEqual((Date.now() - began) / 1_000 + 1)
+    expect(JSON.parse(log[0] ?? '')).toMatchObject({ address: expect.stringMatching(/127\.0\.0\.1$/) })
+  })
+
+  function addUp(all: Record<string, number>, some: Record<string, number>): Record<string, number> {
+    const sums = Object.entries(some).map(([kind, count]) => [kind, count + (all[kind] ?? 0)])
+    return { ...all, ...Object.fromEntries(sums) }
+  }
+})
+
+describe('a caller that opens many connections', () => {
+  it('when as many are open as may be, then one more is closed unheard, until one of them ends', async () => {
+    const log: string[] = []
+    const logger = pino({}, { write: (line) => void log.push(line) })
+    const own = await servedToTestEnd({}, { maxConnections: 2, keepAliveMs: 60_000 }, logger)
+    const [first, second] = [open(own.port), open(own.port)]
+    for (const one of [first, second]) await expectHealth(one)
+    const more = open(own.port)
+    more.socket.write(HEALTH)
+    await more.closed
+    expect(more.text()).toBe('')
+    await expect
+      .poll(() => log.map((line) => JSON.parse(line).refused), { timeout: 10_000 })
+      .toEqual([{ connection: 1 }])
+    await expectHealth(first)
+    second.socket.end()
+    await second.closed
+    await until(
+      async () => {
+        const next = open(own.port)
+        next.socket.write(HEALTH)
+        await Promise.race([next.closed, new Promise((resolve) => next.socket.once('data', resolve))])
+        return next.text() === '' ? undefined : next
+      },
+      () => 'its place was not given to another',
+    )
+  })
+
+  async function expectHealth({ socket, text }: Raw): Promise<void> {
+    const before = text().length
+    socket.write(HEALTH)
+    await until(
+      () => (text().slice(before).includes('{"status":"ok"}') ? true : undefined),
+      () => text(),
+    )
+  }
+})
+
+describe('a caller that speaks HTTP/1.0', () => {
+  it.each([
+    ['without a host', 'GET /health HTTP/1.0\r\n\r\n', 200],
+    ['with an empty host', 'GET /health HTTP/1.0\r\nhost:\r\n\r\n', 200],
+    ['with a host', 'HEAD /ready HTTP/1.0\r\nhost: a.example:3001\r\n\r\n', 200],
+    ['as HAProxy does', 'OPTIONS /health HTTP/1.0\r\n\r\n', 405],
+    ['with two hosts', 'GET /health HTTP/1.0\r\nhost: a\r\nhost: a\r\n\r\n', 400],
+  ])('when it asks %s, then it is answered, and its connection ends', async (_, sent, status) => {
+    const { socket, text, closed } = open()
+    socket.write(sent)
+    await closed
+    expect(text()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+  })
+})
+
 describe('a caller that goes around a proxy that denies /internal/', () => {
   const ask = async (port: number, target: string) => {
     const { socket, text } = open(port)
@@ -213,8 +328,7 @@ describe('a caller that goes around a proxy that denies /internal/', () => {
   })
 
   it('when it asks for it below /dev in production, then there is nothing', async () => {
-    const own = await serveCustomers({ production: true })
-    onTestFinished(() => own.close())
+    const own = await servedToTestEnd({ production: true })
     for (const path of ['/internal/customers/1', '/health', '/docs']) {
       expect([path, await ask(own.port, path), await ask(own.port, `/dev${path}`)]).toEqual([path, '200', '404'])
       expect(await ask(serving.port, `/dev${path}`)).toBe('200')
@@ -226,8 +340,7 @@ describe('a caller that guesses secrets', () => {
   const guess = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'wrong' }
 
   it('when its address has to wait, then another address has not', async () => {
-    const own = await serveCustomers({ logins: { attemptsPerMinute: 2, trustedProxies: 0 } })
-    onTestFinished(() => own.close())
+    const own = await servedToTestEnd({ logins: { attemptsPerMinute: 2, trustedProxies: 0 } })
     const attempt = (localAddress: string) =>
       new Promise<number | undefined>((resolve, reject) => {
         const headers = { 'content-type': 'application/json' }
@@ -247,6 +360,10 @@ describe('a caller that does not speak HTTP', () => {
     { title: 'TLS', sent: Buffer.from('1603010200010001fc0303', 'hex') },
     { title: 'HTTP/2', sent: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' },
     { title: 'no host', sent: 'GET /health HTTP/1.1\r\n\r\n' },
+    { title: 'no host, but a whole URL', sent: 'GET http://a/health HTTP/1.1\r\n\r\n' },
+    { title: 'an empty host', sent: 'GET /health HTTP/1.1\r\nhost:\r\n\r\n' },
+    { title: 'two hosts', sent: 'GET /health HTTP/1.1\r\nhost: a\r\nHost: b\r\n\r\n' },
+    { title: 'one host twice', sent: 'GET /health HTTP/1.1\r\nhost: a\r\nHOST: a\r\n\r\n' },
     { title: 'a host that is none', sent: 'GET /health HTTP/1.1\r\nhost: a b\r\n\r\n' },
     { title: 'a target that is none', sent: 'OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n' },
     { title: 'a target with a user', sent: 'GET http://user:word@a/health HTTP/1.1\r\nhost: a\r\n\r\n' },

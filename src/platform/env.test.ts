@@ -132,6 +132,12 @@ describe('the environment', () => {
   const limits = [
     { name: 'REQUEST_TIMEOUT_MS', byDefault: 15_000, bounds: [100, 300_000], of: (env: Env) => env.serving.requestMs },
     { name: 'STALL_TIMEOUT_MS', byDefault: 120_000, bounds: [1_000, 600_000], of: (env: Env) => env.serving.stallMs },
+    {
+      name: 'MAX_CONNECTIONS',
+      byDefault: 10_000,
+      bounds: [1, 1_000_000],
+      of: (env: Env) => env.serving.maxConnections,
+    },
     { name: 'KEEP_ALIVE_MS', byDefault: 65_000, bounds: [1, 600_000], of: (env: Env) => env.serving.keepAliveMs },
     {
       name: 'DB_CONNECT_TIMEOUT_MS',
