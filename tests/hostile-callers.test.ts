@@ -1,12 +1,15 @@
+import { readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import { gzipSync } from 'node:zlib'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { composeCustomers } from '../src/entrypoints/composing.ts'
 import type { Env } from '../src/platform/env.ts'
 import { type Serving, type ServingLimits, serve } from '../src/platform/serving.ts'
-import { until } from './support/programs.ts'
-import { useSystem } from './support/system.ts'
+import { addressOf, startProgram, until } from './support/programs.ts'
+import { newOrder, newProduct } from './support/rows.ts'
+import { type TestSystem, useSystem } from './support/system.ts'
 
 /** What is late is looked for once a second. */
 const CHECKED_EVERY_MS = 1_000
@@ -413,7 +416,8 @@ describe('a body that is not UTF-8', () => {
   it.each(bytes)('when it has $title, then 400 malformed_json, and nothing is kept', async ({ of }) => {
     const email = `${crypto.randomUUID()}@example.com`
     const answer = await add(bodyOf(Buffer.from(of), email))
-    expect(answer).toMatchObject({ status: 400, body: { code: 'malformed_json' } })
+    const told = { code: 'malformed_json', detail: 'The body is not valid UTF-8.' }
+    expect(answer).toMatchObject({ status: 400, body: told })
     expect((await system.customers.get(`/customers?search=${email}`)).body.data).toEqual([])
   })
 
@@ -421,5 +425,198 @@ describe('a body that is not UTF-8', () => {
     const name = 'A \ufffd and 😀 of Müller'
     const answer = await add(bodyOf(Buffer.from(name), `${crypto.randomUUID()}@example.com`))
     expect(answer).toMatchObject({ status: 201, body: { name } })
+  })
+})
+
+/** Each route that reads a body, and a body that it takes. */
+const READERS: [
+  string,
+  (on: TestSystem) => Promise<{ url: string; token?: string | null | undefined; body: object }>,
+][] = [
+  [
+    'a new customer',
+    async (on) => ({
+      url: `${on.customers.base}/customers`,
+      body: { name: 'A', email: `${crypto.randomUUID()}@example.com` },
+    }),
+  ],
+  [
+    'an order',
+    async (on) => ({ url: `${on.orders.base}/orders`, body: { customer_id: 1, items: await onePiece(on) } }),
+  ],
+  [
+    'a cancel',
+    async (on) => {
+      const { id } = await newOrder(on, await onePiece(on))
+      return { url: `${on.orders.base}/orders/${id}/cancel`, body: { if_status: 'CREATED' } }
+    },
+  ],
+  [
+    'an order through the orchestrator',
+    async (on) => ({
+      url: `${on.orchestrator.base}/orchestrator/create-and-confirm-order`,
+      body: { customer_id: 1, items: await onePiece(on), idempotency_key: crypto.randomUUID() },
+    }),
+  ],
+  [
+    'a token',
+    async (on) => ({
+      url: `${on.customers.base}/auth/token`,
+      token: null,
+      body: { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' },
+    }),
+  ],
+  [
+    'calls of another service',
+    async (on) => ({
+      url: `${on.customers.base}/internal/customers/lookups`,
+      token: on.env.serviceTokens[0],
+      body: { calls: [{ id: 1, correlation_id: 'a' }] },
+    }),
+  ],
+]
+
+async function onePiece(on: TestSystem) {
+  return [{ product_id: (await newProduct(on)).id, qty: 1 }]
+}
+
+describe.each(READERS)('the body of %s', (_, readerOn) => {
+  async function send(text: (body: object) => BodyInit, more: Record<string, string> = {}) {
+    const { url, token = await system.token(), body } = await readerOn(system)
+    const authorization = token === null ? {} : { authorization: `Bearer ${token}` }
+    const headers = { 'content-type': 'application/json', ...authorization, ...more }
+    const response = await fetch(url, { method: 'POST', headers, body: text(body) })
+    return { status: response.status, headers: response.headers, body: await response.json() }
+  }
+
+  it('when it says that it is as it is, then it is taken', async () => {
+    for (const coding of ['identity', 'Identity', '']) {
+      expect((await send(JSON.stringify, { 'content-encoding': coding })).status).toBeLessThan(300)
+    }
+  })
+
+  it.each(['gzip', 'br', 'GZIP', 'gzip, identity', 'x'])(
+    'when it claims to be %s, then 415 says what is taken',
+    async (coding) => {
+      for (const text of [JSON.stringify, (body: object) => gzipSync(JSON.stringify(body))]) {
+        const answer = await send(text, { 'content-encoding': coding })
+        expect(answer).toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } })
+        expect(answer.headers.get('accept-encoding')).toBe('identity')
+      }
+    },
+  )
+
+  it('when it is not UTF-8, then 400 says so', async () => {
+    const answer = await send((body) => Buffer.from(JSON.stringify({ ...body, name: 'M\u00fcller' }), 'latin1'))
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { code: 'malformed_json', detail: 'The body is not valid UTF-8.' },
+    })
+  })
+
+  it('when it has a member twice, however it is written, then 400 names it', async () => {
+    for (const twice of [(name: string) => name, (name: string) => name.replace(/^./, escaped)]) {
+      const [name] = Object.keys((await readerOn(system)).body)
+      const answer = await send((body) => JSON.stringify(body).replace('{', `{"${twice(name ?? '')}":null,`))
+      expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
+      expect(answer.body.errors).toEqual([{ path: name, message: 'Given twice' }])
+    }
+  })
+
+  function escaped(character: string): string {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  }
+})
+
+describe('a form that asks for a token', () => {
+  const form = 'grant_type=client_credentials&client_id=demo&client_secret=demo-secret'
+  it.each([
+    ['is not UTF-8', Buffer.from(`${form}&scope=\u00fc`, 'latin1'), {}, 400, 'malformed_json'],
+    ['claims to be gzip', Buffer.from(form), { 'content-encoding': 'gzip' }, 415, 'unsupported_media_type'],
+    ['is gzip', gzipSync(form), { 'content-encoding': 'gzip' }, 415, 'unsupported_media_type'],
+  ])('when it %s, then it is refused for that', async (_, body, more, status, code) => {
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', ...more }
+    const answer = await fetch(`${system.orders.base}/auth/token`, { method: 'POST', headers, body })
+    expect({ status: answer.status, body: await answer.json() }).toMatchObject({ status, body: { code } })
+  })
+})
+
+describe('a caller that sends a large body', () => {
+  const LARGE = 4 * 1024 * 1024
+  const headOf = (path: string, length: number, token?: string) =>
+    `POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n` +
+    `${token === undefined ? '' : `authorization: Bearer ${token}\r\n`}\r\n`
+  const BATCH = '/internal/customers/lookups'
+
+  async function answerTo(sent: string, port = serving.port) {
+    const { socket, text } = open(port)
+    socket.write(sent)
+    return until(
+      () => (text().endsWith('}') ? text() : undefined),
+      () => `no answer: ${text()}`,
+    )
+  }
+
+  it.each([
+    ['without a token', undefined, 401, 'unauthorized'],
+    ['with a wrong one', 'wrong', 401, 'invalid_token'],
+  ])(
+    'when it is for other services and comes %s, then it is refused before it is read',
+    async (_, token, status, code) => {
+      expect(codeOf(await answerTo(headOf(BATCH, LARGE, token)), status)).toBe(code)
+      const jwt = await system.token()
+      expect(codeOf(await answerTo(headOf(BATCH, LARGE, jwt)), 401)).toBe('invalid_token')
+    },
+  )
+
+  it('when it comes with the service token, then it is read, up to 4 MiB', async () => {
+    const token = system.env.serviceTokens[0] ?? ''
+    const text = JSON.stringify({ calls: [{ id: 1, correlation_id: 'a' }], more: ' '.repeat(1024 * 1024) })
+    expect(codeOf(await answerTo(headOf(BATCH, text.length, token) + text), 400)).toBe('validation_failed')
+    expect(codeOf(await answerTo(headOf(BATCH, LARGE + 1, token)), 413)).toBe('payload_too_large')
+  })
+
+  it('when many send one to a service without internal routes, then it takes none of it into memory', async () => {
+    const program = startProgram('start:orchestrator', { NODE_ENV: 'test', PORT: '0' })
+    const port = Number(new URL(await addressOf(program)).port)
+    const mostBytes = () =>
+      1024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${program.pid}/status`, 'utf8'))?.[1])
+    const before = mostBytes()
+    const all = Array.from({ length: 100 }, () => open(port))
+    for (const { socket } of all) socket.write(headOf(BATCH, LARGE) + 'x'.repeat(LARGE - 1))
+    await Promise.all(all.map(({ closed }) => closed))
+    for (const { text } of all) expect(text()).toMatch(/^HTTP\/1\.1 413 /)
+    expect(mostBytes() - before).toBeLessThan(25 * LARGE)
+  })
+
+  const half = 30_000
+  it.each([
+    ['of a stated length', `content-length: ${half}\r\n\r\n`],
+    ['in chunks', `transfer-encoding: chunked\r\n\r\n${half.toString(16)}\r\n${'x'.repeat(half)}\r\n`],
+  ])('when bodies %s are under way, then one more has to wait, and small ones have not', async (_, rest) => {
+    const own = await servedToTestEnd({ maxBodyBytesInFlight: 2.5 * half }, { requestMs: 20_000 })
+    const head = 'POST /auth/token HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n'
+    const slow = [open(own.port), open(own.port), open(own.port)]
+    for (const { socket } of slow) socket.write(head + rest)
+    const told = () => slow.map(({ text }) => text()).filter((text) => text !== '')
+    await until(
+      () => (told()[0]?.endsWith('}') ? true : undefined),
+      () => 'none was refused',
+    )
+    expect(told().map((text) => codeOf(text, 503))).toEqual(['overloaded'])
+    expect(told()[0]).toMatch(/^retry-after: 1$/im)
+    const small = '{"grant_type":"password"}'
+    expect(codeOf(await answerTo(`${head}content-length: ${small.length}\r\n\r\n${small}`, own.port), 400)).toBe(
+      'unsupported_grant_type',
+    )
+    for (const { socket } of slow) socket.destroy()
+    const large = `{"grant_type":"password","client_id":"${'x'.repeat(half)}"}`
+    await until(
+      async () => {
+        const text = await answerTo(`${head}content-length: ${large.length}\r\n\r\n${large}`, own.port)
+        return text.includes('unsupported_grant_type') ? true : undefined
+      },
+      () => 'the bytes of those that hung up count for ever',
+    )
   })
 })

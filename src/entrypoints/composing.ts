@@ -110,9 +110,13 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
   return shareLookups(client, 2 * env.httpTimeoutMs)
 }
 
+/** Of all services in this process. */
+const bodiesInFlight = { bytes: 0 }
+
 function common(env: Env, logger: Logger, lifecycle: Lifecycle) {
   const { production, rateLimitPerMinute, mostRequests } = env
-  return { logger, lifecycle, production, rateLimitPerMinute, mostRequests }
+  const bodies = { inFlight: bodiesInFlight, maxBytesInFlight: env.maxBodyBytesInFlight }
+  return { logger, lifecycle, production, rateLimitPerMinute, mostRequests, bodies }
 }
 
 function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {

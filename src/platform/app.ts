@@ -6,7 +6,7 @@ import { routePath } from 'hono/route'
 import { getPath } from 'hono/utils/url'
 import { createAdmission } from './admission.ts'
 import type { Authenticator, Principal } from './auth.ts'
-import { receiveBody } from './body.ts'
+import { type BodyConfig, receiveBody } from './body.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
 import { addHealthRoutes } from './health.ts'
@@ -38,6 +38,8 @@ export interface AppEnv {
     limited: boolean
     principal: Principal
     trace: Trace
+    /** Why the body can't be read, if it can't. */
+    bodyFault: AppError | undefined
     /** The correlation ids of the calls that a request carries, if it carries several. */
     together: string[]
     reportFailure: ReportFailure
@@ -55,6 +57,8 @@ export interface ServiceDeps {
   rateLimitPerMinute?: number | undefined
   /** Requests that may be under way at once. */
   mostRequests: number
+  /** What the bodies that are under way may take together. */
+  bodies: Pick<BodyConfig, 'inFlight' | 'maxBytesInFlight'>
   /** Resolves when all that the service needs answers, else says what does not. */
   ready(): Promise<void>
   /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
@@ -77,16 +81,21 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
       if (!result.success) throw validationError(result.target, result.error.issues)
     },
   })
-  app.use(receive(deps, shape))
+  app.use(receive(deps, receiveBody({ ...deps, ...deps.bodies, internal: docs.internal }, shape), shape))
   app.notFound(refuseUnknown(app, shape))
   app.onError((thrown, c: Context<AppEnv>) => {
-    const error = toAppError(thrown)
+    const error = (isUnreadable(thrown) && c.get('bodyFault')) || toAppError(thrown)
     c.get('reportFailure')(error, c.get('trace').correlationId)
     return sendProblem(c, error, shape)
   })
   addHealthRoutes(app, deps, shape)
   addDocs(app, docs, deps.production)
   return app
+}
+
+/** A validator's word for a body that could not be read: it does not say why. */
+function isUnreadable(thrown: unknown): boolean {
+  return thrown instanceof HTTPException && thrown.status === 400
 }
 
 /** The target of a request as it was sent, where that is known: its URL has been normalized. */
@@ -124,10 +133,10 @@ export function locationOf(c: Context, id: number | string): string {
  */
 function receive(
   { authenticator, logger, rateLimitPerMinute, mostRequests }: ServiceDeps,
+  receiveWhole: MiddlewareHandler<AppEnv>,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
   const admission = createAdmission(mostRequests, logger)
-  const receiveWhole = receiveBody(shape)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })

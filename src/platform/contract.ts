@@ -188,6 +188,12 @@ const retryAfter: HeaderDescription = { description: 'Seconds to wait', schema: 
 const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
   401: { 'WWW-Authenticate': { ...challenge, required: true } },
   403: { 'WWW-Authenticate': challenge },
+  415: {
+    'Accept-Encoding': {
+      description: '`identity`, where the body came in a Content-Encoding (RFC 9110)',
+      schema: { type: 'string' },
+    },
+  },
   429: {
     'Retry-After': { ...retryAfter, required: true },
     RateLimit: {

@@ -108,13 +108,16 @@ const FILES = new Map([
   ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
 ])
 
+/** What holds for every body, and no schema can say. */
+const OF_BODIES = 'A body comes as it is, without a `Content-Encoding`, and no object in it has a member twice.'
+
 /** The document, from the routes themselves. Its server is wherever the document was read, so it holds behind a stage. */
 function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) {
   return app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
       title,
-      description,
+      description: `${description} ${OF_BODIES}`,
       version: API_VERSION,
       license: { name: 'MIT', url: 'https://spdx.org/licenses/MIT.html' },
     },
