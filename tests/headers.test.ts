@@ -223,7 +223,7 @@ describe('the links of an answer behind a prefix that a proxy takes off', () => 
     ['orders', '/products', () => ({ sku: newKey(), name: 'A', price_cents: 1, stock: 1 })],
     ['orders', '/orders', () => ({ customer_id: 1, items: [{ product_id: 1, qty: 1 }] })],
   ] as const)(
-    'when a resource of %s is posted to %s, then it and the next page are where they say',
+    'when something of %s is posted to %s, then it and the next page are found',
     async (name, path, input) => {
       const base = `${await startPrefixProxy('/shop/api', system[name].base)}/shop/api`
       const headers = { authorization: `Bearer ${await system.token()}`, 'content-type': 'application/json' }

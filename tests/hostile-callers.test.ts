@@ -232,7 +232,7 @@ describe('a caller that stays when it was refused', () => {
     expect(text()).toMatch(new RegExp(`^HTTP/1\\.1 ${it.status} `))
   })
 
-  it('when many are refused, then at most a line a second says how many, why, and where one came from', async () => {
+  it('when many are refused, then a line a second says how many, why, and where from', async () => {
     const log: string[] = []
     const began = Date.now()
     const own = await servedToTestEnd({}, {}, pino({}, { write: (line) => void log.push(line) }))
@@ -260,7 +260,7 @@ describe('a caller that stays when it was refused', () => {
 })
 
 describe('a caller that opens many connections', () => {
-  it('when as many are open as may be, then one more is closed unheard, until one of them ends', async () => {
+  it('when as many are open as may be, then one more is closed unheard', async () => {
     const log: string[] = []
     const logger = pino({}, { write: (line) => void log.push(line) })
     const own = await servedToTestEnd({}, { maxConnections: 2, keepAliveMs: 60_000 }, logger)
@@ -560,14 +560,11 @@ describe('a caller that sends a large body', () => {
   it.each([
     ['without a token', undefined, 401, 'unauthorized'],
     ['with a wrong one', 'wrong', 401, 'invalid_token'],
-  ])(
-    'when it is for other services and comes %s, then it is refused before it is read',
-    async (_, token, status, code) => {
-      expect(codeOf(await answerTo(headOf(BATCH, LARGE, token)), status)).toBe(code)
-      const jwt = await system.token()
-      expect(codeOf(await answerTo(headOf(BATCH, LARGE, jwt)), 401)).toBe('invalid_token')
-    },
-  )
+  ])('when it is internal and comes %s, then it is refused before it is read', async (_, token, status, code) => {
+    expect(codeOf(await answerTo(headOf(BATCH, LARGE, token)), status)).toBe(code)
+    const jwt = await system.token()
+    expect(codeOf(await answerTo(headOf(BATCH, LARGE, jwt)), 401)).toBe('invalid_token')
+  })
 
   it('when it comes with the service token, then it is read, up to 4 MiB', async () => {
     const token = system.env.serviceTokens[0] ?? ''
@@ -576,7 +573,7 @@ describe('a caller that sends a large body', () => {
     expect(codeOf(await answerTo(headOf(BATCH, LARGE + 1, token)), 413)).toBe('payload_too_large')
   })
 
-  it('when many send one to a service without internal routes, then it takes none of it into memory', async () => {
+  it('when many send one where no route takes it, then none of it is kept in memory', async () => {
     const program = startProgram('start:orchestrator', { NODE_ENV: 'test', PORT: '0' })
     const port = Number(new URL(await addressOf(program)).port)
     const mostBytes = () =>
