@@ -232,6 +232,15 @@ describe('a caller that stays when it was refused', () => {
     expect(text()).toMatch(new RegExp(`^HTTP/1\\.1 ${it.status} `))
   })
 
+  it('when it sends more than its request, then it reads the answer, not the refusal of the rest', async () => {
+    const { socket, text, closed } = open()
+    const body = '{"grant_type":"password"}'
+    socket.write(`${HEAD}content-length: ${body.length}\r\n\r\n${body}}}}}\r\n\r\n`)
+    await closed
+    expect(text().match(/^HTTP\/1\.1 /gm)).toHaveLength(1)
+    expect(codeOf(text(), 400)).toBe('unsupported_grant_type')
+  })
+
   it('when many are refused, then a line a second says how many, why, and where from', async () => {
     const log: string[] = []
     const began = Date.now()

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
 import { type AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -77,7 +77,7 @@ export function serve(
   const server = createServer(serverOptions, getRequestListener(answer, { errorHandler, hostname: NO_HOST }))
   server.timeout = stallMs
   server.maxHeadersCount = MOST_HEADERS
-  server.on('clientError', createConnectionRefusal(countRefusal))
+  server.on('clientError', createConnectionRefusal(trackAnswers(server), countRefusal))
   // Whatever a caller expects besides, it gets an answer.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   const unused = trackUnused(server)
@@ -110,17 +110,30 @@ function hasValidHost({ httpVersion, headers, rawHeaders }: Connection['incoming
   return hosts.length < 2 && (httpVersion === '1.0' || Boolean(headers.host))
 }
 
+/** The answer to the last request of each connection. */
+function trackAnswers(server: Server): WeakMap<Duplex, ServerResponse> {
+  const answers = new WeakMap<Duplex, ServerResponse>()
+  server.on('request', (request, answer) => answers.set(request.socket, answer))
+  return answers
+}
+
 /**
  * What never became a request is answered with a problem document all the same, and its connection ends: at once when
  * the caller has read that, and soon in any case.
  */
-function createConnectionRefusal(countRefusal: CountRefusal) {
+function createConnectionRefusal(answers: WeakMap<Duplex, ServerResponse>, countRefusal: CountRefusal) {
   const refused = new WeakSet<Duplex>()
   return (error: NodeJS.ErrnoException, socket: Duplex): void => {
     // What follows the refused part of a stream is no request either.
     if (refused.has(socket)) return
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
     refused.add(socket)
+    const answer = answers.get(socket)
+    if (answer?.req.complete && !answer.writableEnded) {
+      // A refusal now would be read as the answer to the request before, which may have been done.
+      answer.shouldKeepAlive = false
+      return
+    }
     const { status, headers, body } = refusalOf(REFUSALS[error.code ?? ''] ?? MALFORMED)
     countRefusal(String(status), socket instanceof Socket ? socket.remoteAddress : undefined)
     const all = { ...headers, 'content-length': String(Buffer.byteLength(body)) }
