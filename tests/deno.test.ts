@@ -122,8 +122,8 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
     const [runtime, ...checks] = lines.filter((line) => !line.startsWith('NOT CHECKED'))
     expect(runtime).toMatch(/^ok {6}the runtime is Deno \d/)
     for (const engine of engines)
-      expect(checks.filter((line) => line.startsWith(`ok      ${engine}: `))).toHaveLength(10)
-    expect(checks).toHaveLength(10 * engines.length)
+      expect(checks.filter((line) => line.startsWith(`ok      ${engine}: `))).toHaveLength(11)
+    expect(checks).toHaveLength(11 * engines.length)
   })
 
   it('when a server does not answer, then the smoke test ends with 1', async () => {

@@ -36,7 +36,7 @@ describe.each(SERVICES)('the page of %s, as it is sent', (service) => {
     expect(policy.get('script-src')).toEqual(["'self'", `'sha256-${hash}'`])
     expect(policy.get('default-src')).toEqual(["'none'"])
     expect(policy.get('connect-src')).toEqual(["'self'"])
-    expect(policy.get('frame-ancestors')).toEqual(["'none'"])
+    for (const none of ['frame-ancestors', 'base-uri', 'form-action']) expect(policy.get(none)).toEqual(["'none'"])
   })
 
   it('when its addresses are read, then all are relative, and each file is there', async () => {
@@ -121,6 +121,15 @@ if (runsInBrowser()) {
         expect(url).toBe(`${system.orchestrator.base}${prefix}/orchestrator/create-and-confirm-order`)
         expect({ foreign: docs.foreign, errors: docs.errors }).toEqual({ foreign: [], errors: [] })
       })
+    })
+
+    it('when someone has logged in, then no storage of the browser holds anything', async () => {
+      const docs = await open('orders', '')
+      await docs.logIn('demo', 'demo-secret')
+      expect((await docs.execute(operation('orders', 'listOrders'))).status).toBe('200')
+      const { cookies, origins } = await docs.page.context().storageState({ indexedDB: true })
+      const session = await docs.page.evaluate(() => Object.entries(globalThis.sessionStorage))
+      expect({ cookies, origins, session }).toEqual({ cookies: [], origins: [], session: [] })
     })
 
     it('when nobody has logged in, then a protected route shows its 401', async () => {

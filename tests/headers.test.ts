@@ -1,5 +1,7 @@
-import { describe, expect, it } from 'vitest'
+import { createServer, request } from 'node:http'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import type { ApiAnswer } from './support/api-client.ts'
+import { freePort } from './support/database-server.ts'
 import { SERVICES } from './support/openapi.ts'
 import { newCustomer, newKey, newOrder, newProduct } from './support/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from './support/system.ts'
@@ -67,13 +69,13 @@ const ANSWERS: [string, number, Ask, Record<string, unknown>][] = [
     'a new customer',
     201,
     (on) => on.customers.post('/customers', { name: 'A', email: `${newKey()}@example.com` }, { headers }),
-    { location: expect.stringMatching(/^\/customers\/\d+$/), etag: '"1"' },
+    { location: expect.stringMatching(/^customers\/\d+$/), etag: '"1"' },
   ],
   [
     'a new order',
     201,
     async (on) => on.orders.post('/orders', await onePiece(on), keyed()),
-    { location: expect.stringMatching(/^\/orders\/\d+$/) },
+    { location: expect.stringMatching(/^orders\/\d+$/) },
   ],
   [
     'a replay',
@@ -83,7 +85,7 @@ const ANSWERS: [string, number, Ask, Record<string, unknown>][] = [
       await on.orders.post('/orders', order, request)
       return on.orders.post('/orders', order, request)
     },
-    { location: expect.stringMatching(/^\/orders\/\d+$/), 'idempotent-replayed': 'true' },
+    { location: expect.stringMatching(/^orders\/\d+$/), 'idempotent-replayed': 'true' },
   ],
   [
     'a confirmed order',
@@ -213,6 +215,52 @@ describeEachEngine('the headers of an answer', (engine) => {
   })
 })
 
+describe('the links of an answer behind a prefix that a proxy takes off', () => {
+  const system = useSystem('sqlite')
+
+  it.each([
+    ['customers', '/customers', () => ({ name: 'A', email: `${newKey()}@example.com` })],
+    ['orders', '/products', () => ({ sku: newKey(), name: 'A', price_cents: 1, stock: 1 })],
+    ['orders', '/orders', () => ({ customer_id: 1, items: [{ product_id: 1, qty: 1 }] })],
+  ] as const)(
+    'when something of %s is posted to %s, then it and the next page are found',
+    async (name, path, input) => {
+      const base = `${await startPrefixProxy('/shop/api', system[name].base)}/shop/api`
+      const headers = { authorization: `Bearer ${await system.token()}`, 'content-type': 'application/json' }
+      const made = await fetch(`${base}${path}`, { method: 'POST', headers, body: JSON.stringify(input()) })
+      const url = new URL(made.headers.get('location') ?? '', made.url)
+      expect(url.href.startsWith(`${base}${path}/`)).toBe(true)
+      expect(await (await fetch(url, { headers })).json()).toEqual(await made.json())
+
+      const first = await fetch(`${base}${path}?limit=1`, { headers })
+      const [, next = ''] = /^<(.*)>; rel="next"$/.exec(first.headers.get('link') ?? '') ?? []
+      const second = await fetch(new URL(next, first.url), { headers })
+      expect(second.url.startsWith(`${base}${path}?`)).toBe(true)
+      const ids = [await first.json(), await second.json()].map(({ data }) => data[0].id)
+      expect(new Set(ids).size).toBe(2)
+    },
+  )
+
+  /** Stands in front of a service until the test ends, below a prefix that the service does not see. */
+  async function startPrefixProxy(prefix: string, target: string): Promise<string> {
+    const server = createServer((incoming, outgoing) => {
+      const { method, headers, url = '' } = incoming
+      const asked = request(target + url.slice(prefix.length), { method, headers, agent: false }, (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 0, answer.headers)
+        answer.pipe(outgoing)
+      })
+      incoming.pipe(asked)
+    })
+    const port = await freePort()
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+    onTestFinished(() => {
+      server.close()
+      server.closeAllConnections()
+    })
+    return `http://127.0.0.1:${port}`
+  }
+})
+
 describe.each(SERVICES)('the headers of what %s answers', (name) => {
   const system = useSystem('sqlite')
 
@@ -269,7 +317,7 @@ describe('the headers of an answer where the rate is limited', () => {
     expectHeaders(read, 200, { ...DATA, ...rate(1), 'content-type': JSON_TYPE, etag: '"1"' })
     const body = { name: 'A', email: `${newKey()}@example.com` }
     const made = await system.customers.post('/customers', body, request)
-    const own = { location: `/customers/${made.body.id}`, etag: '"1"' }
+    const own = { location: `customers/${made.body.id}`, etag: '"1"' }
     expectHeaders(made, 201, { ...DATA, ...rate(0), 'content-type': JSON_TYPE, ...own })
   })
 

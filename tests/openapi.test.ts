@@ -16,6 +16,8 @@ import {
 } from './support/openapi.ts'
 import { useSystem } from './support/system.ts'
 
+/** Secrets of nobody, long enough. */
+const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: 'j'.repeat(32), SERVICE_TOKEN: 's'.repeat(32) }
 const documents = await readDocuments()
 const operations = operationsOf(documents)
 
@@ -37,6 +39,15 @@ describe.each(SERVICES)('the document of %s', (service) => {
     for (const path of ['/openapi.json', '/dev/openapi.json', '/openapi.json?fresh=1', '/dev/openapi.json']) {
       expect((await system[service].get(path, { token: null })).text).toBe(first.text)
     }
+  })
+
+  it('when it is for production, then it is the same without the demo client', async () => {
+    const read = (await readDocuments(PRODUCTION))[service]
+    expect(JSON.stringify(read)).not.toMatch(/demo/i)
+    const withoutDemo = (key: string, value: unknown) =>
+      key === 'example' && /^demo/.test(`${value}`) ? undefined : value
+    const expected = JSON.stringify(document, withoutDemo).replace(/ The demo client is [^.]*\./, '')
+    expect(JSON.stringify(read)).toBe(expected)
   })
 
   it('when it is held to the schema of OpenAPI 3.1, then it has no fault', () => {

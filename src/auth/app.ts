@@ -86,7 +86,8 @@ async function readTokenRequest(c: Context<AppEnv>): Promise<z.output<typeof Tok
   throw new AppError(code, message, { ...extra, error: 'invalid_request' })
 }
 
-function refuseMalformedJson(): never {
+function refuseMalformedJson(error: unknown): never {
+  if (error instanceof AppError) throw error
   throw new AppError('malformed_json', 'The body could not be parsed as JSON.')
 }
 

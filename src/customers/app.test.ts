@@ -47,7 +47,7 @@ describeEachEngine('customers', (engine) => {
         version: 1,
       })
       expect(answer.headers.get('content-type')).toBe('application/json')
-      expect(answer.headers.get('location')).toBe(`/customers/${answer.body.id}`)
+      expect(answer.headers.get('location')).toBe(`customers/${answer.body.id}`)
       expect(answer.headers.get('etag')).toBe('"1"')
       expect((await read(answer.body.id)).body).toEqual(answer.body)
     })

@@ -62,7 +62,7 @@ export const createCustomer = createStrictRoute({
   parameters: idempotencyHeaders,
   request: { body: jsonBody(NewCustomer) },
   responses: {
-    201: jsonAnswer(Customer, 'The customer', { ...locationLike('/customers/1'), ...ETag, ...Replayed }),
+    201: jsonAnswer(Customer, 'The customer', { ...locationLike('customers/1'), ...ETag, ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',

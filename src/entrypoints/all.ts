@@ -14,20 +14,21 @@ await run(async (given) => {
   const logger = await createLogger(env.logLevel)
   const lifecycle = { draining: false }
   const db = await openPreparedDatabase(env, logger)
-  const customers = composeCustomers(env, db, logger.child({ service: 'customers' }), lifecycle)
+  const loggerOf = (service: string) => logger.child({ service })
+  const customers = composeCustomers(env, db, loggerOf('customers'), lifecycle)
   const neighbours = { customers: env.customersBase ?? customers.customers }
-  const orders = composeOrders(env, db, neighbours.customers, logger.child({ service: 'orders' }), lifecycle)
+  const orders = composeOrders(env, db, neighbours.customers, loggerOf('orders'), lifecycle)
   const orchestrator = composeOrchestrator(
     env,
     { ...neighbours, orders: env.ordersBase ?? orders.orders, findClient: customers.findClient },
-    logger.child({ service: 'orchestrator' }),
+    loggerOf('orchestrator'),
     lifecycle,
   )
 
   const servings = [
-    await serve(customers.app, env.ports.customers, env.serving),
-    await serve(orders.app, env.ports.orders, env.serving),
-    await serve(orchestrator, env.ports.orchestrator, env.serving),
+    await serve(customers.app, env.ports.customers, env.serving, loggerOf('customers')),
+    await serve(orders.app, env.ports.orders, env.serving, loggerOf('orders')),
+    await serve(orchestrator, env.ports.orchestrator, env.serving, loggerOf('orchestrator')),
   ] as const
   const stopSweeper = startSweeper(orders.orders, env.orders.sweepSeconds, logger)
   const close = async () => {

@@ -113,9 +113,14 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
   return limitLookups(client, 2 * env.httpTimeoutMs)
 }
 
+/** Of all services in this process. */
+const bodiesInFlight = { bytes: 0 }
+
 function common(env: Env, logger: Logger, lifecycle: Lifecycle) {
-  const { rateLimitPerMinute, mostRequests, production } = env
-  return { logger, lifecycle, rateLimitPerMinute, mostRequests, production, trustedProxies: env.logins.trustedProxies }
+  const { production, rateLimitPerMinute, mostRequests, logins } = env
+  const bodies = { inFlight: bodiesInFlight, maxBytesInFlight: env.maxBodyBytesInFlight }
+  const { trustedProxies } = logins
+  return { logger, lifecycle, production, rateLimitPerMinute, mostRequests, bodies, trustedProxies }
 }
 
 function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {

@@ -11,6 +11,7 @@ await run(async (env) => {
     composeCustomers(env, db, logger, lifecycle).app,
     env.ports.own ?? env.ports.customers,
     env.serving,
+    logger,
   )
   stopGracefully(lifecycle, [serving], () => db.destroy(), logger)
   logger.info({ port: serving.port, docs: `http://localhost:${serving.port}/docs` }, 'listening')

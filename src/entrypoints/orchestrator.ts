@@ -8,7 +8,7 @@ await run(async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orchestrator' })
   const lifecycle = { draining: false }
   const app = composeOrchestrator(env, findNeighbours(env, ['customers', 'orders']), logger, lifecycle)
-  const serving = await serve(app, env.ports.own ?? env.ports.orchestrator, env.serving)
+  const serving = await serve(app, env.ports.own ?? env.ports.orchestrator, env.serving, logger)
   stopGracefully(lifecycle, [serving], async () => {}, logger)
   logger.info({ port: serving.port, docs: `http://localhost:${serving.port}/docs` }, 'listening')
 })

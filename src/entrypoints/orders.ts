@@ -11,7 +11,7 @@ await run(async (env) => {
   const neighbours = findNeighbours(env, ['customers'])
   const db = await openPreparedDatabase(env, logger)
   const { app, orders } = composeOrders(env, db, neighbours.customers, logger, lifecycle)
-  const serving = await serve(app, env.ports.own ?? env.ports.orders, env.serving)
+  const serving = await serve(app, env.ports.own ?? env.ports.orders, env.serving, logger)
   const stopSweeper = startSweeper(orders, env.orders.sweepSeconds, logger)
   const close = async () => {
     await stopSweeper()

@@ -148,7 +148,7 @@ export const placeOrder = createStrictRoute({
   parameters: idempotencyHeaders,
   request: { body: jsonBody(NewOrder) },
   responses: {
-    201: jsonAnswer(Order, 'The order', { ...locationLike('/orders/5'), ...Replayed }),
+    201: jsonAnswer(Order, 'The order', { ...locationLike('orders/5'), ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',

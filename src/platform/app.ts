@@ -7,7 +7,7 @@ import { getPath } from 'hono/utils/url'
 import { addressOf, createProxyWarning } from './address.ts'
 import { createAdmission } from './admission.ts'
 import type { Authenticator, Principal } from './auth.ts'
-import { receiveBody } from './body.ts'
+import { type BodyConfig, receiveBody } from './body.ts'
 import { claimedClientOf } from './claimed-client.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
@@ -19,8 +19,9 @@ import { type ProblemShape, plainProblem, sendProblem, toAppError, validationErr
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
 import { trusted } from './trusted.ts'
 
-/** What API Gateway's stage and serverless-offline put in front of every path. */
+/** What API Gateway's stage puts in front of every path, and so does the request that the system is tried with. */
 const STAGE = /^\/dev(?=\/|$)/
+const INTERNAL = /^\/internal\//
 
 /** Kinds of JSON that the library would take for JSON itself, such as `application/problem+json`. */
 const OTHER_JSON = /^application\/[^;]*\+json/i
@@ -43,6 +44,8 @@ export interface AppEnv {
     /** The client id that a token request names. */
     claimedClient: string | undefined
     trace: Trace
+    /** Why the body can't be read, if it can't. */
+    bodyFault: AppError | undefined
     /** The correlation ids of the calls that a request carries, if it carries several. */
     together: string[]
     reportFailure: ReportFailure
@@ -60,12 +63,15 @@ export interface ServiceDeps {
   rateLimitPerMinute?: number | undefined
   /** Requests that may be under way at once. */
   mostRequests: number
+  /** What the bodies that are under way may take together. */
+  bodies: Pick<BodyConfig, 'inFlight' | 'maxBytesInFlight'>
   /** Resolves when all that the service needs answers, else says what does not. */
   ready(): Promise<void>
   /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
   lifecycle: { draining: boolean; proxyWarned?: boolean }
   /** See {@link addressOf}. */
   trustedProxies: number
+  /** Whether it is for real. Outside production every path works below `/dev` too, and the demo client is named. */
   production: boolean
 }
 
@@ -77,22 +83,43 @@ export type ServiceApp = OpenAPIHono<AppEnv>
  */
 export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: ProblemShape = plainProblem): ServiceApp {
   const app = new OpenAPIHono<AppEnv>({
-    getPath: (request) => getPath(request).replace(STAGE, '') || '/',
+    getPath: (request, options) => pathOf(request, targetOf(options?.env), deps.production),
     defaultHook: (result, c) => {
       if (result.target === 'json' && OTHER_JSON.test(c.req.header('content-type') ?? '')) throw new HTTPException(415)
       if (!result.success) throw validationError(result.target, result.error.issues, c.req.queries())
     },
   })
-  app.use(receive(deps, shape))
+  app.use(receive(deps, receiveBody({ ...deps, ...deps.bodies, internal: docs.internal }, shape), shape))
   app.notFound(refuseUnknown(app, shape))
   app.onError((thrown, c: Context<AppEnv>) => {
-    const error = toAppError(thrown)
+    const error = (isUnreadable(thrown) && c.get('bodyFault')) || toAppError(thrown)
     c.get('reportFailure')(error, c.get('trace').correlationId)
     return sendProblem(c, error, shape)
   })
   addHealthRoutes(app, deps, shape)
-  addDocs(app, docs)
+  addDocs(app, docs, deps.production)
   return app
+}
+
+/** A validator's word for a body that could not be read: it does not say why. */
+function isUnreadable(thrown: unknown): boolean {
+  return thrown instanceof HTTPException && thrown.status === 400
+}
+
+/** The target of a request as it was sent, where that is known: its URL has been normalized. */
+function targetOf(env: unknown): string | undefined {
+  return trusted<{ incoming?: { url?: string } } | undefined>(env)?.incoming?.url
+}
+
+/**
+ * The path that routes are found by. Internal routes have one spelling alone, so that a proxy's rule about `/internal/`
+ * sees every request for them: `/%69nternal/` and `/x/../internal/` lead nowhere.
+ */
+function pathOf(request: Request, target: string | undefined, production: boolean): string {
+  const cut = (path: string) => (production ? path : path.replace(STAGE, '') || '/')
+  const path = cut(getPath(request))
+  if (!INTERNAL.test(path)) return path
+  return INTERNAL.test(cut(target ?? new URL(request.url).pathname)) ? path : '/'
 }
 
 /** On whose behalf the request is made. */
@@ -100,9 +127,12 @@ export function callerOf(c: Context<AppEnv>): Caller {
   return { principal: c.get('principal'), trace: c.get('trace') }
 }
 
-/** Where a new resource is: below the path that it was posted to, as the caller sent it, behind a stage or not. */
+/**
+ * Where a resource is that was posted to its collection, such as `orders/5`: relative to the request's own URL (RFC 3986,
+ * section 5.2.3), so that it holds behind any stage or prefix.
+ */
 export function locationOf(c: Context, id: number | string): string {
-  return `${getPath(c.req.raw)}/${id}`
+  return `${c.req.path.slice(c.req.path.lastIndexOf('/') + 1)}/${id}`
 }
 
 /**
@@ -111,11 +141,11 @@ export function locationOf(c: Context, id: number | string): string {
  */
 function receive(
   { authenticator, logger, rateLimitPerMinute, mostRequests, lifecycle, trustedProxies, production }: ServiceDeps,
+  receiveWhole: MiddlewareHandler<AppEnv>,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
   const fairShare = createFairShare(mostRequests)
   const admission = createAdmission(mostRequests, fairShare, logger)
-  const receiveWhole = receiveBody(shape)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   const warnOfProxies = production && trustedProxies === 0 ? createProxyWarning(logger, lifecycle) : undefined
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.

@@ -154,7 +154,7 @@ export const Replayed = {
 }
 
 export function locationLike(example: string) {
-  const description = 'Where the new resource is'
+  const description = "Where the new resource is, relative to the request's URL"
   return { Location: { description, required: true, schema: { type: 'string' as const }, example } }
 }
 
@@ -223,6 +223,12 @@ const retryAfter: HeaderDescription = { description: 'Seconds to wait', schema: 
 const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
   401: { 'WWW-Authenticate': { ...challenge, required: true } },
   403: { 'WWW-Authenticate': challenge },
+  415: {
+    'Accept-Encoding': {
+      description: '`identity`, where the body came in a Content-Encoding (RFC 9110)',
+      schema: { type: 'string' },
+    },
+  },
   429: {
     'Retry-After': { ...retryAfter, required: true },
     RateLimit: {

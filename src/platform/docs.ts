@@ -21,11 +21,14 @@ export interface DocsConfig {
 }
 
 /** `/openapi.json` and `/docs`, the latter with Swagger UI's own files, so that it works with no internet. */
-export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig): void {
-  registerSecuritySchemes(app, config)
+export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, production: boolean): void {
+  registerSecuritySchemes(app, config, production)
   let document: string | undefined
   app.get('/openapi.json', (c) => {
-    document ??= JSON.stringify(describe(app, config), config.tokens ? undefined : withoutOAuth)
+    document ??= JSON.stringify(describe(app, config), (key, value: unknown) => {
+      const told = production ? withoutDemo(key, value) : value
+      return config.tokens ? told : withoutOAuth(key, told)
+    })
     return send(c, document, 200, { 'content-type': 'application/json' })
   })
   addDocsFiles(app)
@@ -70,7 +73,8 @@ async function renderPage(title: string): Promise<Page> {
     title,
     url: 'openapi.json',
     baseUrl: 'docs',
-    persistAuthorization: true,
+    // The browser's storage is open to every script of this origin, and outlives the tab: no secret is put there.
+    persistAuthorization: false,
     displayRequestDuration: true,
     displayOperationId: false,
     validatorUrl: '',
@@ -86,6 +90,8 @@ async function renderPage(title: string): Promise<Page> {
     "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data:",
     "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
     "frame-ancestors 'none'",
   ]
   return { html, policy: policy.join('; ') }
@@ -104,6 +110,8 @@ const FILES = new Map([
 
 /** OpenAPI has no word for it. */
 const QUERIES = 'Where a token is needed, a query name that is not listed, or that comes twice, is refused.'
+/** What holds for every body, and no schema can say. */
+const OF_BODIES = 'A body comes as it is, without a `Content-Encoding`, and no object in it has a member twice.'
 
 /** The document, from the routes themselves. Its server is wherever the document was read, so it holds behind a stage. */
 function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) {
@@ -111,7 +119,7 @@ function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) 
     openapi: '3.1.0',
     info: {
       title,
-      description: `${description} ${QUERIES}`,
+      description: `${description} ${QUERIES} ${OF_BODIES}`,
       version: API_VERSION,
       license: { name: 'MIT', url: 'https://spdx.org/licenses/MIT.html' },
     },
@@ -133,13 +141,25 @@ function withoutOAuth(key: string, value: unknown): unknown {
   return value.filter((requirement: object) => !('oauth2' in requirement))
 }
 
-function registerSecuritySchemes(app: OpenAPIHono<AppEnv>, { tokens, internal }: DocsConfig): void {
+/** What the demo data names its client: an example for trying the system. Production refuses it. */
+const DEMO = new Set<unknown>(['demo', 'demo-secret'])
+
+/** A JSON replacer. */
+function withoutDemo(key: string, value: unknown): unknown {
+  return key === 'example' && DEMO.has(value) ? undefined : value
+}
+
+function registerSecuritySchemes(
+  app: OpenAPIHono<AppEnv>,
+  { tokens, internal }: DocsConfig,
+  production: boolean,
+): void {
   const registry = app.openAPIRegistry
   const scopes = Object.fromEntries(SCOPES.map((scope) => [scope, scope.replace(/(.*):(.*)/, '$2 $1')]))
   if (tokens) {
     registry.registerComponent('securitySchemes', 'oauth2', {
       type: 'oauth2',
-      description: 'Client credentials. The demo client is `demo` with the secret `demo-secret`.',
+      description: `Client credentials.${production ? '' : ' The demo client is `demo` with the secret `demo-secret`.'}`,
       flows: { clientCredentials: { tokenUrl: 'auth/token', scopes } },
     })
   }

@@ -133,6 +133,18 @@ describe('the environment', () => {
   const limits = [
     { name: 'REQUEST_TIMEOUT_MS', byDefault: 15_000, bounds: [100, 300_000], of: (env: Env) => env.serving.requestMs },
     { name: 'STALL_TIMEOUT_MS', byDefault: 120_000, bounds: [1_000, 600_000], of: (env: Env) => env.serving.stallMs },
+    {
+      name: 'MAX_BODY_BYTES_IN_FLIGHT',
+      byDefault: 67_108_864,
+      bounds: [4_194_304, 999_999_999],
+      of: (env: Env) => env.maxBodyBytesInFlight,
+    },
+    {
+      name: 'MAX_CONNECTIONS',
+      byDefault: 10_000,
+      bounds: [1, 1_000_000],
+      of: (env: Env) => env.serving.maxConnections,
+    },
     { name: 'KEEP_ALIVE_MS', byDefault: 65_000, bounds: [1, 600_000], of: (env: Env) => env.serving.keepAliveMs },
     {
       name: 'DB_CONNECT_TIMEOUT_MS',

@@ -67,6 +67,8 @@ const Known = z.object({
   KEEP_ALIVE_MS: whole(1, 600_000).default(65_000),
   STALL_TIMEOUT_MS: whole(1_000, 600_000).default(120_000),
   MAX_REQUESTS: whole(1, 100_000).default(1000),
+  MAX_CONNECTIONS: whole(1, 1_000_000).default(10_000),
+  MAX_BODY_BYTES_IN_FLIGHT: whole(4_194_304, 999_999_999).default(67_108_864),
   HTTP_TIMEOUT_MS: whole(1, 29_000).default(5000),
   ORCHESTRATOR_DEADLINE_MS: whole(1, 29_000).default(10_000),
   ORCHESTRATOR_PUBLIC: flag.optional(),
@@ -106,6 +108,8 @@ export interface Env {
   serving: ServingLimits
   /** Requests that a service has under way at once, before it refuses more. */
   mostRequests: number
+  /** Of large bodies that are being received, in the whole process. */
+  maxBodyBytesInFlight: number
   httpTimeoutMs: number
   /** `public`: open to callers without a token; undefined when nobody said. */
   orchestrator: { deadlineMs: number; public: boolean | undefined }
@@ -210,8 +214,10 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
       requestMs: vars.REQUEST_TIMEOUT_MS,
       keepAliveMs: vars.KEEP_ALIVE_MS,
       stallMs: vars.STALL_TIMEOUT_MS,
+      maxConnections: vars.MAX_CONNECTIONS,
     },
     mostRequests: vars.MAX_REQUESTS,
+    maxBodyBytesInFlight: vars.MAX_BODY_BYTES_IN_FLIGHT,
     httpTimeoutMs: vars.HTTP_TIMEOUT_MS,
     orchestrator: { deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS, public: vars.ORCHESTRATOR_PUBLIC },
     logLevel: vars.LOG_LEVEL,

@@ -84,9 +84,10 @@ function problemHeaders(error: AppError): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': 'application/problem+json' }
   const challenge = challengeOf(error)
   if (challenge !== undefined) headers['www-authenticate'] = challenge
-  const { retry_after, allow } = error.extra
+  const { retry_after, allow, accept_encoding } = error.extra
   if (typeof retry_after === 'number') headers['retry-after'] = String(retry_after)
   if (Array.isArray(allow)) headers.allow = allow.join(', ')
+  if (typeof accept_encoding === 'string') headers['accept-encoding'] = accept_encoding
   return headers
 }
 

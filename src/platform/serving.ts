@@ -1,10 +1,13 @@
-import { createServer, type Server, STATUS_CODES } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
+import { type AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import { ALWAYS } from './answers.ts'
 import { AppError } from './errors.ts'
+import type { Logger } from './logging.ts'
 import { problemDocument } from './problems.ts'
+import { type CountRefusal, createRefusalLog } from './refusal-log.ts'
 import { trusted } from './trusted.ts'
 
 export interface Serving {
@@ -21,43 +24,67 @@ export interface ServingLimits {
   keepAliveMs: number
   /** How long nothing may come or go while there is a request: such a caller does not take its answer. */
   stallMs: number
+  /** Connections that are open at once. One more is closed. */
+  maxConnections: number
+  /** The address to listen on; undefined is every address of the machine. */
+  host?: string | undefined
 }
 
-const LIMITS: ServingLimits = { requestMs: 15_000, keepAliveMs: 65_000, stallMs: 120_000 }
+const LIMITS: ServingLimits = { requestMs: 15_000, keepAliveMs: 65_000, stallMs: 120_000, maxConnections: 10_000 }
 const LARGEST_HEADERS_BYTES = 16 * 1024
 const MOST_HEADERS = 100
 const LATE_CHECK_MS = 1_000
 /** New connections are accepted one a turn of the event loop; past these the kernel would drop them. */
 const MOST_UNACCEPTED = 4_096
 const IDLE_CHECK_MS = 50
+/** How long a caller that was refused and cut off may take to read why. What it sends meanwhile is dropped. */
+const LINGER_MS = 500
+/** What an HTTP/1.0 request without `Host` asks. Nothing that is answered depends on it. */
+const NO_HOST = 'localhost'
 
-/** Serves an app over HTTP. Port 0 takes a free one. Rejects when the port can't be had. */
+/** What a request came by: an app sees it as its environment. */
+interface Connection {
+  incoming: IncomingMessage | Http2ServerRequest
+}
+
+/**
+ * Serves an app over HTTP. Port 0 takes a free one. Rejects when the port can't be had.
+ * @param logger told of what is refused before the app sees it
+ */
 export function serve(
-  app: { fetch: (request: Request, connection?: object) => Response | Promise<Response> },
+  app: { fetch: (request: Request, connection: Connection) => Response | Promise<Response> },
   port: number,
-  { requestMs, keepAliveMs, stallMs }: ServingLimits = LIMITS,
+  { requestMs, keepAliveMs, stallMs, maxConnections, host }: ServingLimits = LIMITS,
+  logger?: Logger,
 ): Promise<Serving> {
+  const countRefusal = logger ? createRefusalLog(logger) : () => {}
   const serverOptions = {
     requestTimeout: requestMs,
     headersTimeout: requestMs / 2,
     keepAliveTimeout: keepAliveMs,
     connectionsCheckingInterval: LATE_CHECK_MS,
     maxHeaderSize: LARGEST_HEADERS_BYTES,
-    // It is missed by the listener too, which lets us say so.
+    // Node's own refusal is no problem document.
     requireHostHeader: false,
   }
-  const answer = (request: Request, connection: object) =>
-    NAMES_USER.test(request.url) ? refuse(MALFORMED) : app.fetch(request, connection)
-  const server = createServer(serverOptions, getRequestListener(answer, { errorHandler: refuseRequest }))
+  const answer = (request: Request, connection: Connection) => {
+    const { incoming } = connection
+    if (!NAMES_USER.test(request.url) && hasValidHost(incoming)) return app.fetch(request, connection)
+    return refuse(MALFORMED, countRefusal, incoming.socket.remoteAddress)
+  }
+  // What can't be handed to an app: its host or its target is none.
+  const errorHandler = (error: unknown) => refuse(error instanceof RequestError ? MALFORMED : UNFORESEEN, countRefusal)
+  const server = createServer(serverOptions, getRequestListener(answer, { errorHandler, hostname: NO_HOST }))
   server.timeout = stallMs
   server.maxHeadersCount = MOST_HEADERS
-  server.on('clientError', refuseConnection)
+  server.on('clientError', createConnectionRefusal(trackAnswers(server), countRefusal))
   // Whatever a caller expects besides, it gets an answer.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   const unused = trackUnused(server)
+  boundConnections(server, maxConnections, countRefusal)
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ port, backlog: MOST_UNACCEPTED }, () => {
+    server.listen({ port, host, backlog: MOST_UNACCEPTED }, () => {
       const address = trusted<AddressInfo>(server.address())
       resolve({ port: address.port, close: () => drain(server, unused) })
     })
@@ -77,22 +104,49 @@ const REFUSALS: Record<string, AppError> = {
 const MALFORMED = new AppError('malformed_request', 'The request could not be read as HTTP/1.1.')
 const UNFORESEEN = new AppError('internal_error', 'The request failed. It may be sent again.')
 
-/** What never became a request is answered with a problem document all the same, and its connection ends. */
-function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const { status, headers, body } = refusalOf(REFUSALS[error.code ?? ''] ?? MALFORMED)
-  const all = { ...headers, 'content-length': String(Buffer.byteLength(body)) }
-  const head = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join('')}\r\n${body}`)
+/** RFC 9112, section 3.2: HTTP/1.1 names its host, and no request names two. */
+function hasValidHost({ httpVersion, headers, rawHeaders }: Connection['incoming']): boolean {
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host')
+  return hosts.length < 2 && (httpVersion === '1.0' || Boolean(headers.host))
 }
 
-/** So is what can't be handed to an app: its host or its target is none. */
-function refuseRequest(error: unknown): Response {
-  return refuse(error instanceof RequestError ? MALFORMED : UNFORESEEN)
+/** The answer to the last request of each connection. */
+function trackAnswers(server: Server): WeakMap<Duplex, ServerResponse> {
+  const answers = new WeakMap<Duplex, ServerResponse>()
+  server.on('request', (request, answer) => answers.set(request.socket, answer))
+  return answers
 }
 
-function refuse(error: AppError): Response {
+/**
+ * What never became a request is answered with a problem document all the same, and its connection ends: at once when
+ * the caller has read that, and soon in any case.
+ */
+function createConnectionRefusal(answers: WeakMap<Duplex, ServerResponse>, countRefusal: CountRefusal) {
+  const refused = new WeakSet<Duplex>()
+  return (error: NodeJS.ErrnoException, socket: Duplex): void => {
+    // What follows the refused part of a stream is no request either.
+    if (refused.has(socket)) return
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    refused.add(socket)
+    const answer = answers.get(socket)
+    if (answer?.req.complete && !answer.writableEnded) {
+      // A refusal now would be read as the answer to the request before, which may have been done.
+      answer.shouldKeepAlive = false
+      return
+    }
+    const { status, headers, body } = refusalOf(REFUSALS[error.code ?? ''] ?? MALFORMED)
+    countRefusal(String(status), socket instanceof Socket ? socket.remoteAddress : undefined)
+    const all = { ...headers, 'content-length': String(Buffer.byteLength(body)) }
+    const head = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join('')}\r\n${body}`)
+    const lingering = setTimeout(() => socket.destroy(), LINGER_MS)
+    socket.once('close', () => clearTimeout(lingering))
+  }
+}
+
+function refuse(error: AppError, countRefusal: CountRefusal, address?: string): Response {
   const { status, headers, body } = refusalOf(error)
+  countRefusal(String(status), address)
   return new Response(body, { status, headers })
 }
 
@@ -116,6 +170,20 @@ function trackUnused(server: Server): ReadonlySet<Socket> {
   })
   server.on('request', (request) => unused.delete(request.socket))
   return unused
+}
+
+/** Each open connection takes a descriptor and some memory, whoever has opened it. */
+function boundConnections(server: Server, max: number, countRefusal: CountRefusal): void {
+  let open = 0
+  server.on('connection', (socket) => {
+    if (open >= max) {
+      countRefusal('connection', socket.remoteAddress)
+      socket.destroy()
+      return
+    }
+    open++
+    socket.once('close', () => open--)
+  })
 }
 
 function drain(server: Server, unused: ReadonlySet<Socket>): Promise<void> {

@@ -66,7 +66,7 @@ describeEachEngine('products', (engine) => {
         version: 1,
       })
       expect(answer.headers.get('content-type')).toBe('application/json')
-      expect(answer.headers.get('location')).toBe(`/products/${answer.body.id}`)
+      expect(answer.headers.get('location')).toBe(`products/${answer.body.id}`)
       expect(answer.headers.get('etag')).toBe('"1"')
       const found = await read(answer.body.id)
       expect(found.body).toEqual(answer.body)

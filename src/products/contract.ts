@@ -109,7 +109,7 @@ export const createProduct = createStrictRoute({
   parameters: idempotencyHeaders,
   request: { body: jsonBody(NewProduct) },
   responses: {
-    201: jsonAnswer(Product, 'The product', { ...locationLike('/products/1'), ...ETag, ...Replayed }),
+    201: jsonAnswer(Product, 'The product', { ...locationLike('products/1'), ...ETag, ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { versions } from 'node:process'
 import { sql } from 'kysely'
 import { auditBooks } from '../../src/audit/service.ts'
@@ -101,6 +102,12 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
     assert.deepEqual([status, headers.get('content-type')], [404, 'application/problem+json'])
   })
 
+  await check(`${engine}: HTTP/1.0 is answered without a host, HTTP/1.1 refused`, async () => {
+    const { port } = new URL(neighbours.orders)
+    assert.match(await exchange(Number(port), 'GET /health HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /)
+    assert.match(await exchange(Number(port), 'GET /health HTTP/1.1\r\n\r\n'), /^HTTP\/1\.1 400 /)
+  })
+
   await check(`${engine}: the books balance`, async () => {
     assert.equal((await auditBooks(db, env.orders)).balanced, true)
   })
@@ -111,6 +118,15 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
     if (env.database.host !== undefined) await sql`drop database ${sql.id(env.database.name)}`.execute(db)
     await db.destroy()
   })
+}
+
+/** What comes back on a connection until the other side ends it. */
+async function exchange(port: number, sent: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  socket.write(sent)
+  let text = ''
+  for await (const some of socket) text += some
+  return text
 }
 
 function askForToken(orders: ApiClient, secret: string) {

@@ -20,7 +20,7 @@ const CUSTOMER = {
   version: 1,
 }
 const UNDOCUMENTED_200 = 'an answer that is not documented: 200 '
-const CREATED = { location: '/customers/1', etag: '"1"' }
+const CREATED = { location: 'customers/1', etag: '"1"' }
 
 function asked(operationId: string, target: string, body: unknown, more: Partial<Asked> = {}): Asked {
   const operation = operations.find((one) => one.operationId === operationId)

@@ -1,3 +1,4 @@
+import { findDoubledMember } from '../../src/platform/doubled-members.ts'
 import {
   type OpenApiDocument,
   type Operation,
@@ -77,6 +78,10 @@ export function bodyVerdict(
   if (!isDeclared) return { forbidden: 'the content type' }
   const value = mediaType === FORM_TYPE ? formOf(request.body) : jsonOf(request.body)
   if (value === undefined) return { forbidden: `a body that is not ${mediaType}` }
+  // No schema can say so; the document does in words.
+  if (mediaType === JSON_TYPE && findDoubledMember(request.body.toString()) !== undefined) {
+    return { forbidden: 'a member twice in one object' }
+  }
   const at = `${pointer}${pointerTo('requestBody', 'content', mediaType, 'schema')}`
   const [fault] = checkerOf(document).faultsAt(at, value.read)
   if (fault !== undefined) return { forbidden: `the body: ${gistOf(fault)}` }

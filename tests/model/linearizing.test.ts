@@ -40,7 +40,7 @@ function seen(status: number, body: object, more: Partial<Seen> = {}): Seen {
 
 function placed(id: number, key?: string, more: Partial<Seen> = {}): Step {
   const call: Call = { verb: 'placeOrder', by: 'all', customer_id: 1, items: one, key }
-  return [call, seen(201, { ...order, id }, { location: `/orders/${id}`, ...more })]
+  return [call, seen(201, { ...order, id }, { location: `orders/${id}`, ...more })]
 }
 
 function refusedForStock(): Step {

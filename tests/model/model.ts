@@ -199,7 +199,7 @@ function createCustomer(state: State, call: CallOf<'createCustomer'>, seen: Seen
     state.customers.push(customer)
     return created(
       shownCustomer(customer, seen.body),
-      '/customers',
+      'customers',
       freed ? "created with a deleted one's e-mail" : 'created',
     )
   })
@@ -271,7 +271,7 @@ function createProduct(state: State, call: CallOf<'createProduct'>, seen: Seen):
     if (state.products.some(({ sku }) => sku === call.fields.sku)) return refusal(409, 'sku_taken')
     const product = { id: newId(seen.body, state.products), ...call.fields, ...newVersion() }
     state.products.push(product)
-    return created(shownProduct(product, seen.body), '/products', 'created')
+    return created(shownProduct(product, seen.body), 'products', 'created')
   })
 }
 
@@ -344,7 +344,7 @@ function placeOrder(
     const order = take(state, call, id, later.get(id), HOLD_MINUTES)
     return created(
       shownOrder(order, seen.body),
-      '/orders',
+      'orders',
       repeats(items) ? 'placed, two lines of one product' : 'placed',
     )
   })
@@ -676,9 +676,9 @@ function versioned(body: { version: number | string }, what: string): Expected {
   return { ...done(what), status: 200, body, etag: `"${body.version}"` }
 }
 
-function created(body: { id: number; version?: number | string }, path: string, what: string): Expected {
+function created(body: { id: number; version?: number | string }, collection: string, what: string): Expected {
   const etag = body.version === undefined ? null : `"${body.version}"`
-  return { ...done(what), status: 201, body, etag, location: `${path}/${body.id}` }
+  return { ...done(what), status: 201, body, etag, location: `${collection}/${body.id}` }
 }
 
 /** As it must be shown. What is seen of its times and its version for the first time is theirs from then on. */
