@@ -98,6 +98,14 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     expect(await stockOf(system, stuck.id)).toBe(100)
   })
 
+  it('when many changes wait for a locked product, then orders of others go on', async () => {
+    const [stuck, free] = [await newProduct(system), await newProduct(system)]
+    await lock('products', stuck.id)
+    const changes = Array.from({ length: 40 }, (_, i) => system.orders.patch(`/products/${stuck.id}`, { stock: i }))
+    expectUndisturbed([await place(free.id), await place(free.id)], 201)
+    for (const change of await Promise.all(changes)) expectProblem(change, 503, 'unavailable')
+  })
+
   it('when an order is locked, then only what is asked of it is refused', async () => {
     const product = await newProduct(system)
     const [stuck, other, third] = [

@@ -17,6 +17,7 @@ import {
 } from './database-errors.ts'
 import { AppError } from './errors.ts'
 import { mysqlDialect } from './mysql.ts'
+import { createSlots, type Slots } from './slots.ts'
 import { sqliteDialect } from './sqlite.ts'
 import type { Tables } from './tables.ts'
 import { untilAborted, withTimeLimit } from './time-limit.ts'
@@ -99,8 +100,13 @@ async function openMysql(config: DatabaseConfig): Promise<Database> {
     sessionTimeoutMs: config.connectTimeoutMs,
     maxIdleMs: (MAX_IDLE_SECONDS - IDLE_MARGIN_SECONDS) * 1_000,
   }
-  return new Kysely<Tables>({ dialect: mysqlDialect(pool, options, config) })
+  const db = new Kysely<Tables>({ dialect: mysqlDialect(pool, options, config) })
+  LONE_TRANSACTIONS.set(db, { slots: createSlots(Math.ceil(config.pool / 2)), waitMs: config.lockWaitMs })
+  return db
 }
+
+/** How many transactions of one command may run at once: each may wait for a lock, and batches need connections too. */
+const LONE_TRANSACTIONS = new WeakMap<Database, { slots: Slots; waitMs: number }>()
 
 async function connectionOf({ host = 'localhost', port, user, password, connectTimeoutMs, tls }: DatabaseConfig) {
   const common = { host, port, user, password, connectTimeout: connectTimeoutMs }
@@ -217,6 +223,24 @@ export async function transact<T>(
       } else throw failure
     }
   }
+}
+
+/**
+ * Like {@link transact}, for the work of one command. Half of the pool is left to batches: many commands that wait for
+ * one locked row would else keep everybody from the database.
+ */
+export async function transactAlone<T>(
+  db: Database,
+  options: TransactOptions,
+  work: (trx: Database) => Promise<T>,
+): Promise<T> {
+  const limit = LONE_TRANSACTIONS.get(db)
+  if (limit === undefined) return transact(db, options, work)
+  const giveBack = await limit.slots.take(performance.now() + limit.waitMs).catch((cause) => {
+    const detail = 'Too much is being written one by one. Try again shortly.'
+    throw new AppError('unavailable', detail, { retry_after: 1 }, { cause })
+  })
+  return transact(db, options, work).finally(giveBack)
 }
 
 /** Thrown inside {@link transact} when another transaction won a race that only a fresh start can see. */

@@ -1,7 +1,7 @@
 import type { CompiledQuery } from 'kysely'
 import type { Principal } from './auth.ts'
 import type { Database } from './database.ts'
-import { RunAgain, transact } from './database.ts'
+import { RunAgain, transactAlone } from './database.ts'
 import { dialectOf } from './dialect.ts'
 import { AppError } from './errors.ts'
 import { later } from './grouping.ts'
@@ -279,7 +279,7 @@ export function once<T extends { id: number }>(
   ttlMinutes: number,
   work: (trx: Database, now: DbTime) => Promise<T>,
 ): Promise<Answer> {
-  return transact(db, { repeatable: true }, async (trx) => {
+  return transactAlone(db, { repeatable: true }, async (trx) => {
     const { now, answers } = await openWith(trx, [claim])
     const first = answers.get(claimId(claim))
     if (first) {
