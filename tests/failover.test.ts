@@ -127,7 +127,7 @@ describe.skipIf(inject('mysql') === null)('a failover', () => {
     const { db, named } = await ordersByName()
     const email = `${newKey()}@example.com`
     let attempts = 0
-    await transact(db, { repeatable: false }, async (trx) => {
+    await transact(db, async (trx) => {
       const fields = { name: 'Ann', email, email_key: email, created_at: AT, updated_at: AT }
       await trx.insertInto('customers').values(fields).execute()
       if (++attempts > 1) return

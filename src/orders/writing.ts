@@ -66,7 +66,7 @@ export function writeOrders(
   mode: RunMode,
 ): Promise<(Answer | AppError | SetAside)[]> {
   const findings: Findings = { settled: new Map(), searched: new Set(), releases: [] }
-  return transact(db, { repeatable: true }, async (trx) => {
+  return transact(db, async (trx) => {
     const all = [...findings.releases, ...commands]
     const isOpen = (command: WriteCommand) => !findings.settled.has(command)
     if (!mode.waitsForLocks) await setLockedAside(trx, all.filter(isOpen), findings)

@@ -172,35 +172,21 @@ async function tryConnection(options: ConnectionOptions): Promise<NodeJS.ErrnoEx
 
 const MOST_ATTEMPTS = 8
 
-export interface TransactOptions {
-  /**
-   * True when running the work again after it may have been committed changes nothing more: it is keyed, or ends in
-   * a state that it recognises. Only then is it retried after a connection that was lost during the commit.
-   */
-  repeatable: boolean
-}
-
 /**
  * Runs work in one transaction, again from its start when the database undid it (deadlock, lost connection) or when
  * another transaction wrote one of its idempotency keys first, after a short random wait; not when the database took
- * too long, or another transaction kept a lock. Work must not reach outside the database: it may run more than once.
+ * too long, or another transaction kept a lock. Work must not reach outside the database, and must recognise what it did, by
+ * its key or by the state that it finds: it may run again after it was committed, when the answer of the commit was lost.
  * @throws RowsLocked when another transaction kept a lock
  * @throws AppError `unavailable` when the database can't be reached, or when nobody can know whether it committed
  */
-export async function transact<T>(
-  db: Database,
-  options: TransactOptions,
-  work: (trx: Database) => Promise<T>,
-): Promise<T> {
+export async function transact<T>(db: Database, work: (trx: Database) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
-    let finished = false
     let cause: unknown
     try {
       return await db.transaction().execute(async (trx) => {
         try {
-          const result = await work(trx)
-          finished = true
-          return result
+          return await work(trx)
         } catch (error) {
           cause = error
           throw error
@@ -214,8 +200,7 @@ export async function transact<T>(
       const lost = isConnectionLost(failure)
       const late = isTooLate(failure)
       const refused = isConflict(failure) || leadsToReader(failure)
-      const undone = refused || failure instanceof RunAgain || (lost && !finished)
-      const again = undone || (options.repeatable && (lost || isKeyTaken(failure)))
+      const again = refused || lost || failure instanceof RunAgain || isKeyTaken(failure)
       if (again && !late && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
       else if (again || isUnavailable(failure)) {
         const detail = 'The database could not do this now. Try again.'
@@ -229,18 +214,14 @@ export async function transact<T>(
  * Like {@link transact}, for the work of one command. Half of the pool is left to batches: many commands that wait for
  * one locked row would else keep everybody from the database.
  */
-export async function transactAlone<T>(
-  db: Database,
-  options: TransactOptions,
-  work: (trx: Database) => Promise<T>,
-): Promise<T> {
+export async function transactAlone<T>(db: Database, work: (trx: Database) => Promise<T>): Promise<T> {
   const limit = LONE_TRANSACTIONS.get(db)
-  if (limit === undefined) return transact(db, options, work)
+  if (limit === undefined) return transact(db, work)
   const giveBack = await limit.slots.take(performance.now() + limit.waitMs).catch((cause) => {
     const detail = 'Too much is being written one by one. Try again shortly.'
     throw new AppError('unavailable', detail, { retry_after: 1 }, { cause })
   })
-  return transact(db, options, work).finally(giveBack)
+  return transact(db, work).finally(giveBack)
 }
 
 /** Thrown inside {@link transact} when another transaction won a race that only a fresh start can see. */

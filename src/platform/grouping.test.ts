@@ -537,21 +537,9 @@ describeEachEngine('work in a transaction', (engine) => {
     const [key, one] = [unique(), product()]
     await other.executeQuery(recording(record('of the other', key)))
     const { work, tries } = workOf(key, one)
-    expect(await transact(db, { repeatable: true }, work)).toBe('of the other')
+    expect(await transact(db, work)).toBe('of the other')
     expect(tries).toEqual([1, 2])
     expect(await stocks(other, one)).toEqual([])
-    await expectClean(databases)
-  })
-
-  it('when its key was written first and it may not be repeated, then it is refused, and nothing is left of it', async () => {
-    const { db, other } = databases
-    const [key, one] = [unique(), product()]
-    await other.executeQuery(recording(record('of the other', key)))
-    const { work, tries } = workOf(key, one)
-    await expect(transact(db, { repeatable: false }, work)).rejects.toThrow(/duplicate|unique/i)
-    expect(tries).toEqual([1])
-    expect(await stocks(other, one)).toEqual([])
-    expect(await answersTo(other, key)).toEqual(['of the other'])
     await expectClean(databases)
   })
 
@@ -561,7 +549,7 @@ describeEachEngine('work in a transaction', (engine) => {
     const products = Array.from({ length: 10 }, () => product())
     const answers = await Promise.all(
       products.map((one, i) =>
-        transact(other, { repeatable: true }, async (trx) => {
+        transact(other, async (trx) => {
           const [answer] = await answersTo(trx, key)
           if (answer !== undefined) return answer
           await later(trx, inserting(one))
@@ -580,7 +568,7 @@ describeEachEngine('work in a transaction', (engine) => {
     const one = product()
     await db.executeQuery(inserting(one))
     let tries = 0
-    const working = transact(db, { repeatable: true }, async (trx) => {
+    const working = transact(db, async (trx) => {
       tries++
       await later(trx, inserting(product({ sku: one.sku })))
     })
@@ -597,7 +585,7 @@ describeEachEngine('work in a transaction', (engine) => {
       const bothBegan = Promise.withResolvers<void>()
       let began = 0
       const takeOfBoth = (first: NewProduct, second: NewProduct) =>
-        transact(other, { repeatable: false }, async (trx) => {
+        transact(other, async (trx) => {
           await later(trx, taking(trx, first.sku, 1))
           expect(await stocks(trx, first)).toHaveLength(1)
           if (++began === 2) bothBegan.resolve()
@@ -613,7 +601,7 @@ describeEachEngine('work in a transaction', (engine) => {
       const { db, other } = databases
       const one = product()
       let tries = 0
-      await transact(db, { repeatable: true }, async (trx) => {
+      await transact(db, async (trx) => {
         if (++tries === 1) {
           const { rows } = await sql<{ id: number }>`select connection_id() as id`.execute(trx)
           await sql`kill ${sql.lit(rows[0]?.id ?? 0)}`.execute(other)

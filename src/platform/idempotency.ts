@@ -279,7 +279,7 @@ export function once<T extends { id: number }>(
   ttlMinutes: number,
   work: (trx: Database, now: DbTime) => Promise<T>,
 ): Promise<Answer> {
-  return transactAlone(db, { repeatable: true }, async (trx) => {
+  return transactAlone(db, async (trx) => {
     const { now, answers } = await openWith(trx, [claim])
     const first = answers.get(claimId(claim))
     if (first) {
