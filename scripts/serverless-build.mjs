@@ -1,9 +1,12 @@
-// Builds the functions' bundles before serverless packs, deploys or runs them, so that it never takes old ones.
-import { execFileSync } from 'node:child_process'
+// Builds the functions' bundles before serverless packs, deploys or runs them, so that it never takes old ones; and packs
+// nothing that is not fit for production.
+import { execFileSync, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const BUILD = fileURLToPath(new URL('build-functions.ts', import.meta.url))
+const CHECK = fileURLToPath(new URL('check-deployment.ts', import.meta.url))
 const NODE = fileURLToPath(new URL('../node_modules/.bin/node', import.meta.url))
+const SECRETS = ['SERVICE_TOKEN', 'JWT_SECRET', 'DB_PASS']
 const DEPLOYED = '.build'
 // A folder of its own: functions that run here must not lose their files while others are packed.
 const OFFLINE = '.offline'
@@ -14,23 +17,55 @@ export default class ServerlessBuild {
       log.notice('Bundling the functions')
       execFileSync(NODE, [BUILD, folder], { cwd: serverless.serviceDir, stdio: ['ignore', 'ignore', 'inherit'] })
     }
-    const warn = () => {
+    const buildToDeploy = () => {
       const { NODE_ENV } = serverless.service.provider.environment
-      if (NODE_ENV !== 'production') {
-        log.warning(`NODE_ENV=${NODE_ENV}, from the environment or .env: these functions take published secrets`)
-      }
+      refuseUnfit(serverless, NODE_ENV)
+      const kept = SECRETS.filter((name) => process.env[name])
+      const { parameters } = serverless.service.custom
+      if (kept.length > 0)
+        log.notice(`Not deployed: ${kept.join(', ')}. The functions read theirs from SSM, below ${parameters}`)
+      build(DEPLOYED)
     }
     this.hooks = {
-      'before:package:createDeploymentArtifacts': () => {
-        warn()
-        build(DEPLOYED)
+      'before:package:createDeploymentArtifacts': buildToDeploy,
+      'before:deploy:function:packageFunction': buildToDeploy,
+      'after:aws:package:finalize:mergeCustomProviderResources': () => {
+        freeStage(serverless.service.provider.compiledCloudFormationTemplate)
       },
-      'before:deploy:function:packageFunction': () => build(DEPLOYED),
       'before:offline:start:init': () => {
         build(OFFLINE)
         runFrom(OFFLINE, serverless.service.functions)
+        settleHere(serverless.service)
       },
     }
+  }
+}
+
+/** What may not go into production is not packed. @throws what is wrong, for whoever deploys */
+function refuseUnfit({ serviceDir, classes }, NODE_ENV) {
+  const { status, stderr } = spawnSync(NODE, [CHECK], {
+    cwd: serviceDir,
+    env: { ...process.env, NODE_ENV },
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new classes.Error(stderr.trim(), 'NOT_FIT_FOR_PRODUCTION')
+}
+
+/** The stage is a resource of its own (serverless.yml), with its limits and its log; so the deployment makes none. */
+function freeStage({ Resources }) {
+  for (const { Type, Properties } of Object.values(Resources)) {
+    if (Type === 'AWS::ApiGateway::Deployment') delete Properties.StageName
+  }
+}
+
+/** Functions that run here are for development, unless somebody says otherwise, and ask nobody for secrets. */
+function settleHere({ provider, functions }) {
+  provider.environment.NODE_ENV = process.env.NODE_ENV || 'development'
+  for (const { environment } of Object.values(functions)) {
+    if (environment === undefined) continue
+    delete environment.SSM_PARAMETERS
+    if ('ORCHESTRATOR_PUBLIC' in environment) environment.ORCHESTRATOR_PUBLIC = process.env.ORCHESTRATOR_PUBLIC ?? ''
+    if ('DB_TLS' in environment) environment.DB_TLS = process.env.DB_TLS ?? ''
   }
 }
 
