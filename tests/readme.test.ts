@@ -69,14 +69,6 @@ describe('the README', () => {
 })
 
 describe('.env.example', () => {
-  it('when a service asks for a variable, then it is listed', () => {
-    const asked = new Set<string>()
-    const record = new Proxy<Record<string, string>>({}, { get: (_, name) => void asked.add(String(name)) })
-    parseEnv(record)
-    expect(asked.size).toBeGreaterThan(20)
-    expect([...asked].filter((name) => !new RegExp(`^(# )?${name}=`, 'm').test(EXAMPLE))).toEqual([])
-  })
-
   it('when it is copied to .env as it is, then nothing changes, in development or in production', () => {
     const lines = EXAMPLE.split('\n').filter((line) => /^\w+=/.test(line))
     const record = Object.fromEntries(
