@@ -26,17 +26,20 @@ export default class ServerlessBuild {
         log.notice(`Not deployed: ${kept.join(', ')}. The functions read theirs from SSM, below ${parameters}`)
       build(DEPLOYED)
     }
+    const buildToRun = () => {
+      build(OFFLINE)
+      runFrom(OFFLINE, serverless.service.functions)
+      settleHere(serverless.service)
+    }
     this.hooks = {
       'before:package:createDeploymentArtifacts': buildToDeploy,
       'before:deploy:function:packageFunction': buildToDeploy,
       'after:aws:package:finalize:mergeCustomProviderResources': () => {
         freeStage(serverless.service.provider.compiledCloudFormationTemplate)
       },
-      'before:offline:start:init': () => {
-        build(OFFLINE)
-        runFrom(OFFLINE, serverless.service.functions)
-        settleHere(serverless.service)
-      },
+      // serverless offline start, and serverless offline.
+      'before:offline:start:init': buildToRun,
+      'before:offline:start': buildToRun,
     }
   }
 }
@@ -58,14 +61,16 @@ function freeStage({ Resources }) {
   }
 }
 
+/** What a deployment has defaults of its own for; here those of development hold. */
+const DEPLOYED_DEFAULTS = ['ORCHESTRATOR_PUBLIC', 'CUSTOMERS_API_BASE', 'ORDERS_API_BASE', 'DB_TLS']
+
 /** Functions that run here are for development, unless somebody says otherwise, and ask nobody for secrets. */
 function settleHere({ provider, functions }) {
   provider.environment.NODE_ENV = process.env.NODE_ENV || 'development'
   for (const { environment } of Object.values(functions)) {
     if (environment === undefined) continue
     delete environment.SSM_PARAMETERS
-    if ('ORCHESTRATOR_PUBLIC' in environment) environment.ORCHESTRATOR_PUBLIC = process.env.ORCHESTRATOR_PUBLIC ?? ''
-    if ('DB_TLS' in environment) environment.DB_TLS = process.env.DB_TLS ?? ''
+    for (const name of DEPLOYED_DEFAULTS) if (name in environment) environment[name] = process.env[name] ?? ''
   }
 }
 
