@@ -30,7 +30,7 @@ describe('a signature', () => {
     },
   )
 
-  it('when a request is changed on its way, or signed with another key, then it is refused', async () => {
+  it('when a request is changed, or signed with another key, then it is refused', async () => {
     const thief = { ...aws.variables, AWS_SECRET_ACCESS_KEY: 'another' }
     const request = { path: '/', headers: {}, body: '{}', signal: AbortSignal.timeout(5_000) }
     expect((await createAwsClient('ssm', thief, send)(request)).status).toBe(403)
@@ -116,7 +116,7 @@ describe('a service that is a function', () => {
       ...init,
     })
 
-  it('when it is called, then it gets the request as an event, and its answer comes back', async () => {
+  it('when it is called, then it gets an event, and its answer comes back', async () => {
     aws.functions.set('orders-api-dev', async (event) => ({
       statusCode: 201,
       headers: { 'idempotent-replayed': 'true' },

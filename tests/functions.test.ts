@@ -107,7 +107,7 @@ describe('the packages', () => {
     for (const name of FUNCTIONS) expect(zipOf(turnedOn, name).equals(zipOf(packages, name))).toBe(true)
   })
 
-  it('when secrets are at hand, then they stay here, and it is said where the functions find theirs', () => {
+  it('when secrets are at hand, then they are not packed, and packing says so', () => {
     expect(turnedOn.output).toContain('Not deployed: SERVICE_TOKEN, JWT_SECRET, DB_PASS')
     expect(turnedOn.output).toContain('below /b2b-orders/dev')
     const texts = [...Object.entries(turnedOn.files), ['output', Buffer.from(turnedOn.output)] as const]
@@ -161,7 +161,7 @@ describe('what may not be deployed', () => {
     expect(output.includes('Set SECRETS_SSM_PATH')).toBe(!('SECRETS_SSM_PATH' in variables))
   })
 
-  it('when .env.example is copied, then packing fails, and with SECRETS_SSM_PATH it changes nothing', async () => {
+  it('when .env.example is copied, then packing fails without SECRETS_SSM_PATH', async () => {
     const fresh = copyProject()
     onTestFinished(() => fresh.remove())
     copyFileSync(join(ROOT, '.env.example'), join(fresh.folder, '.env'))
@@ -244,7 +244,7 @@ describe('the template', () => {
     expect(typesOf(packages.template, 'AWS::Lambda::Function')).toHaveLength(functions.length)
   })
 
-  it('when the log groups are read, then each function and the gateway has one, which keeps its lines for 30 days', () => {
+  it('when the log groups are read, then each keeps its lines for 30 days', () => {
     const groups = typesOf(packages.template, 'AWS::Logs::LogGroup').map(({ Properties }) => Properties)
     const names = [...functions.map(({ name }) => `/aws/lambda/${name}`), '/aws/api-gateway/b2b-orders-dev']
     const expected = names.map((LogGroupName) => ({ LogGroupName, RetentionInDays: 30 }))
@@ -330,7 +330,7 @@ describe('the template', () => {
     expect(resourceOf(packages.template, 'sweep').Properties.ReservedConcurrentExecutions).toBe(1)
   })
 
-  it('when the stage is read, then it is that of the deployment, throttled, and logs calls without what is secret', () => {
+  it('when the stage is read, then it is throttled, and logs calls without secrets', () => {
     const { Resources } = packages.template
     const deployments = Object.keys(Resources).filter((id) => Resources[id]?.Type === 'AWS::ApiGateway::Deployment')
     expect(deployments).toHaveLength(1)
@@ -354,7 +354,7 @@ describe('the template', () => {
     expect(stage.TracingEnabled).toBe(true)
   })
 
-  it('when the alarms are read, then errors, throttles, 5xx and a sweep that is not called have one', () => {
+  it('when the alarms are read, then each kind of trouble has one', () => {
     const alarms = typesOf(packages.template, 'AWS::CloudWatch::Alarm').map(({ Properties }) => {
       const { MetricName, Dimensions, ComparisonOperator, TreatMissingData } = Properties
       const [{ Value }] = Dimensions
@@ -383,7 +383,7 @@ describe('the template', () => {
     for (const to of toldBy(packages)) expect(to).toEqual({ Ref: 'AWS::NoValue' })
   })
 
-  it('when a `.env` says something, then the functions that need it have it, but for the secrets', () => {
+  it('when a `.env` says something, then it is deployed, but for the secrets', () => {
     const { SERVICE_TOKEN: _, JWT_SECRET: __, DB_PASS: ___, ...open } = SETTINGS
     const needed: Record<string, (keyof typeof open)[]> = {
       orchestrator: ['CUSTOMERS_API_BASE', 'ORDERS_API_BASE', 'ORCHESTRATOR_PUBLIC', 'RATE_LIMIT_PER_MINUTE'],
@@ -807,7 +807,7 @@ describe('a start that fails', () => {
     await expectAtRest(instance, 0)
   })
 
-  it('when SSM refuses, then the log says why without a secret, and the next invocation asks again', async () => {
+  it('when SSM refuses, then the log says why, and the next invocation asks again', async () => {
     const aws = await startAws()
     onTestFinished(() => aws.stop())
     aws.failWith = { status: 400, body: '{"__type":"AccessDeniedException"}' }

@@ -69,7 +69,7 @@ describe('the README', () => {
 })
 
 describe('.env.example', () => {
-  it('when it is copied to .env as it is, then nothing changes, in development or in production', () => {
+  it('when it is copied to .env as it is, then nothing changes, anywhere', () => {
     const lines = EXAMPLE.split('\n').filter((line) => /^\w+=/.test(line))
     const record = Object.fromEntries(
       lines.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),

@@ -138,7 +138,7 @@ describe('who can reach a service', () => {
     expect(await isUp(elsewhere, port)).toBe(reached)
   })
 
-  it('when npm start is run, then it listens on this machine alone, and its banner says so', async () => {
+  it('when npm start is run, then this machine alone reaches it, as its banner says', async () => {
     const { text, ...services } = await readBanner(startProgram('start', { ...FREE_PORTS, ...freshDatabase('sqlite') }))
     expect(text).toMatch(/Listening on +127\.0\.0\.1 alone \(HOST chooses another address\)/)
     for (const { base } of [services.customers, services.orders, services.orchestrator]) {

@@ -22,7 +22,7 @@ async function customersBehindGateway() {
   return async (event: unknown) => trusted<FunctionResult>(await handle(trusted<Parameters<typeof handle>[0]>(event)))
 }
 
-it.each(WAYS)('when an internal path is asked for through $title, then there is nothing at it', async (way) => {
+it.each(WAYS)('when an internal path comes through $title, then it is not found', async (way) => {
   const answer = await customersBehindGateway()
   const codeOf = async (path: string) => {
     const { statusCode, body } = await answer(way.eventOf({ ...LOOKUP, method: 'GET', path }))
@@ -36,7 +36,7 @@ it.each(WAYS)('when an internal path is asked for through $title, then there is 
   expect(await codeOf(`${front}/customers/1`)).toBe('401 unauthorized')
 })
 
-it('when a function is invoked directly, then internal paths are there, to the service token alone', async () => {
+it('when a function is invoked directly, then the service token opens internal paths', async () => {
   const answer = await customersBehindGateway()
   const fetchDirect = createLambdaFetch(async ({ body }) => {
     const result = JSON.stringify(await answer(JSON.parse(body)))
