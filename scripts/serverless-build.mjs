@@ -35,7 +35,7 @@ export default class ServerlessBuild {
       'before:package:createDeploymentArtifacts': buildToDeploy,
       'before:deploy:function:packageFunction': buildToDeploy,
       'after:aws:package:finalize:mergeCustomProviderResources': () => {
-        freeStage(serverless.service.provider.compiledCloudFormationTemplate)
+        adaptDeployment(serverless.service.provider.compiledCloudFormationTemplate)
       },
       // serverless offline start, and serverless offline.
       'before:offline:start:init': buildToRun,
@@ -54,10 +54,17 @@ function refuseUnfit({ serviceDir, classes }, NODE_ENV) {
   if (status !== 0) throw new classes.Error(stderr.trim(), 'NOT_FIT_FOR_PRODUCTION')
 }
 
-/** The stage is a resource of its own (serverless.yml), with its limits and its log; so the deployment makes none. */
-function freeStage({ Resources }) {
-  for (const { Type, Properties } of Object.values(Resources)) {
-    if (Type === 'AWS::ApiGateway::Deployment') delete Properties.StageName
+/**
+ * The stage is a resource of its own (serverless.yml), with its limits and its log; so the deployment makes none. A
+ * deployment keeps the gateway's responses as they are when it is made, so they come first.
+ */
+function adaptDeployment({ Resources }) {
+  const [responses, deployments] = ['GatewayResponse', 'Deployment'].map((type) =>
+    Object.keys(Resources).filter((id) => Resources[id].Type === `AWS::ApiGateway::${type}`),
+  )
+  for (const id of deployments) {
+    delete Resources[id].Properties.StageName
+    Resources[id].DependsOn.push(...responses)
   }
 }
 

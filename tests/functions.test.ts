@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parseEnv } from '../src/platform/env.ts'
+import { ERRORS } from '../src/platform/errors.ts'
 import type { ApiAnswer, ApiClient } from './support/api-client.ts'
 import { startAws } from './support/aws.ts'
 import { type Deployment, deploy, FUNCTIONS, type FunctionName, SECRETS } from './support/deployment.ts'
@@ -345,6 +346,21 @@ describe('the template', () => {
     expect(DestinationArn).toEqual({ 'Fn::GetAtt': ['AccessLogGroup', 'Arn'] })
     expect(JSON.parse(Format)).toMatchObject({ ip: '$context.identity.sourceIp', status: '$context.status' })
     expect(Format).not.toMatch(/authoriz|header|query|apiKey/i)
+  })
+
+  it('when the gateway refuses a call too many, then with a problem document', () => {
+    const { Resources } = packages.template
+    const deployment = Object.values(Resources).find(({ Type }) => Type === 'AWS::ApiGateway::Deployment')
+    expect(deployment?.DependsOn).toContain('ApiThrottled')
+    const { ResponseType, StatusCode, ResponseParameters, ResponseTemplates } = Resources.ApiThrottled?.Properties ?? {}
+    expect({ ResponseType, StatusCode }).toEqual({ ResponseType: 'THROTTLED', StatusCode: '429' })
+    expect(ResponseParameters).toEqual({
+      'gatewayresponse.header.Content-Type': "'application/problem+json'",
+      'gatewayresponse.header.Retry-After': "'1'",
+    })
+    const { request_id: _, ...problem } = JSON.parse(ResponseTemplates['application/json'])
+    const { status, title } = ERRORS.rate_limited
+    expect(problem).toMatchObject({ type: 'urn:problem:rate_limited', code: 'rate_limited', status, title })
   })
 
   it('when a `.env` says more of the stage, then that holds', () => {
