@@ -29,6 +29,8 @@ export function copyDocsFiles(folder: string): void {
 const trims: Plugin[] = [
   // zod carries its messages in fifty languages, all of them reachable; ours is English.
   replaceModule(/zod[\\/]v4[\\/]locales[\\/]index\.c?js$/, () => "export { default as en } from './en.js'"),
+  // Our schemas are written as code: none is made from JSON Schema.
+  replaceModule(/zod[\\/]v4[\\/]classic[\\/]from-json-schema\.js$/, () => 'export const fromJSONSchema = undefined'),
   // mysql2 decodes what is not in an encoding of Node's own with these: all text comes in the connection's utf8mb4, or
   // in MySQL's older utf8 (CESU-8), which is among the internal ones.
   replaceModule(/iconv-lite[\\/]encodings[\\/]index\.js$/, () => "module.exports = require('./internal.js')"),

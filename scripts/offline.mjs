@@ -34,9 +34,9 @@ await run(async (env) => {
   const all = args.includes('--all')
   const port = await freePort(env.ports.own ?? env.ports.orchestrator)
   if (all) await prepareDatabase(env)
-  setVariables(env, all, `http://localhost:${port}/dev`)
-  // For the AWS SDK; nobody has asked for a port of it, so any will do where its own is taken.
+  // Functions invoke each other there; nobody has asked for a port of it, so any will do where its own is taken.
   const lambdaPort = await freePort(port === LAMBDA_PORT ? 0 : LAMBDA_PORT).catch(() => freePort(0))
+  setVariables(env, all, lambdaPort)
   const ports = ['--httpPort', String(port), '--lambdaPort', String(lambdaPort)]
   // In this process: there is no other one to be left when this one ends.
   const serverless = new URL('../node_modules/serverless/bin/serverless.js', import.meta.url)
@@ -69,15 +69,15 @@ async function prepareDatabase(env) {
   await db.destroy()
 }
 
-/** What serverless.yml would else take from the account it deploys to. Empty is none. */
-function setVariables(env, all, own) {
+/** What a deployment would have of its account, and the defaults of development. Empty is none. */
+function setVariables(env, all, lambdaPort) {
   if (existsSync('.env')) process.loadEnvFile('.env')
   const [customers, orders] = all
-    ? [`${own}/customers-api`, `${own}/orders-api`]
+    ? ['lambda://customers-api-dev', 'lambda://orders-api-dev']
     : [`http://localhost:${env.ports.customers}`, `http://localhost:${env.ports.orders}`]
   Object.assign(process.env, {
     NODE_ENV: process.env.NODE_ENV || 'development',
-    ORCHESTRATOR_PUBLIC: String(env.orchestrator.public ?? !env.production),
+    ORCHESTRATOR_PUBLIC: String(env.orchestrator.public),
     SERVICE_TOKEN: env.serviceTokens.join(','),
     JWT_SECRET: env.jwt.secret,
     CUSTOMERS_API_BASE: env.customersBase ?? customers,
@@ -85,7 +85,17 @@ function setVariables(env, all, own) {
     DB_HOST: env.database.host ?? '',
     DB_USER: env.database.user,
     DB_PASS: env.database.password,
+    ...(all && invoking(lambdaPort)),
     // The process of Orders sweeps by itself; without it, the sweep function does.
     ...(!all && { OFFLINE_FUNCTIONS: 'orchestrator,docs' }),
   })
+}
+
+/** What a function needs to invoke another: here any key will do. */
+function invoking(lambdaPort) {
+  return {
+    AWS_ENDPOINT_URL_LAMBDA: `http://localhost:${lambdaPort}`,
+    AWS_ACCESS_KEY_ID: 'offline',
+    AWS_SECRET_ACCESS_KEY: 'offline',
+  }
 }

@@ -1,4 +1,6 @@
-import { describe, expect, it, vi } from 'vitest'
+import { randomBytes } from 'node:crypto'
+import { createConnection } from 'mysql2/promise'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { openDatabase } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
 import { apiClient } from './support/api-client.ts'
@@ -219,5 +221,90 @@ describe('the command line', () => {
   it.each(['0', 'x', '-1'])('when a token is to be good for %s minutes, then it is refused', async (minutes) => {
     const message = await refused('token', {}, [`--minutes=${minutes}`])
     expect(message.startsWith('--minutes must be a positive integer.')).toBe(true)
+  })
+})
+
+describe.each(inject('mysql') === null ? [] : ['MySQL'])('npm run database:user on %s', () => {
+  /** A migrated database with the demo data, and a name for a user of it. */
+  async function prepared() {
+    const variables = freshDatabase('mysql')
+    await said('migrate', variables)
+    await said('seed', variables)
+    const name = `svc_${randomBytes(6).toString('hex')}`
+    const root = await connect(variables)
+    onTestFinished(async () => {
+      await root.query("drop user if exists ?@'%'", [name])
+      await root.end()
+    })
+    return { variables, name, root }
+  }
+
+  function connect({ DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME }: Variables) {
+    const login = { user: DB_USER ?? '', password: DB_PASS ?? '', database: DB_NAME ?? '' }
+    return createConnection({ host: DB_HOST ?? '', port: Number(DB_PORT), ...login })
+  }
+
+  it('when the services work as the user that it makes, then they do all they do', async () => {
+    const { variables, name } = await prepared()
+    const output = await said('database:user', variables, ['--name', name])
+    expect(output).toBe(
+      `${name} may read and write rows in ${named(variables)}.\n${output.split('\n')[1]}\n\nThe password is not shown again.\n`,
+    )
+    const [, password = ''] = /^DB_PASS: (\S{43})$/m.exec(output) ?? []
+    const own = { ...variables, DB_USER: name, DB_PASS: password }
+    const token = (await said('token', own)).trim()
+    const customers = apiClient(await addressOf(startProgram('start:customers', { PORT: '0', ...own })), token)
+    const bases = { CUSTOMERS_API_BASE: customers.base }
+    const orders = apiClient(await addressOf(startProgram('start:orders', { PORT: '0', ...bases, ...own })), token)
+    const customer = await customers.post('/customers', { name: 'New', email: 'new@example.com' })
+    expect(customer.status).toBe(201)
+    const order = await orders.post('/orders', { customer_id: customer.body.id, items: [{ product_id: 1, qty: 1 }] })
+    expect(order.status).toBe(201)
+    expect((await orders.post(`/orders/${order.body.id}/cancel`)).status).toBe(200)
+    expect((await customers.call('DELETE', `/customers/${customer.body.id}`)).status).toBe(204)
+    expect(await said('audit:books', own)).toContain('Balanced.')
+  })
+
+  it('when that user tries to change the schema, or another database, then it may not', async () => {
+    const { variables, name, root } = await prepared()
+    const args = ['--name', name, '--password', "it's \\ odd"]
+    for (let i = 0; i < 2; i++) {
+      expect(await said('database:user', variables, args)).toBe(
+        `${name} may read and write rows in ${named(variables)}.\n`,
+      )
+    }
+    const own = await connect({ ...variables, DB_USER: name, DB_PASS: "it's \\ odd" })
+    onTestFinished(() => own.end())
+    // An underscore in the name of a database stands for itself.
+    const twin = String(variables.DB_NAME).replaceAll('_', 'x')
+    await root.query('create database ??', [twin])
+    onTestFinished(() => root.query('drop database ??', [twin]).then(() => {}))
+    const changes = [
+      'create table t (id int)',
+      'drop table orders',
+      'alter table orders add column x int',
+      'create index x on orders (status)',
+      'truncate table orders',
+      'create view v as select 1',
+      `create table ${twin}.t (id int)`,
+      `select 1 from ${twin}.t`,
+      "create user 'another'@'%'",
+      'grant select on orders to root',
+    ]
+    for (const change of changes) {
+      const error: unknown = await own.query(change).catch((thrown) => thrown)
+      expect({ change, error }).toEqual({
+        change,
+        error: expect.objectContaining({ code: expect.stringMatching(/DENIED/) }),
+      })
+    }
+  })
+
+  it('when it is called wrongly, then it says how', async () => {
+    const variables = freshDatabase('mysql')
+    expect(await refused('database:user', variables)).toMatch(/^--name is needed\./)
+    const own = ['--name', String(variables.DB_USER)]
+    expect(await refused('database:user', variables, own)).toMatch(/is the user that this runs as/)
+    expect(await refused('database:user', freshDatabase('sqlite'), ['--name', 'b2b'])).toMatch(/has no users/)
   })
 })

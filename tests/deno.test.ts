@@ -3,7 +3,6 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { Engine } from '../src/platform/dialect.ts'
-import { parseEnv } from '../src/platform/env.ts'
 import { readBanner } from './support/banner.ts'
 import { freePort } from './support/database-server.ts'
 import { ANSWER, CREATE_AND_CONFIRM, REQUEST, shown } from './support/printed.ts'
@@ -54,16 +53,6 @@ function ended({ ended, stdout, stderr }: Program) {
 }
 
 describe('deno.json', () => {
-  it('when the services ask for a variable, then they may see it', () => {
-    const asked = new Set<string>()
-    parseEnv(new Proxy<Variables>({}, { get: (_, name) => void asked.add(String(name)) }))
-    expect(asked.size).toBeGreaterThan(20)
-    const patterns = /--allow-env=(\S+)/.exec(TASKS.start?.command ?? '')?.[1]?.split(',') ?? []
-    const fits = (name: string, it: string) => it === name || (it.endsWith('*') && name.startsWith(it.slice(0, -1)))
-    expect([...asked].filter((name) => !patterns.some((it) => fits(name, it)))).toEqual([])
-    expect(patterns.filter((it) => ![...asked].some((name) => fits(name, it)))).toEqual([])
-  })
-
   it('when a task is read, then it may do nothing without bounds but use the network', () => {
     for (const { command } of Object.values(TASKS)) {
       expect(command.match(/--allow-\w+(?![\w=])|-A\b/g)).toEqual(['--allow-net'])

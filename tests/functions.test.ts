@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { parseEnv } from '../src/platform/env.ts'
+import { ERRORS } from '../src/platform/errors.ts'
 import type { ApiAnswer, ApiClient } from './support/api-client.ts'
+import { startAws } from './support/aws.ts'
 import { type Deployment, deploy, FUNCTIONS, type FunctionName, SECRETS } from './support/deployment.ts'
 import {
   bytesOf,
@@ -23,6 +26,7 @@ import {
   readZip,
   resourceOf,
   type Template,
+  tryToPack,
   type UnpackedFunction,
   unpack,
 } from './support/packages.ts'
@@ -48,10 +52,17 @@ const SETTINGS = {
   VPC_SUBNET_ID_B: 'subnet-b',
   CUSTOMERS_API_BASE: 'https://nice-kangaroo-12.loca.lt',
   ORDERS_API_BASE: 'https://brave-lion-34.loca.lt',
-  SERVICE_TOKEN: 'internal123',
-  NODE_ENV: 'development',
+  ...SECRETS,
   ORCHESTRATOR_PUBLIC: 'true',
+  DB_HOST: 'db.example',
+  DB_USER: 'shop',
   DB_PASS: 'password-of-a-developer',
+  DB_TLS: 'on',
+  RATE_LIMIT_PER_MINUTE: '600',
+  ALARM_TOPIC_ARN: 'arn:aws:sns:us-east-1:123456789012:alarms',
+  ACCESS_LOGS: 'false',
+  API_REQUESTS_PER_SECOND: '10',
+  API_BURST: '20',
 }
 
 let project: ReturnType<typeof copyProject>
@@ -65,7 +76,7 @@ beforeAll(async () => {
   packages = await packFunctions(project.folder)
   const lines = Object.entries(SETTINGS).map(([name, value]) => `${name}=${value}\n`)
   writeFileSync(join(project.folder, '.env'), lines.join(''))
-  turnedOn = await packFunctions(project.folder)
+  turnedOn = await packFunctions(project.folder, {})
   for (const name of FUNCTIONS) unpacked[name] = unpack(packages, name)
 }, 120_000)
 
@@ -97,36 +108,78 @@ describe('the packages', () => {
     for (const name of FUNCTIONS) expect(zipOf(turnedOn, name).equals(zipOf(packages, name))).toBe(true)
   })
 
-  it('when they are not packed for production, then a warning says so', () => {
-    expect(turnedOn.output).toContain('NODE_ENV=development')
-    expect(packages.output).not.toContain('NODE_ENV')
+  it('when secrets are at hand, then they are not packed, and packing says so', () => {
+    expect(turnedOn.output).toContain('Not deployed: SERVICE_TOKEN, JWT_SECRET, DB_PASS')
+    expect(turnedOn.output).toContain('below /b2b-orders/dev')
+    const texts = [...Object.entries(turnedOn.files), ['output', Buffer.from(turnedOn.output)] as const]
+    for (const secret of [...Object.values(SECRETS), SETTINGS.DB_PASS]) {
+      for (const [name, bytes] of texts)
+        expect({ name, secret: bytes.includes(secret) }).toEqual({ name, secret: false })
+    }
   })
 })
 
-describe('the template', () => {
-  const parameter = (name: string) => `{{resolve:ssm:/b2b-orders/dev/${name}}}`
-  const database = {
-    DB_HOST: parameter('db-host'),
-    DB_PORT: '3306',
-    DB_USER: parameter('db-user'),
-    DB_PASS: parameter('db-pass'),
-    DB_NAME: 'b2b',
-    DB_POOL: '2',
-  }
-  const secrets = { SERVICE_TOKEN: parameter('service-token'), JWT_SECRET: parameter('jwt-secret') }
-  const ownBase = (prefix: string) => ({
-    'Fn::Join': [
-      '',
-      [
-        'https://',
-        { Ref: 'ApiGatewayRestApi' },
-        '.execute-api.',
-        { Ref: 'AWS::Region' },
-        `.amazonaws.com/dev${prefix}`,
+describe('what may not be deployed', () => {
+  const remedy = 'make one with: openssl rand -base64 32'
+  const [strong = ''] = Object.values(SECRETS)
+  const refused: { title: string; variables: Variables; faults: string[] }[] = [
+    {
+      title: 'nobody said where the secrets are',
+      variables: {},
+      faults: [
+        `JWT_SECRET: must be set in production; ${remedy}`,
+        `SERVICE_TOKEN: must be set in production; ${remedy}`,
       ],
-    ],
+    },
+    {
+      title: 'it is for development, with the published secrets',
+      variables: { NODE_ENV: 'development', JWT_SECRET: 'secret123', SERVICE_TOKEN: 'internal123' },
+      faults: [
+        'NODE_ENV: is development; only production is deployed, so leave it out',
+        `JWT_SECRET: this value is published; ${remedy}`,
+        `SERVICE_TOKEN: this value is published; ${remedy}`,
+      ],
+    },
+    {
+      title: 'a secret is short, though others are in SSM',
+      variables: { SECRETS_SSM_PATH: '/b2b-orders/dev', JWT_SECRET: 'short' },
+      faults: [`JWT_SECRET: must be at least 32 bytes in production; ${remedy}`],
+    },
+    {
+      title: 'variables are wrong',
+      variables: { SECRETS_SSM_PATH: 'b2b-orders/', DB_TLS: 'maybe', SERVICE_TOKEN: strong },
+      faults: ['SECRETS_SSM_PATH: must be a path like /b2b-orders/dev', 'DB_TLS: must be one of: off, on, amazon-rds'],
+    },
+  ]
+
+  it.each(refused)('when $title, then packing fails and says what to set', async ({ variables, faults }) => {
+    const fresh = copyProject()
+    onTestFinished(() => fresh.remove())
+    const { code, output, out } = await tryToPack(fresh.folder, variables)
+    expect(code).toBe(1)
+    expect(readdirSync(out)).toEqual([])
+    expect(output.split('\n').filter((line) => line.startsWith('  - '))).toEqual(faults.map((fault) => `  - ${fault}`))
+    expect(output.includes('Set SECRETS_SSM_PATH')).toBe(!('SECRETS_SSM_PATH' in variables))
   })
-  const bases = { CUSTOMERS_API_BASE: ownBase('/customers-api'), ORDERS_API_BASE: ownBase('/orders-api') }
+
+  it('when .env.example is copied, then packing fails without SECRETS_SSM_PATH', async () => {
+    const fresh = copyProject()
+    onTestFinished(() => fresh.remove())
+    copyFileSync(join(ROOT, '.env.example'), join(fresh.folder, '.env'))
+    const { code, output } = await tryToPack(fresh.folder, {})
+    expect(code).toBe(1)
+    for (const name of ['JWT_SECRET', 'SERVICE_TOKEN', 'SECRETS_SSM_PATH']) expect(output).toContain(name)
+    const { template } = await packFunctions(fresh.folder)
+    for (const name of FUNCTIONS) expect(settingsOf(template, name)).toEqual(settingsOf(packages.template, name))
+  }, 120_000)
+})
+
+describe('the template', () => {
+  const parameters = (...names: string[]) => names.map((name) => `/b2b-orders/dev/${name}`)
+  const ofCallers = parameters('service-token', 'jwt-secret')
+  const ofDatabase = parameters('db-host', 'db-user', 'db-pass')
+  const database = { DB_PORT: '3306', DB_NAME: 'b2b', DB_POOL: '2', DB_TLS: 'amazon-rds' }
+  const bases = { CUSTOMERS_API_BASE: 'lambda://customers-api-dev', ORDERS_API_BASE: 'lambda://orders-api-dev' }
 
   const functions = [
     {
@@ -134,18 +187,38 @@ describe('the template', () => {
       name: 'lambda-orchestrator-dev-orchestrate',
       memory: 512,
       timeout: 28,
-      variables: { ...secrets, ...bases, ORCHESTRATOR_PUBLIC: 'false', ORCHESTRATOR_DEADLINE_MS: '10000' },
+      reads: ofCallers,
+      calls: ['customers-api-dev', 'orders-api-dev'],
+      variables: { ...bases, ORCHESTRATOR_PUBLIC: 'false', ORCHESTRATOR_DEADLINE_MS: '10000' },
     },
-    { key: 'customers', name: 'customers-api-dev', memory: 512, timeout: 28, variables: { ...secrets, ...database } },
+    {
+      key: 'customers',
+      name: 'customers-api-dev',
+      memory: 512,
+      timeout: 28,
+      reads: [...ofCallers, ...ofDatabase],
+      calls: [],
+      variables: database,
+    },
     {
       key: 'orders',
       name: 'orders-api-dev',
       memory: 512,
       timeout: 28,
-      variables: { ...secrets, CUSTOMERS_API_BASE: bases.CUSTOMERS_API_BASE, ...database },
+      reads: [...ofCallers, ...ofDatabase],
+      calls: ['customers-api-dev'],
+      variables: { CUSTOMERS_API_BASE: bases.CUSTOMERS_API_BASE, ...database },
     },
-    { key: 'sweep', name: 'orders-sweep-dev', memory: 512, timeout: 120, variables: database },
-    { key: 'docs', name: 'api-docs-dev', memory: 256, timeout: 28, variables: {} },
+    {
+      key: 'sweep',
+      name: 'orders-sweep-dev',
+      memory: 512,
+      timeout: 120,
+      reads: ofDatabase,
+      calls: [],
+      variables: database,
+    },
+    { key: 'docs', name: 'api-docs-dev', memory: 256, timeout: 28, reads: [], calls: [], variables: {} },
   ]
 
   it.each(functions)(
@@ -159,11 +232,12 @@ describe('the template', () => {
         Architectures: ['arm64'],
         MemorySize: given.memory,
         Timeout: given.timeout,
-        Role: { 'Fn::GetAtt': ['FunctionRole', 'Arn'] },
+        Role: { 'Fn::GetAtt': [roleOf(given.key), 'Arn'] },
       })
       const set = Object.entries(Properties.Environment.Variables).filter(([, value]) => value !== '')
       const common = { NODE_ENV: 'production', LOG_LEVEL: 'info' }
-      expect(Object.fromEntries(set)).toEqual({ ...common, ...given.variables })
+      const read = given.reads.length > 0 ? { SSM_PARAMETERS: given.reads.join(',') } : {}
+      expect(Object.fromEntries(set)).toEqual({ ...common, ...read, ...given.variables })
     },
   )
 
@@ -171,24 +245,37 @@ describe('the template', () => {
     expect(typesOf(packages.template, 'AWS::Lambda::Function')).toHaveLength(functions.length)
   })
 
-  it('when the log groups are read, then each function has one, which keeps its lines for 30 days', () => {
+  it('when the log groups are read, then each keeps its lines for 30 days', () => {
     const groups = typesOf(packages.template, 'AWS::Logs::LogGroup').map(({ Properties }) => Properties)
-    const expected = functions.map(({ name }) => ({ LogGroupName: `/aws/lambda/${name}`, RetentionInDays: 30 }))
+    const names = [...functions.map(({ name }) => `/aws/lambda/${name}`), '/aws/api-gateway/b2b-orders-dev']
+    const expected = names.map((LogGroupName) => ({ LogGroupName, RetentionInDays: 30 }))
     expect(groups.sort(byJson)).toEqual(expected.sort(byJson))
   })
 
-  it('when the role is read, then it may write to the logs of these functions and do nothing else', () => {
-    expect(typesOf(packages.template, 'AWS::IAM::Role')).toHaveLength(1)
-    expect(grantsOf(packages.template)).toEqual([
-      {
-        Effect: 'Allow',
-        Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],
-        Resource: ['Orchestrator', 'Customers', 'Orders', 'Sweep', 'Docs'].map((name) => ({
-          'Fn::GetAtt': [`${name}LogGroup`, 'Arn'],
-        })),
-      },
-    ])
-    expect(packages.template.Resources.FunctionRole?.Properties).not.toHaveProperty('ManagedPolicyArns')
+  it.each(functions)('when the role of $key is read, then it may do what $key does and nothing else', (given) => {
+    const arn = (service: string, rest: string) => ({
+      'Fn::Sub': `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${rest}`,
+    })
+    const { Properties } = packages.template.Resources[roleOf(given.key)] ?? {}
+    expect(Properties).not.toHaveProperty('ManagedPolicyArns')
+    const grants = grantsOf(packages.template, given.key)
+    const allowed = (action: string) =>
+      grants.filter(({ Action }) => Action.includes(action)).flatMap(({ Resource }) => Resource)
+    expect(allowed('logs:PutLogEvents')).toEqual([{ 'Fn::GetAtt': [`${capital(given.key)}LogGroup`, 'Arn'] }])
+    expect(allowed('ssm:GetParameters')).toEqual(given.reads.map((name) => arn('ssm', `parameter${name}`)))
+    expect(allowed('lambda:InvokeFunction')).toEqual(given.calls.map((name) => arn('lambda', `function:${name}`)))
+    for (const { Condition } of grants.filter(({ Action }) => Action.includes('kms:Decrypt'))) {
+      expect(Condition).toEqual({
+        StringEquals: { 'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` } },
+        StringLike: { 'kms:EncryptionContext:PARAMETER_ARN': arn('ssm', 'parameter/b2b-orders/dev/*') },
+      })
+    }
+    const known = /^(logs:(CreateLogStream|PutLogEvents)|ssm:GetParameters|lambda:InvokeFunction|kms:Decrypt)$/
+    expect(grants.flatMap(({ Action }) => Action).filter((action) => !known.test(action))).toEqual([])
+  })
+
+  it('when the roles are counted, then each function has its own', () => {
+    expect(typesOf(packages.template, 'AWS::IAM::Role')).toHaveLength(functions.length)
   })
 
   it('when the routes are read, then each leads to its function, in the stage dev', () => {
@@ -200,9 +287,8 @@ describe('the template', () => {
       'GET /customers-api/docs/swagger-ui-dist/{file}': 'DocsLambdaFunction',
       'GET /orders-api/docs/swagger-ui-dist/{file}': 'DocsLambdaFunction',
     })
-    expect(
-      typesOf(packages.template, 'AWS::ApiGateway::Deployment').map(({ Properties }) => Properties.StageName),
-    ).toEqual(['dev'])
+    const stages = typesOf(packages.template, 'AWS::ApiGateway::Stage').map(({ Properties }) => Properties.StageName)
+    expect(stages).toEqual(['dev'])
     expect(packages.template.Resources.ApiGatewayRestApi?.Properties).toMatchObject({
       BinaryMediaTypes: ['*/*'],
       EndpointConfiguration: { Types: ['REGIONAL'] },
@@ -245,18 +331,87 @@ describe('the template', () => {
     expect(resourceOf(packages.template, 'sweep').Properties.ReservedConcurrentExecutions).toBe(1)
   })
 
-  it('when a `.env` names the APIs, then the orchestrator calls those, and what it does not name stays a reference', () => {
-    expect(resourceOf(turnedOn.template, 'orchestrator').Properties.Environment.Variables).toMatchObject({
-      NODE_ENV: 'development',
-      SERVICE_TOKEN: 'internal123',
-      JWT_SECRET: parameter('jwt-secret'),
-      CUSTOMERS_API_BASE: 'https://nice-kangaroo-12.loca.lt',
-      ORDERS_API_BASE: 'https://brave-lion-34.loca.lt',
-      ORCHESTRATOR_PUBLIC: 'true',
+  it('when the stage is read, then it is throttled, and logs calls without secrets', () => {
+    const { Resources } = packages.template
+    const deployments = Object.keys(Resources).filter((id) => Resources[id]?.Type === 'AWS::ApiGateway::Deployment')
+    expect(deployments).toHaveLength(1)
+    // Two makers of one stage would be in each other's way.
+    expect(Resources[String(deployments[0])]?.Properties).not.toHaveProperty('StageName')
+    const stage = Resources.ApiGatewayStage?.Properties
+    expect(stage.DeploymentId).toEqual({ Ref: deployments[0] })
+    expect(stage.MethodSettings).toEqual([
+      { HttpMethod: '*', ResourcePath: '/*', ThrottlingRateLimit: '100', ThrottlingBurstLimit: '200' },
+    ])
+    const { DestinationArn, Format } = decided(packages.template, stage.AccessLogSetting)
+    expect(DestinationArn).toEqual({ 'Fn::GetAtt': ['AccessLogGroup', 'Arn'] })
+    expect(JSON.parse(Format)).toMatchObject({ ip: '$context.identity.sourceIp', status: '$context.status' })
+    expect(Format).not.toMatch(/authoriz|header|query|apiKey/i)
+  })
+
+  it('when the gateway refuses a call too many, then with a problem document', () => {
+    const { Resources } = packages.template
+    const deployment = Object.values(Resources).find(({ Type }) => Type === 'AWS::ApiGateway::Deployment')
+    expect(deployment?.DependsOn).toContain('ApiThrottled')
+    const { ResponseType, StatusCode, ResponseParameters, ResponseTemplates } = Resources.ApiThrottled?.Properties ?? {}
+    expect({ ResponseType, StatusCode }).toEqual({ ResponseType: 'THROTTLED', StatusCode: '429' })
+    expect(ResponseParameters).toEqual({
+      'gatewayresponse.header.Content-Type': "'application/problem+json'",
+      'gatewayresponse.header.Retry-After': "'1'",
     })
-    for (const { key } of functions) {
-      const { DB_PASS } = resourceOf(turnedOn.template, key).Properties.Environment.Variables
-      expect(DB_PASS).toBe(['customers', 'orders', 'sweep'].includes(key) ? SETTINGS.DB_PASS : undefined)
+    const { request_id: _, ...problem } = JSON.parse(ResponseTemplates['application/json'])
+    const { status, title } = ERRORS.rate_limited
+    expect(problem).toMatchObject({ type: 'urn:problem:rate_limited', code: 'rate_limited', status, title })
+  })
+
+  it('when a `.env` says more of the stage, then that holds', () => {
+    const stage = turnedOn.template.Resources.ApiGatewayStage?.Properties
+    expect(stage.MethodSettings).toMatchObject([{ ThrottlingRateLimit: '10', ThrottlingBurstLimit: '20' }])
+    expect(decided(turnedOn.template, stage.AccessLogSetting)).toEqual({ Ref: 'AWS::NoValue' })
+    expect(stage.TracingEnabled).toBe(true)
+  })
+
+  it('when the alarms are read, then each kind of trouble has one', () => {
+    const alarms = typesOf(packages.template, 'AWS::CloudWatch::Alarm').map(({ Properties }) => {
+      const { MetricName, Dimensions, ComparisonOperator, TreatMissingData } = Properties
+      const [{ Value }] = Dimensions
+      return `${Value.Ref ?? Value} ${MetricName} ${ComparisonOperator} ${TreatMissingData}`
+    })
+    const above = (name: string, metric: string) => `${name} ${metric} GreaterThanThreshold notBreaching`
+    expect(alarms.sort()).toEqual(
+      [
+        ...['Orchestrator', 'Customers', 'Orders'].flatMap((name) => [
+          above(`${name}LambdaFunction`, 'Errors'),
+          above(`${name}LambdaFunction`, 'Throttles'),
+        ]),
+        above('SweepLambdaFunction', 'Errors'),
+        'SweepLambdaFunction Invocations LessThanThreshold breaching',
+        above('dev-b2b-orders', '5XXError'),
+      ].sort(),
+    )
+  })
+
+  it('when ALARM_TOPIC_ARN is set, then every alarm tells it, else nobody', () => {
+    const toldBy = ({ template }: Packages) =>
+      typesOf(template, 'AWS::CloudWatch::Alarm').map(({ Properties }) => decided(template, Properties.AlarmActions))
+    expect(new Set(toldBy(turnedOn).map((to) => JSON.stringify(to)))).toEqual(
+      new Set([JSON.stringify([SETTINGS.ALARM_TOPIC_ARN])]),
+    )
+    for (const to of toldBy(packages)) expect(to).toEqual({ Ref: 'AWS::NoValue' })
+  })
+
+  it('when a `.env` says something, then it is deployed, but for the secrets', () => {
+    const { SERVICE_TOKEN: _, JWT_SECRET: __, DB_PASS: ___, ...open } = SETTINGS
+    const needed: Record<string, (keyof typeof open)[]> = {
+      orchestrator: ['CUSTOMERS_API_BASE', 'ORDERS_API_BASE', 'ORCHESTRATOR_PUBLIC', 'RATE_LIMIT_PER_MINUTE'],
+      customers: ['DB_HOST', 'DB_USER', 'DB_TLS', 'RATE_LIMIT_PER_MINUTE'],
+      orders: ['CUSTOMERS_API_BASE', 'DB_HOST', 'DB_USER', 'DB_TLS', 'RATE_LIMIT_PER_MINUTE'],
+      sweep: ['DB_HOST', 'DB_USER', 'DB_TLS'],
+      docs: [],
+    }
+    for (const [name, variables] of Object.entries(needed)) {
+      const { Variables: set } = resourceOf(turnedOn.template, name).Properties.Environment
+      expect(set).toMatchObject(Object.fromEntries(variables.map((variable) => [variable, open[variable]])))
+      for (const secret of ['SERVICE_TOKEN', 'JWT_SECRET', 'DB_PASS']) expect(set).not.toHaveProperty(secret)
     }
   })
 
@@ -272,11 +427,13 @@ describe('the template', () => {
     for (const { key } of functions) {
       expect(resourceOf(turnedOn.template, key).Properties.TracingConfig).toEqual({ Mode: 'Active' })
     }
-    expect(grantsOf(turnedOn.template)).toContainEqual({
-      Effect: 'Allow',
-      Action: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'],
-      Resource: '*',
-    })
+    for (const { key } of functions) {
+      expect(grantsOf(turnedOn.template, key)).toContainEqual({
+        Effect: 'Allow',
+        Action: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'],
+        Resource: '*',
+      })
+    }
   })
 
   it('when VPC_NETWORK=private, then all that call something are in that network, and Lambda may place them there', () => {
@@ -287,15 +444,18 @@ describe('the template', () => {
       })
     }
     expect(resourceOf(turnedOn.template, 'docs').Properties).not.toHaveProperty('VpcConfig')
-    const actions = grantsOf(turnedOn.template).flatMap(({ Action }) => Action)
-    expect(actions.filter((action) => !/^(logs|xray):/.test(action))).toEqual([
-      'ec2:CreateNetworkInterface',
-      'ec2:DescribeNetworkInterfaces',
-      'ec2:DescribeSubnets',
-      'ec2:DeleteNetworkInterface',
-      'ec2:AssignPrivateIpAddresses',
-      'ec2:UnassignPrivateIpAddresses',
-    ])
+    for (const { key } of functions) {
+      const actions = grantsOf(turnedOn.template, key).flatMap(({ Action }) => Action)
+      const placing = [
+        'ec2:CreateNetworkInterface',
+        'ec2:DescribeNetworkInterfaces',
+        'ec2:DescribeSubnets',
+        'ec2:DeleteNetworkInterface',
+        'ec2:AssignPrivateIpAddresses',
+        'ec2:UnassignPrivateIpAddresses',
+      ]
+      expect(actions.filter((action) => action.startsWith('ec2:'))).toEqual(key === 'docs' ? [] : placing)
+    }
   })
 
   it('when SWEEP_SCHEDULED=false, then the schedule is there but disabled', () => {
@@ -388,10 +548,17 @@ describeEachEngine('the functions', (engine) => {
       expectProblem(await call('GET', `/customers/${id}`), 404, 'not_found')
     })
 
-    it('then its internal route opens to the service token alone', async () => {
-      expectProblem(await call('GET', '/internal/customers/1'), 401, 'invalid_token')
-      const answer = await call('GET', '/internal/customers/1', { token: SECRETS.SERVICE_TOKEN })
-      expect({ status: answer.status, id: answer.body.id }).toEqual({ status: 200, id: 1 })
+    it('then nothing internal is there, and the service token opens nothing', async () => {
+      const token = SECRETS.SERVICE_TOKEN
+      expectProblem(await call('GET', '/internal/customers/1'), 404, 'route_not_found')
+      for (const path of ['/internal/customers/1', '/internal', '/dev/internal/clients/demo', '/internal/']) {
+        expectProblem(await call('GET', path, { token }), 404, 'route_not_found')
+      }
+      expectProblem(await call('POST', '/internal/customers/lookups', { token, body: {} }), 404, 'route_not_found')
+      for (const path of ['/%69nternal/customers/1', '/internal%2Fcustomers/1', '//internal/customers/1']) {
+        expect([401, 404]).toContain((await call('GET', path, { token })).status)
+      }
+      expectProblem(await call('GET', '/customers/1', { token }), 401, 'unauthorized')
     })
 
     it('then its page and its document are there, and the demo client is refused', async () => {
@@ -635,7 +802,7 @@ describe('a start that fails', () => {
     {
       title: 'nobody said where the others are',
       name: 'orchestrator',
-      variables: SECRETS,
+      variables: { ...SECRETS, CUSTOMERS_API_BASE: '', ORDERS_API_BASE: '' },
       says: ['CUSTOMERS_API_BASE: must be set in production', 'ORDERS_API_BASE: must be set in production'],
     },
     {
@@ -654,6 +821,30 @@ describe('a start that fails', () => {
     for (const text of given.says) expect(err.message).toContain(text)
     expect(err.stack).toMatch(/\bsrc\/(platform|entrypoints)\/\w+\.ts:\d+:\d+/)
     await expectAtRest(instance, 0)
+  })
+
+  it('when SSM refuses, then the log says why, and the next invocation asks again', async () => {
+    const aws = await startAws()
+    onTestFinished(() => aws.stop())
+    aws.failWith = { status: 400, body: '{"__type":"AccessDeniedException"}' }
+    const { parameters } = unpacked.orchestrator
+    const instance = await startUntilTestEnds('orchestrator', { ...aws.variables, SSM_PARAMETERS: parameters })
+    await expect(instance.invoke(recorded('function-url'))).rejects.toThrow('AccessDeniedException')
+    const { err } = await failureIn(instance, 'the start failed')
+    expect(err.message).toContain('SSM refused /b2b-orders/dev/service-token, /b2b-orders/dev/jwt-secret')
+    expect(instance.stdout()).not.toContain(String(aws.variables.AWS_SECRET_ACCESS_KEY))
+
+    aws.failWith = undefined
+    aws.parameters.set('/b2b-orders/dev/service-token', 'internal123')
+    await expect(instance.invoke(recorded('function-url'))).rejects.toThrow('JWT_SECRET: SSM has no parameter')
+    aws.parameters.set('/b2b-orders/dev/jwt-secret', SECRETS.JWT_SECRET)
+    await expect(instance.invoke(recorded('function-url'))).rejects.toThrow('SERVICE_TOKEN: this value is published')
+    aws.parameters.set('/b2b-orders/dev/service-token', SECRETS.SERVICE_TOKEN)
+    const call = callerOf(instance, restApi(), '', '')
+    for (let i = 0; i < 3; i++) expect((await call('GET', '/health', { token: null })).status).toBe(200)
+    const asked = aws.requests.length
+    expect((await call('GET', '/health', { token: null })).status).toBe(200)
+    expect(aws.requests).toHaveLength(asked)
   })
 
   it('when the database cannot be reached, then callers get a 503 that does not say why, and the log does', async () => {
@@ -792,19 +983,36 @@ interface Grant {
   Effect: string
   Action: string[]
   Resource: unknown
+  Condition?: unknown
 }
 
-/** What the functions' role allows, with the template's conditions decided. */
-function grantsOf({ Resources, Conditions }: Template): Grant[] {
-  const policies: Record<string, unknown>[] = Resources.FunctionRole?.Properties.Policies
-  return policies
-    .map((policy) => {
-      if (!('Fn::If' in policy)) return policy
-      const [condition, yes, no] = policy['Fn::If'] as [string, Record<string, unknown>, Record<string, unknown>]
-      const [a, b] = Conditions?.[condition]?.['Fn::Equals'] ?? []
-      return a === b ? yes : no
-    })
-    .flatMap(({ PolicyDocument }) => (PolicyDocument as { Statement: Grant[] } | undefined)?.Statement ?? [])
+/** What a function's role allows. */
+function grantsOf(template: Template, name: string): Grant[] {
+  const policies: unknown[] = template.Resources[roleOf(name)]?.Properties.Policies
+  return policies.flatMap((policy) => decided(template, policy).PolicyDocument?.Statement ?? [])
+}
+
+/** A value of the template, with its conditions decided. */
+// biome-ignore lint/suspicious/noExplicitAny: values of every kind, and the expectations check them.
+function decided({ Conditions }: Template, value: any): any {
+  if (value['Fn::If'] === undefined) return value
+  const [condition, yes, no] = value['Fn::If']
+  const [a, b] = Conditions?.[condition]?.['Fn::Equals'] ?? []
+  return a === b ? yes : no
+}
+
+function capital(name: string): string {
+  return `${name.charAt(0).toUpperCase()}${name.slice(1)}`
+}
+
+function roleOf(name: string): string {
+  return `${capital(name)}Role`
+}
+
+/** What the variables of a function mean to it. */
+function settingsOf(template: Template, name: string): unknown {
+  const { Variables: set } = resourceOf(template, name).Properties.Environment
+  return { ...parseEnv({ ...SECRETS, ...set }), parameters: set.SSM_PARAMETERS }
 }
 
 /** The function that answers each `METHOD /path`. */

@@ -8,11 +8,13 @@ import { ensureDatabase, openDatabase } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
 import { randomSecret } from '../src/platform/hash.ts'
 import { apiClient } from './support/api-client.ts'
+import { readBanner } from './support/banner.ts'
 import { freePort } from './support/database-server.ts'
 import {
   BINARIES,
   type Ended,
   freshDatabase,
+  logged,
   ROOT,
   runProgram,
   startCommand,
@@ -108,6 +110,48 @@ describe('a port that is in use', () => {
     const variables = { ...FREE_PORTS, ...freshDatabase('sqlite'), LOG_LEVEL: 'error', [variable]: port }
     const message = refusal(await runProgram(script, variables))
     expect(message).toMatch(new RegExp(`^Port ${port} is in use\\..*${variable}`))
+  })
+})
+
+describe('who can reach a service', () => {
+  const bases = { CUSTOMERS_API_BASE: 'http://localhost:1', ORDERS_API_BASE: 'http://localhost:1' }
+  // Another address of this machine's loopback network: it is answered only where all addresses are listened on.
+  const elsewhere = '127.0.0.2'
+  const isUp = (host: string, port: unknown) =>
+    fetch(`http://${host}:${port}/health`).then(
+      ({ status }) => status === 200,
+      () => false,
+    )
+
+  const cases: { title: string; variables: Variables; reached: boolean }[] = [
+    { title: 'nothing is said', variables: {}, reached: false },
+    { title: 'the secrets are real, but NODE_ENV is not', variables: { ...PRODUCTION, NODE_ENV: '' }, reached: false },
+    { title: 'HOST says everywhere', variables: { HOST: '0.0.0.0' }, reached: true },
+    { title: 'it is production', variables: PRODUCTION, reached: true },
+    { title: 'it is production, and HOST says so', variables: { ...PRODUCTION, HOST: '127.0.0.1' }, reached: false },
+  ]
+
+  it.each(cases)('when $title, then other machines reach it: $reached', async ({ variables, reached }) => {
+    const program = startProgram('start:orchestrator', { ...FREE_PORTS, ...bases, ...variables })
+    const { port } = await logged(program, ({ msg }) => msg === 'listening')
+    expect(await isUp('localhost', port)).toBe(true)
+    expect(await isUp(elsewhere, port)).toBe(reached)
+  })
+
+  it('when npm start is run, then this machine alone reaches it, as its banner says', async () => {
+    const { text, ...services } = await readBanner(startProgram('start', { ...FREE_PORTS, ...freshDatabase('sqlite') }))
+    expect(text).toMatch(/Listening on +127\.0\.0\.1 alone \(HOST chooses another address\)/)
+    for (const { base } of [services.customers, services.orders, services.orchestrator]) {
+      const { hostname, port } = new URL(base)
+      expect(hostname).toBe('localhost')
+      expect(await isUp(hostname, port)).toBe(true)
+      expect(await isUp(elsewhere, port)).toBe(false)
+    }
+  })
+
+  it('when HOST is no address of this machine, then the start is refused and names it', async () => {
+    const message = refusal(await runProgram('start:orchestrator', { ...FREE_PORTS, ...bases, HOST: '192.0.2.1' }))
+    expect(message).toBe('The address 192.0.2.1 is none of this machine. Check HOST.')
   })
 })
 

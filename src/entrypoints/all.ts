@@ -5,12 +5,11 @@ import type { Env } from '../platform/env.ts'
 import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeCustomers, composeOrchestrator, composeOrders } from './composing.ts'
-import { openPreparedDatabase, run, stopGracefully, whereIs } from './running.ts'
+import { audienceOf, openPreparedDatabase, run, stopGracefully, urlOf, whereIs } from './running.ts'
 
 const BANNER_TOKEN_SECONDS = 12 * 3600
 
-await run(async (given) => {
-  const env = openToTry(given)
+await run(async (env) => {
   const logger = await createLogger(env.logLevel)
   const lifecycle = { draining: false }
   const db = await openPreparedDatabase(env, logger)
@@ -36,14 +35,9 @@ await run(async (given) => {
     await db.destroy()
   }
   stopGracefully(lifecycle, servings, close, logger)
-  const [atCustomers, atOrders, atOrchestrator] = servings.map((serving) => `http://localhost:${serving.port}`)
+  const [atCustomers, atOrders, atOrchestrator] = servings.map(({ port }) => urlOf(env, port))
   process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator }))
 })
-
-/** So that the system can be tried with one curl; in production nothing is open unless it is said. */
-function openToTry(env: Env): Env {
-  return { ...env, orchestrator: { ...env.orchestrator, public: env.orchestrator.public ?? !env.production } }
-}
 
 interface Addresses {
   atCustomers: string | undefined
@@ -58,6 +52,7 @@ async function banner(env: Env, { atCustomers, atOrders, atOrchestrator }: Addre
     `  Orders        ${atOrders}   docs: ${atOrders}/docs`,
     `  Orchestrator  ${atOrchestrator}   docs: ${atOrchestrator}/docs`,
     `  Database      ${whereIs(env.database)}`,
+    `  Listening on  ${audienceOf(env)}`,
     '',
   ]
   if (!env.production) {

@@ -15,11 +15,13 @@ import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import type { ServiceApp } from '../platform/app.ts'
 import { createAuthenticator, type FindClient, type Principal } from '../platform/auth.ts'
+import { createAwsClient } from '../platform/aws.ts'
 import { callService, type Route } from '../platform/client.ts'
 import { createWriteProbe, type Database } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
 import { Health } from '../platform/health.ts'
-import { createHttpFetch } from '../platform/http.ts'
+import { createServiceFetch } from '../platform/http.ts'
+import { createLambdaFetch, LAMBDA } from '../platform/lambda.ts'
 import type { Logger } from '../platform/logging.ts'
 import { createProductsService } from '../products/service.ts'
 
@@ -140,10 +142,11 @@ function tokensOf(env: Env, db: Database) {
   return createTokenService(db, { ...env.jwt, refusedClients: env.production ? ['demo'] : [] })
 }
 
-const httpFetch = createHttpFetch()
+const serviceFetch = createServiceFetch()
+const lambdaFetch = createLambdaFetch(createAwsClient('lambda', process.env, serviceFetch))
 
 function routeTo(base: string, env: Env): Route {
-  const send = base.startsWith('http:') ? httpFetch : fetch
+  const send = base.startsWith(LAMBDA) ? lambdaFetch : serviceFetch
   return { base, fetch: send, token: env.serviceTokens[0] ?? '', timeoutMs: env.httpTimeoutMs, attempts: 4 }
 }
 

@@ -1,7 +1,7 @@
 import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeCustomers } from './composing.ts'
-import { openPreparedDatabase, run, stopGracefully } from './running.ts'
+import { openPreparedDatabase, run, stopGracefully, urlOf } from './running.ts'
 
 await run(async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'customers' })
@@ -14,5 +14,5 @@ await run(async (env) => {
     logger,
   )
   stopGracefully(lifecycle, [serving], () => db.destroy(), logger)
-  logger.info({ port: serving.port, docs: `http://localhost:${serving.port}/docs` }, 'listening')
+  logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
 })

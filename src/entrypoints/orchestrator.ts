@@ -2,7 +2,7 @@ import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeOrchestrator } from './composing.ts'
 import { findNeighbours } from './neighbours.ts'
-import { run, stopGracefully } from './running.ts'
+import { run, stopGracefully, urlOf } from './running.ts'
 
 await run(async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orchestrator' })
@@ -10,5 +10,5 @@ await run(async (env) => {
   const app = composeOrchestrator(env, findNeighbours(env, ['customers', 'orders']), logger, lifecycle)
   const serving = await serve(app, env.ports.own ?? env.ports.orchestrator, env.serving, logger)
   stopGracefully(lifecycle, [serving], async () => {}, logger)
-  logger.info({ port: serving.port, docs: `http://localhost:${serving.port}/docs` }, 'listening')
+  logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
 })

@@ -3,7 +3,7 @@ import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeOrders } from './composing.ts'
 import { findNeighbours } from './neighbours.ts'
-import { openPreparedDatabase, run, stopGracefully } from './running.ts'
+import { openPreparedDatabase, run, stopGracefully, urlOf } from './running.ts'
 
 await run(async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orders' })
@@ -18,5 +18,5 @@ await run(async (env) => {
     await db.destroy()
   }
   stopGracefully(lifecycle, [serving], close, logger)
-  logger.info({ port: serving.port, docs: `http://localhost:${serving.port}/docs` }, 'listening')
+  logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
 })

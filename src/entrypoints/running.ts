@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { isIPv6 } from 'node:net'
 import { parseEnv as parseFile } from 'node:util'
 import { type Database, type DatabaseConfig, ensureDatabase, openDatabase, writeNothing } from '../platform/database.ts'
 import { PoolExhausted, sqliteCode } from '../platform/database-errors.ts'
@@ -33,7 +34,29 @@ function explain(error: unknown): string {
   }
   if ('code' in error && error.code === 'EACCES' && 'port' in error)
     return `Port ${error.port} may not be used by this user.`
+  if ('code' in error && ['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN'].includes(String(error.code))) {
+    return `The address ${whereOf(error)} is none of this machine. Check HOST.`
+  }
   return error.stack ?? error.message
+}
+
+/** The address that could not be listened on, or the name that means none. */
+function whereOf(error: Error): string {
+  return 'address' in error ? String(error.address) : 'hostname' in error ? String(error.hostname) : ''
+}
+
+const EVERYWHERE = ['0.0.0.0', '::']
+
+/** The address of a service as a caller on this machine writes it. */
+export function urlOf({ serving: { host } }: Env, port: number): string {
+  if (host === undefined || host === '127.0.0.1' || EVERYWHERE.includes(host)) return `http://localhost:${port}`
+  return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`
+}
+
+/** Who can reach the services. */
+export function audienceOf({ serving: { host } }: Env): string {
+  if (host === undefined || EVERYWHERE.includes(host)) return 'all addresses of this machine'
+  return `${host} alone (HOST chooses another address)`
 }
 
 /** Opens the database, brought up to date; tells where it was looked for when it is not there. */

@@ -1,11 +1,66 @@
 import { pino } from 'pino'
 import { expect, it, onTestFinished } from 'vitest'
-import { WAYS } from '../../tests/support/events.ts'
+import { type FunctionResult, WAYS } from '../../tests/support/events.ts'
 import { createTestDatabase } from '../../tests/support/system.ts'
 import { composeCustomers } from '../entrypoints/composing.ts'
 import { parseEnv } from '../platform/env.ts'
+import { createLambdaFetch } from '../platform/lambda.ts'
+import { seed } from '../platform/migrations.ts'
 import { trusted } from '../platform/trusted.ts'
 import { behindGateway } from './gateway.ts'
+
+const SERVICE_TOKEN = 'x'.repeat(43)
+const LOOKUP = { path: '/internal/customers/1', headers: { Authorization: `Bearer ${SERVICE_TOKEN}` } }
+
+async function customersBehindGateway() {
+  const { db, variables, drop } = await createTestDatabase('sqlite')
+  onTestFinished(drop)
+  await seed(db)
+  const env = parseEnv({ ...variables, SERVICE_TOKEN })
+  const { app } = composeCustomers(env, db, pino({ level: 'silent' }), { draining: false })
+  const handle = behindGateway(app, ['/customers-api'], env.serviceTokens)
+  return async (event: unknown) => trusted<FunctionResult>(await handle(trusted<Parameters<typeof handle>[0]>(event)))
+}
+
+it.each(WAYS)('when an internal path comes through $title, then it is not found', async (way) => {
+  const answer = await customersBehindGateway()
+  const codeOf = async (path: string) => {
+    const { statusCode, body } = await answer(way.eventOf({ ...LOOKUP, method: 'GET', path }))
+    return `${statusCode} ${JSON.parse(body).code}`
+  }
+  const front = way.prefixed ? '/customers-api' : ''
+  expect(await codeOf(`${front}${LOOKUP.path}`)).toBe('404 route_not_found')
+  expect(await codeOf(`${front}/dev${LOOKUP.path}`)).toBe('404 route_not_found')
+  // However it is written, and wherever else the token would be taken.
+  expect(await codeOf(`${front}/%69nternal/customers/1`)).toMatch(/^40[14] /)
+  expect(await codeOf(`${front}/customers/1`)).toBe('401 unauthorized')
+})
+
+it('when a function is invoked directly, then the service token opens internal paths', async () => {
+  const answer = await customersBehindGateway()
+  const fetchDirect = createLambdaFetch(async ({ body }) => {
+    const result = JSON.stringify(await answer(JSON.parse(body)))
+    return { status: 200, headers: { get: () => null }, text: async () => result }
+  })
+  const ask = async (headers: Record<string, string>) => {
+    const signal = AbortSignal.timeout(5_000)
+    const init = { method: 'GET', headers, redirect: 'manual', signal } as const
+    const response = await fetchDirect(`lambda://customers-api-dev${LOOKUP.path}`, init)
+    return { status: response.status, body: JSON.parse(await response.text()) }
+  }
+  expect(await ask(LOOKUP.headers)).toMatchObject({ status: 200, body: { id: 1 } })
+  expect(await ask({ Authorization: 'Bearer another' })).toMatchObject({ status: 401 })
+  expect(await ask({})).toMatchObject({ status: 401 })
+})
+
+it('when a caller writes what only an invocation says, then it is not believed', async () => {
+  const answer = await customersBehindGateway()
+  const [way] = WAYS
+  const headers = { ...LOOKUP.headers, direct: 'true', 'Content-Type': 'application/json' }
+  const request = { method: 'POST', path: '/customers-api/internal/customers/lookups', query: 'direct=true', headers }
+  const body = '{"direct":true,"calls":[]}'
+  expect(await answer(way?.eventOf({ ...request, body }))).toMatchObject({ statusCode: 404 })
+})
 
 it.each(WAYS)(
   'when attempts to get a token fail behind $title, then the address that it saw has to wait',

@@ -1,17 +1,43 @@
-import type { Env, Hono } from 'hono'
+import { type Env, Hono } from 'hono'
 import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
+import { sameSecret } from '../platform/hash.ts'
 
 /**
  * A handler for the events of a REST API (v1), an HTTP API (v2) and a function URL: all reach the same paths. The app
  * never sees the stage or the prefix that the gateway has in front of them; its links are relative, so they hold there.
+ * Other functions invoke this one directly (`platform/lambda.ts`); a gateway's events can't look like that.
  * @param prefixes the paths below which the app lies at the gateway, e.g. `/orders-api`
+ * @param serviceTokens they open nothing to those who come through a gateway
  */
-export function behindGateway<E extends Env>(app: Hono<E>, prefixes: readonly string[]) {
-  const answer = handle(app)
+export function behindGateway<E extends Env>(
+  app: Hono<E>,
+  prefixes: readonly string[],
+  serviceTokens: readonly string[] = [],
+) {
+  const answerDirect = handle(app)
+  const answer = handle(forOutsiders(app, serviceTokens))
   return (event: LambdaEvent, context?: LambdaContext) => {
+    if ('direct' in event) return answerDirect(event, context)
     const path = prefixes.reduce(cut, withoutStage(event))
     return answer('rawPath' in event ? { ...event, rawPath: path } : { ...event, path }, context)
   }
+}
+
+const INTERNAL = /^(\/dev)?\/internal(?=\/|$)/
+const NOWHERE = '/internal'
+
+/**
+ * The app without what is for services alone: its internal routes are not there, and a service token is no token. The
+ * second holds however a path is written.
+ */
+function forOutsiders<E extends Env>(app: Hono<E>, serviceTokens: readonly string[]): Hono<E> {
+  const isServiceToken = (token: string) => serviceTokens.map((known) => sameSecret(known, token)).includes(true)
+  return new Hono<E>().all('*', (c) => {
+    const { raw, path } = c.req
+    const [, token = ''] = /^Bearer +(\S+)$/i.exec(raw.headers.get('authorization') ?? '') ?? []
+    if (isServiceToken(token)) raw.headers.delete('authorization')
+    return app.fetch(INTERNAL.test(path) ? new Request(new URL(NOWHERE, raw.url), raw) : raw, c.env)
+  })
 }
 
 /** A REST API takes the stage off itself, an HTTP API leaves it. */

@@ -1,7 +1,9 @@
 import type { ServiceApp } from '../platform/app.ts'
 import { type Env, parseEnv } from '../platform/env.ts'
+import { createServiceFetch } from '../platform/http.ts'
 import { createLogger, type Logger } from '../platform/logging.ts'
 import { behindGateway } from './gateway.ts'
+import { withParameters } from './parameters.ts'
 
 /** What a function starts with. Its work is made once for each instance, and used by all of its invocations. */
 export interface Start {
@@ -18,7 +20,9 @@ export function onRequests(
   prefixes: readonly string[],
   compose: (start: Start) => Promise<ServiceApp>,
 ): ReturnType<typeof behindGateway> {
-  const started = startOnce(service, { serves: true }, async (start) => behindGateway(await compose(start), prefixes))
+  const started = startOnce(service, { serves: true }, async (start) =>
+    behindGateway(await compose(start), prefixes, start.env.serviceTokens),
+  )
   return async (event, context) => (await started())(event, context)
 }
 
@@ -39,7 +43,7 @@ function startOnce<T>(
 ): () => Promise<T> {
   let started: Promise<T> | undefined
   const begin = async () => {
-    const env = parseEnv(process.env, options)
+    const env = parseEnv(await withParameters(process.env, createServiceFetch()), options)
     return start({ env, logger: await openLog(env.logLevel, service) })
   }
   const get = () => {

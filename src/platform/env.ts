@@ -9,6 +9,7 @@ const PUBLISHED_SECRETS = new Set(['secret123', 'internal123', 'demo-secret'])
 const SHORTEST_SECRET_BYTES = 32
 /** What a bearer token may consist of (RFC 6750, section 2.1). */
 const SENDABLE = /^[\w.~+/=-]*$/
+const LOOPBACK = '127.0.0.1'
 
 const whole = (min: number, max: number) =>
   z
@@ -22,10 +23,14 @@ const port = whole(0, 65_535)
 const oneOf = <const V extends string[]>(...values: V) =>
   z.enum(values, { error: `must be one of: ${values.join(', ')}` })
 const flag = oneOf('true', 'false').transform((value) => value === 'true')
-const url = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
+const urlOf = (protocol: RegExp) => z.url({ protocol, error: 'must be an http(s) URL' })
+const url = urlOf(/^https?$/)
+/** Where a service is; one that is a function has an address such as `lambda://customers-api-dev`. */
+const serviceUrl = urlOf(/^(https?|lambda)$/)
 
 const Known = z.object({
   NODE_ENV: oneOf('development', 'test', 'production').default('development'),
+  HOST: z.string().optional(),
   PORT: port.optional(),
   CUSTOMERS_PORT: port.default(3001),
   ORDERS_PORT: port.default(3010),
@@ -52,8 +57,8 @@ const Known = z.object({
   JWT_CUSTOMER_CLAIM: z.string().default('customer_id'),
   JWT_AUDIENCE_CLAIM: z.string().default('aud'),
   SERVICE_TOKEN: z.string().optional(),
-  CUSTOMERS_API_BASE: url.optional(),
-  ORDERS_API_BASE: url.optional(),
+  CUSTOMERS_API_BASE: serviceUrl.optional(),
+  ORDERS_API_BASE: serviceUrl.optional(),
   ORDER_HOLD_MINUTES: whole(1, 10_080).default(1440),
   MAX_HOLD_MINUTES: whole(1, 10_080).optional(),
   MAX_OPEN_HOLDS: whole(1, 1_000_000).default(100),
@@ -111,10 +116,13 @@ export interface Env {
   /** Of large bodies that are being received, in the whole process. */
   maxBodyBytesInFlight: number
   httpTimeoutMs: number
-  /** `public`: open to callers without a token; undefined when nobody said. */
-  orchestrator: { deadlineMs: number; public: boolean | undefined }
+  /** `public`: open to callers without a token. */
+  orchestrator: { deadlineMs: number; public: boolean }
   logLevel: string
 }
+
+/** The names of all variables that {@link parseEnv} reads. */
+export const VARIABLES: readonly string[] = Object.keys(Known.shape)
 
 type Variables = Readonly<Record<string, string | undefined>>
 
@@ -125,9 +133,12 @@ interface ParseOptions {
 
 /** What is wrong with the environment, as one message with a line for each fault. */
 export class EnvError extends Error {
-  constructor(faults: string[]) {
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
     super(`The environment is not usable:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`)
     this.name = 'EnvError'
+    this.faults = faults
   }
 }
 
@@ -139,7 +150,7 @@ export class EnvError extends Error {
  */
 export function parseEnv(record: Variables, { serves = true, file = {} }: ParseOptions = {}): Env {
   // Each is asked for by its name: Deno shows a program only those that it may see, and no list of them.
-  const asked = Object.keys(Known.shape).map((name) => [name, record[name] ?? file[name]] as const)
+  const asked = VARIABLES.map((name) => [name, record[name] ?? file[name]] as const)
   const given = Object.fromEntries(asked.filter(([, value]) => value !== undefined && value !== ''))
   const parsed = Known.safeParse(given)
   const production = given.NODE_ENV === 'production'
@@ -215,11 +226,17 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
       keepAliveMs: vars.KEEP_ALIVE_MS,
       stallMs: vars.STALL_TIMEOUT_MS,
       maxConnections: vars.MAX_CONNECTIONS,
+      // Outside production published secrets may be in force: nobody else on the network may try them.
+      host: vars.HOST ?? (production ? undefined : LOOPBACK),
     },
     mostRequests: vars.MAX_REQUESTS,
     maxBodyBytesInFlight: vars.MAX_BODY_BYTES_IN_FLIGHT,
     httpTimeoutMs: vars.HTTP_TIMEOUT_MS,
-    orchestrator: { deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS, public: vars.ORCHESTRATOR_PUBLIC },
+    orchestrator: {
+      deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS,
+      // So that the system can be tried with one curl; in production nothing is open unless it is said.
+      public: vars.ORCHESTRATOR_PUBLIC ?? !production,
+    },
     logLevel: vars.LOG_LEVEL,
   }
 }

@@ -17,6 +17,12 @@ export interface Fetched {
   text(): Promise<string>
 }
 
+/** HTTPS through `fetch`, plain HTTP through {@link createHttpFetch}. */
+export function createServiceFetch(): Fetch {
+  const httpFetch = createHttpFetch()
+  return (url, init) => (url.startsWith('http:') ? httpFetch(url, init) : fetch(url, init))
+}
+
 /** Plain HTTP over connections that are kept, for services in one network. It takes a third of what `fetch` takes. */
 export function createHttpFetch(): Fetch {
   const agent = new Agent({ keepAlive: true })

@@ -8,6 +8,7 @@ import type { Engine } from '../../src/platform/dialect.ts'
 import { parseEnv } from '../../src/platform/env.ts'
 import { seed } from '../../src/platform/migrations.ts'
 import { type ApiClient, apiClient } from './api-client.ts'
+import { type Aws, startAws } from './aws.ts'
 import { bytesOf, type FunctionResult, headersOf, restEvent } from './events.ts'
 import { type LambdaInstance, startInstanceOf } from './lambda.ts'
 import type { UnpackedFunction } from './packages.ts'
@@ -23,11 +24,12 @@ export const SECRETS = {
   JWT_SECRET: randomBytes(32).toString('base64url'),
 }
 
-/** All functions, each in one instance, behind a gateway that listens on this machine. */
+/** All functions, each in one instance, behind a gateway that listens on this machine, with what stands in for AWS. */
 export interface Deployment {
   instances: Record<FunctionName, LambdaInstance>
   /** What points a function at the database. */
   database: Variables
+  aws: Aws
   db: Database
   token: string
   /** Over real HTTP, through the gateway. */
@@ -49,19 +51,26 @@ export async function deploy(engine: Engine, unpacked: Record<FunctionName, Unpa
 
   const instances: Partial<Record<FunctionName, LambdaInstance>> = {}
   const gateway = await startGateway((name) => instances[name])
-  const customersBase = { CUSTOMERS_API_BASE: `${gateway.base}/customers-api` }
-  const ordersBase = { ORDERS_API_BASE: `${gateway.base}/orders-api` }
+  const aws = await startAws()
+  const own = settle(aws, database)
+  const start = (name: FunctionName) => {
+    const asked = unpacked[name].parameters.split(',').filter((it) => database.DB_HOST || !it.includes('/db-'))
+    return startInstanceOf(unpacked[name], { ...aws.variables, ...own, SSM_PARAMETERS: asked.join(',') })
+  }
   const all = {
-    customers: await startInstanceOf(unpacked.customers, { ...SECRETS, ...database }),
-    orders: await startInstanceOf(unpacked.orders, { ...SECRETS, ...customersBase, ...database }),
-    orchestrator: await startInstanceOf(unpacked.orchestrator, { ...SECRETS, ...customersBase, ...ordersBase }),
-    sweep: await startInstanceOf(unpacked.sweep, database),
-    docs: await startInstanceOf(unpacked.docs, {}),
+    customers: await start('customers'),
+    orders: await start('orders'),
+    orchestrator: await start('orchestrator'),
+    sweep: await start('sweep'),
+    docs: await start('docs'),
   }
   Object.assign(instances, all)
+  aws.functions.set('customers-api-dev', (event) => all.customers.invoke(event))
+  aws.functions.set('orders-api-dev', (event) => all.orders.invoke(event))
   return {
     instances: all,
     database,
+    aws,
     db,
     token,
     customers: apiClient(`${gateway.base}/customers-api`, token),
@@ -70,9 +79,22 @@ export async function deploy(engine: Engine, unpacked: Record<FunctionName, Unpa
     async stop() {
       await Promise.all(Object.values(all).map((instance) => instance.stop()))
       await gateway.close()
+      await aws.stop()
       await drop()
     },
   }
+}
+
+const SSM_PATH = '/b2b-orders/dev'
+
+/** Puts into SSM what is there in a deployment, and returns the rest. A database that is a file is known to none. */
+function settle({ parameters }: Aws, { DB_HOST, DB_USER, DB_PASS, ...rest }: Variables): Variables {
+  const { SERVICE_TOKEN, JWT_SECRET } = SECRETS
+  parameters.set(`${SSM_PATH}/service-token`, SERVICE_TOKEN).set(`${SSM_PATH}/jwt-secret`, JWT_SECRET)
+  if (DB_HOST === undefined) return rest
+  parameters.set(`${SSM_PATH}/db-host`, DB_HOST).set(`${SSM_PATH}/db-user`, DB_USER ?? '')
+  parameters.set(`${SSM_PATH}/db-pass`, DB_PASS ?? '')
+  return rest
 }
 
 /** A REST API's routes, as serverless.yml has them. */

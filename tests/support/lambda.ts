@@ -40,6 +40,8 @@ export async function startInstanceOf(unpacked: UnpackedFunction, variables: Var
       AWS_REGION: 'us-east-1',
       LAMBDA_TASK_ROOT: unpacked.folder,
       ...unpacked.variables,
+      // The databases of the tests speak no TLS.
+      DB_TLS: 'off',
       ...variables,
     },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

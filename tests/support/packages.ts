@@ -35,8 +35,10 @@ export interface UnpackedFunction {
   folder: string
   /** As the template names it. */
   handler: string
-  /** Those that the template sets to a text of its own, and not by a reference to something in the account. */
+  /** Those that the template sets, but for what is read from the account. */
   variables: Variables
+  /** What it reads from SSM, as the template says. */
+  parameters: string
 }
 
 /** A copy of the project's sources in a folder of its own, with its dependencies. */
@@ -47,13 +49,24 @@ export function copyProject(): { folder: string; remove(): void } {
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }
 
-/** Runs `npm run package` with no variables of ours, least of all credentials. */
-export async function packFunctions(project: string): Promise<Packages> {
+/** All that the documentation asks of a deployer's environment. */
+const DOCUMENTED = { SECRETS_SSM_PATH: '/b2b-orders/dev' }
+
+/** Runs `npm run package` with these variables and no others, least of all credentials. */
+export async function packFunctions(project: string, variables: Variables = DOCUMENTED): Promise<Packages> {
+  const { code, output, out } = await tryToPack(project, variables)
+  if (code !== 0) throw new Error(`npm run package ended with ${code}\n${output}`)
+  const files = readFolder(out)
+  return { files, template: JSON.parse(String(files['cloudformation-template-update-stack.json'])), output }
+}
+
+/** The same, where it may be refused. */
+export async function tryToPack(project: string, variables: Variables) {
   const out = mkdtempSync(join(project, 'out-'))
   const PATH = [join(ROOT, 'node_modules', '.bin'), process.env.PATH].join(delimiter)
   const npm = spawn('npm', ['run', 'package', '--', '--package', out], {
     cwd: project,
-    env: { PATH, HOME: project },
+    env: { PATH, HOME: project, ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
@@ -63,9 +76,7 @@ export async function packFunctions(project: string): Promise<Packages> {
     })
   }
   const code = await new Promise((resolve, reject) => npm.once('error', reject).once('close', resolve))
-  if (code !== 0) throw new Error(`npm run package ended with ${code}\n${output}`)
-  const files = readFolder(out)
-  return { files, template: JSON.parse(String(files['cloudformation-template-update-stack.json'])), output }
+  return { code, output, out }
 }
 
 function readFolder(folder: string): Record<string, Buffer> {
@@ -80,10 +91,8 @@ export function unpack({ files, template }: Packages, name: string): UnpackedFun
     writeFileSync(join(folder, path), bytes)
   }
   const { Handler, Environment } = resourceOf(template, name).Properties
-  const plain = Object.entries<unknown>(Environment.Variables).filter(
-    (entry): entry is [string, string] => typeof entry[1] === 'string' && !entry[1].startsWith('{{resolve:'),
-  )
-  return { name, folder, handler: Handler, variables: Object.fromEntries(plain) }
+  const { SSM_PARAMETERS = '', ...variables }: Record<string, string> = Environment.Variables
+  return { name, folder, handler: Handler, variables, parameters: SSM_PARAMETERS }
 }
 
 export function resourceOf(template: Template, functionName: string): Resource {
