@@ -2,6 +2,7 @@ import type { CompiledQuery } from 'kysely'
 import { createSharedCalls, type Route, unlessNotFound, within } from '../platform/client.ts'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
+import { createSingleFlight } from '../platform/single-flight.ts'
 import { withTimeLimit } from '../platform/time-limit.ts'
 import type { Trace } from '../platform/trace.ts'
 import { Customer } from './contract.ts'
@@ -31,15 +32,33 @@ export function createLocalCustomersClient(customers: Pick<CustomersService, 'ge
   return { getCustomer: (id, _, signal) => within(signal, customers.getAnyCustomer(id).catch(unlessNotFound)) }
 }
 
-/** Gives up a lookup whose attempts take longer than so many ms together. */
-export function limitLookups(client: CustomersClient, limitMs: number): CustomersClient {
+/** A lookup that began longer ago is not joined: a customer that was changed since would be shown as it was. */
+const MAX_SHARED_AGE_MS = 5
+
+/**
+ * Callers that ask for one customer at one moment share one lookup. It may have been sent shortly before, so an order is
+ * held to {@link findingCustomers} once more, and a customer that was not there is looked for again.
+ * @param limitMs the time that all attempts of a lookup may take together
+ */
+export function shareLookups(client: CustomersClient, limitMs: number): CustomersClient {
+  const share = createSingleFlight<number, CustomerValue | undefined>(MAX_SHARED_AGE_MS)
   return {
-    getCustomer: (id, trace, signal) =>
-      withTimeLimit(limitMs, (limit) => within(limit, client.getCustomer(id, trace, limit)), signal),
+    async getCustomer(id, trace, signal) {
+      const look = () => withTimeLimit(limitMs, (limit) => client.getCustomer(id, trace, limit))
+      const { joined, result } = share(id, look)
+      const customer = await within(signal, result)
+      return customer === undefined && joined ? within(signal, look()) : customer
+    },
   }
 }
 
 // What an order does with customers, inside its own transaction.
+
+/** Those of these customers that are there now, whatever a lookup said before. */
+export function findingCustomers(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {
+  if (ids.length === 0) return undefined
+  return trx.selectFrom('customers').select('id').where('id', 'in', ids).where('deleted_at', 'is', null).compile()
+}
 
 /** Customers of whom nobody else may place an order, or change anything, until the transaction ends. */
 export function lockingCustomers(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {

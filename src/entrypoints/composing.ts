@@ -5,7 +5,7 @@ import {
   type CustomersClient,
   createCustomersClient,
   createLocalCustomersClient,
-  limitLookups,
+  shareLookups,
 } from '../customers/client.ts'
 import { type CustomersService, createCustomersService } from '../customers/service.ts'
 import { createOrchestratorApp } from '../orchestrator/app.ts'
@@ -112,7 +112,7 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
     typeof customers === 'string'
       ? createCustomersClient(routeTo(customers, env))
       : createLocalCustomersClient(customers)
-  return limitLookups(client, 2 * env.httpTimeoutMs)
+  return shareLookups(client, 2 * env.httpTimeoutMs)
 }
 
 /** Of all services in this process. */

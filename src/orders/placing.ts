@@ -28,6 +28,8 @@ export interface PlaceCommand {
 /** What orders take from. Placements change it. */
 export interface Supply {
   shelves: Map<number, Shelf>
+  /** The customers that there are. */
+  customers: ReadonlySet<number>
   /** The unconfirmed orders of each customer that may not have any number of them. */
   openHolds: Map<number, number>
 }
@@ -92,7 +94,8 @@ function refuse(refusal: AppError, shortProducts: number[] = []): Refused {
 }
 
 /** Prices an order and takes its pieces off the shelves in memory, or says why it can't be and takes nothing. */
-function takeFromShelves(command: PlaceCommand, { shelves, openHolds }: Supply): Placement | Refused {
+function takeFromShelves(command: PlaceCommand, { shelves, customers, openHolds }: Supply): Placement | Refused {
+  if (!customers.has(command.customerId)) return refuse(customerNotFound(command.customerId))
   const wanted = new Map<number, number>()
   const lines: OrderLine[] = []
   const missing = new Set<number>()
@@ -132,6 +135,10 @@ function takeFromShelves(command: PlaceCommand, { shelves, openHolds }: Supply):
   }
   openHolds.set(command.customerId, holds + 1)
   return { command, lines, totalCents }
+}
+
+export function customerNotFound(id: number): AppError {
+  return new AppError('customer_not_found', `There is no customer ${id}.`)
 }
 
 function tooManyHolds(most: number): AppError {

@@ -21,13 +21,13 @@ import { fromRfc3339, toRfc3339 } from '../platform/time.ts'
 import { CANCEL_ORDER, type ChangeCommand, CONFIRM_ORDER } from './changing.ts'
 import { rowNamesOf, type WriteCommand, weightOf } from './commands.ts'
 import { type NewOrder, OrderPlace, type OrderQuery } from './contract.ts'
-import { PLACE_ORDER, type PlaceCommand } from './placing.ts'
+import { customerNotFound, PLACE_ORDER, type PlaceCommand } from './placing.ts'
 import { type Order, type OrderSummary, presentOrder, presentSummary } from './presenting.ts'
 import { findExpiredHolds, findOrders, type Hold, listOrders, type OrderLine, type OrderRow } from './store.ts'
 import { RELEASES, writeOrders } from './writing.ts'
 
 /** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
-const BATCH = { maxCommands: 256, maxWeight: 1_000, maxQueued: 5_000 }
+const BATCH = { maxCommands: 256, maxWeight: 500, maxQueued: 5_000 }
 /** Of the time that a command may wait for locks, the share that it waits in a run, with all others of that run. */
 const PATIENCE_SHARE = 1 / 3
 const MOST_READ_TOGETHER = 100
@@ -93,7 +93,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       try {
         refuseLongHold(principal, hold_minutes)
         const customer = await customers.getCustomer(customer_id, trace)
-        if (customer === undefined) throw new AppError('customer_not_found', `There is no customer ${customer_id}.`)
+        if (customer === undefined) throw customerNotFound(customer_id)
       } catch (error) {
         // An order that was placed already stays placed, whatever became of its customer or of Customers since.
         return await firstAnswer(claim, error)

@@ -1,4 +1,4 @@
-import { lockingCustomers } from '../customers/client.ts'
+import { findingCustomers, lockingCustomers } from '../customers/client.ts'
 import { type RunMode, SetAside } from '../platform/batcher.ts'
 import { type Database, RunAgain, transact } from '../platform/database.ts'
 import type { AppError } from '../platform/errors.ts'
@@ -54,7 +54,7 @@ interface Findings {
  * stock and their idempotency records commit together. Rows are locked in one order everywhere, orders before products
  * and each by id; what is canceled is back on the shelves before anything is taken. An order that finds too few pieces
  * gets those of holds that have ended.
- * @returns for each command its answer, or its refusal: `insufficient_stock`, `product_not_found`, `amount_too_large`,
+ * @returns for each command its answer, or its refusal: `customer_not_found`, `insufficient_stock`, `product_not_found`, `amount_too_large`,
  *   `too_many_holds`, `not_found`, `order_canceled`, `cancel_window_passed`, `idempotency_key_reused`; or
  *   {@link SetAside}, where it does not wait for locks
  * @throws RowsLocked
@@ -91,14 +91,14 @@ async function write(
 ): Promise<Map<WriteCommand, Answer | AppError>> {
   const placing = commands.filter(isPlace)
   const changing = commands.filter(isChange)
-  const { opening, locked, shelves } = await readAndLock(trx, placing, changing, config)
+  const { opening, locked, shelves, customers } = await readAndLock(trx, placing, changing, config)
   const { now, answers } = opening
   const changed = decideChanges(changing, locked, answers, { ...config, now })
   const returned = returnedPieces(changed.canceled, locked.lines)
   await lockMore(trx, shelves, [...productsOf(placing), ...returned.keys()], config)
   putBack(returned, shelves)
   const openHolds = await countOpenHolds(trx, placing, now, config)
-  const placed = decidePlacements(placing, { shelves, openHolds }, answers)
+  const placed = decidePlacements(placing, { shelves, customers, openHolds }, answers)
   await releaseEndedHolds(trx, placed.shortProducts, now, findings)
   await yieldToTwins(trx, [...changed.refused, ...placed.refused])
 
@@ -127,16 +127,18 @@ async function readAndLock(
   const orderIds = distinct(changing.map((command) => command.orderId))
   // Products are locked in one order and at one time: where some may come back, when it is known which.
   const wanted = changing.some(returnsPieces) ? [] : distinct(productsOf(placing))
-  const [clock, orders, lines, shelves] = await together(
+  const [clock, orders, lines, customers, shelves] = await together(
     trx,
     openingQuery(trx, claims),
     limited(trx, lockingOrders(trx, orderIds), lockPatienceMs),
     findingLines(trx, orderIds),
+    findingCustomers(trx, distinct(placing.map((command) => command.customerId))),
     limited(trx, lockingShelves(trx, wanted), lockPatienceMs),
   )
   return {
     opening: await openingOf(trx, claims, clock),
     locked: ordersOf(orderIds, orders, lines),
+    customers: new Set(customers.map((customer) => customer.id)),
     shelves: new Map(shelves.map((shelf) => [shelf.id, shelf])),
   }
 }

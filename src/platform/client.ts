@@ -73,14 +73,10 @@ export function callService<T extends z.ZodType>(route: Route, call: Call<T>): P
  */
 export function createSharedCalls(route: Route, path: string) {
   const board = createGatherer<Passenger, Reached>(async (calls) => {
-    const sent = withoutSameReads(calls)
-    const [first, second] = sent.distinct
+    const [first, second] = calls
     if (first === undefined) return []
-    const outcomes =
-      second === undefined
-        ? [await reach(route, first).catch(asRefusal)]
-        : await reachTogether(route, path, sent.distinct)
-    return sent.spread(outcomes)
+    if (second === undefined) return [await reach(route, first).catch(asRefusal)]
+    return reachTogether(route, path, calls)
   }, MOST_TOGETHER)
 
   /** @param shared the call as an item of the one request */
@@ -89,26 +85,6 @@ export function createSharedCalls(route: Route, path: string) {
       if (call.signal?.aborted) throw tooLate(call.signal.reason)
       return within(call.signal, board({ ...call, shared }))
     })
-}
-
-/**
- * Reads of one path that are asked for at one moment are sent as one. None joins a read that was sent before: it could
- * be answered with what was true before it was asked.
- */
-function withoutSameReads(calls: readonly Passenger[]) {
-  const distinct: Passenger[] = []
-  const reads = new Map<string, number>()
-  const indexes = calls.map((call) => {
-    const known = call.method === 'GET' ? reads.get(call.path) : undefined
-    if (known !== undefined) return known
-    if (call.method === 'GET') reads.set(call.path, distinct.length)
-    return distinct.push(call) - 1
-  })
-  return {
-    distinct,
-    /** The outcomes of the distinct calls, as those of all. */
-    spread: (outcomes: readonly (Reached | AppError)[]) => indexes.flatMap((index) => outcomes.slice(index, index + 1)),
-  }
 }
 
 async function persist<T extends z.ZodType>(

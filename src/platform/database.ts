@@ -101,7 +101,10 @@ async function openMysql(config: DatabaseConfig): Promise<Database> {
     maxIdleMs: (MAX_IDLE_SECONDS - IDLE_MARGIN_SECONDS) * 1_000,
   }
   const db = new Kysely<Tables>({ dialect: mysqlDialect(pool, options, config) })
-  LONE_TRANSACTIONS.set(db, { slots: createSlots(Math.ceil(config.pool / 2)), waitMs: config.lockWaitMs })
+  LONE_TRANSACTIONS.set(db, {
+    slots: createSlots(Math.ceil(config.pool / 2)),
+    waitMs: config.queryTimeoutMs || Number.POSITIVE_INFINITY,
+  })
   return db
 }
 

@@ -338,7 +338,8 @@ function placeOrder(
   }
   const state = structuredClone(before)
   const expected = once(state, call, { customer_id, items }, seen, () => {
-    const refused = progress.customerFound ? whyNot(state, items) : refusal(422, 'customer_not_found')
+    const customerFound = progress.customerFound && liveCustomer(state, customer_id) !== undefined
+    const refused = customerFound ? whyNot(state, items) : refusal(422, 'customer_not_found')
     if (refused) return refused
     const id = newId(seen.body, state.orders)
     const order = take(state, call, id, later.get(id), HOLD_MINUTES)
@@ -541,7 +542,12 @@ function beginFlow(state: State, call: CallOf<'createAndConfirm'>): Outcome {
   return { state, progress: { of: 'createAndConfirm', customer, attempt: 1, next: { do: 'look up' }, replayed: true } }
 }
 
-function whyNotInFlow(state: State, { items }: { items: Items }, customerFound: boolean): Expected | undefined {
+function whyNotInFlow(
+  state: State,
+  { customer_id, items }: { customer_id: number; items: Items },
+  wasFound: boolean,
+): Expected | undefined {
+  const customerFound = wasFound && liveCustomer(state, customer_id) !== undefined
   return customerFound ? whyNot(state, items) : refusal(422, 'customer_not_found')
 }
 

@@ -1,0 +1,58 @@
+import { expect, it } from 'vitest'
+import { createSingleFlight } from './single-flight.ts'
+
+const MAX_AGE_MS = 5
+
+/** A clock that the test sets, and calls that end when the test says so. */
+function flights() {
+  const clock = { now: 0 }
+  const begun: PromiseWithResolvers<string>[] = []
+  const share = createSingleFlight<string, string>(MAX_AGE_MS, () => clock.now)
+  const ask = (key: string) =>
+    share(key, () => {
+      const gate = Promise.withResolvers<string>()
+      begun.push(gate)
+      return gate.promise
+    })
+  return { clock, begun, ask }
+}
+
+it('when a call has just begun, then those who ask for the same share it', async () => {
+  const { clock, begun, ask } = flights()
+  const first = ask('a')
+  clock.now = MAX_AGE_MS
+  const second = ask('a')
+  expect([first.joined, second.joined, begun.length]).toEqual([false, true, 1])
+  begun[0]?.resolve('it')
+  expect(await Promise.all([first.result, second.result])).toEqual(['it', 'it'])
+})
+
+it('when a call began longer ago, then it is not joined, and not waited for', async () => {
+  const { clock, begun, ask } = flights()
+  const old = ask('a')
+  clock.now = MAX_AGE_MS + 1
+  const fresh = ask('a')
+  expect([fresh.joined, begun.length]).toEqual([false, 2])
+  begun[1]?.resolve('new')
+  expect(await fresh.result).toBe('new')
+  begun[0]?.resolve('old')
+  expect(await old.result).toBe('old')
+})
+
+it('when a call has ended, or is for another key, then a new one begins', async () => {
+  const { begun, ask } = flights()
+  const first = ask('a')
+  expect(ask('b').joined).toBe(false)
+  begun[0]?.resolve('it')
+  await first.result
+  expect(ask('a').joined).toBe(false)
+})
+
+it('when a call fails, then those who share it are told, and the next one begins anew', async () => {
+  const { begun, ask } = flights()
+  const [first, second] = [ask('a'), ask('a')]
+  begun[0]?.reject(new Error('away'))
+  await expect(first.result).rejects.toThrow('away')
+  await expect(second.result).rejects.toThrow('away')
+  expect(ask('a').joined).toBe(false)
+})
