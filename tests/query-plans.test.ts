@@ -1,7 +1,14 @@
 import { CompiledQuery, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { listCustomers, searchCustomers } from '../src/customers/store.ts'
-import { findExpiredHolds, listOrders, type OrderFilter } from '../src/orders/store.ts'
+import {
+  countingOpenHolds,
+  findEndedHolds,
+  findExpiredHolds,
+  insertLines,
+  listOrders,
+  type OrderFilter,
+} from '../src/orders/store.ts'
 import type { Database } from '../src/platform/database.ts'
 import { dialectOf } from '../src/platform/dialect.ts'
 import { purgeExpiredKeys } from '../src/platform/idempotency.ts'
@@ -307,6 +314,33 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       expect(result.map((hold) => hold.id)).toEqual(few)
       const next = await expectIndexed(db, few.length + 5, (db) => findExpiredHolds(db, result[0], 500))
       expect(next.result.map((hold) => hold.id)).toEqual(few.slice(1))
+    })
+
+    it('when an order wants what few of many holds keep, then only the ended ones and their lines are read', async () => {
+      const { db } = database
+      const ended = [208, 308, 20_108]
+      await db.updateTable('orders').set({ expires_at: '2020-01-01 00:00:00.000' }).where('id', 'in', ended).execute()
+      const line = { qty: 1, unit_price_cents: 1, subtotal_cents: 1 }
+      const others = Array.from({ length: 3_000 }, (_, i) => 1_000 + i)
+      const lines = [...ended, ...others].flatMap((order_id) =>
+        [1, 2].map((product_id) => ({ ...line, order_id, product_id })),
+      )
+      await db.transaction().execute(async (trx) => {
+        await insertLines(trx, lines)
+        await sql`select 1`.execute(trx)
+      })
+      const now = '2026-11-01 00:00:00.000'
+      const { result } = await expectIndexed(db, 40, (db) => findEndedHolds(db, [2], now))
+      expect(result).toEqual(ended)
+    })
+
+    it('when the holds of a customer are counted, then no order of another one is read', async () => {
+      const { db } = database
+      const { result } = await expectIndexed(db, 200, async (db) => {
+        const counting = countingOpenHolds(db, [7], '2026-11-01 00:00:00.000')
+        return counting === undefined ? [] : (await db.executeQuery(counting)).rows
+      })
+      expect(result.length).toBeLessThanOrEqual(1)
     })
 
     it('when few of many keys are past their time, then it finds and removes those few', async () => {

@@ -157,14 +157,15 @@ export async function findEndedHolds(trx: Database, productIds: readonly number[
     .orderBy('expires_at')
     .limit(MAX_ENDED_HOLDS)
   const rows = await trx
-    .selectFrom(ended.as('ended'))
-    .innerJoin('order_items as i', 'i.order_id', 'ended.id')
+    .selectFrom(ended.as('page'))
+    .innerJoin(sql<OwnedLine>`order_items`.as<'i'>(sql`i ${dialectOf(trx).byIndex('order_items_order')}`), (join) =>
+      join.onRef('i.order_id', '=', 'page.id'),
+    )
     .where('i.product_id', 'in', productIds)
-    .select('ended.id')
-    .distinct()
+    .select('page.id')
     .limit(MAX_RELEASED)
     .execute()
-  return rows.map((row) => row.id)
+  return [...new Set(rows.map((row) => row.id))]
 }
 
 /** Counts the unconfirmed orders of these customers whose hold has not ended. */
