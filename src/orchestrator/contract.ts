@@ -20,7 +20,8 @@ export const CreateAndConfirm = z
     items: NewOrderItems,
     idempotency_key: optional(z.string()).meta({
       description:
-        'Names this order for good: sent again with the same key, it is the same order. May be sent as a header.',
+        'Names this order for good: sent again with the same key, it is the same order. May be sent as a header. ' +
+        'Without a key the order is placed once for this request alone: send a key if you may send the request again.',
       example: 'abc-123',
     }),
     correlation_id: optional(z.string().regex(/^[\w.:-]{1,128}$/)).meta({ example: 'req-789' }),
@@ -89,7 +90,6 @@ export const createAndConfirmOrder = createStrictRoute({
     ...declareProblems(failureShape, [
       'malformed_json',
       'validation_failed',
-      'idempotency_key_required',
       'invalid_idempotency_key',
       'unauthorized',
       'invalid_token',
