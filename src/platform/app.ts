@@ -73,6 +73,8 @@ export interface ServiceDeps {
   trustedProxies: number
   /** Whether it is for real. Outside production every path works below `/dev` too, and the demo client is named. */
   production: boolean
+  /** Where callers reach the service, for its document. */
+  publicUrl?: string | undefined
 }
 
 export type ServiceApp = OpenAPIHono<AppEnv>
@@ -97,7 +99,7 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
     return sendProblem(c, error, shape)
   })
   addHealthRoutes(app, deps, shape)
-  addDocs(app, docs, deps.production)
+  addDocs(app, docs, deps)
   return app
 }
 

@@ -39,6 +39,13 @@ describe('the environment', () => {
     })
   })
 
+  it.each([
+    ['PUBLIC_URL', 'api.example.com'],
+    ['PUBLIC_URL', 'https://api.example.com/?stage=dev'],
+  ])('when %s is %s, then it is refused', (name, value) => {
+    expect(faulty({ [name]: value })).toEqual([name])
+  })
+
   it('when a file says something, then it holds where the environment says nothing at all', () => {
     const file = { DB_NAME: 'of_file', DB_USER: 'of_file', DB_HOST: 'of_file', UNKNOWN: 'of_file' }
     const { database } = parseEnv({ DB_USER: 'own', DB_HOST: '' }, { file })

@@ -68,6 +68,7 @@ const Known = z.object({
   RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).optional(),
   LOGIN_ATTEMPTS_PER_MINUTE: whole(1, 1_000_000).default(20),
   TRUSTED_PROXIES: whole(0, 10).default(0),
+  PUBLIC_URL: url.refine((text) => !/[?#]/.test(text), 'must have no query').optional(),
   REQUEST_TIMEOUT_MS: whole(100, 300_000).default(15_000),
   KEEP_ALIVE_MS: whole(1, 600_000).default(65_000),
   STALL_TIMEOUT_MS: whole(1_000, 600_000).default(120_000),
@@ -110,6 +111,8 @@ export interface Env {
   idempotencyTtlMinutes: number
   rateLimitPerMinute: number | undefined
   logins: LoginLimits
+  /** Where callers reach the services: `{service}` in it stands for the name of each. */
+  publicUrl: string | undefined
   serving: ServingLimits
   /** Requests that a service has under way at once, before it refuses more. */
   mostRequests: number
@@ -221,6 +224,7 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
     idempotencyTtlMinutes: vars.IDEMPOTENCY_TTL_HOURS * 60,
     rateLimitPerMinute: vars.RATE_LIMIT_PER_MINUTE,
     logins: { attemptsPerMinute: vars.LOGIN_ATTEMPTS_PER_MINUTE, trustedProxies: vars.TRUSTED_PROXIES },
+    publicUrl: vars.PUBLIC_URL,
     serving: {
       requestMs: vars.REQUEST_TIMEOUT_MS,
       keepAliveMs: vars.KEEP_ALIVE_MS,
