@@ -122,11 +122,11 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
 const bodiesInFlight = { bytes: 0 }
 
 function common(env: Env, service: string, logger: Logger, lifecycle: Lifecycle) {
-  const { production, rateLimitPerMinute, mostRequests, logins } = env
+  const { production, rateLimitPerMinute, mostRequests, logins, corsOrigins } = env
   const bodies = { inFlight: bodiesInFlight, maxBytesInFlight: env.maxBodyBytesInFlight }
   const { trustedProxies } = logins
   const publicUrl = env.publicUrl?.replaceAll(SERVICE_IN_URL, service).replace(/\/+$/, '')
-  const ofAll = { production, rateLimitPerMinute, mostRequests, bodies, trustedProxies }
+  const ofAll = { production, rateLimitPerMinute, mostRequests, bodies, trustedProxies, corsOrigins }
   return { ...ofAll, logger, lifecycle, publicUrl }
 }
 
