@@ -32,6 +32,7 @@ const DATA = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
 }
 
+const TAG = expect.stringMatching(/^"[\w-]+"$/)
 const JSON_TYPE = 'application/json'
 const PROBLEM_TYPE = 'application/problem+json'
 
@@ -189,9 +190,12 @@ const REFUSALS: [string, number, Ask, Record<string, unknown>][] = [
     {},
   ],
   [
-    'no idempotency key',
+    'a bad idempotency key',
     400,
-    async (on) => on.orchestrator.post(CREATE_AND_CONFIRM, await onePiece(on), { headers }),
+    async (on) => {
+      const order = { ...(await onePiece(on)), idempotency_key: 'two words' }
+      return on.orchestrator.post(CREATE_AND_CONFIRM, order, { headers })
+    },
     {},
   ],
 ]
@@ -283,7 +287,7 @@ describe.each(SERVICES)('the headers of what %s answers', (name) => {
 
   it.each(['', '/dev'])('when its document is read at "%s/openapi.json", then it is data', async (prefix) => {
     const answer = await system[name].get(`${prefix}/openapi.json`, { headers, token: null })
-    expectHeaders(answer, 200, { ...DATA, 'content-type': JSON_TYPE })
+    expectHeaders(answer, 200, { ...DATA, 'content-type': JSON_TYPE, 'cache-control': 'no-cache', etag: TAG })
   })
 
   it.each(['', '/dev'])('when its page is read at "%s/docs", then it has a policy of its own alone', async (prefix) => {
