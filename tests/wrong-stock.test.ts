@@ -74,6 +74,14 @@ describeEachEngine('wrong stock', (engine) => {
     expect(newest).toMatchObject({ delta: extra, reason: 'counted on Monday', principal: 'audit:books' })
   })
 
+  it('when two people fix it at once, then it is fixed once', async () => {
+    const id = await wrongBy(3)
+    const args = ['--fix', 'product', String(id), '--trust', 'stock', '--yes']
+    const outcomes = await atOnce(2, () => run(...args))
+    expect(outcomes.filter(({ stdout }) => stdout.includes('Done: '))).toHaveLength(1)
+    expect((await json('--explain', 'product', String(id))).found).toMatchObject({ adjustments: 3, expected: 96 })
+  })
+
   it('when orders are taken while it is fixed, then all of them stay counted', async () => {
     const id = await wrongBy(7)
     let fixed = false

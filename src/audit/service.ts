@@ -1,5 +1,6 @@
 import { type Database, transactAlone } from '../platform/database.ts'
 import { readClock } from '../platform/idempotency.ts'
+import { lockMaintenance } from '../platform/migrations.ts'
 import { toRfc3339 } from '../platform/time.ts'
 import { lockStock, moveStock, recordAdjustment } from '../products/client.ts'
 import {
@@ -113,13 +114,13 @@ export type Fixed =
 const FIXER = 'audit:books'
 
 /**
- * Writes one thing after which stock, ledger and orders agree. Nobody can take or return pieces of the product meanwhile,
- * so what orders took before and after it stays counted.
+ * Writes one thing after which stock, ledger and orders agree. Orders may be taken meanwhile: each changes the stock and
+ * the sums alike, so the excess stays the same, and only another fix could write it twice.
  * @throws RowsLocked
  */
 export function fixStock(db: Database, { productId, trust, excess, reason }: Fix): Promise<Fixed> {
   return transactAlone(db, async (trx): Promise<Fixed> => {
-    await lockStock(trx, productId)
+    await lockMaintenance(trx)
     const account = await findStockAccount(trx, productId)
     if (account === undefined || account.stock - expectedOf(account) !== excess)
       return { done: 'nothing', why: 'changed' }
@@ -128,9 +129,10 @@ export function fixStock(db: Database, { productId, trust, excess, reason }: Fix
       const adjustment = { product_id: productId, delta: excess, reason, principal: FIXER }
       return { done: 'adjustment added', id: await recordAdjustment(trx, adjustment, now), delta: excess }
     }
-    const after = account.stock - excess
+    const before = await lockStock(trx, productId)
+    const after = before - excess
     if (after < 0) return { done: 'nothing', why: 'below zero' }
     await moveStock(trx, new Map([[productId, -excess]]), now)
-    return { done: 'stock set', before: account.stock, after }
+    return { done: 'stock set', before, after }
   })
 }

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs'
 import { connected, openMigratedDatabase, StartError, whereIs } from '../entrypoints/running.ts'
 import { type Archived, archiveOrders, countArchivable } from '../orders/archiving.ts'
 import type { Env } from '../platform/env.ts'
@@ -63,23 +63,21 @@ async function saveTo<T>(
   path: string,
   work: (save: (lines: readonly string[]) => Promise<void>) => Promise<T>,
 ): Promise<T> {
-  const file = create(path)
-  try {
-    return await work(async (lines) => {
-      writeSync(file, lines.map((line) => `${line}\n`).join(''))
+  const file = attempt(path, () => openSync(path, 'wx', OWNER_ONLY))
+  const save = async (lines: readonly string[]) =>
+    attempt(path, () => {
+      writeFileSync(file, lines.map((line) => `${line}\n`).join(''))
       fsyncSync(file)
     })
-  } finally {
-    closeSync(file)
-  }
+  return work(save).finally(() => closeSync(file))
 }
 
-/** @throws StartError */
-function create(path: string): number {
+/** @throws StartError when the file is at fault */
+function attempt<T>(path: string, use: () => T): T {
   try {
-    return openSync(path, 'wx', OWNER_ONLY)
+    return use()
   } catch (error) {
-    throw new StartError(`${path} can't be made: ${error instanceof Error ? error.message : error}`)
+    throw new StartError(`${path} can't be written: ${error instanceof Error ? error.message : error}`)
   }
 }
 

@@ -141,10 +141,15 @@ function insertDemoData(trx: Database): Promise<void> {
   return runStatements(trx, new URL('seed.sql', DB_FOLDER))
 }
 
-/** One program at a time: two that find the tables empty would both fill them. */
+/** Two programs that find the tables empty would both fill them. */
 function aloneInTransaction<T>(db: Database, work: (trx: Database) => Promise<T>): Promise<T> {
   return db.transaction().execute(async (trx) => {
-    await sql`select id from ${sql.table(DEFAULT_MIGRATION_LOCK_TABLE)} ${dialectOf(trx).forUpdate}`.execute(trx)
+    await lockMaintenance(trx)
     return work(trx)
   })
+}
+
+/** Lets one command at a time look after the database, until the transaction ends. No request waits for it. */
+export async function lockMaintenance(trx: Database): Promise<void> {
+  await sql`select id from ${sql.table(DEFAULT_MIGRATION_LOCK_TABLE)} ${dialectOf(trx).forUpdate}`.execute(trx)
 }

@@ -80,9 +80,9 @@ async function addToAdjustment(trx: Database, id: number, delta: number, now: Db
     .execute()
 }
 
-/** Nobody else may change the product or its stock until the transaction ends. */
-export async function lockStock(trx: Database, id: number): Promise<void> {
-  await lockProduct(trx, id)
+/** The stock of a product, which nobody else may change until the transaction ends. None where there is no product. */
+export async function lockStock(trx: Database, id: number): Promise<number> {
+  return (await lockProduct(trx, id))?.stock ?? 0
 }
 
 /** Writes to the ledger what changed a count, or explains it, and is no order's. @returns the adjustment's id */
