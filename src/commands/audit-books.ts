@@ -14,7 +14,7 @@ const SHOWN = 10
 await runCommand(HELP, async (env) => {
   const { json } = readOptions({ json: { type: 'boolean' } }, HELP)
   const audit = await connected(env, async () => {
-    const db = await openMigratedDatabase(env)
+    const db = await openMigratedDatabase(env, { readOnly: true })
     const result = await auditBooks(db, env.orders)
     await db.destroy()
     return result
