@@ -201,9 +201,12 @@ export function declareProblems<C extends ErrorCode>(
   shape: ProblemShape,
   codes: C[],
 ): Record<StatusOf<C>, ProblemResponse> {
-  const groups = Object.groupBy(codes, (code) => ERRORS[code].status)
-  const responses = Object.entries(groups).map(([status, group]) => [status, problemResponse(shape, group ?? [])])
-  return Object.fromEntries(responses)
+  const groups = new Map<number, C[]>()
+  for (const code of codes) {
+    const { status } = ERRORS[code]
+    groups.set(status, [...(groups.get(status) ?? []), code])
+  }
+  return Object.fromEntries([...groups].map(([status, group]) => [status, problemResponse(shape, group)]))
 }
 
 type HeaderDescription = {
