@@ -138,6 +138,15 @@ describe('docker-compose.yml', () => {
     for (const line of lines) expect(line).toMatch(/"127\.0\.0\.1:/)
   })
 
+  it('when a second stack is wanted, then its ports and container name can be chosen', () => {
+    const services: { container_name?: string; ports?: string[] }[] = Object.values(compose.services)
+    const names = services.flatMap(({ container_name: name }) => (name === undefined ? [] : [name]))
+    expect(names).toEqual([expect.stringMatching(/^\$\{MYSQL_CONTAINER:-mysql_db\}$/)])
+    for (const port of services.flatMap(({ ports = [] }) => ports)) {
+      expect(port).toMatch(/^127\.0\.0\.1:\$\{[A-Z_]+:-\d+\}:\d+$/)
+    }
+  })
+
   it('when the users of the database are read, then only the migration works as root', () => {
     const userOf = (name: string) => compose.services[name]?.environment?.DB_USER
     expect(userOf('migrate')).toBe('root')
