@@ -94,6 +94,8 @@ const LAMBDA_INSIDE: Record<string, RegExp> = {
 
 interface Environment {
   environment?: Record<string, string>
+  container_name?: string
+  ports?: string[]
 }
 
 const compose: { services: Record<string, Environment> } = readYaml('docker-compose.yml')
@@ -139,7 +141,7 @@ describe('docker-compose.yml', () => {
   })
 
   it('when a second stack is wanted, then its ports and container name can be chosen', () => {
-    const services: { container_name?: string; ports?: string[] }[] = Object.values(compose.services)
+    const services = Object.values(compose.services)
     const names = services.flatMap(({ container_name: name }) => (name === undefined ? [] : [name]))
     expect(names).toEqual([expect.stringMatching(/^\$\{MYSQL_CONTAINER:-mysql_db\}$/)])
     for (const port of services.flatMap(({ ports = [] }) => ports)) {

@@ -206,7 +206,8 @@ export function declareProblems<C extends ErrorCode>(
     const { status } = ERRORS[code]
     groups.set(status, [...(groups.get(status) ?? []), code])
   }
-  return Object.fromEntries([...groups].map(([status, group]) => [status, problemResponse(shape, group)]))
+  const responses = [...groups].map(([status, group]) => [status, problemResponse(shape, group)])
+  return Object.fromEntries(responses)
 }
 
 type HeaderDescription = {
