@@ -16,10 +16,11 @@ ENV NODE_ENV=production SERVICE=customers PORT=3000
 COPY --from=build /build/dist dist
 COPY db db
 COPY package.json ./
-USER node
+# By its number, so that Kubernetes can see that it is not root (runAsNonRoot).
+USER 1000:1000
 EXPOSE 3000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# exec, so that Node is process 1 and gets the signals itself. What a request leaves behind is soon garbage: a quarter of
-# the usual room for it takes an eighth off the memory, and no time that could be measured.
-CMD ["sh", "-c", "exec node --max-semi-space-size=4 dist/entrypoints/$SERVICE.js"]
+# What a request leaves behind is soon garbage: a quarter of the usual room for it takes an eighth off the memory, and no
+# time that could be measured.
+CMD ["node", "--max-semi-space-size=4", "dist/entrypoints/service.js"]

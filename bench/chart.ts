@@ -1,12 +1,16 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import { BASELINE, type Results, type Row } from './report.ts'
+import { createProgram } from '../scripts/program.ts'
+import { BASELINE, type Results, type Row, resultsFile } from './report.ts'
 
 const HELP = `The chart of the README from the figures of npm run bench: orders a second, created and confirmed.
 
-  npm run bench:chart -- [--from bench/results/load.json] [--to docs/performance.svg]`
+  npm run bench:chart -- [--from bench/results/load.json --to docs/performance.svg]
 
+  --from  the figures; absent, those of the last whole run
+  --to    the chart; needed with --from, so that no other figures become the README's by accident`
+
+const CHART = 'docs/performance.svg'
 const CONNECTIONS = 64
 
 /** In the order of the chart, and what the README calls them. */
@@ -142,30 +146,16 @@ function inXml(text: string): string {
 }
 
 if (import.meta.main) {
+  const { fail, readOptions } = createProgram(HELP)
   process.chdir(fileURLToPath(new URL('..', import.meta.url)))
-  const { help, from, to } = readArguments()
+  const { help, from, to } = readOptions({ from: { type: 'string' }, to: { type: 'string' } })
   if (help) console.log(HELP)
-  else draw(from, to)
+  else if (from !== undefined && to === undefined) fail('--to is needed with --from.')
+  else draw(from ?? resultsFile('load', {}), to ?? CHART)
 }
 
 function draw(from: string, to: string): void {
   const results: Charted = JSON.parse(readFileSync(from, 'utf8'))
   writeFileSync(to, chartOf(results))
   console.log(`Written to ${to}.`)
-}
-
-function readArguments() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        from: { type: 'string', default: 'bench/results/load.json' },
-        to: { type: 'string', default: 'docs/performance.svg' },
-      },
-    })
-    return values
-  } catch (error) {
-    console.error(`${error instanceof Error ? error.message : error}\n\n${HELP}`)
-    process.exit(1)
-  }
 }

@@ -8,11 +8,11 @@ import { openDatabase } from '../src/platform/database.ts'
 import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
 import { type Figures, figuresOf, type Percentiles, recoveryOf } from './overload/figures.ts'
 import type { Arrival, Step, Task, Told } from './overload/sender.ts'
-import { padTable } from './report.ts'
+import { padTable, resultsFile } from './report.ts'
 import { cpuMsOf, rssMibOf, type System, startSystem } from './systems.ts'
 
-const RESULTS = 'bench/results/overload.json'
-const NARROWED_RESULTS = 'bench/results/overload-narrowed.json'
+const RESULTS = resultsFile('overload', {})
+const NARROWED_RESULTS = resultsFile('overload', { narrowed: true })
 const NAMES = ['one process', 'services'] as const
 
 const HELP = `What this system does with more orders than it can carry: how many it still takes, how fast it refuses the rest, and how
@@ -77,7 +77,7 @@ const values = readOptions({
   system: { type: 'string' },
 })
 if (values.help) console.log(HELP)
-else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
+else await main(planOf(values), resultsFile('overload', values))
 
 function planOf({ quick = false, system: asked = NAMES[0] }: typeof values): Plan {
   const system = NAMES.find((name) => name === asked) ?? fail(`--system ${asked}?`)

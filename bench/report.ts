@@ -213,3 +213,8 @@ function wholeCpu({ cpu, databaseCpu }: Row): number | undefined {
 function ratio(ours: number | undefined, theirs: number | undefined): string {
   return ours === undefined || theirs === undefined || theirs === 0 ? '' : (ours / theirs).toFixed(2)
 }
+
+/** Where figures are written: those of a whole run into the committed file, those of a run with options beside it. */
+export function resultsFile(name: string, options: object): string {
+  return `bench/results/${name}${Object.keys(options).length > 0 ? '-narrowed' : ''}.json`
+}

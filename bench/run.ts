@@ -11,12 +11,12 @@ import { type CheckResult, checkSystem, printChecks } from './checks.ts'
 import type { HttpLoad } from './generator.ts'
 import type { Load } from './loading.ts'
 import { type Entrant, measureAll, type Plan } from './measuring.ts'
-import { printTable, type Results, type Row } from './report.ts'
+import { printTable, type Results, type Row, resultsFile } from './report.ts'
 import { SYSTEMS, type System, startSystem } from './systems.ts'
 import { WORKLOADS, type Workload } from './workloads.ts'
 
-const RESULTS = 'bench/results/load.json'
-const NARROWED_RESULTS = 'bench/results/load-narrowed.json'
+const RESULTS = resultsFile('load', {})
+const NARROWED_RESULTS = resultsFile('load', { narrowed: true })
 
 const HELP = `This system under load, beside the stack that it replaces (three Express processes, axios, mysql2, jsonwebtoken, zod), in
 turns, on the same database server, through HTTP on this machine. Ours runs three times: as three services, in one
@@ -45,7 +45,7 @@ const values = readOptions({
   connections: { type: 'string', multiple: true },
 })
 if (values.help) console.log(HELP)
-else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
+else await main(planOf(values), resultsFile('load', values))
 
 function planOf({ quick = false, workload: names = [], connections: counts = [] }: typeof values): Plan {
   const unknown = names.filter((name) => !WORKLOADS.some((workload) => workload.name === name))

@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
-import { padTable } from './report.ts'
+import { padTable, resultsFile } from './report.ts'
 import { CASES, type Case } from './scale/cases.ts'
 import { type Ground, openGround, type Size } from './scale/ground.ts'
 
-const RESULTS = 'bench/results/scale.json'
-const NARROWED_RESULTS = 'bench/results/scale-narrowed.json'
+const RESULTS = resultsFile('scale', {})
+const NARROWED_RESULTS = resultsFile('scale', { narrowed: true })
 
 const HELP = `List pages and searches of this system in a small and in a large database, by turns, through HTTP.
 
@@ -67,7 +67,7 @@ const { began, endInterrupted, fail, interruption, readOptions, tell } = createP
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 const values = readOptions({ quick: { type: 'boolean' } })
 if (values.help) console.log(HELP)
-else await (values.quick ? main(QUICK, NARROWED_RESULTS) : main(FULL, RESULTS))
+else await main(values.quick ? QUICK : FULL, resultsFile('scale', values))
 
 async function main(plan: Plan, results: string): Promise<void> {
   const server = await startDatabaseServer({ durable: true, bufferPoolMib: plan.bufferPoolMib })

@@ -8,11 +8,11 @@ import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '.
 import type { HttpLoad } from './generator.ts'
 import type { Load } from './loading.ts'
 import { type Entrant, faultsOf, measure } from './measuring.ts'
-import { padTable } from './report.ts'
+import { padTable, resultsFile } from './report.ts'
 import { rssMibOf, type System, startSystem } from './systems.ts'
 
-const RESULTS = 'bench/results/soak.json'
-const NARROWED_RESULTS = 'bench/results/soak-narrowed.json'
+const RESULTS = resultsFile('soak', {})
+const NARROWED_RESULTS = resultsFile('soak', { narrowed: true })
 
 const HELP = `Whether memory stays flat: the three services under the mixed workload, for minutes. Of each process the memory it holds
 (RSS) and the heap in use (the least of ten seconds) are looked at every 10 seconds.
@@ -45,7 +45,7 @@ const values = readOptions({
   connections: { type: 'string' },
 })
 if (values.help) console.log(HELP)
-else await main(planOf(values), Object.keys(values).length > 0 ? NARROWED_RESULTS : RESULTS)
+else await main(planOf(values), resultsFile('soak', values))
 
 function planOf({ minutes = '10', connections = '64' }: typeof values): Plan {
   if (!/^[1-9]\d{0,2}$/.test(minutes)) fail(`--minutes ${minutes}?`)

@@ -1,9 +1,21 @@
-import { rmSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { parseArgs } from 'node:util'
 import { bundleFunction, copyDocsFiles } from './bundling.ts'
+import { createProgram } from './program.ts'
 
-// Each Lambda function becomes one file, .build/<function>/index.mjs; another folder may be named instead of .build.
+const HELP = `Bundles every Lambda function into one file, <folder>/<function>/index.mjs. What was in the folder goes.
+
+  npm run build:functions [-- folder]
+
+  folder  absent: .build`
+
 const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'docs']
-const [OUT = '.build'] = process.argv.slice(2)
+
+const { fail } = createProgram(HELP)
+const OUT = readFolder()
+if (existsSync(OUT) && readdirSync(OUT).some((name) => !FUNCTIONS.includes(name))) {
+  fail(`${OUT} holds something else than functions, which would be removed.`)
+}
 
 rmSync(OUT, { recursive: true, force: true })
 for (const name of FUNCTIONS) {
@@ -14,3 +26,18 @@ for (const name of FUNCTIONS) {
 
 // Swagger UI's files are the docs function's alone: the others need not carry them.
 copyDocsFiles(`${OUT}/docs`)
+
+function readFolder(): string {
+  try {
+    const options = { help: { type: 'boolean', short: 'h' } } as const
+    const { values, positionals } = parseArgs({ options, allowPositionals: true })
+    if (values.help) {
+      console.log(HELP)
+      process.exit(0)
+    }
+    const [folder = '.build', ...others] = positionals
+    return others.length > 0 ? fail(`One folder at most, not ${positionals.join(', ')}.`) : folder
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error))
+  }
+}

@@ -1,13 +1,18 @@
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
 import { copyDocsFiles, forNode } from './bundling.ts'
+import { createProgram } from './program.ts'
+
+createProgram(`Bundles every entrypoint and command into dist/, each one file that needs no packages.
+
+  npm run build`).readNothing()
 
 // Bundles every program: dist/entrypoints and dist/commands lie as deep as their sources, so that `../../db` is the
 // folder of migrations from there too.
 const programs = ['src/entrypoints', 'src/commands'].flatMap((folder) =>
   readdirSync(folder).map((file) => `${folder}/${file}`),
 )
-const notPrograms = ['composing.ts', 'neighbours.ts', 'running.ts', 'command-line.ts']
+const notPrograms = ['composing.ts', 'neighbours.ts', 'running.ts', 'usage.ts', 'command-line.ts']
 
 rmSync('dist', { recursive: true, force: true })
 const { metafile } = await build({

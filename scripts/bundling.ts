@@ -6,7 +6,7 @@ import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
 export const forNode = {
   bundle: true,
   platform: 'node',
-  target: 'node22',
+  target: 'node20',
   format: 'esm',
   // pino-pretty is for terminals of developers; Swagger UI's files are read, not imported.
   external: ['pino-pretty', 'swagger-ui-dist'],

@@ -1,13 +1,18 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { isSystemError, StartError } from '../src/entrypoints/running.ts'
 
 /**
- * What programs that run for a while have in common at their edges: the command line, progress, and being stopped.
+ * What programs have in common at their edges: the command line, progress, and being stopped.
  * Ctrl-C and SIGTERM end `interruption`, whose reason is thrown by the work that heeds it.
  */
 export function createProgram(help: string) {
   const began = performance.now()
   const interrupted = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort(new Error('Interrupted.')))
+  process.once('uncaughtException', (error) => {
+    console.error(isSystemError(error) || error instanceof StartError ? error.message : error)
+    process.exit(1)
+  })
 
   /** Says what is wrong with how it was called, and how it should be; ends with 1. */
   function fail(message: string): never {
@@ -15,18 +20,26 @@ export function createProgram(help: string) {
     process.exit(1)
   }
 
+  /** The command line, `--help` included, or {@link fail}. */
+  function readOptions<const O extends ParseArgsOptionsConfig>(options: O) {
+    try {
+      return parseArgs({ options: { ...options, help: { type: 'boolean', short: 'h' } } }).values
+    } catch (error) {
+      return fail(error instanceof Error ? error.message : String(error))
+    }
+  }
+
   return {
     began,
     interruption: interrupted.signal,
     fail,
+    readOptions,
 
-    /** The command line, `--help` included, or {@link fail}. */
-    readOptions<const O extends ParseArgsOptionsConfig>(options: O) {
-      try {
-        return parseArgs({ options: { ...options, help: { type: 'boolean', short: 'h' } } }).values
-      } catch (error) {
-        return fail(error instanceof Error ? error.message : String(error))
-      }
+    /** For a program that takes no options: `--help` prints the help and ends with 0. */
+    readNothing(): void {
+      if (!readOptions({}).help) return
+      console.log(help)
+      process.exit(0)
     },
 
     /** A line of progress, with the seconds that have passed. */

@@ -5,10 +5,17 @@ import { ensureDatabase, openDatabase } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
 import { migrate } from '../src/platform/migrations.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
+import { createProgram } from './program.ts'
 import { schemaText } from './schema-text.ts'
 
-// Writes db/schema.sql: migrates a new database on a MySQL-family server of its own, and reads back what came of it.
+const { readNothing } =
+  createProgram(`Writes db/schema.sql anew: migrates a new database on a MySQL or MariaDB server, and reads back what came of it.
 
+  npm run schema
+
+It needs a server, as the tests do.`)
+
+readNothing()
 const server = await startDatabaseServer()
 if (server === undefined) {
   console.error(HOW_TO_GET_A_SERVER)

@@ -12,7 +12,7 @@ const DEPLOYED = '.build'
 const OFFLINE = '.offline'
 
 export default class ServerlessBuild {
-  constructor(serverless, _options, { log }) {
+  constructor(serverless, options, { log }) {
     const build = (folder) => {
       log.notice('Bundling the functions')
       execFileSync(NODE, [BUILD, folder], { cwd: serverless.serviceDir, stdio: ['ignore', 'ignore', 'inherit'] })
@@ -33,7 +33,10 @@ export default class ServerlessBuild {
     }
     this.hooks = {
       'before:package:createDeploymentArtifacts': buildToDeploy,
-      'before:deploy:function:packageFunction': buildToDeploy,
+      'before:deploy:function:packageFunction': () => {
+        keepRole(serverless.service, options.function)
+        buildToDeploy()
+      },
       'after:aws:package:finalize:mergeCustomProviderResources': () => {
         adaptDeployment(serverless.service.provider.compiledCloudFormationTemplate)
       },
@@ -66,6 +69,11 @@ function adaptDeployment({ Resources }) {
     delete Resources[id].Properties.StageName
     Resources[id].DependsOn.push(...responses)
   }
+}
+
+/** One function is deployed without the template, which alone knows its role by name: it keeps the one that it has. */
+function keepRole({ functions, provider: { remoteFunctionData } }, name) {
+  functions[name].role = remoteFunctionData.Configuration.Role
 }
 
 /** What a deployment has defaults of its own for; here those of development hold. */

@@ -46,9 +46,16 @@ describe('a signature', () => {
     }
     const request = { path: '/x', headers: {}, body: '', signal: AbortSignal.timeout(5_000) }
     const { AWS_ENDPOINT_URL_SSM: _, ...variables } = aws.variables
-    await createAwsClient('ssm', variables, listen)(request)
-    await createAwsClient('ssm', { ...variables, AWS_REGION: 'cn-north-1' }, listen)(request)
-    expect(asked).toEqual(['https://ssm.eu-central-1.amazonaws.com/x', 'https://ssm.cn-north-1.amazonaws.com.cn/x'])
+    const regions = ['eu-central-1', 'us-gov-west-1', 'cn-north-1', 'eusc-de-east-1', 'us-iso-east-1', 'us-isob-east-1']
+    for (const AWS_REGION of regions) await createAwsClient('ssm', { ...variables, AWS_REGION }, listen)(request)
+    expect(asked).toEqual([
+      'https://ssm.eu-central-1.amazonaws.com/x',
+      'https://ssm.us-gov-west-1.amazonaws.com/x',
+      'https://ssm.cn-north-1.amazonaws.com.cn/x',
+      'https://ssm.eusc-de-east-1.amazonaws.eu/x',
+      'https://ssm.us-iso-east-1.c2s.ic.gov/x',
+      'https://ssm.us-isob-east-1.sc2s.sgov.gov/x',
+    ])
   })
 })
 

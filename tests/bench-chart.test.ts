@@ -1,5 +1,9 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type Charted, chartOf } from '../bench/chart.ts'
+import { resultsFile } from '../bench/report.ts'
+import { ROOT, runProgram } from './support/programs.ts'
 
 const machine = { node: 'v24', database: '<10.11> & more', flushAtCommit: '1', cpus: '2 × "fast"' }
 
@@ -54,5 +58,31 @@ describe('the chart of the benchmark', () => {
 
   it('when nothing was measured with 64 connections, then it says so', () => {
     expect(() => chartOf(resultsOf(['read', 'services', 1]))).toThrow('64 connections')
+  })
+})
+
+describe('the figures of a benchmark', () => {
+  const committed = readdirSync(join(ROOT, 'bench/results')).filter((file) => !file.endsWith('-narrowed.json'))
+
+  it.each(committed)('when a run of %s is narrowed by an option, then they stay as they are', (file) => {
+    const name = file.replace('.json', '')
+    expect(resultsFile(name, {})).toBe(`bench/results/${file}`)
+    for (const options of [{ quick: true }, { rounds: '3' }]) {
+      expect(resultsFile(name, options)).toBe(`bench/results/${name}-narrowed.json`)
+    }
+  })
+
+  it('when a benchmark writes figures, then no file is named but by its options', () => {
+    const sources = readdirSync(join(ROOT, 'bench'), { recursive: true, encoding: 'utf8' })
+    const named = sources.filter(
+      (file) =>
+        file.endsWith('.ts') && /bench\/results\/\S*\.json/.test(readFileSync(join(ROOT, 'bench', file), 'utf8')),
+    )
+    expect(named.sort()).toEqual(['chart.ts'])
+  })
+
+  it("when a chart is made of other figures, then it is not the README's unless that is said", async () => {
+    const { code, stderr } = await runProgram('bench:chart', {}, ['--from', 'bench/results/load-narrowed.json'])
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(/^--to is needed with --from\./) })
   })
 })

@@ -1,11 +1,22 @@
 import { randomBytes } from 'node:crypto'
+import { chmodSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { openDatabase } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
 import { sha256 } from '../src/platform/hash.ts'
 import { apiClient } from './support/api-client.ts'
-import { addressOf, freshDatabase, runProgram, startProgram, type Variables } from './support/programs.ts'
+import {
+  addressOf,
+  BINARIES,
+  freshDatabase,
+  ROOT,
+  runProgram,
+  startCommand,
+  startProgram,
+  type Variables,
+} from './support/programs.ts'
 import { describeEachEngine } from './support/system.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
@@ -187,6 +198,16 @@ describeEachEngine('npm run', (engine) => {
     expect((await runProgram('audit:books', variables)).stdout).toMatch(/NOT balanced\.\n$/)
   })
 
+  it('when the books may only be read, then they are audited all the same', async () => {
+    const variables = freshDatabase(engine)
+    await said('migrate', variables)
+    await said('seed', variables)
+    const { ended } = startCommand(...withoutRights('src/commands/audit-books.ts'), await readOnly(variables))
+    const { code, stdout, stderr } = await ended
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain('Balanced.')
+  })
+
   it('when a client is bound to a customer that is not there, or no more, then it is refused', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
@@ -200,6 +221,36 @@ describeEachEngine('npm run', (engine) => {
     }
   })
 })
+
+/** The same database for a caller that may write nothing: neither the file nor its folder, or as a user who may only read. */
+async function readOnly(variables: Variables): Promise<Variables> {
+  const { DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME, DB_FILE } = variables
+  if (DB_HOST === undefined) {
+    const folder = dirname(String(DB_FILE))
+    chmodSync(String(DB_FILE), 0o400)
+    chmodSync(folder, 0o500)
+    onTestFinished(() => chmodSync(folder, 0o700))
+    return variables
+  }
+  const name = `ro_${randomBytes(6).toString('hex')}`
+  const login = { user: DB_USER ?? '', password: DB_PASS ?? '' }
+  const root = await createConnection({ host: DB_HOST, port: Number(DB_PORT), ...login })
+  onTestFinished(async () => {
+    await root.query("drop user if exists ?@'%'", [name])
+    await root.end()
+  })
+  await root.query("create user ?@'%' identified by 'read'", [name])
+  await root.query("grant select on ??.* to ?@'%'", [DB_NAME, name])
+  return { ...variables, DB_USER: name, DB_PASS: 'read' }
+}
+
+/** A program as a user whom a file's mode binds: root is, without its capabilities. */
+function withoutRights(file: string): [string, string[]] {
+  const node = join(BINARIES, 'node')
+  const args = [join(ROOT, file)]
+  if (process.getuid?.() !== 0) return [node, args]
+  return ['setpriv', ['--bounding-set=-all', '--inh-caps=-all', node, ...args]]
+}
 
 describe('the command line', () => {
   const commands = [

@@ -266,7 +266,7 @@ describe('the template', () => {
     expect(allowed('lambda:InvokeFunction')).toEqual(given.calls.map((name) => arn('lambda', `function:${name}`)))
     for (const { Condition } of grants.filter(({ Action }) => Action.includes('kms:Decrypt'))) {
       expect(Condition).toEqual({
-        StringEquals: { 'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` } },
+        StringEquals: { 'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.\${AWS::URLSuffix}` } },
         StringLike: { 'kms:EncryptionContext:PARAMETER_ARN': arn('ssm', 'parameter/b2b-orders/dev/*') },
       })
     }

@@ -14,7 +14,7 @@ import { forgeToken, secondsFromNow, withSecret } from './support/tokens.ts'
  * hostile might, and every answer is held to the documents. What is sent comes of a seed, so that a red run means the
  * change and not luck. To look further:
  *
- *     FUZZ_SEED=7 FUZZ_CASES=200000 npx vitest run tests/fuzz.test.ts
+ *     FUZZ_SEED=7 FUZZ_CASES=200000 npm test -- tests/fuzz.test.ts
  *
  * A finding prints its seed, the smallest request that was found for it, as bytes, and the answer.
  */

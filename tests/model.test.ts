@@ -14,7 +14,7 @@ import { describeEachEngine, type TestSystem, useSystem } from './support/system
  * seed, so that a red run means the change and not luck; only how calls of one moment meet is up to the machine. To look
  * further:
  *
- *     MODEL_SEED=7 MODEL_RUNS=2000 npx vitest run tests/model.test.ts
+ *     MODEL_SEED=7 MODEL_RUNS=2000 npm test -- tests/model.test.ts
  *
  * What the model can't explain is printed as the smallest history that was found, with what plays it again.
  */
@@ -165,7 +165,7 @@ describeEachEngine('any history of calls', (engine) => {
 
 function describeFailure({ path, told }: Failure): string {
   const { currentTestName } = expect.getState()
-  const again = `MODEL_SEED=${SEED} MODEL_PATH=${path} npx vitest run tests/model.test.ts -t '${currentTestName}'`
+  const again = `MODEL_SEED=${SEED} MODEL_PATH=${path} npm test -- tests/model.test.ts -t '${currentTestName}'`
   return `Not as the contract says. To play it again:\n\n    ${again}\n\n${told}\n`
 }
 

@@ -219,6 +219,35 @@ describeEachEngine('stopping', (engine) => {
     expect(Date.now() - began).toBeLessThan(5_000)
   })
 
+  const unfinished = {
+    'its head': 'GET /orders HTTP/1.1\r\nhost: local',
+    'its body':
+      'POST /orders HTTP/1.1\r\nhost: local\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"cus',
+  }
+
+  it.each(Object.entries(unfinished))('when a request has sent %s in part, then a stop takes 2 s', async (_, part) => {
+    const customers = await slowCustomers()
+    const database = freshDatabase(engine)
+    const program = startProgram('start:orders', { PORT: '0', CUSTOMERS_API_BASE: customers.base, ...database })
+    const token = await signedToken()
+    const orders = apiClient(await addressOf(program), token)
+    const authorized = part.replace('host: local', `host: local\r\nauthorization: Bearer ${token}`)
+    await rawConnection(orders.base, authorized).connected
+    const placed = orders.post('/orders', { customer_id: 1, items: [{ product_id: 1, qty: 1 }] })
+    await until(
+      () => (customers.asked.length === 1 ? true : undefined),
+      () => 'the request has not arrived',
+    )
+    const stopping = program.stop()
+    await logged(program, ({ msg }) => msg === 'stopping')
+    customers.release()
+    expect((await placed).status).toBe(201)
+    const answeredAt = Date.now()
+    expect(await stopping).toMatchObject({ code: 0 })
+    expect(Date.now() - answeredAt).toBeLessThan(2_000)
+    expect(program.log().filter(({ level }) => level === 'error')).toEqual([])
+  })
+
   it('when the npm that started it is told to stop, then it stops too', async () => {
     const program = startThroughNpm('start', { ...FREE_PORTS, ...freshDatabase(engine), LOG_LEVEL: 'info' })
     const { orders } = await readBanner(program)

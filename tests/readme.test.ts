@@ -62,6 +62,11 @@ describe('the README', () => {
     expect(named.filter((name) => MANIFEST.scripts[name ?? ''] === undefined)).toEqual([])
   })
 
+  it('when it or a document prints a command, then none fetches another version of a program', () => {
+    const documents = ['README.md', 'docs/deploy.md', 'docs/operations.md', 'docs/reliability.md']
+    expect(documents.filter((file) => /\bnpx\b/.test(readFileSync(file, 'utf8')))).toEqual([])
+  })
+
   it('when it links a file, then the file is there', () => {
     const linked = [...README.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path]) => path ?? '')
     expect(linked.filter((path) => !existsSync(path))).toEqual([])

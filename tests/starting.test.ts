@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -92,6 +92,33 @@ describe('a .env in the folder of the start', () => {
         .map((line) => line.split(':')[0])
         .sort(),
     ).toEqual(['  - DB_POOL', '  - LOG_LEVEL'])
+  })
+})
+
+describe('a start that its caller can mend', () => {
+  const service = join(ROOT, 'src/entrypoints/service.ts')
+
+  it.each(['nope', '', '../commands/migrate'])(
+    'when SERVICE is %j, then it is told what it may be',
+    async (SERVICE) => {
+      const { ended } = startCommand(join(BINARIES, 'node'), [service], { ...FREE_PORTS, SERVICE })
+      expect(refusal(await ended)).toBe('SERVICE: must be one of: customers, orders, orchestrator, all')
+    },
+  )
+
+  it('when SERVICE names one, then that one runs', async () => {
+    const variables = { PORT: '0', SERVICE: 'customers', ...freshDatabase('sqlite') }
+    const program = startCommand(join(BINARIES, 'node'), [service], variables)
+    expect(await logged(program, ({ msg }) => msg === 'listening')).toMatchObject({ service: 'customers' })
+    expect(await program.stop()).toMatchObject({ code: 0 })
+  })
+
+  it.each(['entrypoints/all', 'commands/migrate'])('when .env can not be read, then %s says so', async (name) => {
+    const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    mkdirSync(join(folder, '.env'))
+    const program = startCommand(join(BINARIES, 'node'), [join(ROOT, `src/${name}.ts`)], FREE_PORTS, folder)
+    expect(refusal(await program.ended)).toMatch(/^\.env can't be read: EISDIR: /)
   })
 })
 

@@ -94,6 +94,8 @@ const LAMBDA_INSIDE: Record<string, RegExp> = {
 
 interface Environment {
   environment?: Record<string, string>
+  container_name?: string
+  ports?: string[]
 }
 
 const compose: { services: Record<string, Environment> } = readYaml('docker-compose.yml')
@@ -136,6 +138,15 @@ describe('docker-compose.yml', () => {
     const lines = readFileSync('docker-compose.yml', 'utf8').match(/^ +- "[^"]*:\d+"$/gm) ?? []
     expect(lines).toHaveLength(4)
     for (const line of lines) expect(line).toMatch(/"127\.0\.0\.1:/)
+  })
+
+  it('when a second stack is wanted, then its ports and container name can be chosen', () => {
+    const services = Object.values(compose.services)
+    const names = services.flatMap(({ container_name: name }) => (name === undefined ? [] : [name]))
+    expect(names).toEqual([expect.stringMatching(/^\$\{MYSQL_CONTAINER:-mysql_db\}$/)])
+    for (const port of services.flatMap(({ ports = [] }) => ports)) {
+      expect(port).toMatch(/^127\.0\.0\.1:\$\{[A-Z_]+:-\d+\}:\d+$/)
+    }
   })
 
   it('when the users of the database are read, then only the migration works as root', () => {

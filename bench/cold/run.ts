@@ -7,7 +7,11 @@ import { deflateRawSync } from 'node:zlib'
 import { bundleFunction } from '../../scripts/bundling.ts'
 import { createProgram } from '../../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../tests/support/database-server.ts'
+import { resultsFile } from '../report.ts'
 import { type Events, type Neighbourhood, startNeighbourhood } from './neighbourhood.ts'
+
+const RESULTS = resultsFile('cold', {})
+const NARROWED_RESULTS = resultsFile('cold', { narrowed: true })
 
 const HELP = `The time from the start of a process to its first answered event, for each Lambda function, beside the stack that
 this system replaces (Express, axios, mysql2, jsonwebtoken, zod), in turns, on this machine.
@@ -17,13 +21,14 @@ this system replaces (Express, axios, mysql2, jsonwebtoken, zod), in turns, on t
   --quick   3 rounds
   --rounds  how often each function is started, 1 to 100; absent, 15
 
-It needs a MySQL or MariaDB server, as the tests do. Writes bench/results/cold.json.`
+It needs a MySQL or MariaDB server, as the tests do. Writes ${RESULTS}, or with an option
+${NARROWED_RESULTS}.`
 
 const COMPARED = ['customers', 'orders', 'orchestrator'] as const
 const ALONE = ['sweep', 'docs'] as const
+const QUICK_ROUNDS = 3
 const LONGEST_RUN_MS = 30_000
 const LONGEST_BENCH_MS = 10 * 60_000
-const RESULTS = 'bench/results/cold.json'
 // An interruption ends it at the next start of a process, so that the servers are stopped.
 const { fail, interruption, readOptions } = createProgram(HELP)
 const NODE = fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url))
@@ -86,16 +91,16 @@ interface Row {
 process.chdir(fileURLToPath(new URL('../..', import.meta.url)))
 const values = readOptions({
   quick: { type: 'boolean' },
-  rounds: { type: 'string', default: '15' },
+  rounds: { type: 'string' },
 })
 if (values.help) console.log(HELP)
-else await main(values.quick ? 3 : readRounds(values.rounds))
+else await main(values.quick ? QUICK_ROUNDS : readRounds(values.rounds ?? '15'), resultsFile('cold', values))
 
 function readRounds(text: string): number {
   return /^\d{1,3}$/.test(text) && Number(text) >= 1 && Number(text) <= 100 ? Number(text) : fail(`--rounds ${text}?`)
 }
 
-async function main(rounds: number): Promise<void> {
+async function main(rounds: number, file: string): Promise<void> {
   const server = await startDatabaseServer()
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-cold-'))
@@ -108,7 +113,7 @@ async function main(rounds: number): Promise<void> {
       const rows = await measure(contestsOf(bundles, neighbourhood), neighbourhood, rounds)
       const node = await measureNode(folder, rounds)
       report(rows, node)
-      save(rows, node, rounds, server.version)
+      save(file, { rows, node, rounds, database: server.version })
     } finally {
       await neighbourhood.stop()
     }
@@ -320,7 +325,14 @@ function report(rows: readonly Row[], node: { median: number }): void {
   console.log("The zip holds the bundle and what lies beside it: the source map, in docs' Swagger UI.")
 }
 
-function save(rows: readonly Row[], node: { median: number }, rounds: number, database: string): void {
+interface Found {
+  rows: readonly Row[]
+  node: { median: number }
+  rounds: number
+  database: string
+}
+
+function save(file: string, { rows, node, rounds, database }: Found): void {
   const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, platform: process.platform, node: nodeVersion() }
   mkdirSync('bench/results', { recursive: true })
   const text = JSON.stringify(
@@ -328,8 +340,8 @@ function save(rows: readonly Row[], node: { median: number }, rounds: number, da
     null,
     2,
   )
-  writeFileSync(RESULTS, `${text}\n`)
-  console.log(`Written to ${RESULTS}.`)
+  writeFileSync(file, `${text}\n`)
+  console.log(`Written to ${file}.`)
 }
 
 function nodeVersion(): string {

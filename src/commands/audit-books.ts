@@ -92,13 +92,13 @@ function refuseUnfit({ fix, explain, limit, trust, reason, yes }: Record<string,
 }
 
 async function audit(env: Env, { json }: Options): Promise<void> {
-  const found = await withDatabase(env, (db) => auditBooks(db, env.orders))
+  const found = await reading(env, (db) => auditBooks(db, env.orders))
   console.log(json ? JSON.stringify(found, null, 2) : report(found, whereIs(env.database)))
   if (!found.balanced) process.exit(1)
 }
 
 async function explain(env: Env, product: number, { json, limit }: Options): Promise<void> {
-  const found = await withDatabase(env, (db) => explanationOf(db, product, limit))
+  const found = await reading(env, (db) => explanationOf(db, product, limit))
   console.log(json ? JSON.stringify(found, null, 2) : story(found))
   if (found.stock !== found.expected) process.exit(1)
 }
@@ -123,9 +123,13 @@ async function fix(env: Env, product: number, options: Options): Promise<void> {
   })
 }
 
-function withDatabase<T>(env: Env, work: (db: Database) => Promise<T>): Promise<T> {
+function reading<T>(env: Env, work: (db: Database) => Promise<T>): Promise<T> {
+  return withDatabase(env, work, { readOnly: true })
+}
+
+function withDatabase<T>(env: Env, work: (db: Database) => Promise<T>, options?: { readOnly: boolean }): Promise<T> {
   return connected(env, async () => {
-    const db = await openMigratedDatabase(env)
+    const db = await openMigratedDatabase(env, options)
     return work(db).finally(() => db.destroy())
   })
 }

@@ -11,7 +11,7 @@ const HELP = `Lists the API clients: what each may do, for which customer, and w
 await runCommand(HELP, async (env) => {
   const { json } = readOptions({ json: { type: 'boolean' } }, HELP)
   const clients = await connected(env, async () => {
-    const db = await openMigratedDatabase(env)
+    const db = await openMigratedDatabase(env, { readOnly: true })
     return listClients(db).finally(() => db.destroy())
   })
   console.log(json ? JSON.stringify(clients, null, 2) : clients.map(describe).join('\n\n') || 'There are no clients.')

@@ -5,11 +5,19 @@ import { type Env, EnvError } from '../platform/env.ts'
 import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from './composing.ts'
-import { audienceOf, openPreparedDatabase, run, stopGracefully, urlOf, whereIs } from './running.ts'
+import { audienceOf, openPreparedDatabase, stopGracefully, urlOf, whereIs } from './running.ts'
+import { runService } from './usage.ts'
 
 const BANNER_TOKEN_SECONDS = 12 * 3600
 
-await run(async (env) => {
+const HELP = `Runs Customers, Orders and the orchestrator in one process. Takes no options.
+
+  npm start
+
+It listens on ports 3001, 3010 and 3000 of this machine (CUSTOMERS_PORT, ORDERS_PORT, ORCHESTRATOR_PORT, HOST). The data is in
+.data/b2b.sqlite (DB_FILE), or on the MySQL or MariaDB server of DB_HOST. .env.example lists every variable.`
+
+await runService(HELP, async (env) => {
   if (env.publicUrl?.includes(SERVICE_IN_URL) === false) {
     throw new EnvError([`PUBLIC_URL: must have ${SERVICE_IN_URL} in it, where one process runs all three`])
   }

@@ -1,9 +1,17 @@
 import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeCustomers } from './composing.ts'
-import { openPreparedDatabase, run, stopGracefully, urlOf } from './running.ts'
+import { openPreparedDatabase, stopGracefully, urlOf } from './running.ts'
+import { runService } from './usage.ts'
 
-await run(async (env) => {
+const HELP = `Runs the Customers API alone. Takes no options.
+
+  npm run start:customers
+
+It listens on port 3001 of this machine (PORT, HOST). The data is in .data/b2b.sqlite (DB_FILE), or on the MySQL or MariaDB
+server of DB_HOST. .env.example lists every variable.`
+
+await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'customers' })
   const lifecycle = { draining: false }
   const db = await openPreparedDatabase(env, logger)

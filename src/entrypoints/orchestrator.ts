@@ -2,9 +2,17 @@ import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeOrchestrator } from './composing.ts'
 import { findNeighbours } from './neighbours.ts'
-import { run, stopGracefully, urlOf } from './running.ts'
+import { stopGracefully, urlOf } from './running.ts'
+import { runService } from './usage.ts'
 
-await run(async (env) => {
+const HELP = `Runs the orchestrator alone. Takes no options.
+
+  npm run start:orchestrator
+
+It listens on port 3000 of this machine (PORT, HOST) and calls the APIs at CUSTOMERS_API_BASE and ORDERS_API_BASE.
+.env.example lists every variable.`
+
+await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orchestrator' })
   const lifecycle = { draining: false }
   const app = composeOrchestrator(env, findNeighbours(env, ['customers', 'orders']), logger, lifecycle)

@@ -3,9 +3,17 @@ import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeOrders } from './composing.ts'
 import { findNeighbours } from './neighbours.ts'
-import { openPreparedDatabase, run, stopGracefully, urlOf } from './running.ts'
+import { openPreparedDatabase, stopGracefully, urlOf } from './running.ts'
+import { runService } from './usage.ts'
 
-await run(async (env) => {
+const HELP = `Runs the Orders API alone. Takes no options.
+
+  npm run start:orders
+
+It listens on port 3010 of this machine (PORT, HOST) and calls the Customers API at CUSTOMERS_API_BASE. The data is in
+.data/b2b.sqlite (DB_FILE), or on the MySQL or MariaDB server of DB_HOST. .env.example lists every variable.`
+
+await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orders' })
   const lifecycle = { draining: false }
   const neighbours = findNeighbours(env, ['customers'])

@@ -15,11 +15,18 @@ const LAST_LINES_MS = 200
 /** Runs a program. What stops it from starting is told in one message, without a stack trace, and the exit code is 1. */
 export async function run(program: (env: Env) => Promise<void>, options?: { serves: boolean }): Promise<void> {
   try {
-    const file = existsSync('.env') ? parseFile(readFileSync('.env', 'utf8')) : {}
-    await program(parseEnv(process.env, { ...options, file }))
+    await program(parseEnv(process.env, { ...options, file: readEnvFile() }))
   } catch (error) {
     console.error(`\n${explain(error)}\n`)
     process.exit(1)
+  }
+}
+
+function readEnvFile(): ReturnType<typeof parseFile> {
+  try {
+    return existsSync('.env') ? parseFile(readFileSync('.env', 'utf8')) : {}
+  } catch (error) {
+    throw new StartError(`.env can't be read: ${reasonOf(error)}`)
   }
 }
 
@@ -37,7 +44,12 @@ function explain(error: unknown): string {
   if ('code' in error && ['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN'].includes(String(error.code))) {
     return `The address ${whereOf(error)} is none of this machine. Check HOST.`
   }
-  return error.stack ?? error.message
+  return isSystemError(error) ? error.message : (error.stack ?? error.message)
+}
+
+/** What the operating system or the network refused. The message says what and where; no stack trace would add to it. */
+export function isSystemError(error: Error): boolean {
+  return 'syscall' in error && 'code' in error
 }
 
 /** The address that could not be listened on, or the name that means none. */
@@ -112,12 +124,19 @@ function remedyFor(error: unknown, { host }: DatabaseConfig): string {
 
 function fileRemedyFor(error: unknown): string {
   if (error instanceof PoolExhausted) return 'End the program that holds DB_FILE, or choose another file.'
+  if (error instanceof Error && 'code' in error && error.code === 'ERR_UNKNOWN_BUILTIN_MODULE') {
+    return `The embedded database needs Node 22.16 or later, and this is ${process.version}. On an older one, set DB_HOST.`
+  }
   return FILE_REMEDIES[sqliteCode(error) ?? 0] ?? 'Check DB_FILE.'
 }
 
-/** Opens the database as it is. @throws StartError when it is not migrated */
-export async function openMigratedDatabase(env: Env): Promise<Database> {
-  const db = await openDatabase(env.database)
+/** Opens the database as it is; `readOnly` is for commands that only read. @throws StartError when it is not migrated */
+export async function openMigratedDatabase(env: Env, { readOnly = false } = {}): Promise<Database> {
+  const { host, file } = env.database
+  if (readOnly && host === undefined && !existsSync(file)) {
+    throw new StartError(`There is no database ${file}. Make it with: npm run migrate`)
+  }
+  const db = await openDatabase(env.database, { readOnly })
   await refusePending(env, db)
   return db
 }

@@ -33,8 +33,19 @@ export function createAwsClient(service: 'lambda' | 'ssm', variables: Variables,
   }
 }
 
+/** The domains of AWS beyond amazonaws.com, by how their regions' names begin. */
+const DOMAINS = {
+  'cn-': 'amazonaws.com.cn',
+  'eusc-': 'amazonaws.eu',
+  'us-iso-': 'c2s.ic.gov',
+  'us-isob-': 'sc2s.sgov.gov',
+  'us-isof-': 'csp.hci.ic.gov',
+  'eu-isoe-': 'cloud.adc-e.uk',
+}
+
 function endpointOf(service: string, region: string): string {
-  return `https://${service}.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`
+  const [, domain = 'amazonaws.com'] = Object.entries(DOMAINS).find(([prefix]) => region.startsWith(prefix)) ?? []
+  return `https://${service}.${region}.${domain}`
 }
 
 /** @throws Error when they are not there: outside Lambda somebody has to set them */

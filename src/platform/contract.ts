@@ -234,8 +234,12 @@ export function declareProblems<C extends ErrorCode>(
   shape: ProblemShape,
   codes: C[],
 ): Record<StatusOf<C>, ProblemResponse> {
-  const groups = Object.groupBy(codes, (code) => ERRORS[code].status)
-  const responses = Object.entries(groups).map(([status, group]) => [status, problemResponse(shape, group ?? [])])
+  const groups = new Map<number, C[]>()
+  for (const code of codes) {
+    const { status } = ERRORS[code]
+    groups.set(status, [...(groups.get(status) ?? []), code])
+  }
+  const responses = [...groups].map(([status, group]) => [status, problemResponse(shape, group)])
   return Object.fromEntries(responses)
 }
 

@@ -2,6 +2,7 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 
 import { connect, isIP } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { Kysely, sql } from 'kysely'
 import { createPool } from 'mysql2'
 import { type ConnectionOptions, createConnection } from 'mysql2/promise'
@@ -14,6 +15,7 @@ import {
   isUnavailable,
   leadsToReader,
   RowsLocked,
+  sqliteCode,
 } from './database-errors.ts'
 import { AppError } from './errors.ts'
 import { mysqlDialect } from './mysql.ts'
@@ -46,8 +48,10 @@ export interface DatabaseConfig {
   file: string
 }
 
-export function openDatabase(config: DatabaseConfig): Promise<Database> {
-  return config.host === undefined ? openSqlite(config) : openMysql(config)
+/** @param readOnly for programs that only read: an embedded file is neither made nor changed, and need not be writable */
+export function openDatabase(config: DatabaseConfig, { readOnly = false } = {}): Promise<Database> {
+  if (config.host !== undefined) return openMysql(config)
+  return readOnly ? openSqliteToRead(config) : openSqlite(config)
 }
 
 async function openSqlite({ file, readTimeoutMs }: DatabaseConfig): Promise<Database> {
@@ -61,6 +65,25 @@ async function openSqlite({ file, readTimeoutMs }: DatabaseConfig): Promise<Data
   return new Kysely<Tables>({ dialect: sqliteDialect(database, readTimeoutMs) })
 }
 
+async function openSqliteToRead({ file, readTimeoutMs }: DatabaseConfig): Promise<Database> {
+  const { DatabaseSync } = await import('node:sqlite')
+  const open = (location: string | URL) => {
+    const database = new DatabaseSync(location, { readOnly: true })
+    database.prepare('select count(*) from sqlite_schema').get()
+    return database
+  }
+  try {
+    return new Kysely<Tables>({ dialect: sqliteDialect(open(file), readTimeoutMs) })
+  } catch (error) {
+    // A file in WAL mode wants a -shm beside it. Where none can be made and no -wal is left, nobody writes the file.
+    if (!NO_SHM.has(sqliteCode(error) ?? 0) || existsSync(`${file}-wal`)) throw error
+    const immutable = new URL(`${pathToFileURL(file).href}?immutable=1`)
+    return new Kysely<Tables>({ dialect: sqliteDialect(open(immutable), readTimeoutMs) })
+  }
+}
+
+/** SQLITE_READONLY and SQLITE_CANTOPEN: what SQLite says where it can't make its -shm. */
+const NO_SHM: ReadonlySet<number> = new Set([8, 14])
 const OWNER_ONLY = 0o600
 
 /** The file holds customers and hashes of secrets. SQLite gives its -wal and -shm the mode that the file has. */

@@ -37,6 +37,8 @@ const LATE_CHECK_MS = 1_000
 /** New connections are accepted one a turn of the event loop; past these the kernel would drop them. */
 const MOST_UNACCEPTED = 4_096
 const IDLE_CHECK_MS = 50
+/** How long a stop waits, after the last answer, for the rest of requests that have come in part. */
+const PART_WAIT_MS = 1_000
 /** How long a caller that was refused and cut off may take to read why. What it sends meanwhile is dropped. */
 const LINGER_MS = 500
 /** What an HTTP/1.0 request without `Host` asks. Nothing that is answered depends on it. */
@@ -81,12 +83,13 @@ export function serve(
   // Whatever a caller expects besides, it gets an answer.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   const unused = trackUnused(server)
+  const underWay = trackUnderWay(server)
   boundConnections(server, maxConnections, countRefusal)
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ port, host, backlog: MOST_UNACCEPTED }, () => {
       const address = trusted<AddressInfo>(server.address())
-      resolve({ port: address.port, close: () => drain(server, unused) })
+      resolve({ port: address.port, close: () => drain(server, unused, underWay) })
     })
   })
 }
@@ -172,6 +175,16 @@ function trackUnused(server: Server): ReadonlySet<Socket> {
   return unused
 }
 
+/** The answers that are not out yet, with their requests. */
+function trackUnderWay(server: Server): ReadonlySet<ServerResponse> {
+  const underWay = new Set<ServerResponse>()
+  server.on('request', (_, answer) => {
+    underWay.add(answer)
+    answer.once('close', () => underWay.delete(answer))
+  })
+  return underWay
+}
+
 /** Each open connection takes a descriptor and some memory, whoever has opened it. */
 function boundConnections(server: Server, max: number, countRefusal: CountRefusal): void {
   let open = 0
@@ -186,13 +199,17 @@ function boundConnections(server: Server, max: number, countRefusal: CountRefusa
   })
 }
 
-function drain(server: Server, unused: ReadonlySet<Socket>): Promise<void> {
+function drain(server: Server, unused: ReadonlySet<Socket>, underWay: ReadonlySet<ServerResponse>): Promise<void> {
   return new Promise((resolve) => {
+    let answeredAt = performance.now()
     // A kept-alive connection becomes idle only when its answer is out; until then it holds the server open.
     // An unused one would too, for as long as its first request may take to come: Node does not count it as idle.
     const idle = setInterval(() => {
       server.closeIdleConnections()
       for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
+      // A request that has not come whole has had no effect: its caller may send it again, elsewhere.
+      if ([...underWay].some(({ req }) => req.complete)) answeredAt = performance.now()
+      else if (performance.now() - answeredAt > PART_WAIT_MS) server.closeAllConnections()
     }, IDLE_CHECK_MS)
     server.close(() => {
       clearInterval(idle)

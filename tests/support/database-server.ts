@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection } from 'mysql2/promise'
+import { reasonOf, StartError } from '../../src/entrypoints/running.ts'
 
 export interface DatabaseServer {
   host: string
@@ -39,7 +40,10 @@ export async function startDatabaseServer({
       user: TEST_DB_USER || 'root',
       password: TEST_DB_PASS ?? '',
     }
-    return { ...server, version: await versionOf(server), pid: undefined, stop: async () => {} }
+    const version = await versionOf(server).catch((error) => {
+      throw new StartError(`The server ${server.host}:${server.port} (TEST_DB_*) can't be used: ${reasonOf(error)}`)
+    })
+    return { ...server, version, pid: undefined, stop: async () => {} }
   }
   return startCrashableServer({ durable, bufferPoolMib })
 }

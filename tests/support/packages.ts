@@ -6,7 +6,7 @@ import { inflateRawSync } from 'node:zlib'
 import { ROOT, type Variables } from './programs.ts'
 
 /** All that packing needs, so that neither other tests' builds nor a developer's `.env` can meet it. */
-const SOURCES = ['package.json', 'serverless.yml', 'scripts', 'src']
+const SOURCES = ['package.json', 'package-lock.json', 'serverless.yml', 'scripts', 'src']
 
 export interface Resource {
   Type: string

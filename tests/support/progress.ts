@@ -1,0 +1,21 @@
+import type { Reporter } from 'vitest/node'
+
+const MANY_FILES = 40
+
+/** Says at the start how long it takes, and where no terminal shows it, after each file how far it is. */
+export function createProgress(): Reporter {
+  const began = Date.now()
+  let all = 0
+  let done = 0
+  return {
+    onTestRunStart(files) {
+      all = files.length
+      const time = all > MANY_FILES ? ', in about eight minutes on two cores' : ''
+      console.log(`\nTesting ${all} ${all === 1 ? 'file' : 'files'}${time}.\n`)
+    },
+    onTestModuleEnd() {
+      done++
+      if (!process.stdout.isTTY) console.log(`[${done} of ${all} files, ${Math.round((Date.now() - began) / 1000)} s]`)
+    },
+  }
+}
