@@ -123,7 +123,7 @@ export function validationError(
   const where = { json: 'body', form: 'body', query: 'query', header: 'headers' }[target] ?? target
   return new AppError(
     'validation_failed',
-    `The ${where} has ${errors.length === 1 ? 'a fault' : `${errors.length} faults`}.`,
+    `The ${where} has ${errors.length === 1 ? 'an error' : `${errors.length} errors`}.`,
     { errors: errors.slice(0, MAX_LISTED_ERRORS), ...(more > 0 && { more_errors: more }) },
   )
 
