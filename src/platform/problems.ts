@@ -17,9 +17,7 @@ export const Problem = z
     status: z.int(),
     detail: z.string(),
     code: z.string().meta({ description: 'Stable. Programs decide by this one.' }),
-    request_id: z
-      .string()
-      .meta({ description: 'The correlation id of the request, to be named when asking for help.' }),
+    request_id: z.string().meta({ description: 'The correlation id of the request. Name it when you ask for help.' }),
     errors: z
       .array(z.object({ path: z.string(), message: z.string() }))
       .optional()

@@ -127,7 +127,7 @@ export const getProduct = createStrictRoute({
   path: '/products/{id}',
   operationId: 'getProduct',
   tags,
-  summary: 'One product',
+  summary: 'Get a product',
   parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
@@ -143,7 +143,7 @@ export const listProducts = createStrictRoute({
   path: '/products',
   operationId: 'listProducts',
   tags,
-  summary: 'Products, by id; with a search, by the word that matches',
+  summary: 'List or search products',
   request: { query: SearchQuery },
   responses: {
     200: jsonAnswer(ProductPage, 'A page', NextLink),
