@@ -16,14 +16,14 @@ import { Connection, textOf } from './http.ts'
 import { padTable } from './report.ts'
 import { startSystem } from './systems.ts'
 
-const HELP = `How long another caller waits for its order while one caller floods the system, beside how long it waits in quiet.
+const HELP = `Measures how long one caller waits for its order while another caller floods the system, and without the flood.
 
   npm run bench:fairness -- [--quick]
 
-  --quick   shorter: about half a minute; absent: about a minute and a half
+  --quick   about half a minute; default: about a minute and a half
 
-It needs a MySQL or MariaDB server, as the tests do. Prints a table; ends with 1 when the other caller is refused an
-order, never for a figure.`
+It needs a MySQL or MariaDB server, as the tests do. Prints a table. Exits with 1 when the first caller is refused
+an order, never because of a figure.`
 
 const FLOODS = ['orders of 200 lines, 100 connections', 'searches for two common words, 20 connections'] as const
 const CLIENTS = ['flood', 'other'] as const

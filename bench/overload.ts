@@ -15,19 +15,18 @@ const RESULTS = resultsFile('overload', {})
 const NARROWED_RESULTS = resultsFile('overload', { narrowed: true })
 const NAMES = ['one process', 'services'] as const
 
-const HELP = `What this system does with more orders than it can carry: how many it still takes, how fast it refuses the rest, and how
-soon it is well again. First the peak is measured, with 64 callers of whom each waits for its answer. Then orders come at
-a fixed rate, whether or not earlier ones were answered: half the peak, 4 times the peak, and at once half of it again.
+const HELP = `Measures this system with more orders than it can process: how many it accepts, how fast it refuses the rest, and how
+soon it recovers. First it finds the peak with 64 callers, each of which waits for its answer. Then orders come at a fixed
+rate, whether or not earlier ones were answered: half the peak, 4 times the peak, then half the peak again.
 
   npm run bench:overload -- [--quick] [--system name]
 
-  --quick   shorter: about half a minute; absent: under a minute
-  --system  ${NAMES.map((name) => `'${name}'`).join(' or ')}; absent: '${NAMES[0]}'
+  --quick   about half a minute; default: under a minute
+  --system  ${NAMES.map((name) => `'${name}'`).join(' or ')}; default: '${NAMES[0]}'
 
-It needs a MySQL or MariaDB server, as the tests do. Afterwards the books are audited, and every order that was accepted
-must be there. Ends with 1 when one is missing, when the books differ, or when a request was answered with anything but
-a 201 or a 503 that says when to come again; never for a figure. Writes ${RESULTS}, or with an option
-${NARROWED_RESULTS}.`
+It needs a MySQL or MariaDB server, as the tests do. At the end it audits the books and looks for every accepted order.
+Exits with 1 when an order is missing, when the books differ, or when an answer is neither 201 nor 503 with Retry-After;
+never because of a figure. Writes ${RESULTS}, or with an option ${NARROWED_RESULTS}.`
 
 interface Plan {
   system: (typeof NAMES)[number]

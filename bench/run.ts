@@ -18,23 +18,23 @@ import { WORKLOADS, type Workload } from './workloads.ts'
 const RESULTS = resultsFile('load', {})
 const NARROWED_RESULTS = resultsFile('load', { narrowed: true })
 
-const HELP = `This system under load, beside the stack that it replaces (three Express processes, axios, mysql2, jsonwebtoken, zod), in
-turns, on the same database server, through HTTP on this machine. Ours runs three times: as three services, in one
-process, and in one process with the embedded SQLite. A bare loop of the same SQL without HTTP tells the limit.
+const HELP = `Measures this system under load and compares it with the stack that it replaces (three Express processes, axios, mysql2,
+jsonwebtoken, zod). They take turns on the same database server, over HTTP on this machine. This system runs three times: as
+three services, in one process, and in one process with the embedded SQLite. A loop of the same SQL without HTTP shows the limit.
 
   npm run bench -- [--quick] [--workload name]... [--connections number]...
 
 ${WORKLOADS.map(({ name, title }) => `  ${name.padEnd(8)}  ${title}`).join('\n')}
 
-  --quick        1 round, 64 connections, short: under three minutes; absent: 3 rounds of 1, 16, 64 and 256
+  --quick        1 short round with 64 connections, under three minutes; default: 3 rounds of 1, 16, 64 and 256
                  connections, about twenty minutes
-  --workload     only this one; may be given again
-  --connections  only so many; may be given again
+  --workload     runs only this workload; can be repeated
+  --connections  runs only with this many connections; can be repeated
 
-It needs a MySQL or MariaDB server, as the tests do. First each system is checked: whether it is right when many call at
-once, and when they call again. The books of each are audited after each workload; one whose books don't balance did
-nothing that counts. Ends with 1 when a check or the books of ours fail, never for a figure. Writes ${RESULTS},
-or where the run was narrowed by an option ${NARROWED_RESULTS}. npm run bench:chart makes the chart of it.`
+It needs a MySQL or MariaDB server, as the tests do. First it checks each system with concurrent and with repeated calls.
+After each workload it audits the books of each system; a system whose books don't balance counts as zero. Exits with 1
+when a check or the books of this system fail, never because of a figure. Writes ${RESULTS}, or with an
+option ${NARROWED_RESULTS}. npm run bench:chart draws the chart.`
 
 const { endInterrupted, fail, interruption, readOptions } = createProgram(HELP)
 
@@ -49,9 +49,9 @@ else await main(planOf(values), resultsFile('load', values))
 
 function planOf({ quick = false, workload: names = [], connections: counts = [] }: typeof values): Plan {
   const unknown = names.filter((name) => !WORKLOADS.some((workload) => workload.name === name))
-  if (unknown.length > 0) fail(`--workload ${unknown.join(', ')}?`)
+  if (unknown.length > 0) fail(`--workload: there is no ${unknown.join(', ')}.`)
   const odd = counts.filter((count) => !/^[1-9]\d{0,3}$/.test(count))
-  if (odd.length > 0) fail(`--connections ${odd.join(', ')}?`)
+  if (odd.length > 0) fail(`--connections must be a number from 1 to 9999, not ${odd.join(', ')}.`)
   const workloads = names.length === 0 ? WORKLOADS : WORKLOADS.filter(({ name }) => names.includes(name))
   const usual = quick ? [64] : [1, 16, 64, 256]
   const connections = counts.length === 0 ? usual : counts.map(Number)

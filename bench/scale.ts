@@ -11,12 +11,12 @@ import { type Ground, openGround, type Size } from './scale/ground.ts'
 const RESULTS = resultsFile('scale', {})
 const NARROWED_RESULTS = resultsFile('scale', { narrowed: true })
 
-const HELP = `List pages and searches of this system in a small and in a large database, by turns, through HTTP.
+const HELP = `Measures list pages and searches in a small and in a large database, in turns, over HTTP.
 
   npm run bench:scale -- [--quick]
 
-  --quick   5·10^4 against 5·10^5 orders, 10^4 against 10^5 customers, in about a minute;
-            absent: 5·10^6 orders and 10^6 customers, in about ten
+  --quick   5·10^4 and 5·10^5 orders, 10^4 and 10^5 customers, about a minute;
+            default: 5·10^4 and 5·10^6 orders, 10^4 and 10^6 customers, about ten minutes
 
 It needs a MySQL or MariaDB server, as the tests do, and 8 GB of disk (--quick: 1 GB). Writes ${RESULTS}, or with
 --quick ${NARROWED_RESULTS}.`

@@ -14,13 +14,13 @@ import { rssMibOf, type System, startSystem } from './systems.ts'
 const RESULTS = resultsFile('soak', {})
 const NARROWED_RESULTS = resultsFile('soak', { narrowed: true })
 
-const HELP = `Whether memory stays flat: the three services under the mixed workload, for minutes. Of each process the memory it holds
-(RSS) and the heap in use (the least of ten seconds) are looked at every 10 seconds.
+const HELP = `Measures whether memory stays flat: runs the three services under the mixed workload for minutes. Every 10 seconds it reads
+the memory (RSS) and the heap in use (the lowest value of the 10 seconds) of each process.
 
   npm run bench:soak -- [--minutes 10] [--connections 64]
 
-It needs a MySQL or MariaDB server, as the tests do. Ends with 1 when a request fails, when the books differ or lack an
-order, or when a process is gone; never for a figure. Writes ${RESULTS}, or with an option
+It needs a MySQL or MariaDB server, as the tests do. Exits with 1 when a request fails, when the books differ or lack an
+order, or when a process has ended; never because of a figure. Writes ${RESULTS}, or with an option
 ${NARROWED_RESULTS}.`
 
 interface Plan {

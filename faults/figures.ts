@@ -16,7 +16,7 @@ export interface Found {
   acknowledged: number
   refused: number
   attacks: Attacks
-  /** How often each process was started, and how often in vain. */
+  /** How often each process was started, and how often its start failed. */
   starts: Record<string, { starts: number; inVain: number }>
   /** From the last blow, which hits everything at once, until every service was ready, and until every caller had its answer. */
   readyAfterSeconds: number | undefined
@@ -69,7 +69,7 @@ export function reportOf(found: Found): string {
     ['asked again', `${shown(found.askedAgain)}, when all was over`],
     [
       'started',
-      listOf(mapOf(found.starts, ({ starts, inVain }) => `${starts}${inVain > 0 ? ` (${inVain} in vain)` : ''}`)),
+      listOf(mapOf(found.starts, ({ starts, inVain }) => `${starts}${inVain > 0 ? ` (${inVain} failed)` : ''}`)),
     ],
     [
       'ready after',
@@ -91,7 +91,7 @@ export function reportOf(found: Found): string {
 
 function verdictOf({ violations, troubles, seed }: Found): string[] {
   if (violations.length + troubles.length === 0)
-    return ['Nothing lost, nothing doubled, one answer a key, and the books balance.']
+    return ['Nothing lost, nothing doubled, one answer for each key, and the books balance.']
   const harms = violations.slice(0, MOST_SHOWN).map(({ harm, key, seen }) => `  ${harm}: ${key}: ${seen}`)
   const more = violations.length > MOST_SHOWN ? [`  and ${violations.length - MOST_SHOWN} more`] : []
   return [`NOT RIGHT. Seed ${seed}.`, ...harms, ...more, ...troubles.map((trouble) => `  ${trouble}`)]

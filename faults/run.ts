@@ -8,20 +8,20 @@ import { reportOf } from './figures.ts'
 import { type Plan, runFaults } from './running.ts'
 import { type System, startSystem } from './system.ts'
 
-const HELP = `Attacks the system while many callers use it, and then holds what they were told against what is there.
+const HELP = `Attacks the system while many callers use it. Then compares what they were told with what the database has.
 
   npm run faults -- [--seconds 60] [--seed N] [--database mysql|sqlite] [--callers 32] [--json] [--keep]
 
-  --seconds   how long the faults last, from 10 to 3600
-  --seed      the run's choices: faults, their moments and places, keys, orders; absent: a random one, which is printed
-  --database  mysql: three services on a MySQL or MariaDB server of the run's own, which is killed too; sqlite: one
-              process on a file. Absent: mysql
-  --callers   how many use it at once
-  --json      the figures as JSON, for programs
-  --keep      keeps the logs of the processes and of the faults; they are kept in any case when something is wrong
+  --seconds   how long the faults last: 10 to 3600
+  --seed      decides the faults, their moments and places, keys, orders; default: a random one, which is printed
+  --database  mysql: three services on a private MySQL or MariaDB server, which is killed too; sqlite: one process on a
+              file. Default: mysql
+  --callers   how many callers work at once, 1 to 200; default: 32
+  --json      prints the figures as JSON, for programs
+  --keep      keeps the logs of the processes and of the faults; they are always kept when something is wrong
 
-Services are killed (SIGKILL) at random and at chosen steps and started again; on each hop between callers, services and
-database, connections are cut, half-closed, delayed, led nowhere, and answers are lost. Ends with 1 when anything was lost,
+Services are killed (SIGKILL) at random and at chosen steps, and started again. On each hop between callers, services and
+database, connections are cut, half-closed, delayed or silenced, and answers are lost. Ends with 1 when anything was lost,
 done twice or answered in two ways, when the books differ, when a hold outlived its time, or when a service did not
 recover by itself.`
 
@@ -80,7 +80,7 @@ async function main(plan: Plan, json: boolean): Promise<void> {
     await system?.stop()
     await server?.stop()
     if (!values.keep && (right || interruption.aborted)) rmSync(folder, { recursive: true, force: true })
-    else console.error(`The logs of the processes, and of the faults, are in ${folder}.`)
+    else console.error(`The logs of the processes and of the faults are in ${folder}.`)
   }
 }
 

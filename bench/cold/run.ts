@@ -19,7 +19,7 @@ this system replaces (Express, axios, mysql2, jsonwebtoken, zod), in turns, on t
   npm run bench:cold -- [--quick] [--rounds 15]
 
   --quick   3 rounds
-  --rounds  how often each function is started, 1 to 100; absent, 15
+  --rounds  how often each function is started, 1 to 100; default: 15
 
 It needs a MySQL or MariaDB server, as the tests do. Writes ${RESULTS}, or with an option
 ${NARROWED_RESULTS}.`

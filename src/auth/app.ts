@@ -19,7 +19,7 @@ export function addTokenRoute(app: ServiceApp, tokens: TokenService, limits: Log
     const { grant_type, client_id, client_secret, scope } = await readTokenRequest(c)
     if (grant_type !== 'client_credentials') {
       const error = 'unsupported_grant_type'
-      throw new AppError(error, 'The only grant_type is client_credentials.', { error })
+      throw new AppError(error, 'grant_type must be client_credentials.', { error })
     }
     const credentials = credentialsOf(c.req.header('authorization'), client_id, client_secret)
     return sendJson(c, await tokens.issueToken(credentials, scope ?? undefined), 200)
@@ -58,7 +58,7 @@ export function addClientRoute(app: ServiceApp, tokens: TokenService): void {
   app.openapi(getInternalClient, async (c) => {
     const { id } = c.req.valid('param')
     const client = await tokens.findStanding(id)
-    if (client === undefined) throw new AppError('not_found', 'There is no such client.')
+    if (client === undefined) throw new AppError('not_found', 'There is no client with this id.')
     const { disabled, tokensFrom } = client
     const tokens_from = tokensFrom === null ? null : new Date(tokensFrom).toISOString()
     return sendJson(c, { disabled, tokens_from }, 200)
@@ -73,7 +73,7 @@ const MEDIA_TYPE = /^application\/(json|x-www-form-urlencoded) *(;|$)/i
  */
 async function readBody(c: Context<AppEnv>): Promise<unknown> {
   const [, type] = MEDIA_TYPE.exec(c.req.header('content-type') ?? '') ?? []
-  if (type === undefined) throw new AppError('unsupported_media_type', 'Send a form or JSON.')
+  if (type === undefined) throw new AppError('unsupported_media_type', 'Send the body as a form or as JSON.')
   const isForm = type.toLowerCase() !== 'json'
   return isForm ? c.req.parseBody({ all: true }) : c.req.json().catch(refuseMalformedJson)
 }

@@ -34,7 +34,7 @@ export const issueToken = createRoute({
   path: '/auth/token',
   operationId: 'issueToken',
   tags: ['Auth'],
-  summary: 'A token for a client (OAuth 2 client credentials)',
+  summary: 'Get a token (OAuth 2 client credentials)',
   description:
     'The client is named by HTTP Basic, or by `client_id` and `client_secret`. JSON with the same fields is taken too. ' +
     'At most 4 KiB; parameters that are not listed are ignored. A client that fails too often within a minute from one ' +
@@ -67,7 +67,7 @@ export const ClientStanding = z
   .object({
     disabled: z.boolean(),
     tokens_from: Timestamp.nullable().meta({
-      description: 'Tokens issued before it are not taken.',
+      description: 'Tokens issued before this time are refused.',
       example: '2026-01-05T09:00:00.000Z',
     }),
   })
@@ -79,10 +79,10 @@ export const getInternalClient = createStrictRoute({
   path: '/internal/clients/{id}',
   operationId: 'getInternalClient',
   tags: ['Internal'],
-  summary: 'Whether the tokens of a client are to be taken, for services without a database',
+  summary: 'Whether the tokens of a client are valid, for services without a database',
   request: { params: z.object({ id: z.string().openapi({ param: { name: 'id', in: 'path' }, example: 'demo' }) }) },
   responses: {
-    200: jsonAnswer(ClientStanding, 'How the client stands'),
+    200: jsonAnswer(ClientStanding, 'The state of the client'),
     ...problems('unauthorized', 'invalid_token', 'not_found', 'unavailable'),
   },
 })

@@ -74,7 +74,7 @@ function narrowScope(granted: string, asked: string | undefined): string {
   const wanted = [...new Set(asked.trim().split(/\s+/))]
   const refused = wanted.filter((scope) => !has.has(scope))
   if (refused.length === 0) return wanted.join(' ')
-  throw new AppError('invalid_scope', `The client may not have: ${refused.join(' ')}.`, { error: 'invalid_scope' })
+  throw new AppError('invalid_scope', `The client does not have: ${refused.join(' ')}.`, { error: 'invalid_scope' })
 }
 
 /**

@@ -82,7 +82,7 @@ export const getCustomer = createStrictRoute({
   path: '/customers/{id}',
   operationId: 'getCustomer',
   tags,
-  summary: 'One customer',
+  summary: 'Get a customer',
   parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
@@ -98,7 +98,7 @@ export const listCustomers = createStrictRoute({
   path: '/customers',
   operationId: 'listCustomers',
   tags,
-  summary: 'Customers, by id; with a search, by the word that matches',
+  summary: 'List or search customers',
   request: { query: SearchQuery },
   responses: {
     200: jsonAnswer(CustomerPage, 'A page', NextLink),
@@ -196,7 +196,7 @@ export const getInternalCustomers = createStrictRoute({
   summary: 'Several customers, for several callers of the other services',
   request: { body: jsonBody(sharedCalls('CustomerLookups', { id: Id.meta({ example: 1 }) })) },
   responses: {
-    200: jsonAnswer(SharedAnswer, 'For each call, in their order, what it would have been answered alone'),
+    200: jsonAnswer(SharedAnswer, 'The answer to each call, in the order of the calls'),
     ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),
   },
 })
@@ -207,7 +207,7 @@ export const getInternalCustomer = createStrictRoute({
   path: '/internal/customers/{id}',
   operationId: 'getInternalCustomer',
   tags: ['Internal'],
-  summary: 'One customer, for the other services',
+  summary: 'Get a customer, for the other services',
   parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {

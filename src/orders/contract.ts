@@ -69,7 +69,7 @@ export const OrderSummary = z
     confirmed_at: Timestamp.nullable().meta({ example: null }),
     canceled_at: Timestamp.nullable().meta({ example: null }),
     expires_at: Timestamp.nullable().meta({
-      description: 'When the hold of an order that is not confirmed ends; null once confirmed',
+      description: 'When the hold of an unconfirmed order ends. Null after it is confirmed.',
       example: '2026-01-06T09:00:00.000Z',
     }),
   })
@@ -130,7 +130,7 @@ export const CancelOrder = z
   .strictObject({
     if_status: optional(OrderStatus).meta({
       description:
-        'Cancel only if the order is in this state now; else nothing happens and the order is answered as it is.',
+        'Cancel only if the order has this status now. Otherwise nothing changes, and the answer is the order.',
       example: 'CREATED',
     }),
   })
@@ -177,7 +177,7 @@ export const getOrder = createStrictRoute({
   path: '/orders/{id}',
   operationId: 'getOrder',
   tags,
-  summary: 'One order, with its lines',
+  summary: 'Get an order with its lines',
   request: { params: IdParams },
   responses: {
     200: jsonAnswer(Order, 'The order'),
@@ -191,7 +191,7 @@ export const listOrders = createStrictRoute({
   path: '/orders',
   operationId: 'listOrders',
   tags,
-  summary: 'Orders, newest first, without their lines',
+  summary: 'List orders, newest first, without their lines',
   request: { query: OrderQuery },
   responses: {
     200: jsonAnswer(OrderPage, 'A page', NextLink),
@@ -253,10 +253,10 @@ export const takeOrderSteps = createStrictRoute({
   path: '/internal/orders/steps',
   operationId: 'takeOrderSteps',
   tags: ['Internal'],
-  summary: 'Place and confirm several orders, for several callers of the orchestrator',
+  summary: 'Place and confirm several orders in one request, for the orchestrator',
   request: { body: jsonBody(OrderSteps) },
   responses: {
-    200: jsonAnswer(SharedAnswer, 'For each call, in their order, what it would have been answered alone'),
+    200: jsonAnswer(SharedAnswer, 'The answer to each call, in the order of the calls'),
     ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),
   },
 })

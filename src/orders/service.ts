@@ -197,7 +197,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   function refuseLongHold({ customerId }: Principal, holdMinutes: number | undefined): void {
     if (customerId === null || holdMinutes === undefined || holdMinutes <= config.maxHoldMinutes) return
     const message = `A client that is bound to a customer may hold stock for ${config.maxHoldMinutes} minutes at most`
-    throw new AppError('validation_failed', 'The body has a fault.', { errors: [{ path: 'hold_minutes', message }] })
+    throw new AppError('validation_failed', 'The body has an error.', { errors: [{ path: 'hold_minutes', message }] })
   }
 
   async function firstAnswer(claim: Claim, otherwise: unknown): Promise<Answer> {

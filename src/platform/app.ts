@@ -231,12 +231,12 @@ function refuseUnknown(app: ServiceApp, shape: ProblemShape) {
     onMethodNotAllowed: (c, methods) =>
       sendProblem(
         trusted<Context<AppEnv>>(c),
-        new AppError('method_not_allowed', `${c.req.method} is not possible here.`, { allow: methods }),
+        new AppError('method_not_allowed', `This path has no ${c.req.method}.`, { allow: methods }),
         shape,
       ),
   })
   return async (c: Context<AppEnv>) => {
-    const error = new AppError('route_not_found', 'There is nothing at this path.')
+    const error = new AppError('route_not_found', 'There is no such path.')
     await refuseMethod(c, async () => {
       c.res = sendProblem(c, error, shape)
     })

@@ -150,7 +150,7 @@ export function createBatcher<C, R>(run: BatchRun<C, R>, options: BatcherOptions
       const share = shareOf(command)
       const waiting = queue.size + setAside.length
       if (waiting >= maxQueued || queue.sizeOf(share) >= Math.ceil(maxQueued / 2)) {
-        reject(new AppError('overloaded', 'Too much work is waiting already. Try again shortly.', { retry_after: 1 }))
+        reject(new AppError('overloaded', 'Too many requests are waiting. Try again soon.', { retry_after: 1 }))
         return
       }
       const queued = { command, deadline: performance.now() + lockWaitMs, resolve, reject }

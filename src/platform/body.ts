@@ -12,8 +12,8 @@ const MAX_INTERNAL_BODY_BYTES = 4 * 1024 * 1024
 /** A body as small as most are is received whatever else is: slow callers with large ones keep nobody out. */
 const MAX_UNCOUNTED_BODY_BYTES = 4 * 1024
 
-const CUT_OFF = new AppError('malformed_request', 'The body did not arrive whole.')
-const OVERLOADED = new AppError('overloaded', 'Too many large bodies are under way. Try again shortly.', {
+const CUT_OFF = new AppError('malformed_request', 'The body was cut off.')
+const OVERLOADED = new AppError('overloaded', 'The service is receiving too many large bodies. Try again soon.', {
   retry_after: 1,
 })
 
@@ -160,13 +160,13 @@ function readText(c: Context<AppEnv>, bytes: Uint8Array): string | AppError {
   if (bytes.length === 0) return ''
   if (!PLAIN.test(c.req.header('content-encoding') ?? '')) {
     const extra = { accept_encoding: 'identity' }
-    return new AppError('unsupported_media_type', 'Send the body as it is, without a Content-Encoding.', extra)
+    return new AppError('unsupported_media_type', 'Send the body without a Content-Encoding.', extra)
   }
   const text = decode(bytes)
   if (text === undefined) return new AppError('malformed_json', 'The body is not valid UTF-8.')
   const path = JSON_TYPE.test(c.req.header('content-type') ?? '') ? findDoubledMember(text) : undefined
   if (path === undefined) return text
-  return new AppError('validation_failed', 'The body has a fault.', { errors: [{ path, message: 'Given twice' }] })
+  return new AppError('validation_failed', 'The body has an error.', { errors: [{ path, message: 'Given twice' }] })
 }
 
 function decode(bytes: Uint8Array): string | undefined {

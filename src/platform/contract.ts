@@ -143,7 +143,7 @@ export const ETag = {
   },
 }
 
-export const notModified = { 304: { description: '`If-None-Match` names the version that there is', headers: ETag } }
+export const notModified = { 304: { description: '`If-None-Match` names the current version', headers: ETag } }
 
 const KEY = /^[\x21-\x7e]{1,255}$/
 
@@ -265,21 +265,20 @@ const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
   403: { 'WWW-Authenticate': challenge },
   415: {
     'Accept-Encoding': {
-      description: '`identity`, where the body came in a Content-Encoding (RFC 9110)',
+      description: '`identity`, if the body had a Content-Encoding (RFC 9110)',
       schema: { type: 'string' },
     },
   },
   429: {
     'Retry-After': { ...retryAfter, required: true },
     RateLimit: {
-      description:
-        '`limit`, `remaining` and `reset` (seconds) of the minute that runs: the IETF draft, its 7th version',
+      description: '`limit`, `remaining` and `reset` (seconds) of the current minute (IETF draft, version 7)',
       required: true,
       schema: { type: 'string' },
       example: 'limit=60, remaining=0, reset=12',
     },
     'RateLimit-Policy': {
-      description: 'Requests, and the seconds that they are for',
+      description: 'The number of requests, and the seconds in which they are allowed',
       required: true,
       schema: { type: 'string' },
       example: '60;w=60',

@@ -109,7 +109,7 @@ export function isLockWaitEnded(error: unknown): boolean {
 /** The refusal of work that waited for a lock in vain. */
 export class RowsLocked extends AppError {
   constructor(options?: ErrorOptions) {
-    super('unavailable', 'Another transaction holds what this needs. Try again shortly.', { retry_after: 1 }, options)
+    super('unavailable', 'Another transaction locks rows that this needs. Try again soon.', { retry_after: 1 }, options)
   }
 }
 

@@ -244,7 +244,7 @@ export async function transactAlone<T>(db: Database, work: (trx: Database) => Pr
   const limit = LONE_TRANSACTIONS.get(db)
   if (limit === undefined) return transact(db, work)
   const giveBack = await limit.slots.take(performance.now() + limit.waitMs).catch((cause) => {
-    const detail = 'Too much is being written one by one. Try again shortly.'
+    const detail = 'Too many single writes are waiting. Try again soon.'
     throw new AppError('unavailable', detail, { retry_after: 1 }, { cause })
   })
   return transact(db, work).finally(giveBack)

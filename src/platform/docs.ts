@@ -127,9 +127,9 @@ const FILES = new Map([
 ])
 
 /** OpenAPI has no word for it. */
-const QUERIES = 'Where a token is needed, a query name that is not listed, or that comes twice, is refused.'
+const QUERIES = 'Routes that need a token refuse unknown and repeated query parameters.'
 /** What holds for every body, and no schema can say. */
-const OF_BODIES = 'A body comes as it is, without a `Content-Encoding`, and no object in it has a member twice.'
+const OF_BODIES = 'Send a body without a `Content-Encoding`. An object in it must not have a field twice.'
 
 /**
  * The document, from the routes themselves. Without a public address its server is wherever the document was read, so it

@@ -318,7 +318,7 @@ describe('production', () => {
   ])('when a JWT secret is a service token too (%#), then it is refused', (JWT_SECRET, SERVICE_TOKEN) => {
     const [fault = '', ...others] = faultsOf({ ...PRODUCTION, JWT_SECRET, SERVICE_TOKEN })
     expect(others).toEqual([])
-    expect(fault).toMatch(/^SERVICE_TOKEN: must not be a JWT_SECRET/)
+    expect(fault).toMatch(/^SERVICE_TOKEN: must differ from JWT_SECRET/)
     expect(fault).not.toContain(STRONG)
     expect(faultsOf({ JWT_SECRET, SERVICE_TOKEN })).toEqual([])
   })

@@ -173,7 +173,7 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
     faults.push('JWT_SECRET: must be one secret, or two with a comma between while one is rotated')
   }
   if (!serviceTokens.every((token) => SENDABLE.test(token))) {
-    faults.push('SERVICE_TOKEN: may have letters, digits and -._~+/= only, or no request could carry it')
+    faults.push('SERVICE_TOKEN: must have only letters, digits and -._~+/= (the characters of a bearer token)')
   }
   if (production && serves) faults.push(...productionFaults(given, jwtSecrets, serviceTokens))
   if (!parsed.success || faults.length > 0) throw new EnvError(faults)
@@ -271,7 +271,7 @@ function productionFaults(vars: Variables, jwtSecrets: string[], serviceTokens: 
   return faults.filter((fault) => fault !== undefined)
 }
 
-const SHARED_SECRET = 'SERVICE_TOKEN: must not be a JWT_SECRET too, or whoever is sent it could sign tokens'
+const SHARED_SECRET = 'SERVICE_TOKEN: must differ from JWT_SECRET; a service that receives it could sign tokens'
 
 function weakness(name: string, secret: string | undefined): string | undefined {
   const remedy = 'make one with: openssl rand -base64 32'

@@ -2,7 +2,7 @@ import { callerIdOf, type Principal, SERVICE } from './auth.ts'
 import { AppError } from './errors.ts'
 
 /** Why a principal's request is refused while others are served. */
-export const OVER_SHARE = new AppError('overloaded', 'Too many of your requests are under way. Try again shortly.', {
+export const OVER_SHARE = new AppError('overloaded', 'Too many of your requests are in progress. Try again soon.', {
   retry_after: 1,
 })
 

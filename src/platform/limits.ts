@@ -15,7 +15,7 @@ export function limitRequests(perMinute: number): MiddlewareHandler<AppEnv> {
     skip: (c) => c.get('principal').id === SERVICE.id,
     keyGenerator: (c) => c.get('principal').id,
     handler: () => {
-      throw new AppError('rate_limited', `At most ${perMinute} requests a minute. Wait, then go on.`)
+      throw new AppError('rate_limited', `At most ${perMinute} requests a minute are allowed. Wait, then try again.`)
     },
   })
   return (c, next) => {
@@ -62,7 +62,7 @@ function limitFailures(limit: number, keyGenerator: (c: Context<AppEnv>) => stri
     requestWasSuccessful: (c) => !isFailedAttempt(c.res.status),
     handler: (c) => {
       c.set('limited', true)
-      throw new AppError('rate_limited', 'Too many failed attempts from this address. Wait, then go on.')
+      throw new AppError('rate_limited', 'Too many attempts from this address failed. Wait, then try again.')
     },
   })
 }

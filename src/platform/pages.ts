@@ -12,22 +12,22 @@ export const PageQuery = z.strictObject({
     .default(20)
     .openapi({ type: 'integer', format: 'int32', minimum: 1, maximum: 100, default: 20 }),
   cursor: emptyIsAbsent(z.string().max(500)).openapi({
-    description: '`next_cursor` of the page before; empty, the first page',
+    description: '`next_cursor` of the page before. Empty: the first page.',
   }),
 })
 
 export const SearchQuery = PageQuery.extend({
   search: emptyIsAbsent(text(200)).openapi({
     description:
-      'Beginnings of words, such as `acm`, in any order, without regard to case and accents, `o` for ø too; empty, all ' +
-      'rows. Each page looks at a bounded number of rows: it may hold fewer than `limit`, or none, and still have a ' +
+      'Beginnings of words, such as `acm`, in any order. Case and accents do not matter, and `o` finds ø. Empty: all ' +
+      'rows. A page searches a limited number of rows, so it may have fewer than `limit`, or none, and still a ' +
       '`next_cursor`.',
   }),
 })
 
 const NextCursor = z.string().nullable().meta({
   description:
-    'Where the next page begins; null on the last one. It alone says whether there are more, not the number of rows.',
+    'The cursor of the next page; null on the last page. Only this tells whether more rows follow, not their number.',
 })
 
 export function pageOf<T extends z.ZodType>(row: T) {
@@ -36,7 +36,7 @@ export function pageOf<T extends z.ZodType>(row: T) {
 
 export const NextLink = {
   Link: {
-    description: 'RFC 8288, `rel="next"`: the next page, where there is one',
+    description: 'The next page, if there is one: `rel="next"` (RFC 8288)',
     schema: { type: 'string' as const },
   },
 }
@@ -99,7 +99,7 @@ export function readCursor<T extends z.ZodTuple>(
     return key.parse(values)
   } catch (cause) {
     const errors = [{ path: 'cursor', message: 'Not a cursor of this list' }]
-    throw new AppError('validation_failed', 'The query has a fault.', { errors }, { cause })
+    throw new AppError('validation_failed', 'The query has an error.', { errors }, { cause })
   }
 }
 

@@ -18,10 +18,10 @@ export function etagOf({ version }: { version: number }): string {
 export function requireVersion(preconditions: Preconditions, found: { version: number }, kind: string): void {
   const { ifMatch, ifNoneMatch } = preconditions
   if (ifMatch !== undefined && !namesVersion(ifMatch, found)) {
-    throw new AppError('precondition_failed', `The ${kind} is at version ${found.version} by now. Read it again.`)
+    throw new AppError('precondition_failed', `The ${kind} has changed to version ${found.version}. Read it again.`)
   }
   if (ifNoneMatch !== undefined && namesVersion(ifNoneMatch, found)) {
-    throw new AppError('precondition_failed', `If-None-Match rules out the ${kind} at its version ${found.version}.`)
+    throw new AppError('precondition_failed', `If-None-Match excludes version ${found.version} of the ${kind}.`)
   }
 }
 

@@ -18,9 +18,7 @@ export const Problem = z
     status: int32(400, 599),
     detail: z.string(),
     code: z.string().meta({ description: 'Stable. Programs decide by this one.' }),
-    request_id: z
-      .string()
-      .meta({ description: 'The correlation id of the request, to be named when asking for help.' }),
+    request_id: z.string().meta({ description: 'The correlation id of the request. Name it when you ask for help.' }),
     errors: z
       .array(z.object({ path: z.string(), message: z.string() }).openapi('FieldProblem'))
       .optional()
@@ -126,7 +124,7 @@ export function validationError(
   const where = { json: 'body', form: 'body', query: 'query', header: 'headers' }[target] ?? target
   return new AppError(
     'validation_failed',
-    `The ${where} has ${errors.length === 1 ? 'a fault' : `${errors.length} faults`}.`,
+    `The ${where} has ${errors.length === 1 ? 'an error' : `${errors.length} errors`}.`,
     { errors: errors.slice(0, MAX_LISTED_ERRORS), ...(more > 0 && { more_errors: more }) },
   )
 

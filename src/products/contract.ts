@@ -122,7 +122,7 @@ export const getProduct = createStrictRoute({
   path: '/products/{id}',
   operationId: 'getProduct',
   tags,
-  summary: 'One product',
+  summary: 'Get a product',
   parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
@@ -138,7 +138,7 @@ export const listProducts = createStrictRoute({
   path: '/products',
   operationId: 'listProducts',
   tags,
-  summary: 'Products, by id; with a search, by the word that matches',
+  summary: 'List or search products',
   request: { query: SearchQuery },
   responses: {
     200: jsonAnswer(ProductPage, 'A page', NextLink),

@@ -108,9 +108,9 @@ export function createProductsService(db: Database, config: ProductsConfig) {
         const stock = before.stock + input.delta
         if (stock < 0) {
           const lines = [{ product_id: id, requested: -input.delta, available: before.stock }]
-          throw new AppError('insufficient_stock', `There are only ${before.stock} pieces.`, { lines })
+          throw new AppError('insufficient_stock', `Only ${before.stock} pieces are in stock.`, { lines })
         }
-        if (stock > Number.MAX_SAFE_INTEGER) throw new AppError('amount_too_large', 'The count would be too large.')
+        if (stock > Number.MAX_SAFE_INTEGER) throw new AppError('amount_too_large', 'The stock would be above 2^53-1.')
         await moveStock(trx, new Map([[id, input.delta]]), now)
         const adjustmentId = await insertStockAdjustment(trx, { product_id: id, ...input, principal }, now)
         return { id: adjustmentId, product_id: id, ...input, stock, created_at: toRfc3339(now) }

@@ -10,11 +10,14 @@ interface Address {
 export interface DatabaseProxy extends Address {
   /** New connections lead there from now on; those that are open stay where they are. */
   leadTo(address: Address): void
+  /** Whatever the server sends comes so much later from now on. */
+  delayBy(ms: number): void
 }
 
 /** Stands where a database's name would lead, until the test ends. */
 export async function startDatabaseProxy(first: Address): Promise<DatabaseProxy> {
   let target = first
+  let delayMs = 0
   const sockets = new Set<Socket>()
   const server = createServer((near) => {
     const far = connect(target.port, target.host)
@@ -28,8 +31,16 @@ export async function startDatabaseProxy(first: Address): Promise<DatabaseProxy>
         sockets.delete(one)
         other.destroy()
       })
-      one.pipe(other)
     }
+    near.pipe(far)
+    far.on('end', () => near.end())
+    const held: Buffer[] = []
+    far.on('data', (data) => {
+      held.push(data)
+      const sendFirst = () => near.write(held.shift() ?? '')
+      if (delayMs === 0 && held.length === 1) sendFirst()
+      else setTimeout(sendFirst, delayMs)
+    })
   })
   const port = await freePort()
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
@@ -42,6 +53,9 @@ export async function startDatabaseProxy(first: Address): Promise<DatabaseProxy>
     port,
     leadTo(address) {
       target = address
+    },
+    delayBy(ms) {
+      delayMs = ms
     },
   }
 }
