@@ -1,5 +1,6 @@
 -- Demo data, for both engines. Each row goes in only where it is missing, so this may be run twice.
--- The four past orders balance with the stock: what was adjusted, less what live orders took, is what is there.
+-- The four orders balance with the stock: what was adjusted, less what live orders took, is what is there.
+-- The examples of /docs remove customer 4, confirm order 2 and cancel order 4. The first order that is placed is the fifth.
 
 INSERT INTO customers (id, name, email, email_key, phone, created_at, updated_at)
 SELECT 1, 'ACME Corp', 'ops@acme.com', 'ops@acme.com', '555-1234', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'
@@ -13,11 +14,16 @@ INSERT INTO customers (id, name, email, email_key, phone, created_at, updated_at
 SELECT 3, 'Globex Wholesale', 'orders@globex.example', 'orders@globex.example', '555-9876', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'
 FROM (SELECT 1 AS one) AS seed WHERE NOT EXISTS (SELECT 1 FROM customers WHERE id = 3);
 
+INSERT INTO customers (id, name, email, email_key, phone, created_at, updated_at)
+SELECT 4, 'Hooli Retail', 'closed@hooli.example', 'closed@hooli.example', NULL, '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'
+FROM (SELECT 1 AS one) AS seed WHERE NOT EXISTS (SELECT 1 FROM customers WHERE id = 4);
+
 INSERT INTO customer_words (word, customer_id)
 SELECT w.word, w.customer_id FROM (
   SELECT 'acme' AS word, 1 AS customer_id UNION ALL SELECT 'corp', 1 UNION ALL SELECT 'ops', 1 UNION ALL SELECT 'com', 1
   UNION ALL SELECT 'cafe', 2 UNION ALL SELECT 'nunez', 2 UNION ALL SELECT 'compras', 2 UNION ALL SELECT 'cafenunez', 2 UNION ALL SELECT 'example', 2
   UNION ALL SELECT 'globex', 3 UNION ALL SELECT 'wholesale', 3 UNION ALL SELECT 'orders', 3 UNION ALL SELECT 'example', 3
+  UNION ALL SELECT 'hooli', 4 UNION ALL SELECT 'retail', 4 UNION ALL SELECT 'closed', 4 UNION ALL SELECT 'example', 4
 ) AS w WHERE NOT EXISTS (SELECT 1 FROM customer_words AS known WHERE known.customer_id = w.customer_id AND known.word = w.word);
 
 INSERT INTO products (id, sku, name, price_cents, stock, created_at, updated_at)
@@ -56,7 +62,7 @@ SELECT 1, 1, 'CONFIRMED', 259800, '2026-01-07 10:15:00.000', '2026-01-07 10:15:0
 FROM (SELECT 1 AS one) AS seed WHERE NOT EXISTS (SELECT 1 FROM orders WHERE id = 1);
 
 INSERT INTO orders (id, customer_id, status, total_cents, created_at, confirmed_at, canceled_at, expires_at)
-SELECT 2, 2, 'CONFIRMED', 69800, '2026-01-08 11:30:00.000', '2026-01-08 11:32:00.000', NULL, NULL
+SELECT 2, 2, 'CREATED', 69800, '2026-01-08 11:30:00.000', NULL, NULL, '2099-12-31 23:59:59.000'
 FROM (SELECT 1 AS one) AS seed WHERE NOT EXISTS (SELECT 1 FROM orders WHERE id = 2);
 
 INSERT INTO orders (id, customer_id, status, total_cents, created_at, confirmed_at, canceled_at, expires_at)
@@ -64,7 +70,7 @@ SELECT 3, 3, 'CANCELED', 9900, '2026-01-09 12:45:00.000', NULL, '2026-01-10 12:4
 FROM (SELECT 1 AS one) AS seed WHERE NOT EXISTS (SELECT 1 FROM orders WHERE id = 3);
 
 INSERT INTO orders (id, customer_id, status, total_cents, created_at, confirmed_at, canceled_at, expires_at)
-SELECT 4, 1, 'CONFIRMED', 389700, '2026-01-12 08:05:00.000', '2026-01-12 08:05:02.000', NULL, NULL
+SELECT 4, 1, 'CREATED', 389700, '2026-01-12 08:05:00.000', NULL, NULL, '2099-12-31 23:59:59.000'
 FROM (SELECT 1 AS one) AS seed WHERE NOT EXISTS (SELECT 1 FROM orders WHERE id = 4);
 
 INSERT INTO order_items (id, order_id, product_id, qty, unit_price_cents, subtotal_cents)
