@@ -22,8 +22,8 @@ const documents = await readDocuments()
 const operations = operationsOf(documents)
 
 const PUBLIC = ['POST /auth/token', 'GET /health', 'GET /ready']
-/** Of the document and its page, not of the service. */
-const UNDOCUMENTED = ['GET /openapi.json', 'GET /docs', 'GET /docs/swagger-ui-dist/{file}']
+/** What leads to the document, the document and its page: no part of what they describe. */
+const UNDOCUMENTED = ['GET /', 'GET /openapi.json', 'GET /docs', 'GET /docs/', 'GET /docs/swagger-ui-dist/{file}']
 
 describe.each(SERVICES)('the document of %s', (service) => {
   const system = useSystem('sqlite')

@@ -24,6 +24,7 @@ import { createServiceFetch } from '../platform/http.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/lambda.ts'
 import type { Logger } from '../platform/logging.ts'
 import { createProductsService } from '../products/service.ts'
+import { signpostsOf } from './service-links.ts'
 
 export interface Lifecycle {
   draining: boolean
@@ -41,6 +42,7 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
   const tokens = tokensOf(env, db)
   const app = createCustomersApp({
     ...common(env, logger, lifecycle),
+    signposts: signpostsOf('customers', env),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     customers,
     tokens,
@@ -63,6 +65,7 @@ export function composeOrders(
   const probeDatabase = createWriteProbe(db)
   const app = createOrdersApp({
     ...common(env, logger, lifecycle),
+    signposts: signpostsOf('orders', env),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     orders,
     products: createProductsService(db, env),
@@ -99,6 +102,7 @@ export function composeOrchestrator(
       : neighbours.findClient
   return createOrchestratorApp({
     ...common(env, logger, lifecycle),
+    signposts: signpostsOf('orchestrator', env),
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator, logger),
     ready: async () => {
