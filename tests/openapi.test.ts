@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { openapiText } from '../scripts/openapi-text.ts'
 import {
   composeApps,
   examplesOf,
   faultsOfDocument,
+  isOpen,
   type Operation,
   operationsOf,
   pointerTo,
@@ -18,8 +21,22 @@ import { useSystem } from './support/system.ts'
 
 /** Secrets of nobody, long enough. */
 const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: 'j'.repeat(32), SERVICE_TOKEN: 's'.repeat(32) }
+const { version: packageVersion } = JSON.parse(readFileSync('package.json', 'utf8'))
 const documents = await readDocuments()
 const operations = operationsOf(documents)
+const problems = schemaChecker(documents.customers)
+
+interface IntegerAt {
+  pointer: string
+  schema: { format?: string; minimum?: number; maximum?: number }
+}
+
+const INTEGER = /^\{"type":("integer"|\[[^\]]*"integer")/
+const MAX_INT32 = 2 ** 31 - 1
+const GOOD_KEYS = ['k', 'k'.repeat(255), '"k"', `"${'k'.repeat(255)}"`, '"', '"k', 'k"', 'a"b']
+const BAD_KEYS = ['', '""', 'k'.repeat(256), 'two words', 'é', `"${'k'.repeat(256)}"`]
+const GOOD_TAGS = ['"1"', 'W/"1"', '*', '"1", W/"2"']
+const BAD_TAGS = ['', '1', '"1" "2"', 'w/"1"']
 
 const PUBLIC = ['POST /auth/token', 'GET /health', 'GET /ready']
 /** What leads to the document, the document and its page: no part of what they describe. */
@@ -39,6 +56,38 @@ describe.each(SERVICES)('the document of %s', (service) => {
     for (const path of ['/openapi.json', '/dev/openapi.json', '/openapi.json?fresh=1', '/dev/openapi.json']) {
       expect((await system[service].get(path, { token: null })).text).toBe(first.text)
     }
+  })
+
+  it('when a caller has it already, then 304 without a body, and the same headers', async () => {
+    const first = await system[service].get('/openapi.json', { token: null })
+    const etag = first.headers.get('etag') ?? ''
+    expect(etag).toMatch(/^"[\w-]{43}"$/)
+    for (const known of [etag, `W/${etag}`, `"other", ${etag}`, '*']) {
+      const { status, text, headers } = await system[service].get('/dev/openapi.json', {
+        token: null,
+        headers: { 'if-none-match': known },
+      })
+      expect({ status, text, etag: headers.get('etag') }).toEqual({ status: 304, text: '', etag })
+      expect(headers.get('cache-control')).toBe('no-cache')
+    }
+    const other = await system[service].get('/openapi.json', { token: null, headers: { 'if-none-match': '"1"' } })
+    expect({ status: other.status, text: other.text }).toEqual({ status: 200, text: first.text })
+  })
+
+  it('when callers reach it at an address of its own, then its addresses are absolute', async () => {
+    const read = (await readDocuments({ PUBLIC_URL: 'https://api.example.com/{service}-api/' }))[service]
+    const url = `https://api.example.com/${service}-api`
+    expect(read.servers).toEqual([{ url, description: 'this service' }])
+    const flows = read.components.securitySchemes.oauth2?.flows
+    expect(flows?.clientCredentials.tokenUrl).toBe(service === 'orchestrator' ? undefined : `${url}/auth/token`)
+    expect(faultsOfDocument(read)).toEqual([])
+    expect({ ...read, servers: [], components: [] }).toEqual({ ...document, servers: [], components: [] })
+  })
+
+  it('when it is saved in openapi/, then that is what the routes say, with addresses that hold', async () => {
+    const saved = readFileSync(`openapi/${service}.json`, 'utf8')
+    expect(saved, 'run: npm run openapi').toBe(await openapiText(service))
+    expect(JSON.parse(saved).servers[0].url).toMatch(/^http:\/\/localhost:30\d\d$/)
   })
 
   it('when it is for production, then it is the same without the demo client', async () => {
@@ -89,6 +138,68 @@ describe.each(SERVICES)('the document of %s', (service) => {
     expect(new Set(ids).size).toBe(ids.length)
     const tags = document.tags.map(({ name }) => name)
     expect(new Set(own.flatMap((operation) => operation.tags))).toEqual(new Set(tags))
+  })
+
+  it('when it has an integer, then its format says how wide, and 32 bits hold its bounds', () => {
+    const integers = schemaPointersOf(document)
+      .map((pointer) => ({ pointer, schema: resolveRef(document, `#${pointer}`) }))
+      .filter((one): one is IntegerAt => INTEGER.test(JSON.stringify(one.schema)))
+    expect(integers.length).toBeGreaterThan(10)
+    for (const { pointer, schema } of integers) {
+      expect(schema.format, pointer).toMatch(/^int(32|64)$/)
+      const bound = schema.format === 'int32' ? MAX_INT32 : Number.MAX_SAFE_INTEGER
+      expect(schema.maximum, pointer).toBeLessThanOrEqual(bound)
+      expect(schema.minimum, pointer).toBeGreaterThanOrEqual(-bound)
+    }
+  })
+
+  it('when code is generated from it, then no schema stops that', () => {
+    for (const pointer of schemaPointersOf(document)) {
+      const schema = resolveRef(document, `#${pointer}`)
+      // Python reads them as texts.
+      expect(schema, pointer).not.toMatchObject({ type: 'boolean', enum: expect.anything() })
+      // Of OpenAPI 3.0 they are flags, by which some tools still read.
+      for (const word of ['exclusiveMinimum', 'exclusiveMaximum']) expect(schema, pointer).not.toHaveProperty(word)
+      expect(schema, pointer).not.toHaveProperty('allOf')
+    }
+  })
+
+  it('when an object is described, then it has a name', () => {
+    const unnamed = schemaPointersOf(document).filter((pointer) => {
+      const { properties } = Object(resolveRef(document, `#${pointer}`))
+      return properties !== undefined && !/^\/components\/schemas\/\w+$/.test(pointer)
+    })
+    expect(unnamed).toEqual([])
+  })
+
+  it('when a parameter is described, then it has one plain type', () => {
+    for (const { title, parameters = [] } of own) {
+      for (const { name, schema } of parameters) {
+        expect(schema.type, `${title} ${name}`).toMatch(/^(string|integer)$/)
+        for (const word of ['anyOf', 'oneOf', 'allOf', '$ref'])
+          expect(schema, `${title} ${name}`).not.toHaveProperty(word)
+      }
+    }
+  })
+
+  it('when a key or a precondition is asked for, then its pattern takes what the service takes', () => {
+    const headers = own.flatMap(({ parameters = [] }) => parameters.filter((parameter) => parameter.in === 'header'))
+    for (const { name, schema } of headers) {
+      expect(schema, name).toMatchObject({ maxLength: expect.any(Number), examples: [expect.any(String)] })
+      const takes = (text: string) => new RegExp(schema.pattern).test(text)
+      const [good, bad] = name.endsWith('key') ? [GOOD_KEYS, BAD_KEYS] : [GOOD_TAGS, BAD_TAGS]
+      expect([good.filter((text) => !takes(text)), bad.filter(takes)], name).toEqual([[], []])
+    }
+  })
+
+  it('when a route is for the other services alone, then it is marked as internal', () => {
+    for (const operation of own) {
+      expect(operation['x-internal'], operation.title).toBe(operation.path.startsWith('/internal/') || undefined)
+    }
+  })
+
+  it('when its version is read, then it is that of the package', () => {
+    expect(document.info.version).toBe(packageVersion)
   })
 
   it('when it names a security scheme or a scope, then that is declared', () => {
@@ -158,7 +269,7 @@ describe.each(operations.map((operation): [string, Operation] => [operation.titl
       expect(operation.summary).toMatch(/\w/)
       expect(operation.tags).not.toEqual([])
       expect(operation.security).toBeInstanceOf(Array)
-      expect(operation.security.length > 0, 'is protected').toBe(!PUBLIC.includes(`${method} ${path}`))
+      expect(isOpen(operation), 'is open').toBe(PUBLIC.includes(`${method} ${path}`))
     })
 
     it('when its path has parameters, then each is declared, and nothing else in the path is', () => {
@@ -179,7 +290,7 @@ describe.each(operations.map((operation): [string, Operation] => [operation.titl
         expect(examples).not.toEqual([])
         for (const [code, { value }] of examples) {
           expect(value).toMatchObject({ code, status: Number(status), type: `urn:problem:${code}` })
-          expect(checker.faultsAt(pointerTo('components', 'schemas', 'Problem'), value)).toEqual([])
+          expect(problems.faultsAt(pointerTo('components', 'schemas', 'Problem'), value)).toEqual([])
         }
       }
     })

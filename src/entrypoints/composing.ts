@@ -26,6 +26,9 @@ import type { Logger } from '../platform/logging.ts'
 import { createProductsService } from '../products/service.ts'
 import { signpostsOf } from './service-links.ts'
 
+/** What stands in `PUBLIC_URL` for the name of a service. */
+export const SERVICE_IN_URL = '{service}'
+
 export interface Lifecycle {
   draining: boolean
   /** Whether a proxy that nobody counted was warned of. */
@@ -41,7 +44,7 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
   const customers = createCustomersService(db, env)
   const tokens = tokensOf(env, db)
   const app = createCustomersApp({
-    ...common(env, logger, lifecycle),
+    ...common(env, 'customers', logger, lifecycle),
     signposts: signpostsOf('customers', env),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     customers,
@@ -64,7 +67,7 @@ export function composeOrders(
   const tokens = tokensOf(env, db)
   const probeDatabase = createWriteProbe(db)
   const app = createOrdersApp({
-    ...common(env, logger, lifecycle),
+    ...common(env, 'orders', logger, lifecycle),
     signposts: signpostsOf('orders', env),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     orders,
@@ -101,7 +104,7 @@ export function composeOrchestrator(
       ? createClientsClient(routeTo(neighbours.customers, env), env.httpTimeoutMs)
       : neighbours.findClient
   return createOrchestratorApp({
-    ...common(env, logger, lifecycle),
+    ...common(env, 'orchestrator', logger, lifecycle),
     signposts: signpostsOf('orchestrator', env),
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator, logger),
@@ -122,11 +125,13 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
 /** Of all services in this process. */
 const bodiesInFlight = { bytes: 0 }
 
-function common(env: Env, logger: Logger, lifecycle: Lifecycle) {
-  const { production, rateLimitPerMinute, mostRequests, logins } = env
+function common(env: Env, service: string, logger: Logger, lifecycle: Lifecycle) {
+  const { production, rateLimitPerMinute, mostRequests, logins, corsOrigins } = env
   const bodies = { inFlight: bodiesInFlight, maxBytesInFlight: env.maxBodyBytesInFlight }
   const { trustedProxies } = logins
-  return { logger, lifecycle, production, rateLimitPerMinute, mostRequests, bodies, trustedProxies }
+  const publicUrl = env.publicUrl?.replaceAll(SERVICE_IN_URL, service).replace(/\/+$/, '')
+  const ofAll = { production, rateLimitPerMinute, mostRequests, bodies, trustedProxies, corsOrigins }
+  return { ...ofAll, logger, lifecycle, publicUrl }
 }
 
 function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {
