@@ -3,6 +3,7 @@ import { createConnection } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { openDatabase } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
+import { sha256 } from '../src/platform/hash.ts'
 import { apiClient } from './support/api-client.ts'
 import { addressOf, freshDatabase, runProgram, startProgram, type Variables } from './support/programs.ts'
 import { describeEachEngine } from './support/system.ts'
@@ -35,7 +36,8 @@ describeEachEngine('npm run', (engine) => {
     expect(await said('migrate', variables)).toMatch(/^Migrated (.*): 0001_initial.*\n$/)
     expect(await said('migrate', variables)).toBe(`${named(variables)} is up to date.\n`)
     expect(await said('seed', variables)).toBe(`The demo data is in ${named(variables)}.\n`)
-    expect(await said('seed', variables)).toBe(`The demo data is in ${named(variables)}.\n`)
+    const again = `The demo data was in ${named(variables)} already. Nothing was changed.\n`
+    expect(await said('seed', variables)).toBe(again)
     expect(await said('audit:books', variables)).toContain('Balanced.')
   })
 
@@ -99,6 +101,46 @@ describeEachEngine('npm run', (engine) => {
     }
   })
 
+  it('when a client is disabled already, then what is done to it says so', async () => {
+    const variables = freshDatabase(engine)
+    await said('migrate', variables)
+    const made = await said('client:create', variables, ['--name', 'ERP', '--scope', 'orders:read'])
+    const [, id = ''] = /client_id: +(\S+)/.exec(made) ?? []
+    const enable = ['--id', id, '--enable']
+    expect(await said('client:disable', variables, enable)).toBe(`${id} was not disabled. Nothing was changed.\n`)
+    const [, since = ''] = / since (\S+Z)\.\n$/.exec(await said('client:disable', variables, ['--id', id])) ?? []
+    const again = await said('client:disable', variables, ['--id', id])
+    expect(again.startsWith(`${id} was disabled already, since ${since}. `)).toBe(true)
+    const rotated = await said('client:rotate', variables, ['--id', id])
+    expect(rotated).toContain(`\n${id} is disabled since ${since}, and gets no token until: `)
+    expect(await said('client:disable', variables, enable)).toBe(`${id} may get tokens.\n`)
+  })
+
+  it('when clients are listed, then each is told with its state and no secret', async () => {
+    const variables = freshDatabase(engine)
+    await said('migrate', variables)
+    expect(await said('client:list', variables)).toBe('There are no clients.\n')
+    await said('seed', variables)
+    const args = ['--name', 'ERP of ACME', '--scope', 'orders:read orders:write', '--customer-id', '1']
+    const made = await said('client:create', variables, args)
+    const [, id = '', secret = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(made) ?? []
+    const [demo, erp] = JSON.parse(await said('client:list', variables, ['--json']))
+    expect(demo).toMatchObject({ id: 'demo', customer_id: null, disabled_since: null, tokens_not_before: null })
+    const bound = { id, name: 'ERP of ACME', scopes: ['orders:read', 'orders:write'], customer_id: 1 }
+    expect(erp).toEqual({ ...bound, created_at: erp.created_at, disabled_since: null, tokens_not_before: null })
+    await said('client:disable', variables, ['--id', id])
+    const [, disabled] = JSON.parse(await said('client:list', variables, ['--json']))
+    const times = { disabled_since: expect.stringMatching(/Z$/), tokens_not_before: expect.stringMatching(/Z$/) }
+    expect(disabled).toMatchObject(times)
+    const text = await said('client:list', variables)
+    for (const told of [id, 'ERP of ACME', 'orders:read orders:write', `since ${disabled.disabled_since}`]) {
+      expect(text).toContain(told)
+    }
+    for (const hidden of [secret, sha256(secret), sha256('demo-secret'), 'secret_hash']) {
+      expect(text + JSON.stringify([demo, disabled])).not.toContain(hidden)
+    }
+  })
+
   it('when a token of development is printed, then it opens what it says, and nothing else is printed', async () => {
     const variables = freshDatabase(engine)
     const all = (await said('token', variables)).trim()
@@ -121,6 +163,8 @@ describeEachEngine('npm run', (engine) => {
       ['client:create', client],
       ['client:rotate', ['--id', 'erp']],
       ['client:disable', ['--id', 'erp']],
+      ['client:list', []],
+      ['purge', ['--older-than', '730d']],
       ['audit:books', []],
     ] as const) {
       expect(await refused(script, variables, [...args])).toMatch(/ npm run migrate$/)
@@ -158,7 +202,19 @@ describeEachEngine('npm run', (engine) => {
 })
 
 describe('the command line', () => {
-  const commands = ['migrate', 'seed', 'client:create', 'client:rotate', 'client:disable', 'token', 'audit:books']
+  const commands = [
+    'migrate',
+    'seed',
+    'demo:reset',
+    'client:create',
+    'client:list',
+    'client:rotate',
+    'client:disable',
+    'token',
+    'audit:books',
+    'backup',
+    'purge',
+  ]
 
   it.each(commands)(
     'when npm run %s is asked for help, then it says how to call it and does nothing',

@@ -154,6 +154,10 @@ describeEachEngine('what the documents say', (engine) => {
       success: async (it) => call(it, { id: (await newCustomer(system)).id }),
       idempotency_key_reused: (it) => reuseKey(it, newCustomer),
     },
+    eraseCustomer: {
+      success: async (it) => call(it, { id: (await newCustomer(system)).id }),
+      idempotency_key_reused: (it) => reuseKey(it, newCustomer),
+    },
     createProduct: {
       sku_taken: async (it) => {
         const { sku } = await newProduct(system)

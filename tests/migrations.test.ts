@@ -190,16 +190,15 @@ describeEachEngine('migrations', (engine) => {
     expect([orders.length, customers.length]).toEqual([4, 4])
   })
 
-  it('when rows of the demo data were changed, then putting it in again leaves them so', async () => {
+  it('when the demo data was changed, then putting it in again changes nothing', async () => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)
     await seed(db)
     await db.updateTable('customers').set({ name: 'ACME Corporation' }).where('id', '=', 1).execute()
     await db.deleteFrom('product_words').where('word', '=', 'laptop').execute()
-    await seed(db)
-    const { customers, productWords } = await contents(db)
-    expect(customers[0]?.name).toBe('ACME Corporation')
-    expect(productWords.map(({ word }) => word)).toContain('laptop')
+    const changed = await contents(db)
+    expect(await seed(db)).toBe('demo data')
+    expect(await contents(db)).toEqual(changed)
   })
 })
 

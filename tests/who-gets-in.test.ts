@@ -37,6 +37,7 @@ const RULES: Record<string, Rule> = {
   'customers: GET /customers/{id}': { needs: 'customers:read', bound: 'not_found' },
   'customers: PUT /customers/{id}': { needs: 'customers:write', bound: 'not_found' },
   'customers: DELETE /customers/{id}': { needs: 'customers:write', bound: 'not_found' },
+  'customers: POST /customers/{id}/erase': { needs: 'customers:write', bound: 'not_found' },
   'customers: GET /internal/clients/{id}': { needs: 'service token' },
   'customers: POST /internal/customers/lookups': { needs: 'service token' },
   'customers: GET /internal/customers/{id}': { needs: 'service token' },

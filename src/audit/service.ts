@@ -1,10 +1,17 @@
-import type { Database } from '../platform/database.ts'
+import { type Database, transactAlone } from '../platform/database.ts'
+import { readClock } from '../platform/idempotency.ts'
+import { toRfc3339 } from '../platform/time.ts'
+import { lockStock, moveStock, recordAdjustment } from '../products/client.ts'
 import {
   clockBefore,
   countBooks,
   type Difference,
+  findAdjustments,
   findDifferences,
+  findLiveLines,
+  findStockAccount,
   overdueHolds,
+  type StockAccount,
   wrongConfirmationKeys,
   wrongLines,
   wrongPlacementKeys,
@@ -55,4 +62,75 @@ export async function auditBooks(db: Database, { sweepSeconds }: { sweepSeconds:
   }
   const balanced = findings.every(({ differences }) => differences.length === 0)
   return { balanced, counted: await countBooks(db), findings }
+}
+
+/** What a product's stock must be, and what makes that number. */
+export interface Explanation extends StockAccount {
+  expected: number
+  newest_adjustments: { id: number; delta: number; reason: string; principal: string; created_at: string }[]
+  newest_live_lines: { order_id: number; qty: number; status: string; created_at: string }[]
+}
+
+/**
+ * Reads only, and may run while orders are being taken: the sums are of one moment, the lists of a moment just after it.
+ * @param most how many rows a list has; the sums are of all rows
+ * @returns undefined when there is no such product
+ */
+export async function explainStock(db: Database, productId: number, most: number): Promise<Explanation | undefined> {
+  const account = await findStockAccount(db, productId)
+  if (account === undefined) return undefined
+  const adjustments = await findAdjustments(db, productId, most)
+  const lines = await findLiveLines(db, productId, most)
+  return {
+    ...account,
+    expected: expectedOf(account),
+    newest_adjustments: adjustments.map((row) => ({ ...row, created_at: toRfc3339(row.created_at) })),
+    newest_live_lines: lines.map((row) => ({ ...row, created_at: toRfc3339(row.created_at) })),
+  }
+}
+
+function expectedOf({ adjusted, taken }: StockAccount): number {
+  return adjusted - taken
+}
+
+export interface Fix {
+  productId: number
+  /** What is right: the number that the product has, or the one that its ledger and orders make. */
+  trust: 'stock' | 'ledger'
+  /** How much more the stock is than expected: what somebody saw, and wants mended. */
+  excess: number
+  /** For the ledger, where the stock is trusted. */
+  reason: string
+}
+
+export type Fixed =
+  | { done: 'stock set'; before: number; after: number }
+  | { done: 'adjustment added'; id: number; delta: number }
+  /** Nothing was written: the excess is another one by now, or the ledger makes less than nothing. */
+  | { done: 'nothing'; why: 'changed' | 'below zero' }
+
+/** Who wrote the adjustments that a fix adds. */
+const FIXER = 'audit:books'
+
+/**
+ * Writes one thing after which stock, ledger and orders agree. Nobody can take or return pieces of the product meanwhile,
+ * so what orders took before and after it stays counted.
+ * @throws RowsLocked
+ */
+export function fixStock(db: Database, { productId, trust, excess, reason }: Fix): Promise<Fixed> {
+  return transactAlone(db, async (trx): Promise<Fixed> => {
+    await lockStock(trx, productId)
+    const account = await findStockAccount(trx, productId)
+    if (account === undefined || account.stock - expectedOf(account) !== excess)
+      return { done: 'nothing', why: 'changed' }
+    const now = await readClock(trx)
+    if (trust === 'stock') {
+      const adjustment = { product_id: productId, delta: excess, reason, principal: FIXER }
+      return { done: 'adjustment added', id: await recordAdjustment(trx, adjustment, now), delta: excess }
+    }
+    const after = account.stock - excess
+    if (after < 0) return { done: 'nothing', why: 'below zero' }
+    await moveStock(trx, new Map([[productId, -excess]]), now)
+    return { done: 'stock set', before: account.stock, after }
+  })
 }

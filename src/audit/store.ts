@@ -9,9 +9,14 @@ export type Difference = Record<string, string | number | null>
 /** Reads what breaks a promise. Each is one statement, so it sees one moment even while orders are being taken. */
 type Query = RawBuilder<Difference>
 
+/** Sums are decimals in MySQL, which its driver gives as text. SQLite has no type of this name, and keeps the integer. */
+function whole(sum: RawBuilder<unknown>): RawBuilder<number> {
+  return sql<number>`cast(${sum} as signed)`
+}
+
 export function wrongStock(): Query {
   return sql`
-    select p.id as product_id, p.stock, coalesce(a.adjusted, 0) - coalesce(t.taken, 0) as expected
+    select p.id as product_id, p.stock, ${whole(sql`coalesce(a.adjusted, 0) - coalesce(t.taken, 0)`)} as expected
     from products p
     left join (
       select product_id, sum(delta) as adjusted from stock_adjustments group by product_id
@@ -36,7 +41,7 @@ export function wrongLines(): Query {
 
 export function wrongTotals(): Query {
   return sql`
-    select o.id as order_id, o.total_cents, s.total as expected
+    select o.id as order_id, o.total_cents, ${whole(sql`s.total`)} as expected
     from orders o
     left join (select order_id, sum(subtotal_cents) as total from order_items group by order_id) s on s.order_id = o.id
     where s.total is null or s.total <> o.total_cents
@@ -103,4 +108,61 @@ export async function countBooks(db: Database): Promise<{ products: number; orde
     return Number(row.n)
   }
   return { products: await count('products'), orders: await count('orders'), keys: await count('idempotency_keys') }
+}
+
+/** A product's stock, and the sums that it must be the difference of. */
+export interface StockAccount {
+  product_id: number
+  sku: string
+  name: string
+  stock: number
+  /** What was adjusted, in all. */
+  adjusted: number
+  adjustments: number
+  /** What orders that are not canceled took, in all. */
+  taken: number
+  live_orders: number
+}
+
+/** One statement, so that all of it is of one moment. */
+export async function findStockAccount(db: Database, productId: number): Promise<StockAccount | undefined> {
+  const { rows } = await sql<StockAccount>`
+    select p.id as product_id, p.sku, p.name, p.stock,
+      ${whole(sql`coalesce(a.adjusted, 0)`)} as adjusted, a.adjustments,
+      ${whole(sql`coalesce(t.taken, 0)`)} as taken, t.live_orders
+    from products p
+    cross join (
+      select sum(delta) as adjusted, count(*) as adjustments from stock_adjustments where product_id = ${productId}
+    ) a
+    cross join (
+      select sum(i.qty) as taken, count(distinct i.order_id) as live_orders
+      from order_items i join orders o on o.id = i.order_id
+      where i.product_id = ${productId} and o.status <> 'CANCELED'
+    ) t
+    where p.id = ${productId}`.execute(db)
+  return rows[0]
+}
+
+/** The newest adjustments of a product. */
+export function findAdjustments(db: Database, productId: number, limit: number) {
+  return db
+    .selectFrom('stock_adjustments')
+    .select(['id', 'delta', 'reason', 'principal', 'created_at'])
+    .where('product_id', '=', productId)
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute()
+}
+
+/** The newest lines of a product in orders that are not canceled. */
+export function findLiveLines(db: Database, productId: number, limit: number) {
+  return db
+    .selectFrom('order_items as i')
+    .innerJoin('orders as o', 'o.id', 'i.order_id')
+    .select(['i.order_id', 'i.qty', 'o.status', 'o.created_at'])
+    .where('i.product_id', '=', productId)
+    .where('o.status', '<>', 'CANCELED')
+    .orderBy('i.id', 'desc')
+    .limit(limit)
+    .execute()
 }

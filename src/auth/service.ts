@@ -3,8 +3,8 @@ import type { Database } from '../platform/database.ts'
 import { AppError } from '../platform/errors.ts'
 import { randomSecret, sameSecret, sha256 } from '../platform/hash.ts'
 import { readClock } from '../platform/idempotency.ts'
-import { type DbTime, toRfc3339 } from '../platform/time.ts'
-import { type ApiClient, findClient, findClientNow, insertClient, updateClient } from './store.ts'
+import { type DbTime, toRfc3339, toRfc3339OrNull } from '../platform/time.ts'
+import { type ApiClient, findClient, findClientNow, findClients, insertClient, updateClient } from './store.ts'
 
 export interface TokenConfig {
   secret: string
@@ -120,36 +120,68 @@ export async function createClient(
   return { clientSecret }
 }
 
+/** A client as those see it who look after clients: nothing here proves who it is. */
+export interface ClientSummary {
+  id: string
+  name: string
+  scopes: string[]
+  customer_id: number | null
+  created_at: string
+  disabled_since: string | null
+  /** Tokens issued before it are not taken. */
+  tokens_not_before: string | null
+}
+
+/** Every client, the oldest first. */
+export async function listClients(db: Database): Promise<ClientSummary[]> {
+  const clients = await findClients(db)
+  return clients.map(({ id, name, scope, customer_id, created_at, disabled_at, tokens_from }) => ({
+    id,
+    name,
+    scopes: scope.split(' ').filter((one) => one !== ''),
+    customer_id,
+    created_at: toRfc3339(created_at),
+    disabled_since: toRfc3339OrNull(disabled_at),
+    tokens_not_before: toRfc3339OrNull(tokens_from),
+  }))
+}
+
 /**
  * Gives a client a new secret. From then on the old one gets no token, and no token that it got is taken.
- * @returns undefined when there is no such client
+ * @returns the secret, and since when the client is disabled: then the new one gets no token either. Undefined when there
+ *   is no such client
  */
-export async function rotateSecret(db: Database, id: string): Promise<{ clientSecret: string } | undefined> {
-  if ((await findClient(db, id)) === undefined) return undefined
+export async function rotateSecret(
+  db: Database,
+  id: string,
+): Promise<{ clientSecret: string; disabledSince: string | null } | undefined> {
+  const client = await findClient(db, id)
+  if (client === undefined) return undefined
   const clientSecret = randomSecret()
   await updateClient(db, id, { secret_hash: sha256(clientSecret) })
   await withdrawTokens(db, id)
-  return { clientSecret }
+  return { clientSecret, disabledSince: toRfc3339OrNull(client.disabled_at) }
 }
 
 /**
  * From then on the client gets no token, and none that it has is taken: not even when it is enabled again.
- * @returns undefined when there is no such client
+ * @returns since when it is disabled, and whether it was before; undefined when there is no such client
  */
-export async function disableClient(db: Database, id: string): Promise<{ since: string } | undefined> {
+export async function disableClient(db: Database, id: string): Promise<{ since: string; before: boolean } | undefined> {
   const client = await findClient(db, id)
   if (client === undefined) return undefined
   const since = client.disabled_at ?? (await readClock(db))
   await updateClient(db, id, { disabled_at: since })
   await withdrawTokens(db, id)
-  return { since: toRfc3339(since) }
+  return { since: toRfc3339(since), before: client.disabled_at !== null }
 }
 
-/** The client gets tokens again. @returns false when there is no such client */
-export async function enableClient(db: Database, id: string): Promise<boolean> {
-  if ((await findClient(db, id)) === undefined) return false
+/** The client gets tokens again. @returns since when it was disabled; undefined when there is no such client */
+export async function enableClient(db: Database, id: string): Promise<{ disabledSince: string | null } | undefined> {
+  const client = await findClient(db, id)
+  if (client === undefined) return undefined
   await updateClient(db, id, { disabled_at: null })
-  return true
+  return { disabledSince: toRfc3339OrNull(client.disabled_at) }
 }
 
 /**

@@ -22,6 +22,16 @@ export async function findClientNow(db: Database, id: string): Promise<(ApiClien
   return db.selectFrom('api_clients').selectAll().select(now).where('id', '=', id).executeTakeFirst()
 }
 
+/** Every client, without what proves who it is. */
+export function findClients(db: Database): Promise<Omit<ApiClient, 'secret_hash'>[]> {
+  return db
+    .selectFrom('api_clients')
+    .select(['id', 'name', 'scope', 'customer_id', 'created_at', 'disabled_at', 'tokens_from'])
+    .orderBy('created_at')
+    .orderBy('id')
+    .execute()
+}
+
 export async function insertClient(
   db: Database,
   client: Pick<ApiClient, 'id' | 'name' | 'secret_hash' | 'scope' | 'customer_id'>,

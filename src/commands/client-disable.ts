@@ -24,10 +24,14 @@ await runCommand(HELP, async (env) => {
 })
 
 async function enabled(db: Database, id: string): Promise<string | undefined> {
-  return (await enableClient(db, id)) ? `${id} may get tokens.` : undefined
+  const client = await enableClient(db, id)
+  if (client === undefined) return undefined
+  return client.disabledSince === null ? `${id} was not disabled. Nothing was changed.` : `${id} may get tokens.`
 }
 
 async function disabled(db: Database, id: string): Promise<string | undefined> {
   const client = await disableClient(db, id)
-  return client && `${id} is disabled since ${client.since}.`
+  if (client === undefined) return undefined
+  if (!client.before) return `${id} is disabled since ${client.since}.`
+  return `${id} was disabled already, since ${client.since}. Every token that it has is refused within a minute.`
 }

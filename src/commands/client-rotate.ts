@@ -18,5 +18,9 @@ await runCommand(HELP, async (env) => {
     await db.destroy()
     if (rotated === undefined) throw new StartError(`There is no client ${id}.`)
     console.log(`client_id:     ${id}\nclient_secret: ${rotated.clientSecret}\n\nThe secret is not shown again.`)
+    if (rotated.disabledSince !== null) {
+      const enable = `npm run client:disable -- --id ${id} --enable`
+      console.log(`${id} is disabled since ${rotated.disabledSince}, and gets no token until: ${enable}`)
+    }
   })
 })

@@ -1,3 +1,4 @@
+import { createInterface } from 'node:readline'
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import { run, StartError } from '../entrypoints/running.ts'
 import { SCOPES, type Scope } from '../platform/auth.ts'
@@ -28,6 +29,33 @@ export function readOptions<O extends ParseArgsOptionsConfig>(options: O, help: 
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), help)
   }
+}
+
+/** Like {@link readOptions}, with the arguments that belong to no option. @throws UsageError */
+export function readOptionsAndRest<O extends ParseArgsOptionsConfig>(options: O, help: string) {
+  try {
+    const { values, positionals } = parseArgs({ options, allowPositionals: true })
+    return { values, rest: positionals }
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error), help)
+  }
+}
+
+/**
+ * Asks the person at the terminal before something that can't be taken back.
+ * @param yes the answer was given on the command line
+ * @throws StartError when the answer is no, and when there is no terminal to ask on
+ */
+export async function askToGoOn(question: string, yes: boolean): Promise<void> {
+  if (yes) return
+  if (!process.stdin.isTTY) throw new StartError(`${question}\nNothing was changed. To go on, add --yes.`)
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await new Promise<string>((resolve) => {
+    terminal.once('close', () => resolve(''))
+    terminal.question(`${question}\nGo on? [y/N] `, resolve)
+  })
+  terminal.close()
+  if (!/^\s*y(es)?\s*$/i.test(answer)) throw new StartError('Nothing was changed.')
 }
 
 /** @throws UsageError for a scope that does not exist */

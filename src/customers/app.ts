@@ -9,6 +9,7 @@ import { answerEach } from '../platform/together.ts'
 import {
   createCustomer,
   deleteCustomer,
+  eraseCustomer,
   getCustomer,
   getInternalCustomer,
   getInternalCustomers,
@@ -61,6 +62,11 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
   app.openapi(deleteCustomer, async (c) => {
     const { id } = c.req.valid('param')
     return sendAnswer<Response>(c, await customers.deleteCustomer(callerOf(c), id, keyOf(c), preconditionsOf(c)))
+  })
+
+  app.openapi(eraseCustomer, async (c) => {
+    const { id } = c.req.valid('param')
+    return sendAnswer<Response>(c, await customers.eraseCustomer(callerOf(c), id, keyOf(c)))
   })
 
   app.openapi(getInternalCustomers, (c) =>

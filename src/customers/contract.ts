@@ -180,6 +180,34 @@ export const deleteCustomer = createStrictRoute({
   },
 })
 
+export const eraseCustomer = createStrictRoute({
+  ...protectedBy('customers:write'),
+  method: 'post',
+  path: '/customers/{id}/erase',
+  operationId: 'eraseCustomer',
+  tags,
+  summary: "Erase a customer's personal data",
+  description:
+    'Name, e-mail and phone are replaced (`Erased customer`, `erased-1@invalid`, null), also in stored answers to ' +
+    'earlier requests, and searches no longer find the customer. Orders keep their history. A deleted customer can be ' +
+    'erased too. Erasing twice changes nothing more.',
+  parameters: idempotencyHeadersLike('customer-4-erasure'),
+  request: { params: idParamsLike(4) },
+  responses: {
+    204: { description: 'Erased', headers: Replayed },
+    ...protectedProblems(
+      'invalid_id',
+      'invalid_idempotency_key',
+      'insufficient_scope',
+      'bound_client',
+      'not_found',
+      'payload_too_large',
+      'idempotency_key_reused',
+      'unavailable',
+    ),
+  },
+})
+
 export const getInternalCustomers = createStrictRoute({
   ...serviceOnly,
   method: 'post',

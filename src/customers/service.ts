@@ -4,19 +4,22 @@ import { createGatherer } from '../platform/batcher.ts'
 import type { Database } from '../platform/database.ts'
 import { isDuplicate } from '../platform/database-errors.ts'
 import { AppError } from '../platform/errors.ts'
-import { type Answer, claimOf, type Operation, once } from '../platform/idempotency.ts'
+import { type Answer, claimOf, type Operation, once, rewriteAnswers } from '../platform/idempotency.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/pages.ts'
 import { type Preconditions, requireVersion } from '../platform/preconditions.ts'
 import { toRfc3339 } from '../platform/time.ts'
+import { trusted } from '../platform/trusted.ts'
 import type { Customer as CustomerSchema, NewCustomer } from './contract.ts'
 import {
   type CustomerFields,
   type CustomerRow,
   EMAIL_INDEX,
+  eraseCustomer,
   findCustomer,
   findCustomers,
   insertCustomer,
   listCustomers,
+  lockAnyCustomer,
   lockCustomer,
   searchCustomers,
   softDeleteCustomer,
@@ -28,6 +31,7 @@ export type Customer = z.output<typeof CustomerSchema>
 const CREATE_CUSTOMER: Operation = { name: 'customers.create', status: 201, targetType: 'customer' }
 const REPLACE_CUSTOMER: Operation = { name: 'customers.replace', status: 200, targetType: 'customer' }
 const DELETE_CUSTOMER: Operation = { name: 'customers.delete', status: 204, targetType: 'customer' }
+const ERASE_CUSTOMER: Operation = { name: 'customers.erase', status: 204, targetType: 'customer' }
 
 const MOST_READ_TOGETHER = 500
 
@@ -107,6 +111,18 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
         return { id }
       })
     },
+
+    /** Deleted customers can be erased too. @throws AppError `bound_client`, `not_found`, `idempotency_key_reused` */
+    eraseCustomer(caller: Caller, id: number, key: string | undefined): Promise<Answer> {
+      refuseBound(caller, id)
+      const claim = claimOf(ERASE_CUSTOMER, caller.principal, key, id)
+      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+        const customer = found(await lockAnyCustomer(trx, id), id)
+        if (!isErased(customer)) await eraseCustomer(trx, customer, erasedFields(id), now)
+        await rewriteAnswers(trx, [CREATE_CUSTOMER, REPLACE_CUSTOMER], id, (body) => erasedBody(id, body))
+        return { id }
+      })
+    },
   }
 }
 
@@ -120,6 +136,21 @@ function presentCustomer({
   version,
 }: Omit<CustomerRow, 'email_key' | 'deleted_at'>): Customer {
   return { id, name, email, phone, created_at: toRfc3339(created_at), updated_at: toRfc3339(updated_at), version }
+}
+
+/** What stands in the place of personal data. No caller can take the e-mail: its domain has one part only. */
+function erasedFields(id: number): CustomerFields {
+  return { name: 'Erased customer', email: `erased-${id}@invalid`, phone: null }
+}
+
+function isErased({ id, name, email, phone }: CustomerRow): boolean {
+  const erased = erasedFields(id)
+  return name === erased.name && email === erased.email && phone === erased.phone
+}
+
+/** A stored answer without the personal data in it; its times and version stay. */
+function erasedBody(id: number, body: string): string {
+  return JSON.stringify({ ...trusted<Customer>(JSON.parse(body)), ...erasedFields(id) })
 }
 
 function fieldsOf({ name, email, phone }: z.output<typeof NewCustomer>): CustomerFields {

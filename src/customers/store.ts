@@ -41,6 +41,12 @@ export function lockCustomer(db: Database, id: number): Promise<CustomerRow | un
   return liveCustomers(db).where('id', '=', id).modifyEnd(dialectOf(db).forUpdate).executeTakeFirst()
 }
 
+/** Like {@link lockCustomer}, and a deleted customer is found too. */
+export function lockAnyCustomer(db: Database, id: number): Promise<CustomerRow | undefined> {
+  const { forUpdate } = dialectOf(db)
+  return db.selectFrom('customers').selectAll().where('id', '=', id).modifyEnd(forUpdate).executeTakeFirst()
+}
+
 export async function updateCustomer(db: Database, id: number, fields: CustomerFields, now: DbTime): Promise<void> {
   await db
     .updateTable('customers')
@@ -56,6 +62,22 @@ export async function softDeleteCustomer(db: Database, id: number, now: DbTime):
   await db
     .updateTable('customers')
     .set((eb) => ({ email_key: null, deleted_at: now, updated_at: now, version: eb('version', '+', 1) }))
+    .where('id', '=', id)
+    .execute()
+  await db.deleteFrom('customer_words').where('customer_id', '=', id).execute()
+}
+
+/** Writes fields that stand for erased ones, of a customer that the transaction has locked. Its words go. */
+export async function eraseCustomer(
+  db: Database,
+  { id, deleted_at }: CustomerRow,
+  fields: CustomerFields,
+  now: DbTime,
+): Promise<void> {
+  const email_key = deleted_at === null ? emailKey(fields.email) : null
+  await db
+    .updateTable('customers')
+    .set((eb) => ({ ...fields, email_key, updated_at: now, version: eb('version', '+', 1) }))
     .where('id', '=', id)
     .execute()
   await db.deleteFrom('customer_words').where('customer_id', '=', id).execute()

@@ -52,6 +52,11 @@ export function lockingOrders(trx: Database, ids: readonly number[]): CompiledQu
   return ids.length === 0 ? undefined : selectOrders(trx, ids).modifyEnd(dialectOf(trx).forUpdate).compile()
 }
 
+/** Like {@link lockingOrders}, at once. */
+export function lockOrders(trx: Database, ids: readonly number[]): Promise<OrderRow[]> {
+  return selectOrders(trx, ids).modifyEnd(dialectOf(trx).forUpdate).execute()
+}
+
 function selectOrders(db: Database, ids: readonly number[]) {
   const sorted = [...ids].sort((a, b) => a - b)
   return db.selectFrom('orders').selectAll().where('id', 'in', sorted).orderBy('id')
@@ -211,6 +216,75 @@ export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[
     query = query.where(dialectOf(db).past(['created_at', 'id'], '<', [after.createdAt, after.id]))
   } else if (to !== undefined) query = query.where('created_at', '<', to)
   return query.execute()
+}
+
+export type FinalStatus = Exclude<OrderStatus, 'CREATED'>
+
+/** Orders of a status that were placed, and then confirmed or canceled, before a time. */
+export interface FinalOrders {
+  status: FinalStatus
+  before: DbTime
+}
+
+/** The oldest of them first. @param after the last one that was found before */
+export function findFinalOrders(
+  db: Database,
+  { status, before }: FinalOrders,
+  after: OrderRow | undefined,
+  limit: number,
+): Promise<OrderRow[]> {
+  return finalOrders(db, { status, before })
+    .selectAll()
+    .$if(after !== undefined, (query) =>
+      query.where(dialectOf(db).past(['created_at', 'id'], '>', [after?.created_at ?? '', after?.id ?? 0])),
+    )
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+}
+
+export async function countFinalOrders(db: Database, final: FinalOrders): Promise<number> {
+  const { n } = await finalOrders(db, final)
+    .select((eb) => eb.fn.countAll<number>().as('n'))
+    .executeTakeFirstOrThrow()
+  return n
+}
+
+function finalOrders(db: Database, { status, before }: FinalOrders) {
+  return ordersByIndex(db, 'orders_status_created')
+    .where('status', '=', status)
+    .where('created_at', '<', before)
+    .where(sql<string>`coalesce(canceled_at, confirmed_at)`, '<', before)
+}
+
+/** Orders placed before a time that a stored answer is about: their callers may yet send the key again. */
+export async function findKeyedOrders(db: Database, placedBefore: DbTime): Promise<Set<number>> {
+  const rows = await db
+    .selectFrom('idempotency_keys as k')
+    .innerJoin('orders as o', 'o.id', 'k.target_id')
+    .select('k.target_id')
+    .distinct()
+    .where('k.target_type', '=', 'order')
+    .where('o.created_at', '<', placedBefore)
+    .execute()
+  return new Set(rows.map(({ target_id }) => target_id))
+}
+
+/** Those of these orders that a stored answer is about which ends at or after a time. */
+export async function findOrdersKeyedUntil(trx: Database, ids: readonly number[], until: DbTime): Promise<Set<number>> {
+  const { byIndex } = dialectOf(trx)
+  const { rows } = await sql<{ target_id: number }>`
+    select target_id from idempotency_keys k ${byIndex('idempotency_keys_expiry')}
+    where expires_at >= ${until} and target_type = 'order' and target_id in (${sql.join(ids)})`.execute(trx)
+  return new Set(rows.map(({ target_id }) => target_id))
+}
+
+/** Deletes orders that the transaction has locked, and their lines. */
+export async function deleteOrders(trx: Database, ids: readonly number[]): Promise<void> {
+  if (ids.length === 0) return
+  await trx.deleteFrom('order_items').where('order_id', 'in', ids).execute()
+  await trx.deleteFrom('orders').where('id', 'in', ids).execute()
 }
 
 function ordersByIndex(db: Database, index: string) {

@@ -156,6 +156,11 @@ export function isDuplicate(error: unknown, of: { index: string; column: string 
   return unique && message.includes(of.column)
 }
 
+/** Any unique index or primary key refused a row. */
+export function isAnyDuplicate(error: unknown): boolean {
+  return isDuplicate(error, { index: '', column: '' })
+}
+
 /** Another transaction wrote one of these idempotency keys first. No other primary key comes from outside. */
 export function isKeyTaken(error: unknown): boolean {
   return isDuplicate(error, { index: 'PRIMARY', column: 'idempotency_keys.key' })

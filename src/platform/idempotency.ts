@@ -299,6 +299,34 @@ export function once<T extends { id: number }>(
   })
 }
 
+/**
+ * Replaces the bodies of the answers that some operations stored for one target. For personal data that must go: else a
+ * replay is the first answer, byte for byte. The transaction must have locked the target.
+ */
+export async function rewriteAnswers(
+  trx: Database,
+  operations: readonly Operation[],
+  targetId: number,
+  rewrite: (body: string) => string,
+): Promise<void> {
+  const names = operations.map(({ name }) => name)
+  const stored = await trx
+    .selectFrom('idempotency_keys')
+    .select(['operation', 'key', 'principal', 'response_body'])
+    .where('operation', 'in', names)
+    .where('target_id', '=', targetId)
+    .execute()
+  for (const { operation, key, principal, response_body } of stored) {
+    await trx
+      .updateTable('idempotency_keys')
+      .set({ response_body: rewrite(response_body) })
+      .where('operation', '=', operation)
+      .where('key', '=', key)
+      .where('principal', '=', principal)
+      .execute()
+  }
+}
+
 /** The database's clock alone. */
 export async function readClock(db: Database): Promise<DbTime> {
   const { now } = await db.selectNoFrom(dialectOf(db).now.as('now')).executeTakeFirstOrThrow()

@@ -2,8 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'kysely'
 import { DEFAULT_MIGRATION_LOCK_TABLE, type Migration, Migrator } from 'kysely/migration'
 import type { Database } from './database.ts'
-import { isThereAlready } from './database-errors.ts'
+import { isAnyDuplicate, isThereAlready } from './database-errors.ts'
 import { dialectOf, type Engine } from './dialect.ts'
+import type { Tables } from './tables.ts'
 
 const DB_FOLDER = new URL('../../db/', import.meta.url)
 
@@ -62,11 +63,88 @@ export async function migrate(db: Database): Promise<string[]> {
   return results.map((result) => result.migrationName)
 }
 
-/** Puts the demo data in, each row only where it is missing. Safe to run twice, and from two machines at once. */
-export async function seed(db: Database): Promise<void> {
-  await db.transaction().execute(async (trx) => {
-    // One at a time: two that find the same row missing would both put it in.
+/** Every table with rows of ours, each before those that it refers to. */
+export const DATA_TABLES = [
+  'order_items',
+  'orders',
+  'stock_adjustments',
+  'customer_words',
+  'product_words',
+  'idempotency_keys',
+  'api_clients',
+  'customers',
+  'products',
+] as const satisfies (keyof Tables)[]
+
+/** Those of them whose ids the database counts. */
+const COUNTED_TABLES = ['order_items', 'orders', 'stock_adjustments', 'customers', 'products'] as const
+
+/** What a database holds: no rows, the demo data and what was done with it since, or anything else. */
+export type Holding = 'nothing' | 'demo data' | 'other data'
+
+/** No caller has this principal, and the ledger's rows are never changed: see db/seed.sql. */
+const SEED_PRINCIPAL = 'seed'
+
+/** What the database holds now. */
+export async function findHolding(db: Database): Promise<Holding> {
+  const seeded = await db
+    .selectFrom('stock_adjustments')
+    .select('id')
+    .where('id', '=', 1)
+    .where('principal', '=', SEED_PRINCIPAL)
+    .executeTakeFirst()
+  if (seeded !== undefined) return 'demo data'
+  return (await isEmpty(db)) ? 'nothing' : 'other data'
+}
+
+async function isEmpty(db: Database): Promise<boolean> {
+  for (const table of DATA_TABLES) {
+    const { rows } = await sql`select 1 as found from ${sql.table(table)} limit 1`.execute(db)
+    if (rows.length > 0) return false
+  }
+  return true
+}
+
+/**
+ * Puts the demo data into an empty database, all of it or none; changes nothing in any other. Safe to run twice, and from
+ * many machines at once.
+ * @returns what the database held before
+ */
+export async function seed(db: Database): Promise<Holding> {
+  try {
+    return await aloneInTransaction(db, async (trx) => {
+      const holding = await findHolding(trx)
+      if (holding === 'nothing') await insertDemoData(trx)
+      return holding
+    })
+  } catch (error) {
+    // A service wrote rows of its own since the tables were found empty. All of the demo data was rolled back.
+    if (isAnyDuplicate(error)) return findHolding(db)
+    throw error
+  }
+}
+
+/** Deletes every row and puts the demo data in. Services may run meanwhile: they see the rows before, or those after. */
+export async function resetDemoData(db: Database): Promise<void> {
+  const { engine } = dialectOf(db)
+  await aloneInTransaction(db, async (trx) => {
+    for (const table of DATA_TABLES) await trx.deleteFrom(table).execute()
+    // New ids go on from the highest one: from that of the demo data.
+    if (engine === 'sqlite') await sql`delete from sqlite_sequence`.execute(trx)
+    await insertDemoData(trx)
+  })
+  if (engine === 'sqlite') return
+  for (const table of COUNTED_TABLES) await sql`alter table ${sql.table(table)} auto_increment = 1`.execute(db)
+}
+
+function insertDemoData(trx: Database): Promise<void> {
+  return runStatements(trx, new URL('seed.sql', DB_FOLDER))
+}
+
+/** One program at a time: two that find the tables empty would both fill them. */
+function aloneInTransaction<T>(db: Database, work: (trx: Database) => Promise<T>): Promise<T> {
+  return db.transaction().execute(async (trx) => {
     await sql`select id from ${sql.table(DEFAULT_MIGRATION_LOCK_TABLE)} ${dialectOf(trx).forUpdate}`.execute(trx)
-    await runStatements(trx, new URL('seed.sql', DB_FOLDER))
+    return work(trx)
   })
 }

@@ -3,6 +3,7 @@ import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { later } from '../platform/grouping.ts'
 import type { DbTime } from '../platform/time.ts'
+import { insertStockAdjustment, lockProduct } from './store.ts'
 
 // What an order does with products, inside its own transaction.
 
@@ -41,4 +42,54 @@ export async function moveStock(trx: Database, deltas: ReadonlyMap<number, numbe
       version = version + 1, updated_at = ?
     where id in (${ids.map(() => '?').join(', ')})`
   await later(trx, CompiledQuery.raw(update, [...ids.flatMap((id) => [id, deltas.get(id)]), now, ...ids]))
+}
+
+/** Who wrote the rows of the ledger that stand for orders which were taken out of the database. */
+const ARCHIVER = 'purge'
+
+/**
+ * Keeps the books balanced when orders that took these pieces are deleted: each product has one row in its ledger for all
+ * of them.
+ */
+export async function recordArchivedOrders(
+  trx: Database,
+  pieces: ReadonlyMap<number, number>,
+  now: DbTime,
+): Promise<void> {
+  const ids = [...pieces.keys()].sort((a, b) => a - b)
+  if (ids.length === 0) return
+  const rows = await trx
+    .selectFrom('stock_adjustments')
+    .select(['id', 'product_id'])
+    .where('product_id', 'in', ids)
+    .where('principal', '=', ARCHIVER)
+    .execute()
+  const known = new Map(rows.map(({ id, product_id }) => [product_id, id]))
+  for (const product_id of ids) {
+    const [id, delta] = [known.get(product_id), -(pieces.get(product_id) ?? 0)]
+    if (id !== undefined) await addToAdjustment(trx, id, delta, now)
+    else await recordAdjustment(trx, { product_id, delta, reason: 'archived orders', principal: ARCHIVER }, now)
+  }
+}
+
+async function addToAdjustment(trx: Database, id: number, delta: number, now: DbTime): Promise<void> {
+  await trx
+    .updateTable('stock_adjustments')
+    .set((eb) => ({ delta: eb('delta', '+', delta), created_at: now }))
+    .where('id', '=', id)
+    .execute()
+}
+
+/** Nobody else may change the product or its stock until the transaction ends. */
+export async function lockStock(trx: Database, id: number): Promise<void> {
+  await lockProduct(trx, id)
+}
+
+/** Writes to the ledger what changed a count, or explains it, and is no order's. @returns the adjustment's id */
+export function recordAdjustment(
+  trx: Database,
+  adjustment: { product_id: number; delta: number; reason: string; principal: string },
+  now: DbTime,
+): Promise<number> {
+  return insertStockAdjustment(trx, adjustment, now)
 }

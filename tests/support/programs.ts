@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { createConnection } from 'mysql2/promise'
 import { onTestFinished } from 'vitest'
 import type { Engine } from '../../src/platform/dialect.ts'
+import type { Env } from '../../src/platform/env.ts'
 import { freshDatabaseVariables } from './system.ts'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -141,6 +142,13 @@ export function logged(program: Program, fits: (line: LogLine) => boolean): Prom
 export async function addressOf(program: Program): Promise<string> {
   const { port } = await logged(program, ({ msg }) => msg === 'listening')
   return `http://127.0.0.1:${port}`
+}
+
+/** The variables that lead a program to the database of a system. */
+export function variablesOf({ database }: Env): Variables {
+  const { host, port, user, password, name, file } = database
+  if (host === undefined) return { DB_FILE: file }
+  return { DB_HOST: host, DB_PORT: String(port), DB_USER: user, DB_PASS: password, DB_NAME: name }
 }
 
 /** Variables for a fresh database, which is removed when the test ends. */

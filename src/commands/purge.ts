@@ -1,0 +1,89 @@
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { connected, openMigratedDatabase, StartError, whereIs } from '../entrypoints/running.ts'
+import { type Archived, archiveOrders, countArchivable } from '../orders/archiving.ts'
+import type { Env } from '../platform/env.ts'
+import { readClock } from '../platform/idempotency.ts'
+import { addMinutes, toRfc3339 } from '../platform/time.ts'
+import { askToGoOn, readOptions, runCommand, UsageError } from './command-line.ts'
+
+const HELP = `Takes old orders out of the database, into a file of JSON lines. Without --to it only counts them.
+It takes orders that were placed, and confirmed or canceled, before that time: they are not found any more from then on.
+The books stay balanced: for each product one adjustment, "archived orders", stands for what they took.
+
+  npm run purge -- --older-than 730d [--to orders.jsonl [--yes]]
+
+  --older-than  in days, 30d at least
+  --to          the file, which must not be there yet: each order, as GET /orders/:id answers it, is a line
+  --yes         does not ask`
+
+const MINUTES_A_DAY = 24 * 60
+const SHORTEST_DAYS = 30
+const OWNER_ONLY = 0o600
+
+await runCommand(HELP, async (env) => {
+  const options = { 'older-than': { type: 'string' }, to: { type: 'string' }, yes: { type: 'boolean' } } as const
+  const { 'older-than': age, to, yes = false } = readOptions(options, HELP)
+  if (yes && !to) throw new UsageError('--yes needs --to.', HELP)
+  if (to === '') throw new UsageError('--to needs the name of a file.', HELP)
+  const days = readDays(age)
+  refuseShort(days, env)
+  await connected(env, async () => {
+    const db = await openMigratedDatabase(env)
+    const before = addMinutes(await readClock(db), -days * MINUTES_A_DAY)
+    const { CONFIRMED, CANCELED } = await countArchivable(db, before)
+    const what = `${CONFIRMED} confirmed and ${CANCELED} canceled orders from before ${toRfc3339(before)}`
+    console.log(`${whereIs(env.database)} has ${what}.`)
+    if (to !== undefined && CONFIRMED + CANCELED > 0) {
+      await askToGoOn(`They will be written to ${to} and deleted from the database.`, yes)
+      const { idempotencyTtlMinutes } = env
+      const archived = await saveTo(to, (save) => archiveOrders(db, { before, idempotencyTtlMinutes }, save))
+      console.log(outcomeOf(archived, to))
+    }
+    await db.destroy()
+  })
+})
+
+/** @throws UsageError */
+function readDays(age: string | undefined): number {
+  const [, days] = /^(\d{1,5})d$/.exec(age ?? '') ?? []
+  if (days === undefined) throw new UsageError('--older-than is needed, in days: 730d.', HELP)
+  if (Number(days) < SHORTEST_DAYS) throw new UsageError(`--older-than must be ${SHORTEST_DAYS}d at least.`, HELP)
+  return Number(days)
+}
+
+/** An order that may yet be canceled, or that a key may stand for, is not final. */
+function refuseShort(days: number, { orders, idempotencyTtlMinutes }: Env): void {
+  const open = Math.max(orders.cancelWindowMinutes, idempotencyTtlMinutes)
+  if (days * MINUTES_A_DAY > open) return
+  throw new StartError('--older-than must be longer than CANCEL_WINDOW_MINUTES and IDEMPOTENCY_TTL_HOURS.')
+}
+
+/** Lets work save lines in a new file: they are on the disk before the work goes on. */
+async function saveTo<T>(
+  path: string,
+  work: (save: (lines: readonly string[]) => Promise<void>) => Promise<T>,
+): Promise<T> {
+  const file = create(path)
+  try {
+    return await work(async (lines) => {
+      writeSync(file, lines.map((line) => `${line}\n`).join(''))
+      fsyncSync(file)
+    })
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** @throws StartError */
+function create(path: string): number {
+  try {
+    return openSync(path, 'wx', OWNER_ONLY)
+  } catch (error) {
+    throw new StartError(`${path} can't be made: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
+function outcomeOf({ CONFIRMED, CANCELED, kept }: Archived, to: string): string {
+  const stay = kept === 0 ? '' : `\n${kept} stay: a key still stands for them, or they changed meanwhile.`
+  return `${CONFIRMED} confirmed and ${CANCELED} canceled orders are in ${to}, and no longer in the database.${stay}`
+}
