@@ -299,7 +299,7 @@ if (runsInBrowser()) {
   describe('the root in a browser', () => {
     const browser = useBrowser()
 
-    it('when someone goes from it to the documentation, then from there to every other service', async () => {
+    it('when someone goes from it to the documentation, then to another service and to its root', async () => {
       const { at } = await startAtOwnPorts()
       const page = await browser().newPage()
       onTestFinished(() => page.close())
@@ -308,13 +308,11 @@ if (runsInBrowser()) {
       await page.goto(`${at('orchestrator')}/dev`)
       expect(await page.locator('h1').innerText()).toBe('Orchestrator')
       await page.getByRole('link', { name: 'API documentation' }).click()
-      for (const title of ['Customers', 'Orders', 'Orchestrator']) {
-        await page.locator('nav').getByRole('link', { name: title }).click()
-        await page.locator('.info .title', { hasText: title }).waitFor()
-      }
+      await page.locator('nav').getByRole('link', { name: 'Customers' }).click()
+      await page.locator('.info .title', { hasText: 'Customers' }).waitFor()
       await page.getByRole('link', { name: 'This service' }).click()
-      expect(await page.locator('h1').innerText()).toBe('Orchestrator')
+      expect(await page.locator('h1').innerText()).toBe('Customers')
       expect(errors).toEqual([])
-    })
+    }, 120_000)
   })
 }
