@@ -1027,7 +1027,7 @@ function routesOf({ Resources }: Template): Record<string, string> {
   return Object.fromEntries(
     typesOf({ Resources }, 'AWS::ApiGateway::Method').map(({ Properties }) => {
       const [, target] = /"Fn::GetAtt":\["(\w+LambdaFunction)"/.exec(JSON.stringify(Properties.Integration.Uri)) ?? []
-      return [`${Properties.HttpMethod} ${pathOf(Properties.ResourceId)}`, String(target)]
+      return [`${Properties.HttpMethod} ${pathOf(Properties.ResourceId) || '/'}`, String(target)]
     }),
   )
 }
