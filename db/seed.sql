@@ -1,15 +1,18 @@
 -- Demo data, for both engines. It goes into an empty database, in one transaction: see `seed` in src/platform/migrations.ts.
--- The four past orders balance with the stock: what was adjusted, less what live orders took, is what is there.
+-- The four orders balance with the stock: what was adjusted, less what live orders took, is what is there.
+-- The examples of /docs remove customer 4, confirm order 2 and cancel order 4. The first order that is placed is the fifth.
 
 INSERT INTO customers (id, name, email, email_key, phone, created_at, updated_at) VALUES
   (1, 'ACME Corp', 'ops@acme.com', 'ops@acme.com', '555-1234', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
   (2, 'Café Núñez', 'compras@cafenunez.example', 'compras@cafenunez.example', NULL, '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
-  (3, 'Globex Wholesale', 'orders@globex.example', 'orders@globex.example', '555-9876', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000');
+  (3, 'Globex Wholesale', 'orders@globex.example', 'orders@globex.example', '555-9876', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
+  (4, 'Hooli Retail', 'closed@hooli.example', 'closed@hooli.example', NULL, '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000');
 
 INSERT INTO customer_words (word, customer_id) VALUES
   ('acme', 1), ('corp', 1), ('ops', 1), ('com', 1),
   ('cafe', 2), ('nunez', 2), ('compras', 2), ('cafenunez', 2), ('example', 2),
-  ('globex', 3), ('wholesale', 3), ('orders', 3), ('example', 3);
+  ('globex', 3), ('wholesale', 3), ('orders', 3), ('example', 3),
+  ('hooli', 4), ('retail', 4), ('closed', 4), ('example', 4);
 
 INSERT INTO products (id, sku, name, price_cents, stock, created_at, updated_at) VALUES
   (1, 'LAP-15', 'Laptop 15"', 129900, 4995, '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
@@ -29,9 +32,9 @@ INSERT INTO stock_adjustments (id, product_id, delta, reason, principal, created
 
 INSERT INTO orders (id, customer_id, status, total_cents, created_at, confirmed_at, canceled_at, expires_at) VALUES
   (1, 1, 'CONFIRMED', 259800, '2026-01-07 10:15:00.000', '2026-01-07 10:15:01.000', NULL, NULL),
-  (2, 2, 'CONFIRMED', 69800, '2026-01-08 11:30:00.000', '2026-01-08 11:32:00.000', NULL, NULL),
+  (2, 2, 'CREATED', 69800, '2026-01-08 11:30:00.000', NULL, NULL, '2099-12-31 23:59:59.000'),
   (3, 3, 'CANCELED', 9900, '2026-01-09 12:45:00.000', NULL, '2026-01-10 12:45:00.000', '2026-01-10 12:45:00.000'),
-  (4, 1, 'CONFIRMED', 389700, '2026-01-12 08:05:00.000', '2026-01-12 08:05:02.000', NULL, NULL);
+  (4, 1, 'CREATED', 389700, '2026-01-12 08:05:00.000', NULL, NULL, '2099-12-31 23:59:59.000');
 
 INSERT INTO order_items (id, order_id, product_id, qty, unit_price_cents, subtotal_cents) VALUES
   (1, 1, 1, 2, 129900, 259800),

@@ -96,7 +96,7 @@ describeEachEngine('npm run demo:reset', (engine) => {
     expect(await contents()).toEqual(before)
     expect(await onTerminal('demo-reset', variables, 'y\n')).toMatchObject({ code: 0 })
     expect(await run('audit:books', variables)).toMatchObject({ code: 0 })
-    expect((await contents()).customers).toHaveLength(3)
+    expect((await contents()).customers).toHaveLength(4)
   })
 
   it('when it is production, then it is refused', async () => {

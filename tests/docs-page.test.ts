@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
+import { differencesIn } from './support/books.ts'
 import { openDocs, runsInBrowser, useBrowser } from './support/browser.ts'
-import { operationsOf, readDocuments, SERVICES, type ServiceName } from './support/openapi.ts'
+import { type Operation, operationsOf, readDocuments, SERVICES, type ServiceName } from './support/openapi.ts'
+import { ANSWER, CREATE_AND_CONFIRM, REQUEST } from './support/printed.ts'
 import { expectProblem } from './support/problems.ts'
-import { useSystem } from './support/system.ts'
+import { type TestSystem, useSystem } from './support/system.ts'
 
 const operations = operationsOf(await readDocuments())
 
@@ -14,6 +16,42 @@ function operation(service: ServiceName, operationId: string) {
 }
 
 const TITLES = { customers: 'Customers', orders: 'Orders', orchestrator: 'Orchestrator' }
+/** How high a large screen is. The window of these tests is 1280 pixels wide. */
+const SCREEN_PIXELS = 1_440
+/** What the examples do to the demo data, where their status does not say it. */
+const DONE: Record<ServiceName, Record<string, object>> = {
+  customers: {
+    createCustomer: { id: 5, name: 'Initech', version: 1 },
+    replaceCustomer: { id: 3, name: 'Globex Wholesale', phone: '555-9877', version: 2 },
+  },
+  orders: {
+    createProduct: { id: 4, sku: 'KEY-ISO', stock: 250 },
+    changeProduct: { id: 3, price_cents: 1090, version: 2 },
+    adjustStock: { product_id: 1, delta: -3, stock: 4992 },
+    placeOrder: { id: 5, status: 'CREATED', total_cents: 259_800 },
+    confirmOrder: { id: 2, status: 'CONFIRMED' },
+    cancelOrder: { id: 4, status: 'CANCELED', confirmed_at: null },
+  },
+  orchestrator: { createAndConfirmOrder: ANSWER },
+}
+
+function successOf({ responses }: Operation): string {
+  return Object.keys(responses).find((status) => status.startsWith('2')) ?? 'none'
+}
+
+async function demoToken({ orders }: TestSystem): Promise<string> {
+  const client = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
+  return (await orders.post('/auth/token', client, { token: null })).body.access_token
+}
+
+/** After the examples, what the README prints is as it was but for the order's id, and the books balance. */
+async function expectAsPrinted(system: TestSystem): Promise<void> {
+  const again = await system.orchestrator.post(CREATE_AND_CONFIRM, { ...REQUEST, idempotency_key: 'another' })
+  const order = { ...ANSWER.data.order, id: expect.any(Number) }
+  expect(again.body).toEqual({ ...ANSWER, data: { ...ANSWER.data, order } })
+  expect(await differencesIn(system)).toEqual([])
+}
+
 /** The page at the root, and behind the stage of a gateway. */
 const PREFIXES = ['', '/dev']
 
@@ -40,7 +78,7 @@ describe.each(SERVICES)('the page of %s, as it is sent', (service) => {
   })
 
   it('when its addresses are read, then all are relative, and each file is there', async () => {
-    const { text } = await fetchDocs()
+    const text = (await fetchDocs()).text.replace(/<nav>.*?<\/nav>/s, '')
     const addresses = [...text.matchAll(/(?:src|href)="([^"]*)"|url: '([^']*)'/g)].map(([, a, b]) => a ?? b)
     expect(addresses.length).toBeGreaterThanOrEqual(4)
     for (const address of addresses) {
@@ -121,6 +159,55 @@ if (runsInBrowser()) {
         expect(url).toBe(`${system.orchestrator.base}${prefix}/orchestrator/create-and-confirm-order`)
         expect({ foreign: docs.foreign, errors: docs.errors }).toEqual({ foreign: [], errors: [] })
       })
+    })
+
+    describe.each(SERVICES)('the examples of %s', (service) => {
+      const fresh = useSystem('sqlite')
+      const documented = operations.filter((it) => it.service === service)
+
+      async function openAuthorized() {
+        const docs = await openDocs(browser(), `${fresh[service].base}/docs`)
+        if (service === 'orchestrator') await docs.pasteToken(await demoToken(fresh))
+        else {
+          await docs.logIn('demo', 'demo-secret')
+          await docs.pasteToken(String(fresh.env.serviceTokens[0]), 'serviceToken')
+        }
+        const order = await docs.routes()
+        const placeOf = ({ method, path }: Operation) => order.indexOf(`${method} ${path}`)
+        return { docs, inOrder: documented.toSorted((a, b) => placeOf(a) - placeOf(b)) }
+      }
+
+      // The second time writes are replayed by their keys.
+      it('when each is run twice, from top to bottom, then it succeeds and does what it says', async () => {
+        const { docs, inOrder } = await openAuthorized()
+        for (const it of inOrder) {
+          for (const { status, body } of [await docs.execute(it), await docs.execute(it)]) {
+            expect({ id: it.operationId, status, body }).toMatchObject({ status: successOf(it) })
+            expect(body === '' ? {} : JSON.parse(body)).toMatchObject(DONE[service][it.operationId] ?? {})
+          }
+          await docs.fold(it)
+        }
+        expect(docs.errors).toEqual([])
+        await expectAsPrinted(fresh)
+      }, 300_000)
+    })
+
+    it.each(SERVICES)('when an operation of %s is unfolded, then it fits a screen', async (service) => {
+      const docs = await open(service, '')
+      for (const it of operations.filter((one) => one.service === service)) {
+        expect(await docs.measure(it), it.operationId).toBeLessThanOrEqual(SCREEN_PIXELS)
+      }
+    })
+
+    it('when a refusal is unfolded, then its example is shown', async () => {
+      const docs = await open('orders', '')
+      await docs.page.locator('#operations-Orders-placeOrder .opblock-summary-control').click()
+      const row = docs.page.locator('#operations-Orders-placeOrder tr[data-code="409"]')
+      expect(await row.isVisible()).toBe(false)
+      await docs.page.getByRole('button', { name: /Refusals: 400, 401/ }).click()
+      expect(await row.locator('pre').count()).toBe(0)
+      await row.getByRole('button', { expanded: false }).click()
+      expect(await row.locator('pre').first().innerText()).toContain('urn:problem:')
     })
 
     it('when someone has logged in, then no storage of the browser holds anything', async () => {

@@ -39,8 +39,8 @@ const GOOD_TAGS = ['"1"', 'W/"1"', '*', '"1", W/"2"']
 const BAD_TAGS = ['', '1', '"1" "2"', 'w/"1"']
 
 const PUBLIC = ['POST /auth/token', 'GET /health', 'GET /ready']
-/** Of the document and its page, not of the service. */
-const UNDOCUMENTED = ['GET /openapi.json', 'GET /docs', 'GET /docs/swagger-ui-dist/{file}']
+/** What leads to the document, the document and its page: no part of what they describe. */
+const UNDOCUMENTED = ['GET /', 'GET /openapi.json', 'GET /docs', 'GET /docs/', 'GET /docs/swagger-ui-dist/{file}']
 
 describe.each(SERVICES)('the document of %s', (service) => {
   const system = useSystem('sqlite')

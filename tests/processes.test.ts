@@ -170,7 +170,7 @@ describeEachEngine('three processes over one database', (engine) => {
     const token = await signedToken()
     const pages = () => Promise.all(addresses.map((address) => apiClient(address, token).get('/customers')))
     await until(
-      async () => ((await pages()).every(({ body }) => body.data.length === 3) ? true : undefined),
+      async () => ((await pages()).every(({ body }) => body.data.length === 4) ? true : undefined),
       () => 'no demo data',
     )
   })

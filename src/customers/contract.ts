@@ -5,7 +5,8 @@ import {
   ETag,
   Id,
   IdParams,
-  idempotencyHeaders,
+  idempotencyHeadersLike,
+  idParamsLike,
   ifNoneMatchHeader,
   jsonAnswer,
   jsonBody,
@@ -31,9 +32,9 @@ const EMAIL =
 
 export const NewCustomer = z
   .strictObject({
-    name: line(200).meta({ example: 'ACME Corp' }),
-    email: text(254).regex(EMAIL, 'Must be an e-mail address').trim().meta({ example: 'ops@acme.com' }),
-    phone: line(32).nullish().meta({ example: '555-1234' }),
+    name: line(200).meta({ example: 'Initech' }),
+    email: text(254).regex(EMAIL, 'Must be an e-mail address').trim().meta({ example: 'orders@initech.example' }),
+    phone: line(32).nullish().meta({ example: '555-0142' }),
   })
   .openapi('NewCustomer')
 
@@ -53,6 +54,16 @@ const CustomerPage = pageOf(Customer).openapi('CustomerPage')
 
 const tags = ['Customers']
 
+const CREATED = {
+  id: 5,
+  name: 'Initech',
+  email: 'orders@initech.example',
+  phone: '555-0142',
+  created_at: '2026-01-07T09:00:00.000Z',
+  updated_at: '2026-01-07T09:00:00.000Z',
+  version: 1,
+}
+
 export const createCustomer = createStrictRoute({
   ...protectedBy('customers:write'),
   method: 'post',
@@ -60,10 +71,10 @@ export const createCustomer = createStrictRoute({
   operationId: 'createCustomer',
   tags,
   summary: 'Add a customer',
-  parameters: idempotencyHeaders,
+  parameters: idempotencyHeadersLike('new-customer-initech'),
   request: { body: jsonBody(NewCustomer) },
   responses: {
-    201: jsonAnswer(Customer, 'The customer', { ...locationLike('customers/1'), ...ETag, ...Replayed }),
+    201: jsonAnswer(Customer, 'The customer', { ...locationLike('customers/5'), ...ETag, ...Replayed }, CREATED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',
@@ -106,6 +117,16 @@ export const listCustomers = createStrictRoute({
   },
 })
 
+/** Customer 3 of the demo data, with another phone. */
+const OTHER_PHONE = { name: 'Globex Wholesale', email: 'orders@globex.example', phone: '555-9877' }
+const REPLACED = {
+  id: 3,
+  ...OTHER_PHONE,
+  created_at: '2026-01-05T09:00:00.000Z',
+  updated_at: '2026-01-07T09:00:00.000Z',
+  version: 2,
+}
+
 export const replaceCustomer = createStrictRoute({
   ...protectedBy('customers:write'),
   method: 'put',
@@ -114,10 +135,10 @@ export const replaceCustomer = createStrictRoute({
   tags,
   summary: 'Change a customer',
   description: 'Replaces all fields: a `phone` that is not sent, or is null, is removed.',
-  parameters: [...idempotencyHeaders, ...preconditionHeaders],
-  request: { params: IdParams, body: jsonBody(NewCustomer) },
+  parameters: [...idempotencyHeadersLike('customer-3-new-phone'), ...preconditionHeaders],
+  request: { params: idParamsLike(3), body: jsonBody(NewCustomer, OTHER_PHONE) },
   responses: {
-    200: jsonAnswer(Customer, 'The customer', { ...ETag, ...Replayed }),
+    200: jsonAnswer(Customer, 'The customer', { ...ETag, ...Replayed }, REPLACED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
@@ -141,8 +162,8 @@ export const deleteCustomer = createStrictRoute({
   tags,
   summary: 'Remove a customer',
   description: 'Orders keep their history. The id is not found from then on, and the e-mail is free again.',
-  parameters: [...idempotencyHeaders, ...preconditionHeaders],
-  request: { params: IdParams },
+  parameters: [...idempotencyHeadersLike('customer-4-removal'), ...preconditionHeaders],
+  request: { params: idParamsLike(4) },
   responses: {
     204: { description: 'Removed', headers: Replayed },
     ...protectedProblems(
@@ -170,8 +191,8 @@ export const eraseCustomer = createStrictRoute({
     'Name, e-mail and phone are replaced (`Erased customer`, `erased-1@invalid`, null), also in stored answers to ' +
     'earlier requests, and searches no longer find the customer. Orders keep their history. A deleted customer can be ' +
     'erased too. Erasing twice changes nothing more.',
-  parameters: idempotencyHeaders,
-  request: { params: IdParams },
+  parameters: idempotencyHeadersLike('customer-4-erasure'),
+  request: { params: idParamsLike(4) },
   responses: {
     204: { description: 'Erased', headers: Replayed },
     ...protectedProblems(

@@ -6,6 +6,7 @@ import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
 import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from './composing.ts'
 import { audienceOf, openPreparedDatabase, stopGracefully, urlOf, whereIs } from './running.ts'
+import { demoCurl } from './service-links.ts'
 import { runService } from './usage.ts'
 
 const BANNER_TOKEN_SECONDS = 12 * 3600
@@ -69,13 +70,10 @@ async function banner(env: Env, { atCustomers, atOrders, atOrchestrator }: Addre
   if (!env.production) {
     const client = { clientId: 'demo', scope: SCOPES.join(' '), customerId: null }
     const token = await signToken({ ...env.jwt, ttlSeconds: BANNER_TOKEN_SECONDS }, client)
-    const body =
-      '{"customer_id":1,"items":[{"product_id":1,"qty":2}],"idempotency_key":"abc-123","correlation_id":"req-789"}'
     lines.push(
       '  Place and confirm an order; run it twice, it is one order:',
       '',
-      `    curl -X POST ${atOrchestrator}/dev/orchestrator/create-and-confirm-order \\`,
-      `      -H 'content-type: application/json' -d '${body}'`,
+      ...demoCurl(`${atOrchestrator}`).map((line) => `    ${line}`),
       '',
       '  A token for the other routes, good for 12 hours:',
       '',

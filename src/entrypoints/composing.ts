@@ -24,6 +24,7 @@ import { createServiceFetch } from '../platform/http.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/lambda.ts'
 import type { Logger } from '../platform/logging.ts'
 import { createProductsService } from '../products/service.ts'
+import { signpostsOf } from './service-links.ts'
 
 /** What stands in `PUBLIC_URL` for the name of a service. */
 export const SERVICE_IN_URL = '{service}'
@@ -44,6 +45,7 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
   const tokens = tokensOf(env, db)
   const app = createCustomersApp({
     ...common(env, 'customers', logger, lifecycle),
+    signposts: signpostsOf('customers', env),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     customers,
     tokens,
@@ -66,6 +68,7 @@ export function composeOrders(
   const probeDatabase = createWriteProbe(db)
   const app = createOrdersApp({
     ...common(env, 'orders', logger, lifecycle),
+    signposts: signpostsOf('orders', env),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     orders,
     products: createProductsService(db, env),
@@ -102,6 +105,7 @@ export function composeOrchestrator(
       : neighbours.findClient
   return createOrchestratorApp({
     ...common(env, 'orchestrator', logger, lifecycle),
+    signposts: signpostsOf('orchestrator', env),
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator, logger),
     ready: async () => {

@@ -5,7 +5,7 @@ import {
   createStrictRoute,
   declareProblems,
   Id,
-  idempotencyHeaders,
+  idempotencyHeadersLike,
   jsonAnswer,
   jsonBody,
   KEYS,
@@ -97,7 +97,7 @@ export const createAndConfirmOrder = createStrictRoute({
   description:
     'May be sent again at any moment with the same key, until it answers: it is one order. Open to anonymous callers only ' +
     'where `ORCHESTRATOR_PUBLIC=true`.',
-  parameters: idempotencyHeaders,
+  parameters: idempotencyHeadersLike('abc-123'),
   request: { body: jsonBody(CreateAndConfirm) },
   responses: {
     201: jsonAnswer(ConfirmedOrder, 'The confirmed order', Replayed),

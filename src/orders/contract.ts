@@ -8,7 +8,8 @@ import {
   Id,
   IdempotencyKey,
   IdParams,
-  idempotencyHeaders,
+  idempotencyHeadersLike,
+  idParamsLike,
   jsonAnswer,
   jsonBody,
   locationLike,
@@ -148,7 +149,7 @@ export const placeOrder = createStrictRoute({
   description:
     'Prices are those of this moment and the stock is taken at once, for all lines or for none. With an idempotency key ' +
     'the request may be sent again at any time.',
-  parameters: idempotencyHeaders,
+  parameters: idempotencyHeadersLike('purchase-order-4711'),
   request: { body: jsonBody(NewOrder) },
   responses: {
     201: jsonAnswer(Order, 'The order', { ...locationLike('orders/5'), ...Replayed }),
@@ -199,6 +200,30 @@ export const listOrders = createStrictRoute({
   },
 })
 
+/** Orders 2 and 4 of the demo data, after the examples of these routes. */
+const CONFIRMED = {
+  id: 2,
+  customer_id: 2,
+  status: 'CONFIRMED' as const,
+  total_cents: 69800,
+  items: [{ product_id: 2, qty: 2, unit_price_cents: 34900, subtotal_cents: 69800 }],
+  created_at: '2026-01-08T11:30:00.000Z',
+  confirmed_at: '2026-01-08T11:32:00.000Z',
+  canceled_at: null,
+  expires_at: null,
+}
+const CANCELED = {
+  id: 4,
+  customer_id: 1,
+  status: 'CANCELED' as const,
+  total_cents: 389700,
+  items: [{ product_id: 1, qty: 3, unit_price_cents: 129900, subtotal_cents: 389700 }],
+  created_at: '2026-01-12T08:05:00.000Z',
+  confirmed_at: null,
+  canceled_at: '2026-01-12T08:06:00.000Z',
+  expires_at: '2099-12-31T23:59:59.000Z',
+}
+
 export const confirmOrder = createStrictRoute({
   ...protectedBy('orders:write'),
   method: 'post',
@@ -208,10 +233,10 @@ export const confirmOrder = createStrictRoute({
   summary: 'Confirm an order',
   description:
     'An idempotency key is required. An order that is confirmed already is answered as it is. A body is not read.',
-  parameters: idempotencyHeaders,
-  request: { params: IdParams },
+  parameters: idempotencyHeadersLike('order-2-confirmation'),
+  request: { params: idParamsLike(2) },
   responses: {
-    200: jsonAnswer(Order, 'The order', Replayed),
+    200: jsonAnswer(Order, 'The order', Replayed, CONFIRMED),
     ...protectedProblems(
       'invalid_id',
       'idempotency_key_required',
@@ -233,7 +258,7 @@ const OrderStep = z
     z.strictObject({ place: NewOrder }).openapi('PlaceStep'),
     z.strictObject({ confirm: Id.meta({ description: 'The order' }) }).openapi('ConfirmStep'),
   ])
-  .openapi('OrderStep', { example: { confirm: 5 } })
+  .openapi('OrderStep', { example: { confirm: 1 } })
 
 const OnBehalfOf = z
   .string()
@@ -274,10 +299,10 @@ export const cancelOrder = createStrictRoute({
   description:
     'The stock goes back, exactly once. A canceled order is answered as it is. A confirmed one can be canceled for ' +
     '`CANCEL_WINDOW_MINUTES` after its confirmation. The body may be left out.',
-  parameters: idempotencyHeaders,
-  request: { params: IdParams, body: { content: { 'application/json': { schema: CancelOrder } } } },
+  parameters: idempotencyHeadersLike('order-4-cancellation'),
+  request: { params: idParamsLike(4), body: { content: { 'application/json': { schema: CancelOrder } } } },
   responses: {
-    200: jsonAnswer(Order, 'The order', Replayed),
+    200: jsonAnswer(Order, 'The order', Replayed, CANCELED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',

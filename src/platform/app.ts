@@ -14,6 +14,7 @@ import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
 import { createFairShare, type FairShare, OVER_SHARE } from './fair-share.ts'
 import { addHealthRoutes } from './health.ts'
+import type { Signposts } from './home.ts'
 import { limitRequests } from './limits.ts'
 import type { Logger } from './logging.ts'
 import { type ProblemShape, plainProblem, sendProblem, toAppError, validationError } from './problems.ts'
@@ -23,6 +24,7 @@ import { trusted } from './trusted.ts'
 /** What API Gateway's stage puts in front of every path, and so does the request that the system is tried with. */
 const STAGE = /^\/dev(?=\/|$)/
 const INTERNAL = /^\/internal\//
+const NO_ROUTE = '/internal'
 
 /** Kinds of JSON that the library would take for JSON itself, such as `application/problem+json`. */
 const OTHER_JSON = /^application\/[^;]*\+json/i
@@ -70,6 +72,7 @@ export interface ServiceDeps {
   ready(): Promise<void>
   /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
   lifecycle: { draining: boolean; proxyWarned?: boolean }
+  signposts: Signposts
   /** See {@link addressOf}. */
   trustedProxies: number
   /** Whether it is for real. Outside production every path works below `/dev` too, and the demo client is named. */
@@ -125,7 +128,7 @@ function pathOf(request: Request, target: string | undefined, production: boolea
   const cut = (path: string) => (production ? path : path.replace(STAGE, '') || '/')
   const path = cut(getPath(request))
   if (!INTERNAL.test(path)) return path
-  return INTERNAL.test(cut(target ?? new URL(request.url).pathname)) ? path : '/'
+  return INTERNAL.test(cut(target ?? new URL(request.url).pathname)) ? path : NO_ROUTE
 }
 
 /** On whose behalf the request is made. */

@@ -73,6 +73,11 @@ export const IdParams = z.object({
     }),
 })
 
+/** {@link IdParams} with an id for which a route's example does what the route says, on the demo data. */
+export function idParamsLike(example: number) {
+  return z.object({ id: IdParams.shape.id.openapi({ example }) })
+}
+
 // Request headers are described here and read where they are used: a validator of headers would copy them all first.
 
 interface TextSchema {
@@ -127,6 +132,11 @@ export const idempotencyHeaders = [
   ),
   header('x-idempotency-key', 'The same, by its older name.', KEYS, EXAMPLE_KEY),
 ]
+
+/** {@link idempotencyHeaders} with a key, so that a route's example may be run again: it is replayed then. */
+export function idempotencyHeadersLike(example: string) {
+  return idempotencyHeaders.map((header) => (header.name === 'idempotency-key' ? { ...header, example } : header))
+}
 
 /** `examples` are shown. Swagger UI would send a single `example`, two keys and two preconditions with every request. */
 function header(name: string, description: string, schema: TextSchema, example: string) {
@@ -191,12 +201,21 @@ export function locationLike(example: string) {
   return { Location: { description, required: true, schema: { type: 'string' as const }, example } }
 }
 
-export function jsonBody<T extends z.ZodType>(schema: T) {
-  return { required: true, content: { 'application/json': { schema } } } as const
+/** @param example where the one that the schema's parts make is not right for the route */
+export function jsonBody<T extends z.ZodType>(schema: T, example?: z.input<T>) {
+  const media = { schema, ...(example !== undefined && { example }) }
+  return { required: true, content: { 'application/json': media } } as const
 }
 
-export function jsonAnswer<T extends z.ZodType, H extends object>(schema: T, description: string, headers?: H) {
-  return { description, content: { 'application/json': { schema } }, ...(headers && { headers }) }
+/** @param example as for {@link jsonBody} */
+export function jsonAnswer<T extends z.ZodType, H extends object>(
+  schema: T,
+  description: string,
+  headers?: H,
+  example?: z.output<T>,
+) {
+  const media = { schema, ...(example !== undefined && { example }) }
+  return { description, content: { 'application/json': media }, ...(headers && { headers }) }
 }
 
 /** The refusals that any route can answer with, and those that any route with a token can. */

@@ -3,12 +3,15 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { swaggerUI } from '@hono/swagger-ui'
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
+import { html } from 'hono/html'
 import packageJson from '../../package.json' with { type: 'json' }
 import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
 import { SCOPES } from './auth.ts'
+import { contentHash } from './hash.ts'
 import { HEALTH_TAG } from './health.ts'
+import { addHome, type ServiceLink, type Signposts } from './home.ts'
 import { namesTag } from './preconditions.ts'
 
 export interface DocsConfig {
@@ -24,10 +27,12 @@ export interface Whereabouts {
   production: boolean
   /** Where callers reach the service, without a slash at its end; undefined, wherever the document was read. */
   publicUrl?: string | undefined
+  signposts: Signposts
 }
 
 /** `/openapi.json` and `/docs`, the latter with Swagger UI's own files, so that it works with no internet. */
 export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Whereabouts): void {
+  addHome(app, { ...config, version: packageJson.version }, where.signposts)
   registerSecuritySchemes(app, config, where)
   let document: { text: string; etag: string } | undefined
   app.get('/openapi.json', (c) => {
@@ -41,9 +46,11 @@ export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Whe
   let page: Promise<Page> | undefined
   app.get('/docs', async (c) => {
     page ??= renderPage(`${config.title} – API`)
-    const { html, policy } = await page
-    return send(c, html, 200, { 'content-type': 'text/html; charset=UTF-8', 'content-security-policy': policy })
+    const { text, policy } = await page
+    const linked = text.replace('<body>', `<body>${renderLinks(c, where.signposts)}`)
+    return send(c, linked, 200, { 'content-type': 'text/html; charset=UTF-8', 'content-security-policy': policy })
   })
+  app.get('/docs/', (c) => send(c, null, 308, { location: '../docs' }))
 }
 
 /** An `ETag` by what is in it: it is the same on every instance of one version. */
@@ -79,8 +86,49 @@ async function readPackageFile(file: string): Promise<Buffer | undefined> {
 
 const ICON = 'docs/swagger-ui-dist/favicon-32x32.png'
 
+/** A plugin of Swagger UI: refusals are one line below the success, then a line each, so that an operation fits a screen. */
+const FOLD_REFUSALS = `({ React }) => {
+  const { createElement: make, useState } = React
+  const fold = (isOpen, setOpen, text) => make('button',
+    { type: 'button', className: 'fold', 'aria-expanded': isOpen, onClick: () => setOpen(!isOpen) }, text)
+  const cell = (name, content) => make('td', { className: name }, content)
+  const isRefusal = (code) => /^[45]/.test(code)
+  return { wrapComponents: {
+    responses: (Responses) => (props) => {
+      const [isOpen, setOpen] = useState(false)
+      const codes = props.responses.keySeq().filter(isRefusal).join(', ')
+      return make('div', { className: isOpen ? '' : 'folded' }, make(Responses, props),
+        make('p', { className: 'refusals' }, fold(isOpen, setOpen, 'Refusals: ' + codes)))
+    },
+    response: (Response) => (props) => {
+      const [isOpen, setOpen] = useState(false)
+      if (isOpen || !isRefusal(props.code)) return make(Response, props)
+      return make('tr', { className: 'response refusal', 'data-code': props.code },
+        cell('response-col_status', props.code),
+        cell('response-col_description', fold(isOpen, setOpen, props.response.get('description'))))
+    },
+  } }
+}`
+
+const STYLE = `<style>
+nav { padding: 10px 20px; font: 14px sans-serif; background: #f0f0f0 }
+.folded tr.refusal { display: none }
+.swagger-ui table tbody tr.refusal td { padding: 2px 0 }
+.swagger-ui .refusals { margin: 0; padding: 0 20px 10px; font: 14px sans-serif }
+.swagger-ui .fold { border: 0; padding: 0; font: inherit; color: inherit; background: none; text-align: left; cursor: pointer }
+.swagger-ui .fold::before { content: '▸ ' }
+.swagger-ui .fold[aria-expanded=true]::before { content: '▾ ' }
+.swagger-ui .response-control-media-type, .swagger-ui .parameters input:disabled { display: none }
+.swagger-ui .opblock-section .highlight-code > .microlight,
+.swagger-ui .responses-table:not(.live-responses-table) .highlight-code > .microlight { max-height: 160px }
+.swagger-ui .responses-inner, .swagger-ui .opblock-description-wrapper { padding: 5px 20px }
+.swagger-ui .parameter__name { white-space: nowrap }
+.swagger-ui .parameters td p, .swagger-ui .responses-table td p { margin: 0 }
+.swagger-ui .opblock .table-container { padding: 5px 20px }
+</style>`
+
 interface Page {
-  html: string
+  text: string
   /** Lets the page run its own scripts, talk to its own origin, and nothing else. */
   policy: string
 }
@@ -95,13 +143,15 @@ async function renderPage(title: string): Promise<Page> {
     persistAuthorization: false,
     displayRequestDuration: true,
     displayOperationId: false,
+    defaultModelsExpandDepth: 0,
+    plugins: [FOLD_REFUSALS],
     validatorUrl: '',
     // Else a wrong secret, answered with the Basic challenge of RFC 6749, opens the browser's own login window.
     requestInterceptor: "(request) => Object.assign(request, { credentials: 'omit' })",
   })
   const made = await (await new Hono().get('/', page).request('/')).text()
-  const html = made.replace('</head>', `<link rel="icon" type="image/png" href="${ICON}" /></head>`)
-  const scripts = [...html.matchAll(/<script>(.*?)<\/script>/gs)].map(([, script]) => `'${contentHash(script ?? '')}'`)
+  const text = made.replace('</head>', `<link rel="icon" type="image/png" href="${ICON}" />${STYLE}</head>`)
+  const scripts = [...text.matchAll(/<script>(.*?)<\/script>/gs)].map(([, script]) => `'${contentHash(script ?? '')}'`)
   const policy = [
     "default-src 'none'",
     `script-src 'self' ${scripts.join(' ')}`,
@@ -112,12 +162,13 @@ async function renderPage(title: string): Promise<Page> {
     "form-action 'none'",
     "frame-ancestors 'none'",
   ]
-  return { html, policy: policy.join('; ') }
+  return { text, policy: policy.join('; ') }
 }
 
-/** As Content Security Policy names a script by what is in it. */
-function contentHash(script: string): string {
-  return `sha256-${createHash('sha256').update(script).digest('base64')}`
+/** To this service's root and to the documentation of the others. */
+function renderLinks(c: Context<AppEnv>, { links }: Signposts): string {
+  const others = links(c).map(({ title, docs }: ServiceLink) => html` · <a href="${docs}">${title}</a>`)
+  return String(html`<nav><a href="./">This service</a>${others}</nav>`)
 }
 
 const FILES = new Map([

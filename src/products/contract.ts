@@ -6,7 +6,8 @@ import {
   ETag,
   Id,
   IdParams,
-  idempotencyHeaders,
+  idempotencyHeadersLike,
+  idParamsLike,
   ifNoneMatchHeader,
   jsonAnswer,
   jsonBody,
@@ -34,10 +35,10 @@ export const NewProduct = z
       .string()
       .regex(/^\s*[\w./-]{1,64}\s*$/, 'Must be 1 to 64 letters, digits, or any of _ . / -')
       .trim()
-      .meta({ example: 'LAP-15' }),
-    name: line(200).meta({ example: 'Laptop 15"' }),
-    price_cents: Price.meta({ example: 129900 }),
-    stock: Stock.meta({ example: 500 }),
+      .meta({ example: 'KEY-ISO' }),
+    name: line(200).meta({ example: 'Keyboard ISO' }),
+    price_cents: Price.meta({ example: 4900 }),
+    stock: Stock.meta({ example: 250 }),
   })
   .openapi('NewProduct')
 
@@ -49,7 +50,7 @@ export const ProductChange = z
     price_cents: optional(NewProduct.shape.price_cents),
     stock: optional(NewProduct.shape.stock).meta({
       description: 'Sets the count. The difference is written to the ledger of adjustments.',
-      example: 480,
+      example: 240,
     }),
   })
   .refine((change) => Object.values(change).some((value) => value !== undefined), 'Name at least one field to change')
@@ -65,7 +66,7 @@ export const Product = z
     sku: z.string().meta({ example: 'LAP-15' }),
     name: z.string().meta({ example: 'Laptop 15"' }),
     price_cents: Cents.meta({ example: 129900 }),
-    stock: int64(0).meta({ description: 'Pieces that can be sold now', example: 500 }),
+    stock: int64(0).meta({ description: 'Pieces that can be sold now', example: 4995 }),
     created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
     updated_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
     version: Version.meta({ description: 'Rises with every change, of the stock too; the `ETag`', example: 1 }),
@@ -83,16 +84,27 @@ export const NewStockAdjustment = z
 
 export const StockAdjustment = z
   .object({
-    id: Id.meta({ example: 7 }),
+    id: Id.meta({ example: 4 }),
     product_id: Id.meta({ example: 1 }),
     delta: Delta,
     reason: z.string().meta({ example: 'Broken in the warehouse' }),
-    stock: int64(0).meta({ description: 'The count after it', example: 497 }),
+    stock: int64(0).meta({ description: 'The count after it', example: 4992 }),
     created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
   })
   .openapi('StockAdjustment')
 
 const tags = ['Products']
+
+const CREATED = {
+  id: 4,
+  sku: 'KEY-ISO',
+  name: 'Keyboard ISO',
+  price_cents: 4900,
+  stock: 250,
+  created_at: '2026-01-07T09:00:00.000Z',
+  updated_at: '2026-01-07T09:00:00.000Z',
+  version: 1,
+}
 
 export const createProduct = createStrictRoute({
   ...protectedBy('products:write'),
@@ -101,10 +113,10 @@ export const createProduct = createStrictRoute({
   operationId: 'createProduct',
   tags,
   summary: 'Add a product',
-  parameters: idempotencyHeaders,
+  parameters: idempotencyHeadersLike('new-product-key-iso'),
   request: { body: jsonBody(NewProduct) },
   responses: {
-    201: jsonAnswer(Product, 'The product', { ...locationLike('products/1'), ...ETag, ...Replayed }),
+    201: jsonAnswer(Product, 'The product', { ...locationLike('products/4'), ...ETag, ...Replayed }, CREATED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',
@@ -146,6 +158,18 @@ export const listProducts = createStrictRoute({
   },
 })
 
+/** Product 3 of the demo data, at another price. */
+const CHANGED = {
+  id: 3,
+  sku: 'CAB-USBC',
+  name: 'Cable USB-C 2 m',
+  price_cents: 1090,
+  stock: 20000,
+  created_at: '2026-01-05T09:00:00.000Z',
+  updated_at: '2026-01-07T09:00:00.000Z',
+  version: 2,
+}
+
 export const changeProduct = createStrictRoute({
   ...protectedBy('products:write'),
   method: 'patch',
@@ -156,10 +180,10 @@ export const changeProduct = createStrictRoute({
   description:
     'Fields that are not sent stay. Setting `stock` overwrites what orders took since you read it unless `If-Match` ' +
     'is sent; to add or remove pieces whatever the count is, use a stock adjustment.',
-  parameters: [...idempotencyHeaders, ...preconditionHeaders],
-  request: { params: IdParams, body: jsonBody(ProductChange) },
+  parameters: [...idempotencyHeadersLike('product-3-new-price'), ...preconditionHeaders],
+  request: { params: idParamsLike(3), body: jsonBody(ProductChange, { price_cents: 1090 }) },
   responses: {
-    200: jsonAnswer(Product, 'The product', { ...ETag, ...Replayed }),
+    200: jsonAnswer(Product, 'The product', { ...ETag, ...Replayed }, CHANGED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
@@ -181,7 +205,7 @@ export const adjustStock = createStrictRoute({
   tags,
   summary: 'Add or remove pieces',
   description: 'The preconditions are those of the product, whose version rises with its stock.',
-  parameters: [...idempotencyHeaders, ...preconditionHeaders],
+  parameters: [...idempotencyHeadersLike('product-1-broken-pieces'), ...preconditionHeaders],
   request: { params: IdParams, body: jsonBody(NewStockAdjustment) },
   responses: {
     201: jsonAnswer(StockAdjustment, 'The adjustment', Replayed),

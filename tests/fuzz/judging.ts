@@ -89,7 +89,7 @@ export function createJudge(documents: World['documents'], secrets: readonly str
     if (answer.status === 413) return isTooLarge(request)
     if (answer.status === 404) return operations.length === 0
     if (answer.status === 405) return meant === undefined && namesMethods(answer, operations, request.method)
-    return answer.status === 200 && methodOf(request) === 'GET' && PAGES.test(path) && isPage(answer)
+    return methodOf(request) === 'GET' && PAGES.test(path) && isPage(answer)
   }
 
   /** Why an answer is not one that an operation declares. */
@@ -158,12 +158,13 @@ function mayEndWithoutAnswer({ due, request }: Asked): boolean {
   return due === 'open' && request.method === 'CONNECT'
 }
 
-/** Swagger UI, its files, and the document itself are in no document. */
-const PAGES = /^\/(docs(\/.*)?|openapi\.json)$/
+/** The root, Swagger UI, its files, and the document itself are in no document. */
+const PAGES = /^\/(docs(\/.*)?|openapi\.json)?$/
 const PAGE_TYPES = /^(application\/json|text\/(html|css|javascript)|image\/png)(;|$)/
 
 function isPage(answer: RawAnswer): boolean {
-  return PAGE_TYPES.test(headerOf(answer, 'content-type') ?? '')
+  if (answer.status === 308) return headerOf(answer, 'location') === '../docs'
+  return answer.status === 200 && PAGE_TYPES.test(headerOf(answer, 'content-type') ?? '')
 }
 
 /** RFC 9110, section 15.5.6: what is possible there, and so not what was tried. */

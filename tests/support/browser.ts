@@ -50,9 +50,12 @@ export interface DocsPage {
   routes(): Promise<string[]>
   /** Through the dialog: OAuth 2 client credentials, all scopes. Throws what the dialog says if that fails. */
   logIn(clientId: string, clientSecret: string): Promise<void>
-  /** Through the dialog: a token as it is. */
-  pasteToken(token: string): Promise<void>
-  /** Unfolds an operation, tries it out with the values that the page proposes, and waits for the answer. */
+  /** Through the dialog: a token as it is, for one of the document's schemes. */
+  pasteToken(token: string, scheme?: 'bearer' | 'serviceToken'): Promise<void>
+  /** Unfolds an operation, says how many pixels it is high, and folds it. */
+  measure(operation: { tags: string[]; operationId: string }): Promise<number>
+  fold(operation: { tags: string[]; operationId: string }): Promise<void>
+  /** Unfolds an operation if it is folded, tries it out with the values that the page proposes, and waits for the answer. */
   execute(operation: { tags: string[]; operationId: string }): Promise<{ status: string; body: string; url: string }>
 }
 
@@ -90,6 +93,10 @@ export async function openDocs(browser: Browser, url: string): Promise<DocsPage>
     await page.locator('.close-modal').click()
   }
 
+  const blockOf = ({ tags, operationId }: { tags: string[]; operationId: string }) =>
+    page.locator(`#operations-${tags[0]}-${operationId}`)
+  const toggle = (block: Locator) => block.locator('.opblock-summary-control').click()
+
   return {
     page,
     foreign,
@@ -111,17 +118,33 @@ export async function openDocs(browser: Browser, url: string): Promise<DocsPage>
         await dialog.locator('#client_secret_clientCredentials').fill(clientSecret)
         await dialog.getByText('select all', { exact: true }).click()
       }),
-    pasteToken: (token) => authorize('bearer', (dialog) => dialog.locator('input').fill(token)),
-    async execute({ tags, operationId }) {
-      const block = page.locator(`#operations-${tags[0]}-${operationId}`)
-      await block.locator('.opblock-summary-control').click()
-      await block.getByRole('button', { name: 'Try it out' }).click()
+    pasteToken: (token, scheme = 'bearer') =>
+      authorize(`${scheme} (http`, (dialog) => dialog.locator('input').fill(token)),
+    async measure(operation) {
+      const block = blockOf(operation)
+      await toggle(block)
+      await block.locator('.responses-table').waitFor()
+      const height = (await block.boundingBox())?.height ?? 0
+      await toggle(block)
+      return height
+    },
+    fold: (operation) => toggle(blockOf(operation)),
+    async execute(operation) {
+      const block = blockOf(operation)
+      const clear = block.getByRole('button', { name: 'Clear' })
+      if (await clear.isVisible()) await clear.click()
+      else {
+        await toggle(block)
+        await block.getByRole('button', { name: 'Try it out' }).click()
+      }
       await block.getByRole('button', { name: 'Execute' }).click()
       const answer = block.locator('.live-responses-table tbody .response').first()
       await answer.waitFor()
+      const body = answer.locator('.response-col_description .highlight-code pre').first()
       return {
         status: (await answer.locator('.response-col_status').innerText()).trim(),
-        body: await answer.locator('.response-col_description .highlight-code pre').first().innerText(),
+        // A 204 has none.
+        body: (await body.isVisible()) ? await body.innerText() : '',
         url: await block.locator('.request-url pre').innerText(),
       }
     },
