@@ -59,7 +59,7 @@ describe.each(SERVICES)('the root of %s', (service) => {
     }
   })
 
-  it('when the page is sent, then its policy allows its own style and icon, and nothing else', async () => {
+  it('when the page is sent, then its policy allows its style and icon alone', async () => {
     const { headers, text } = await system[service].get('/', asBrowser)
     const [, style = ''] = /<style>([\s\S]*?)<\/style>/.exec(text) ?? []
     const hash = createHash('sha256').update(style).digest('base64')
@@ -115,7 +115,7 @@ describe.each(SERVICES)('the root of %s', (service) => {
 describe.each(SERVICES)('the root of %s in production', (service) => {
   const system = useSystem('sqlite', PRODUCTION)
 
-  it('when it is opened, then it names neither the demo data nor where other services are', async () => {
+  it('when it is opened, then it names no demo data and no other service', async () => {
     const { text } = await system[service].get('/', asBrowser)
     expect(text).toContain('API documentation')
     expect(text).not.toMatch(/curl|demo|abc-123|other services/i)
@@ -155,7 +155,7 @@ const readPage = async (url: string) => (await fetch(url, { headers: { accept: O
 const readServices = async (url: string) => (await (await fetch(url)).json()).services
 
 describe('the way from one service to the others', () => {
-  it('when each has its own port, then each page links the documentation of the others', async () => {
+  it('when each has its own port, then each page links the docs of the others', async () => {
     const { at } = await startAtOwnPorts()
     for (const service of SERVICES) {
       const others = SERVICES.filter((other) => other !== service)
@@ -197,7 +197,7 @@ describe('the way from one service to the others', () => {
     expect(incoming).not.toMatch(/other services|curl|shop\.example/)
   })
 
-  it('when variables say where the others are, then the links are those that a browser can reach', async () => {
+  it('when variables say where the others are, then a browser can follow the links', async () => {
     const { at } = await startAtOwnPorts({
       CUSTOMERS_API_BASE: 'https://customers.example/b2b',
       ORDERS_API_BASE: 'http://orders-api:3010',
@@ -299,7 +299,7 @@ if (runsInBrowser()) {
   describe('the root in a browser', () => {
     const browser = useBrowser()
 
-    it('when someone goes from it to the documentation, then to another service and to its root', async () => {
+    it('when its links are followed, then they lead to another service and its root', async () => {
       const { at } = await startAtOwnPorts()
       const page = await browser().newPage()
       onTestFinished(() => page.close())
