@@ -53,7 +53,7 @@ describeEachEngine('what the documents say', (engine) => {
   }
 
   function sampleBody(operation: Operation): Record<string, unknown> {
-    const schema = operation.requestBody?.content['application/json']?.schema
+    const [{ schema } = { schema: {} }] = Object.values(operation.requestBody?.content ?? {})
     const unique = randomBytes(6).toString('hex')
     const sample = sampleOf(documents[operation.service], schema)
     return {
@@ -209,7 +209,6 @@ describeEachEngine('what the documents say', (engine) => {
     createAndConfirmOrder: {
       not_found: async (it) =>
         call(it, { body: orchestrated(await one(), 2), token: await system.token({ customerId: 1 }) }),
-      idempotency_key_required: async (it) => call(it, { body: order(await one()) }),
       invalid_idempotency_key: async (it) => call(it, { body: orchestrated(await one(), 1, 'two words') }),
       insufficient_stock: async (it) => call(it, { body: orchestrated(await tooMany()) }),
       amount_too_large: async (it) => call(it, { body: orchestrated(await tooDear()) }),

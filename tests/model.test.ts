@@ -93,7 +93,7 @@ const CASES = [
   'createAndConfirm: confirmed',
   'createAndConfirm: replayed',
   'createAndConfirm: idempotency_key_reused',
-  'createAndConfirm: idempotency_key_required',
+  'createAndConfirm: confirmed, without a key',
   'createAndConfirm: insufficient_stock',
   'createAndConfirm: insufficient_stock, by two lines together',
   'createAndConfirm: customer_not_found',

@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import {
   composeApps,
   examplesOf,
   faultsOfDocument,
+  isOpen,
   type Operation,
   operationsOf,
   pointerTo,
@@ -18,8 +20,21 @@ import { useSystem } from './support/system.ts'
 
 /** Secrets of nobody, long enough. */
 const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: 'j'.repeat(32), SERVICE_TOKEN: 's'.repeat(32) }
+const { version: packageVersion } = JSON.parse(readFileSync('package.json', 'utf8'))
 const documents = await readDocuments()
 const operations = operationsOf(documents)
+
+interface IntegerAt {
+  pointer: string
+  schema: { format?: string; minimum?: number; maximum?: number }
+}
+
+const INTEGER = /^\{"type":("integer"|\[[^\]]*"integer")/
+const MAX_INT32 = 2 ** 31 - 1
+const GOOD_KEYS = ['k', 'k'.repeat(255), '"k"', `"${'k'.repeat(255)}"`, '"', '"k', 'k"', 'a"b']
+const BAD_KEYS = ['', '""', 'k'.repeat(256), 'two words', 'é', `"${'k'.repeat(256)}"`]
+const GOOD_TAGS = ['"1"', 'W/"1"', '*', '"1", W/"2"']
+const BAD_TAGS = ['', '1', '"1" "2"', 'w/"1"']
 
 const PUBLIC = ['POST /auth/token', 'GET /health', 'GET /ready']
 /** Of the document and its page, not of the service. */
@@ -91,6 +106,68 @@ describe.each(SERVICES)('the document of %s', (service) => {
     expect(new Set(own.flatMap((operation) => operation.tags))).toEqual(new Set(tags))
   })
 
+  it('when it has an integer, then its format says how wide, and 32 bits hold its bounds', () => {
+    const integers = schemaPointersOf(document)
+      .map((pointer) => ({ pointer, schema: resolveRef(document, `#${pointer}`) }))
+      .filter((one): one is IntegerAt => INTEGER.test(JSON.stringify(one.schema)))
+    expect(integers.length).toBeGreaterThan(10)
+    for (const { pointer, schema } of integers) {
+      expect(schema.format, pointer).toMatch(/^int(32|64)$/)
+      const bound = schema.format === 'int32' ? MAX_INT32 : Number.MAX_SAFE_INTEGER
+      expect(schema.maximum, pointer).toBeLessThanOrEqual(bound)
+      expect(schema.minimum, pointer).toBeGreaterThanOrEqual(-bound)
+    }
+  })
+
+  it('when code is generated from it, then no schema stops that', () => {
+    for (const pointer of schemaPointersOf(document)) {
+      const schema = resolveRef(document, `#${pointer}`)
+      // Python reads them as texts.
+      expect(schema, pointer).not.toMatchObject({ type: 'boolean', enum: expect.anything() })
+      // Of OpenAPI 3.0 they are flags, by which some tools still read.
+      for (const word of ['exclusiveMinimum', 'exclusiveMaximum']) expect(schema, pointer).not.toHaveProperty(word)
+      expect(schema, pointer).not.toHaveProperty('allOf')
+    }
+  })
+
+  it('when an object is described, then it has a name', () => {
+    const unnamed = schemaPointersOf(document).filter((pointer) => {
+      const { properties } = Object(resolveRef(document, `#${pointer}`))
+      return properties !== undefined && !/^\/components\/schemas\/\w+$/.test(pointer)
+    })
+    expect(unnamed).toEqual([])
+  })
+
+  it('when a parameter is described, then it has one plain type', () => {
+    for (const { title, parameters = [] } of own) {
+      for (const { name, schema } of parameters) {
+        expect(schema.type, `${title} ${name}`).toMatch(/^(string|integer)$/)
+        for (const word of ['anyOf', 'oneOf', 'allOf', '$ref'])
+          expect(schema, `${title} ${name}`).not.toHaveProperty(word)
+      }
+    }
+  })
+
+  it('when a key or a precondition is asked for, then its pattern takes what the service takes', () => {
+    const headers = own.flatMap(({ parameters = [] }) => parameters.filter((parameter) => parameter.in === 'header'))
+    for (const { name, schema } of headers) {
+      expect(schema, name).toMatchObject({ maxLength: expect.any(Number), examples: [expect.any(String)] })
+      const takes = (text: string) => new RegExp(schema.pattern).test(text)
+      const [good, bad] = name.endsWith('key') ? [GOOD_KEYS, BAD_KEYS] : [GOOD_TAGS, BAD_TAGS]
+      expect([good.filter((text) => !takes(text)), bad.filter(takes)], name).toEqual([[], []])
+    }
+  })
+
+  it('when a route is for the other services alone, then it is marked as internal', () => {
+    for (const operation of own) {
+      expect(operation['x-internal'], operation.title).toBe(operation.path.startsWith('/internal/') || undefined)
+    }
+  })
+
+  it('when its version is read, then it is that of the package', () => {
+    expect(document.info.version).toBe(packageVersion)
+  })
+
   it('when it names a security scheme or a scope, then that is declared', () => {
     const schemes = document.components.securitySchemes
     const requirements = own.flatMap(({ security }) => security)
@@ -158,7 +235,7 @@ describe.each(operations.map((operation): [string, Operation] => [operation.titl
       expect(operation.summary).toMatch(/\w/)
       expect(operation.tags).not.toEqual([])
       expect(operation.security).toBeInstanceOf(Array)
-      expect(operation.security.length > 0, 'is protected').toBe(!PUBLIC.includes(`${method} ${path}`))
+      expect(isOpen(operation), 'is open').toBe(PUBLIC.includes(`${method} ${path}`))
     })
 
     it('when its path has parameters, then each is declared, and nothing else in the path is', () => {

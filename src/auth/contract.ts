@@ -1,16 +1,19 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { createStrictRoute, jsonAnswer, optional, problems, serviceOnly, Timestamp } from '../platform/contract.ts'
+import { int32 } from '../platform/integers.ts'
 
 /**
- * RFC 6749, section 4.4. Also accepted as a form, and with the client in a Basic header. Parameters that it does not name,
- * such as `audience` and `resource`, are ignored (section 3.2).
+ * RFC 6749, section 4.4. JSON says the same as a form. Parameters that it does not name, such as `audience` and
+ * `resource`, are ignored (section 3.2). A form has no null, so the document names none.
  */
 export const TokenRequest = z
   .object({
-    grant_type: z.string().meta({ example: 'client_credentials' }),
-    client_id: optional(z.string()).meta({ example: 'demo' }),
-    client_secret: optional(z.string()).meta({ example: 'demo-secret' }),
-    scope: optional(z.string()).meta({
+    // Another one has a code of its own, `unsupported_grant_type`.
+    grant_type: z.string().openapi({ enum: ['client_credentials'], example: 'client_credentials' }),
+    client_id: optional(z.string()).openapi({ type: 'string', example: 'demo' }),
+    client_secret: optional(z.string()).openapi({ type: 'string', example: 'demo-secret' }),
+    scope: optional(z.string()).openapi({
+      type: 'string',
       description: 'Fewer scopes than the client has; absent, all of them.',
       example: 'orders:write',
     }),
@@ -21,7 +24,7 @@ export const Token = z
   .object({
     access_token: z.string().meta({ example: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2ln' }),
     token_type: z.literal('Bearer'),
-    expires_in: z.int().positive().meta({ description: 'Seconds', example: 3600 }),
+    expires_in: int32(1, 86_400).meta({ description: 'Seconds', example: 3600 }),
     scope: z.string().meta({ example: 'orders:read orders:write' }),
   })
   .openapi('Token')
@@ -33,16 +36,15 @@ export const issueToken = createRoute({
   tags: ['Auth'],
   summary: 'A token for a client (OAuth 2 client credentials)',
   description:
+    'The client is named by HTTP Basic, or by `client_id` and `client_secret`. JSON with the same fields is taken too. ' +
     'At most 4 KiB; parameters that are not listed are ignored. A client that fails too often within a minute from one ' +
     'address has to wait, and so has an address from which too many fail.',
-  security: [],
+  security: [{ basic: [] }, {}],
   request: {
     body: {
       required: true,
-      content: {
-        'application/x-www-form-urlencoded': { schema: TokenRequest },
-        'application/json': { schema: TokenRequest },
-      },
+      // Generators that read of JSON too send a form as JSON, or JSON as a form.
+      content: { 'application/x-www-form-urlencoded': { schema: TokenRequest } },
     },
   },
   responses: {

@@ -20,6 +20,7 @@ import {
   serviceOnly,
   Timestamp,
   text,
+  Version,
 } from '../platform/contract.ts'
 import { NextLink, pageOf, SearchQuery } from '../platform/pages.ts'
 import { SharedAnswer, sharedCalls } from '../platform/together.ts'
@@ -44,7 +45,7 @@ export const Customer = z
     phone: z.string().nullable().meta({ example: '555-1234' }),
     created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
     updated_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
-    version: z.int().positive().meta({ description: 'Rises with every change; the `ETag`', example: 1 }),
+    version: Version.meta({ description: 'Rises with every change; the `ETag`', example: 1 }),
   })
   .openapi('Customer')
 
@@ -165,7 +166,7 @@ export const getInternalCustomers = createStrictRoute({
   operationId: 'getInternalCustomers',
   tags: ['Internal'],
   summary: 'Several customers, for several callers of the other services',
-  request: { body: jsonBody(sharedCalls({ id: Id.meta({ example: 1 }) }).openapi('CustomerLookups')) },
+  request: { body: jsonBody(sharedCalls('CustomerLookups', { id: Id.meta({ example: 1 }) })) },
   responses: {
     200: jsonAnswer(SharedAnswer, 'For each call, in their order, what it would have been answered alone'),
     ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),

@@ -124,6 +124,17 @@ describeEachEngine('create and confirm', (engine) => {
     expect(answers.map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true', 'true', 'true'])
   })
 
+  it('when there is no key, then each request is an order of its own', async () => {
+    const { customer, product, order } = await fourOfTen(system)
+    const answers = [await call(system.orchestrator, order), await call(system.orchestrator, order)]
+    for (const { status, headers } of answers) {
+      expect({ status, replayed: headers.get('idempotent-replayed') }).toEqual({ status: 201, replayed: null })
+    }
+    const orders = await ordersOf(system, customer.id)
+    expect(orders.map(({ status }) => status)).toEqual(['CONFIRMED', 'CONFIRMED'])
+    expect(await stockOf(system, product.id)).toBe(2)
+  })
+
   it('when the body and the header name different keys, or a bad one, then 400 and nothing is done', async () => {
     const { product, order } = await fourOfTen(system)
     const different = { headers: { 'idempotency-key': 'other' } }
@@ -275,13 +286,6 @@ describeEachEngine('what the orchestrator refuses', (engine) => {
     }
   })
 
-  it('when there is no key, then 400 before anything is done', async () => {
-    const { customer, product, order } = await fourOfTen(system)
-    expectFailure(await call(system.orchestrator, order), 400, 'idempotency_key_required')
-    expect(await ordersOf(system, customer.id)).toEqual([])
-    expect(await stockOf(system, product.id)).toBe(10)
-  })
-
   it('when the body, the type, the size, the path or the method is wrong, then that is said in the same shape', async () => {
     const { orchestrator } = system
     expectFailure(await call(orchestrator, '{'), 400, 'malformed_json')
@@ -409,6 +413,16 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expect((await call(api, own.request)).status).toBe(201)
     expect(proxy.seenAt('/orders')).toHaveLength(2)
     expect(keysOf(proxy, '/orders').size).toBe(1)
+    await expectOneLiveOrder(own)
+  })
+
+  it('when a request without a key loses answers of Orders, then its retries are one order', async () => {
+    const loseFirst: FaultOf = (_, earlier) => (earlier === 0 ? 'lose the answer' : 'none')
+    const { api, proxy } = await throughFaultyOrders(loseFirst)
+    const own = await fourOfTen(system)
+    expect((await call(api, own.order)).status).toBe(201)
+    expect([proxy.seenAt('/orders').length, keysOf(proxy, '/orders').size]).toEqual([2, 1])
+    expect([proxy.seenAt('/confirm').length, keysOf(proxy, '/confirm').size]).toEqual([2, 1])
     await expectOneLiveOrder(own)
   })
 

@@ -1,7 +1,6 @@
 import { sendJson } from '../platform/answers.ts'
 import { callerOf, createServiceApp, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
 import { idempotencyKey } from '../platform/contract.ts'
-import { AppError } from '../platform/errors.ts'
 import { createAndConfirmOrder, failureShape } from './contract.ts'
 import type { OrchestratorService } from './service.ts'
 
@@ -27,13 +26,8 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
       c.req.header('idempotency-key'),
       c.req.header('x-idempotency-key'),
     )
-    if (key === undefined) {
-      throw new AppError(
-        'idempotency_key_required',
-        'Send an idempotency_key in the body, or an Idempotency-Key header.',
-      )
-    }
-    const { data, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
+    // A key of this request alone: the retries of its steps are one order, the same request sent again is another one.
+    const { data, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key ?? crypto.randomUUID())
     const headers = replayed ? { 'idempotent-replayed': 'true' } : {}
     return sendJson(c, { success: true as const, correlationId: c.get('trace').correlationId, data }, 201, headers)
   })

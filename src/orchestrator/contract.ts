@@ -8,6 +8,7 @@ import {
   idempotencyHeaders,
   jsonAnswer,
   jsonBody,
+  KEYS,
   optional,
   protectedBy,
   Replayed,
@@ -18,23 +19,32 @@ export const CreateAndConfirm = z
   .strictObject({
     customer_id: Id.meta({ example: 1 }),
     items: NewOrderItems,
-    idempotency_key: optional(z.string()).meta({
+    idempotency_key: optional(z.string()).openapi({
+      ...KEYS,
       description:
-        'Names this order for good: sent again with the same key, it is the same order. May be sent as a header.',
+        'Names this order for good: sent again with the same key, it is the same order. May be sent as a header. ' +
+        'Without a key the order is placed once for this request alone: send a key if you may send the request again.',
       example: 'abc-123',
     }),
     correlation_id: optional(z.string().regex(/^[\w.:-]{1,128}$/)).meta({ example: 'req-789' }),
   })
   .openapi('CreateAndConfirm')
 
+const ConfirmedOrderData = z
+  .object({
+    customer: Customer.pick({ id: true, name: true, email: true, phone: true }).openapi('CustomerBrief'),
+    order: Order.pick({ id: true, status: true, total_cents: true, items: true }).openapi('OrderBrief'),
+  })
+  .openapi('ConfirmedOrderData')
+
+/** A plain boolean: of a literal, generated Python clients make an enum of texts, and refuse every answer. */
+const success = (value: boolean) => z.boolean().meta({ description: `Always ${value}`, example: value })
+
 export const ConfirmedOrder = z
   .object({
-    success: z.literal(true),
+    success: success(true),
     correlationId: z.string().meta({ example: 'req-789' }),
-    data: z.object({
-      customer: Customer.pick({ id: true, name: true, email: true, phone: true }),
-      order: Order.pick({ id: true, status: true, total_cents: true, items: true }),
-    }),
+    data: ConfirmedOrderData,
   })
   .openapi('ConfirmedOrder', {
     example: {
@@ -52,16 +62,21 @@ export const ConfirmedOrder = z
     },
   })
 
-/** A problem document that also carries the orchestrator's envelope, for callers who know only that. */
-export const Failure = Problem.extend({
-  success: z.literal(false),
-  correlationId: z.string(),
-  error: z.looseObject({
+const FailureReason = z
+  .looseObject({
     code: z.string().meta({ description: 'Stable. Programs decide by this one.' }),
     message: z.string(),
     retryable: z.boolean().meta({ description: 'Whether the same request, with the same key, may succeed later' }),
-  }),
-}).openapi('OrchestrationFailure')
+  })
+  .openapi('FailureReason')
+
+/**
+ * A problem document that also carries the orchestrator's envelope, for callers who know only that. One object and no
+ * `allOf`: with `additionalProperties` in both its parts, Go clients can't be generated.
+ */
+export const Failure = z
+  .looseObject({ ...Problem.shape, success: success(false), correlationId: z.string(), error: FailureReason })
+  .openapi('OrchestrationFailure')
 
 export const failureShape: ProblemShape = {
   schema: Failure,
@@ -89,7 +104,6 @@ export const createAndConfirmOrder = createStrictRoute({
     ...declareProblems(failureShape, [
       'malformed_json',
       'validation_failed',
-      'idempotency_key_required',
       'invalid_idempotency_key',
       'unauthorized',
       'invalid_token',

@@ -3,13 +3,16 @@ import type { Context, MiddlewareHandler } from 'hono'
 import type { AppEnv } from './app.ts'
 import { actFor, type Scope } from './auth.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
+import { int64, MAX_INT32 } from './integers.ts'
 import type { Preconditions } from './preconditions.ts'
 import { type ProblemShape, plainProblem } from './problems.ts'
 
-/** A positive integer that JSON and JavaScript carry exactly. */
-export const Id = z.int().positive().openapi({ maximum: Number.MAX_SAFE_INTEGER })
+export const Id = int64(1)
 
-export const Cents = z.int().min(0).meta({ description: 'Integer cents' })
+export const Cents = int64(0).openapi({ description: 'Integer cents' })
+
+/** The version of a resource, and its `ETag`. */
+export const Version = int64(1)
 
 export const Timestamp = z.iso.datetime({ precision: 3 }).meta({ description: 'RFC 3339, UTC, milliseconds' })
 
@@ -72,33 +75,63 @@ export const IdParams = z.object({
 
 // Request headers are described here and read where they are used: a validator of headers would copy them all first.
 
+interface TextSchema {
+  pattern: string
+  maxLength: number
+}
+
+/** `*`, or a list of entity tags (RFC 9110, section 8.8.3). */
+const TAGS: TextSchema = {
+  pattern: '^(\\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$',
+  maxLength: 1024,
+}
+
+/** What {@link idempotencyKey} takes. A lone pair of quotes is an empty key. */
+export const KEYS: TextSchema = {
+  pattern: '^([!#-~][!-~]{0,254}|"([!-~]{0,253}[!#-~])?|"[!-~]{1,255}")$',
+  maxLength: 257,
+}
+
 /** What a write may ask of the version that it finds. */
 export const preconditionHeaders = [
   header(
     'if-match',
     'The `ETag` last read, such as `"1"`. If the resource has changed since: 412. It is no part of what an idempotency ' +
       'key stands for: a request that was answered before is replayed, whatever version there is now.',
+    TAGS,
+    '"1"',
   ),
-  header('if-none-match', '`*`, or an `ETag`: if the resource exists, or has that version, 412.'),
+  header('if-none-match', '`*`, or an `ETag`: if the resource exists, or has that version, 412.', TAGS, '*'),
 ]
 
 /** What a read may say of the version that its caller has. */
 export const ifNoneMatchHeader = [
-  header('if-none-match', 'The `ETag` last read, such as `"1"`. If the resource has not changed since: 304.'),
+  header(
+    'if-none-match',
+    'The `ETag` last read, such as `"1"`. If the resource has not changed since: 304.',
+    TAGS,
+    '"1"',
+  ),
 ]
+
+const EXAMPLE_KEY = 'f3a1c9e2-order-42'
 
 /** What makes a request safe to send again. */
 export const idempotencyHeaders = [
   header(
     'idempotency-key',
     'Makes the request safe to send again: the same key and request get the first answer, byte for byte. ' +
-      '1 to 255 visible ASCII characters, such as `f3a1c9e2-order-42`.',
+      '1 to 255 visible ASCII characters, bare or in double quotes.',
+    KEYS,
+    EXAMPLE_KEY,
   ),
-  header('x-idempotency-key', 'The same, by its older name.'),
+  header('x-idempotency-key', 'The same, by its older name.', KEYS, EXAMPLE_KEY),
 ]
 
-function header(name: string, description: string) {
-  return { in: 'header' as const, name, required: false, description, schema: { type: 'string' as const } }
+/** `examples` are shown. Swagger UI would send a single `example`, two keys and two preconditions with every request. */
+function header(name: string, description: string, schema: TextSchema, example: string) {
+  const described = { type: 'string' as const, ...schema, examples: [example] }
+  return { in: 'header' as const, name, required: false, description, schema: described }
 }
 
 export const ETag = {
@@ -114,7 +147,7 @@ export const notModified = { 304: { description: '`If-None-Match` names the vers
 
 const KEY = /^[\x21-\x7e]{1,255}$/
 
-export const IdempotencyKey = z.string().regex(KEY).meta({ example: 'f3a1c9e2-order-42' })
+export const IdempotencyKey = z.string().regex(KEY).meta({ example: EXAMPLE_KEY })
 
 /**
  * The idempotency key of a request: 1–255 visible ASCII characters, bare or quoted as in the IETF draft. It may be said
@@ -209,7 +242,7 @@ export function declareProblems<C extends ErrorCode>(
 type HeaderDescription = {
   description: string
   required?: boolean
-  schema: { type: 'string' | 'integer' }
+  schema: { type: 'string' } | { type: 'integer'; format: 'int32'; minimum: number; maximum: number }
   example?: string
 }
 
@@ -217,7 +250,10 @@ const challenge: HeaderDescription = {
   description: 'How to authenticate, and what was wrong with the attempt (RFC 6750)',
   schema: { type: 'string' },
 }
-const retryAfter: HeaderDescription = { description: 'Seconds to wait', schema: { type: 'integer' } }
+const retryAfter: HeaderDescription = {
+  description: 'Seconds to wait',
+  schema: { type: 'integer', format: 'int32', minimum: 0, maximum: MAX_INT32 },
+}
 
 /** The headers that refusals of a status come with. */
 const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
@@ -276,8 +312,12 @@ export function protectedBy(scope: Scope) {
   return { security: [{ oauth2: [scope] }, { bearer: [scope] }], middleware: [requireScope(scope)] }
 }
 
-/** A route for the other services alone. */
-export const serviceOnly = { security: [{ serviceToken: [] }], middleware: [requireServiceToken()] }
+/** A route for the other services alone. Tools that publish documents leave out what is `x-internal`. */
+export const serviceOnly = {
+  security: [{ serviceToken: [] }],
+  middleware: [requireServiceToken()],
+  'x-internal': true,
+}
 
 /** For a body that may be left out: no bytes are no body, whatever content type a client announces with them. */
 export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {

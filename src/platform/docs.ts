@@ -4,12 +4,11 @@ import { fileURLToPath } from 'node:url'
 import { swaggerUI } from '@hono/swagger-ui'
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { Hono } from 'hono'
+import packageJson from '../../package.json' with { type: 'json' }
 import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
 import { SCOPES } from './auth.ts'
 import { HEALTH_TAG } from './health.ts'
-
-const API_VERSION = '1.0.0'
 
 export interface DocsConfig {
   title: string
@@ -120,7 +119,7 @@ function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) 
     info: {
       title,
       description: `${description} ${QUERIES} ${OF_BODIES}`,
-      version: API_VERSION,
+      version: packageJson.version,
       license: { name: 'MIT', url: 'https://spdx.org/licenses/MIT.html' },
     },
     servers: [{ url: '.', description: 'this service' }],
@@ -161,6 +160,11 @@ function registerSecuritySchemes(
       type: 'oauth2',
       description: `Client credentials.${production ? '' : ' The demo client is `demo` with the secret `demo-secret`.'}`,
       flows: { clientCredentials: { tokenUrl: 'auth/token', scopes } },
+    })
+    registry.registerComponent('securitySchemes', 'basic', {
+      type: 'http',
+      scheme: 'basic',
+      description: 'A client and its secret, form-encoded (RFC 6749, section 2.3.1): for `POST /auth/token` alone.',
     })
   }
   registry.registerComponent('securitySchemes', 'bearer', {

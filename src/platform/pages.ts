@@ -10,7 +10,7 @@ export const PageQuery = z.strictObject({
     .regex(/^(100|[1-9]\d?)$/, 'Must be an integer from 1 to 100')
     .transform(Number)
     .default(20)
-    .openapi({ type: 'integer', minimum: 1, maximum: 100, default: 20 }),
+    .openapi({ type: 'integer', format: 'int32', minimum: 1, maximum: 100, default: 20 }),
   cursor: emptyIsAbsent(z.string().max(500)).openapi({
     description: '`next_cursor` of the page before; empty, the first page',
   }),

@@ -6,6 +6,7 @@ import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
 import { isUnavailable } from './database-errors.ts'
 import { AppError, ERRORS, type ErrorCode, type ErrorExtra } from './errors.ts'
+import { int32, MAX_INT32 } from './integers.ts'
 
 /** RFC 9457. The one shape of every refusal, of every service. */
 export const Problem = z
@@ -14,17 +15,19 @@ export const Problem = z
       .string()
       .meta({ description: 'A URI reference that names the kind of problem: `urn:problem:` and the code.' }),
     title: z.string(),
-    status: z.int(),
+    status: int32(400, 599),
     detail: z.string(),
     code: z.string().meta({ description: 'Stable. Programs decide by this one.' }),
     request_id: z
       .string()
       .meta({ description: 'The correlation id of the request, to be named when asking for help.' }),
     errors: z
-      .array(z.object({ path: z.string(), message: z.string() }))
+      .array(z.object({ path: z.string(), message: z.string() }).openapi('FieldProblem'))
       .optional()
       .meta({ description: 'For validation: what is wrong, and where. The first 50.' }),
-    more_errors: z.int().positive().optional().meta({ description: 'How many errors there are besides those listed.' }),
+    more_errors: int32(1, MAX_INT32)
+      .optional()
+      .meta({ description: 'How many errors there are besides those listed.' }),
   })
   .openapi('Problem')
 

@@ -4,6 +4,7 @@ import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
 import { optional } from './contract.ts'
 import { ERRORS } from './errors.ts'
+import { int32 } from './integers.ts'
 import { problemDocument, toAppError } from './problems.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
 import { trusted } from './trusted.ts'
@@ -13,25 +14,29 @@ import { trusted } from './trusted.ts'
 export const MOST_TOGETHER = 100
 
 /** The body of a request that carries several calls. */
-export function sharedCalls<T extends z.ZodRawShape>(call: T) {
-  const one = z.strictObject({
-    ...call,
-    correlation_id: z.string().regex(CORRELATION_ID).meta({ example: 'req-789' }),
-    traceparent: optional(z.string().regex(TRACEPARENT)).meta({
-      example: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
-    }),
-  })
-  return z.strictObject({ calls: z.array(one).min(1).max(MOST_TOGETHER) })
+export function sharedCalls<T extends z.ZodRawShape>(name: string, call: T) {
+  const one = z
+    .strictObject({
+      ...call,
+      correlation_id: z.string().regex(CORRELATION_ID).meta({ example: 'req-789' }),
+      traceparent: optional(z.string().regex(TRACEPARENT)).meta({
+        example: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      }),
+    })
+    .openapi(`${name}Call`)
+  return z.strictObject({ calls: z.array(one).min(1).max(MOST_TOGETHER) }).openapi(name)
 }
 
 export const SharedAnswer = z
   .object({
     results: z.array(
-      z.object({
-        status: z.int().meta({ description: 'As it would have been alone', example: 200 }),
-        replayed: z.boolean(),
-        body: z.unknown().meta({ description: 'What it would have been alone, or a problem document' }),
-      }),
+      z
+        .object({
+          status: int32(200, 599).meta({ description: 'As it would have been alone', example: 200 }),
+          replayed: z.boolean(),
+          body: z.unknown().meta({ description: 'What it would have been alone, or a problem document' }),
+        })
+        .openapi('SharedResult'),
     ),
   })
   .openapi('SharedAnswer')

@@ -19,11 +19,14 @@ import {
   protectedProblems,
   Replayed,
   Timestamp,
+  Version,
 } from '../platform/contract.ts'
+import { int32, int64 } from '../platform/integers.ts'
 import { NextLink, pageOf, SearchQuery } from '../platform/pages.ts'
 
-const Price = Cents.max(100_000_000_000)
-const Stock = z.int().min(0).max(1_000_000_000_000)
+const Price = Cents.max(100_000_000_000).openapi({ maximum: 100_000_000_000 })
+const Stock = int64(0).max(1_000_000_000_000).openapi({ maximum: 1_000_000_000_000 })
+const Delta = int32(-1_000_000_000, 1_000_000_000).meta({ example: -3 })
 
 export const NewProduct = z
   .strictObject({
@@ -62,13 +65,10 @@ export const Product = z
     sku: z.string().meta({ example: 'LAP-15' }),
     name: z.string().meta({ example: 'Laptop 15"' }),
     price_cents: Cents.meta({ example: 129900 }),
-    stock: z.int().min(0).meta({ description: 'Pieces that can be sold now', example: 500 }),
+    stock: int64(0).meta({ description: 'Pieces that can be sold now', example: 500 }),
     created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
     updated_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
-    version: z
-      .int()
-      .positive()
-      .meta({ description: 'Rises with every change, of the stock too; the `ETag`', example: 1 }),
+    version: Version.meta({ description: 'Rises with every change, of the stock too; the `ETag`', example: 1 }),
   })
   .openapi('Product')
 
@@ -76,12 +76,7 @@ const ProductPage = pageOf(Product).openapi('ProductPage')
 
 export const NewStockAdjustment = z
   .strictObject({
-    delta: z
-      .int()
-      .min(-1_000_000_000)
-      .max(1_000_000_000)
-      .refine((delta) => delta !== 0, 'Must not be 0')
-      .openapi({ not: { enum: [0] }, example: -3 }),
+    delta: Delta.refine((delta) => delta !== 0, 'Must not be 0').openapi({ not: { enum: [0] } }),
     reason: line(200).meta({ example: 'Broken in the warehouse' }),
   })
   .openapi('NewStockAdjustment')
@@ -90,9 +85,9 @@ export const StockAdjustment = z
   .object({
     id: Id.meta({ example: 7 }),
     product_id: Id.meta({ example: 1 }),
-    delta: z.int().meta({ example: -3 }),
+    delta: Delta,
     reason: z.string().meta({ example: 'Broken in the warehouse' }),
-    stock: z.int().min(0).meta({ description: 'The count after it', example: 497 }),
+    stock: int64(0).meta({ description: 'The count after it', example: 497 }),
     created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
   })
   .openapi('StockAdjustment')

@@ -43,7 +43,7 @@ import {
   UNKNOWN_NAMES,
   WRONG_LITERALS,
 } from './oddities.ts'
-import { FORM_TYPE, JSON_TYPE, largestBodyOf, parametersOf } from './reading.ts'
+import { FORM_TYPE, isStrict, JSON_TYPE, largestBodyOf, parametersOf } from './reading.ts'
 import { type Draft, draftsOf, rawRequestOf, type World } from './requests.ts'
 import { bytesOf, headerOf, headOf, type RawRequest } from './sending.ts'
 
@@ -82,7 +82,7 @@ const takesBody: Fits = ({ requestBody }) => requestBody !== undefined
 const takesJson: Fits = ({ requestBody }) => requestBody?.content[JSON_TYPE] !== undefined
 const takesForm: Fits = ({ requestBody }) => requestBody?.content[FORM_TYPE] !== undefined
 const takesNoBody: Fits = ({ requestBody }) => requestBody === undefined
-const isProtected: Fits = ({ security }) => security.length > 0
+const isProtected: Fits = isStrict
 const isInternal: Fits = ({ security }) => security.some(({ serviceToken }) => serviceToken)
 const isPublic: Fits = (operation) => isProtected(operation) && !isInternal(operation)
 const hasParameter = (name: string): Fits => {

@@ -36,6 +36,7 @@ const SAYS_FORBIDDEN = [
     'malformed_json',
     'validation_failed',
     'invalid_id',
+    'unsupported_grant_type',
     'payload_too_large',
     'headers_too_large',
   ],
@@ -48,6 +49,9 @@ const SAYS_FORBIDDEN = [
     'insufficient_scope',
   ],
 ]
+
+/** Also for a key in a header, or for two that differ: what no schema of a body forbids. */
+const KEY_REFUSED = 'invalid_idempotency_key'
 
 /** Refusals of what is no HTTP, or too large for it, before anybody knows which route is meant. */
 const NOT_HTTP: Record<string, number> = { malformed_request: 400, headers_too_large: 431 }
@@ -130,7 +134,8 @@ export function createJudge(documents: World['documents'], secrets: readonly str
     const saysForbidden = SAYS_FORBIDDEN.includes(code)
     if (typeof verdict === 'object') {
       if (isAccepted) return [`accepted what the document forbids: ${verdict.forbidden}`]
-      return due === 'judged' && !saysForbidden ? [`looked past what the document forbids: ${verdict.forbidden}`] : []
+      const isAboutIt = saysForbidden || code === KEY_REFUSED
+      return due === 'judged' && !isAboutIt ? [`looked past what the document forbids: ${verdict.forbidden}`] : []
     }
     return verdict === 'valid' && saysForbidden ? [`refused what the document allows: ${code}${pathsOf(answer)}`] : []
   }

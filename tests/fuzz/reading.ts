@@ -1,5 +1,6 @@
 import { findDoubledMember } from '../../src/platform/doubled-members.ts'
 import {
+  isOpen,
   type OpenApiDocument,
   type Operation,
   operationsOf,
@@ -63,7 +64,7 @@ export function verdictOf(document: OpenApiDocument, operation: Operation, reque
 
 export function bodyVerdict(
   document: OpenApiDocument,
-  { requestBody, pointer }: Operation,
+  { requestBody, pointer, operationId }: Operation,
   request: RawRequest,
 ): Verdict {
   if (isTooLarge(request)) return requestBody ? { forbidden: 'so large a body' } : 'open'
@@ -75,6 +76,8 @@ export function bodyVerdict(
   const isDeclared = Object.hasOwn(requestBody.content, mediaType)
   const isAsUsual = type === undefined || (isDeclared && isUsual)
   if (request.body.length === 0 && !requestBody.required) return isAsUsual ? 'valid' : 'open'
+  // The document says in words that JSON is taken too.
+  if (operationId === 'issueToken' && mediaType === JSON_TYPE) return 'open'
   if (!isDeclared) return { forbidden: 'the content type' }
   const value = mediaType === FORM_TYPE ? formOf(request.body) : jsonOf(request.body)
   if (value === undefined) return { forbidden: `a body that is not ${mediaType}` }
@@ -178,8 +181,8 @@ function queryVerdict(operation: Operation, search: URLSearchParams): Verdict {
 const UNKNOWN_NAME: Verdict = { forbidden: 'a name in the query that is not listed' }
 
 /** Probes add names of their own, and OAuth wants unknown ones ignored (RFC 6749, section 3.2). */
-export function isStrict({ security }: Operation): boolean {
-  return security.length > 0
+export function isStrict(operation: Operation): boolean {
+  return !isOpen(operation)
 }
 
 /** What stands in a path where its template has parameters. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { type OpenApiDocument, type Operation, pointerTo } from '../support/openapi.ts'
 import { type Hints, type Schema, valuesOf } from './inputs.ts'
-import { checkerOf, FORM_TYPE, type Parameter, parametersOf } from './reading.ts'
+import { checkerOf, FORM_TYPE, isStrict, type Parameter, parametersOf } from './reading.ts'
 import type { RawRequest } from './sending.ts'
 
 /** What there is to be named in requests. */
@@ -150,9 +150,9 @@ export function rawRequestOf(operation: Operation, { path, query, headers, body 
   }
 }
 
-function tokenFor({ security }: Operation, { tokens }: World): string | undefined {
-  if (security.length === 0) return undefined
-  return security.some(({ serviceToken }) => serviceToken) ? tokens.service : tokens.caller
+function tokenFor(operation: Operation, { tokens }: World): string | undefined {
+  if (!isStrict(operation)) return undefined
+  return operation.security.some(({ serviceToken }) => serviceToken) ? tokens.service : tokens.caller
 }
 
 function encodeBody({ mediaType, value }: { mediaType: string; value: unknown }): string {

@@ -514,11 +514,11 @@ function createAndConfirm(
     const customerFound = liveCustomer(before, call.customer_id) !== undefined
     return [{ state: before, progress: { ...progress, next: { do: 'place', customerFound } } }]
   }
-  const name = `${call.by} ${call.key} ${attempt}`
-  if (next.do === 'confirm') return [confirmInFlow(before, name, next.orderId, progress, seen)]
+  const nameOf = (orderId: number) => flowName(call, attempt, orderId)
+  if (next.do === 'confirm') return [confirmInFlow(before, call, nameOf(next.orderId), next.orderId, progress, seen)]
 
   const request = JSON.stringify([call.customer_id, call.items])
-  const flow = before.flows[name]
+  const flow = call.key === undefined ? undefined : before.flows[nameOf(0)]
   if (flow?.request === request) {
     return [{ state: before, progress: { ...progress, next: { do: 'confirm', orderId: flow.orderId } } }]
   }
@@ -528,13 +528,17 @@ function createAndConfirm(
   return newOrderIds(ready, seen, later).map((orderId) => {
     const state = structuredClone(ready)
     take(state, call, orderId, later.get(orderId), FLOW_HOLD_MINUTES)
-    state.flows[name] = { request, orderId, confirmed: false }
+    state.flows[nameOf(orderId)] = { request, orderId, confirmed: false }
     return { state, progress: { ...progress, next: { do: 'confirm', orderId }, replayed: false } }
   })
 }
 
+/** What an attempt is found by again. Without a key nothing is: each request is an order of its own. */
+function flowName({ by, key }: CallOf<'createAndConfirm'>, attempt: number, orderId: number): string {
+  return key === undefined ? `without a key ${orderId}` : `${by} ${key} ${attempt}`
+}
+
 function beginFlow(state: State, call: CallOf<'createAndConfirm'>): Outcome {
-  if (call.key === undefined) return { state, expected: refusal(400, 'idempotency_key_required') }
   if (!mayKnow(state, call, call.customer_id)) return { state, expected: refusal(404, 'not_found') }
   const customer = liveCustomer(state, call.customer_id)
   if (customer === undefined) return { state, expected: refusal(422, 'customer_not_found') }
@@ -549,6 +553,7 @@ const MOST_ATTEMPTS = 5
 
 function confirmInFlow(
   before: State,
+  call: CallOf<'createAndConfirm'>,
   name: string,
   orderId: number,
   progress: Extract<Progress, { of: 'createAndConfirm' }>,
@@ -573,7 +578,8 @@ function confirmInFlow(
   const customer = { id, name: customerName, email, phone }
   const data = { customer, order: { id: orderId, status: 'CONFIRMED', total_cents, items } }
   const body = { success: true, correlationId: seen.body?.correlationId, data }
-  return { state, expected: { ...done(replayed ? 'replayed' : 'confirmed'), status: 201, body, replayed } }
+  const what = replayed ? 'replayed' : call.key === undefined ? 'confirmed, without a key' : 'confirmed'
+  return { state, expected: { ...done(what), status: 201, body, replayed } }
 }
 
 /** The ids that an order of the orchestrator may have: the one in the answer, or one that is only seen later. */

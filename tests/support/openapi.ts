@@ -15,6 +15,7 @@ type Json = any
 
 export interface OpenApiDocument {
   openapi: string
+  info: { version: string }
   tags: { name: string }[]
   servers: { url: string }[]
   paths: Record<string, Record<string, OperationObject>>
@@ -25,6 +26,7 @@ export interface OperationObject {
   operationId: string
   summary: string
   tags: string[]
+  'x-internal'?: boolean
   security: Record<string, string[]>[]
   parameters?: Json[]
   requestBody?: { required?: boolean; content: Record<string, { schema: Json }> }
@@ -92,6 +94,11 @@ export function scopeOf({ security }: OperationObject): string | undefined {
   return security.find((requirement) => requirement.bearer)?.bearer?.[0]
 }
 
+/** Whether everyone may call an operation, with or without credentials. */
+export function isOpen({ security }: OperationObject): boolean {
+  return security.length === 0 || security.some((requirement) => Object.keys(requirement).length === 0)
+}
+
 /** A JSON pointer (RFC 6901), as a URI fragment without its `#`. */
 export function pointerTo(...keys: string[]): string {
   return keys.map((key) => `/${encodeURIComponent(key.replaceAll('~', '~0').replaceAll('/', '~1'))}`).join('')
@@ -155,8 +162,9 @@ export function examplesOf(document: OpenApiDocument): Example[] {
   visit(document, '', (node, pointer) => {
     if ('schema' in node) {
       for (const value of examplesIn(node)) found.push({ schemaPointer: `${pointer}/schema`, value })
-    } else if ('example' in node && isSchemaPointer(pointer)) {
-      found.push({ schemaPointer: pointer, value: node.example })
+    } else if (isSchemaPointer(pointer)) {
+      const values = [...('example' in node ? [node.example] : []), ...(node.examples ?? [])]
+      for (const value of values) found.push({ schemaPointer: pointer, value })
     }
   })
   return found
