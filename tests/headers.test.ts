@@ -32,6 +32,7 @@ const DATA = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
 }
 
+const TAG = expect.stringMatching(/^"[\w-]+"$/)
 const JSON_TYPE = 'application/json'
 const PROBLEM_TYPE = 'application/problem+json'
 
@@ -283,7 +284,7 @@ describe.each(SERVICES)('the headers of what %s answers', (name) => {
 
   it.each(['', '/dev'])('when its document is read at "%s/openapi.json", then it is data', async (prefix) => {
     const answer = await system[name].get(`${prefix}/openapi.json`, { headers, token: null })
-    expectHeaders(answer, 200, { ...DATA, 'content-type': JSON_TYPE })
+    expectHeaders(answer, 200, { ...DATA, 'content-type': JSON_TYPE, 'cache-control': 'no-cache', etag: TAG })
   })
 
   it.each(['', '/dev'])('when its page is read at "%s/docs", then it has a policy of its own alone', async (prefix) => {

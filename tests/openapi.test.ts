@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { openapiText } from '../scripts/openapi-text.ts'
 import {
   composeApps,
   examplesOf,
@@ -23,6 +24,7 @@ const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: 'j'.repeat(32), SERVICE
 const { version: packageVersion } = JSON.parse(readFileSync('package.json', 'utf8'))
 const documents = await readDocuments()
 const operations = operationsOf(documents)
+const problems = schemaChecker(documents.customers)
 
 interface IntegerAt {
   pointer: string
@@ -54,6 +56,38 @@ describe.each(SERVICES)('the document of %s', (service) => {
     for (const path of ['/openapi.json', '/dev/openapi.json', '/openapi.json?fresh=1', '/dev/openapi.json']) {
       expect((await system[service].get(path, { token: null })).text).toBe(first.text)
     }
+  })
+
+  it('when a caller has it already, then 304 without a body, and the same headers', async () => {
+    const first = await system[service].get('/openapi.json', { token: null })
+    const etag = first.headers.get('etag') ?? ''
+    expect(etag).toMatch(/^"[\w-]{43}"$/)
+    for (const known of [etag, `W/${etag}`, `"other", ${etag}`, '*']) {
+      const { status, text, headers } = await system[service].get('/dev/openapi.json', {
+        token: null,
+        headers: { 'if-none-match': known },
+      })
+      expect({ status, text, etag: headers.get('etag') }).toEqual({ status: 304, text: '', etag })
+      expect(headers.get('cache-control')).toBe('no-cache')
+    }
+    const other = await system[service].get('/openapi.json', { token: null, headers: { 'if-none-match': '"1"' } })
+    expect({ status: other.status, text: other.text }).toEqual({ status: 200, text: first.text })
+  })
+
+  it('when callers reach it at an address of its own, then its addresses are absolute', async () => {
+    const read = (await readDocuments({ PUBLIC_URL: 'https://api.example.com/{service}-api/' }))[service]
+    const url = `https://api.example.com/${service}-api`
+    expect(read.servers).toEqual([{ url, description: 'this service' }])
+    const flows = read.components.securitySchemes.oauth2?.flows
+    expect(flows?.clientCredentials.tokenUrl).toBe(service === 'orchestrator' ? undefined : `${url}/auth/token`)
+    expect(faultsOfDocument(read)).toEqual([])
+    expect({ ...read, servers: [], components: [] }).toEqual({ ...document, servers: [], components: [] })
+  })
+
+  it('when it is saved in openapi/, then that is what the routes say, with addresses that hold', async () => {
+    const saved = readFileSync(`openapi/${service}.json`, 'utf8')
+    expect(saved, 'run: npm run openapi').toBe(await openapiText(service))
+    expect(JSON.parse(saved).servers[0].url).toMatch(/^http:\/\/localhost:30\d\d$/)
   })
 
   it('when it is for production, then it is the same without the demo client', async () => {
@@ -256,7 +290,7 @@ describe.each(operations.map((operation): [string, Operation] => [operation.titl
         expect(examples).not.toEqual([])
         for (const [code, { value }] of examples) {
           expect(value).toMatchObject({ code, status: Number(status), type: `urn:problem:${code}` })
-          expect(checker.faultsAt(pointerTo('components', 'schemas', 'Problem'), value)).toEqual([])
+          expect(problems.faultsAt(pointerTo('components', 'schemas', 'Problem'), value)).toEqual([])
         }
       }
     })

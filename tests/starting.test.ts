@@ -72,6 +72,13 @@ describe('a bad environment', () => {
   )
 })
 
+it('when three services would have one public address, then npm start says how to name them', async () => {
+  const message = refusal(await runProgram('start', { ...FREE_PORTS, PUBLIC_URL: 'https://api.example.com' }))
+  expect(message).toBe(
+    'The environment is not usable:\n  - PUBLIC_URL: must have {service} in it, where one process runs all three',
+  )
+})
+
 describe('a .env in the folder of the start', () => {
   it('when it says something, then it holds, but for what is set already', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))

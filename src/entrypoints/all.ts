@@ -1,15 +1,18 @@
 import { signToken } from '../auth/service.ts'
 import { startSweeper } from '../orders/sweeper.ts'
 import { SCOPES } from '../platform/auth.ts'
-import type { Env } from '../platform/env.ts'
+import { type Env, EnvError } from '../platform/env.ts'
 import { createLogger } from '../platform/logging.ts'
 import { serve } from '../platform/serving.ts'
-import { composeCustomers, composeOrchestrator, composeOrders } from './composing.ts'
+import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from './composing.ts'
 import { audienceOf, openPreparedDatabase, run, stopGracefully, urlOf, whereIs } from './running.ts'
 
 const BANNER_TOKEN_SECONDS = 12 * 3600
 
 await run(async (env) => {
+  if (env.publicUrl?.includes(SERVICE_IN_URL) === false) {
+    throw new EnvError([`PUBLIC_URL: must have ${SERVICE_IN_URL} in it, where one process runs all three`])
+  }
   const logger = await createLogger(env.logLevel)
   const lifecycle = { draining: false }
   const db = await openPreparedDatabase(env, logger)

@@ -25,6 +25,9 @@ import { createLambdaFetch, LAMBDA } from '../platform/lambda.ts'
 import type { Logger } from '../platform/logging.ts'
 import { createProductsService } from '../products/service.ts'
 
+/** What stands in `PUBLIC_URL` for the name of a service. */
+export const SERVICE_IN_URL = '{service}'
+
 export interface Lifecycle {
   draining: boolean
   /** Whether a proxy that nobody counted was warned of. */
@@ -40,7 +43,7 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
   const customers = createCustomersService(db, env)
   const tokens = tokensOf(env, db)
   const app = createCustomersApp({
-    ...common(env, logger, lifecycle),
+    ...common(env, 'customers', logger, lifecycle),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     customers,
     tokens,
@@ -62,7 +65,7 @@ export function composeOrders(
   const tokens = tokensOf(env, db)
   const probeDatabase = createWriteProbe(db)
   const app = createOrdersApp({
-    ...common(env, logger, lifecycle),
+    ...common(env, 'orders', logger, lifecycle),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     orders,
     products: createProductsService(db, env),
@@ -98,7 +101,7 @@ export function composeOrchestrator(
       ? createClientsClient(routeTo(neighbours.customers, env), env.httpTimeoutMs)
       : neighbours.findClient
   return createOrchestratorApp({
-    ...common(env, logger, lifecycle),
+    ...common(env, 'orchestrator', logger, lifecycle),
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator, logger),
     ready: async () => {
@@ -118,11 +121,13 @@ function reachCustomers(customers: Neighbour<CustomersService>, env: Env): Custo
 /** Of all services in this process. */
 const bodiesInFlight = { bytes: 0 }
 
-function common(env: Env, logger: Logger, lifecycle: Lifecycle) {
-  const { production, rateLimitPerMinute, mostRequests, logins } = env
+function common(env: Env, service: string, logger: Logger, lifecycle: Lifecycle) {
+  const { production, rateLimitPerMinute, mostRequests, logins, corsOrigins } = env
   const bodies = { inFlight: bodiesInFlight, maxBytesInFlight: env.maxBodyBytesInFlight }
   const { trustedProxies } = logins
-  return { logger, lifecycle, production, rateLimitPerMinute, mostRequests, bodies, trustedProxies }
+  const publicUrl = env.publicUrl?.replaceAll(SERVICE_IN_URL, service).replace(/\/+$/, '')
+  const ofAll = { production, rateLimitPerMinute, mostRequests, bodies, trustedProxies, corsOrigins }
+  return { ...ofAll, logger, lifecycle, publicUrl }
 }
 
 function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {

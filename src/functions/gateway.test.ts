@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { expect, it, onTestFinished } from 'vitest'
-import { type FunctionResult, WAYS } from '../../tests/support/events.ts'
+import { type FunctionResult, headersOf, OTHER_WAYS, WAYS } from '../../tests/support/events.ts'
 import { createTestDatabase } from '../../tests/support/system.ts'
 import { composeCustomers } from '../entrypoints/composing.ts'
 import { parseEnv } from '../platform/env.ts'
@@ -9,7 +9,9 @@ import { seed } from '../platform/migrations.ts'
 import { trusted } from '../platform/trusted.ts'
 import { behindGateway } from './gateway.ts'
 
+const ALL_WAYS = [...WAYS, ...OTHER_WAYS]
 const SERVICE_TOKEN = 'x'.repeat(43)
+const JSON_TYPE = 'application/json'
 const LOOKUP = { path: '/internal/customers/1', headers: { Authorization: `Bearer ${SERVICE_TOKEN}` } }
 
 async function customersBehindGateway() {
@@ -22,7 +24,7 @@ async function customersBehindGateway() {
   return async (event: unknown) => trusted<FunctionResult>(await handle(trusted<Parameters<typeof handle>[0]>(event)))
 }
 
-it.each(WAYS)('when an internal path comes through $title, then it is not found', async (way) => {
+it.each(ALL_WAYS)('when an internal path comes through $title, then it is not found', async (way) => {
   const answer = await customersBehindGateway()
   const codeOf = async (path: string) => {
     const { statusCode, body } = await answer(way.eventOf({ ...LOOKUP, method: 'GET', path }))
@@ -35,6 +37,33 @@ it.each(WAYS)('when an internal path comes through $title, then it is not found'
   expect(await codeOf(`${front}/%69nternal/customers/1`)).toMatch(/^40[14] /)
   expect(await codeOf(`${front}/customers/1`)).toBe('401 unauthorized')
 })
+
+it.each(OTHER_WAYS)(
+  'when a customer is made and looked for through $title, then all of the request counts',
+  async (way) => {
+    const answer = await customersBehindGateway()
+    const ask = async (
+      method: string,
+      path: string,
+      request: { query?: string; body?: object; token?: string } = {},
+    ) => {
+      const { query, body, token } = request
+      const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { 'Content-Type': JSON_TYPE }) }
+      const event = way.eventOf({ method, path: `/customers-api${path}`, query, headers, body: JSON.stringify(body) })
+      const result = await answer(event)
+      return { status: result.statusCode, headers: headersOf(result), body: JSON.parse(result.body) }
+    }
+    expect(await ask('GET', '/health')).toMatchObject({ status: 200, body: { status: 'ok' } })
+    const demo = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
+    const { access_token: token } = (await ask('POST', '/auth/token', { body: demo })).body
+    const made = await ask('POST', '/customers', { body: { name: 'Näh & Co', email: 'naeh@example.com' }, token })
+    expect(made).toMatchObject({ status: 201, body: { name: 'Näh & Co' } })
+    expect(made.headers.get('location')).toBe(`customers/${made.body.id}`)
+    const found = await ask('GET', '/customers', { query: 'search=n%C3%A4h&limit=1', token })
+    expect(found).toMatchObject({ status: 200, body: { data: [{ id: made.body.id }], next_cursor: null } })
+    expect(await ask('GET', '/customers', { query: 'serach=x', token })).toMatchObject({ status: 400 })
+  },
+)
 
 it('when a function is invoked directly, then the service token opens internal paths', async () => {
   const answer = await customersBehindGateway()
@@ -62,7 +91,7 @@ it('when a caller writes what only an invocation says, then it is not believed',
   expect(await answer(way?.eventOf({ ...request, body }))).toMatchObject({ statusCode: 404 })
 })
 
-it.each(WAYS)(
+it.each(ALL_WAYS)(
   'when attempts to get a token fail behind $title, then the address that it saw has to wait',
   async (way) => {
     const { db, variables, drop } = await createTestDatabase('sqlite')

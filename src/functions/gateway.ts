@@ -3,8 +3,8 @@ import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
 import { sameSecret } from '../platform/hash.ts'
 
 /**
- * A handler for the events of a REST API (v1), an HTTP API (v2) and a function URL: all reach the same paths. The app
- * never sees the stage or the prefix that the gateway has in front of them; its links are relative, so they hold there.
+ * A handler for the events of a REST API (v1), an HTTP API (v2), a function URL, a load balancer (ALB) and VPC Lattice
+ * (its version 2.0): all reach the same paths. The app never sees the stage or the prefix that the gateway has in front of them; its links are relative, so they hold there.
  * Other functions invoke this one directly (`platform/lambda.ts`); a gateway's events can't look like that.
  * @param prefixes the paths below which the app lies at the gateway, e.g. `/orders-api`
  * @param serviceTokens they open nothing to those who come through a gateway
@@ -19,7 +19,8 @@ export function behindGateway<E extends Env>(
   return (event: LambdaEvent, context?: LambdaContext) => {
     if ('direct' in event) return answerDirect(event, context)
     const path = prefixes.reduce(cut, withoutStage(event))
-    return answer('rawPath' in event ? { ...event, rawPath: path } : { ...event, path }, context)
+    if ('rawPath' in event) return answer({ ...event, rawPath: path }, context)
+    return answer({ ...event, path: `${path}${latticeQuery(event)}` }, context)
   }
 }
 
@@ -40,9 +41,19 @@ function forOutsiders<E extends Env>(app: Hono<E>, serviceTokens: readonly strin
   })
 }
 
+/** VPC Lattice's query, which the adapter reads as a part of the path alone. */
+function latticeQuery({ requestContext, ...event }: LambdaEvent): string {
+  if (!('serviceArn' in requestContext) || !('path' in event)) return ''
+  const [, inPath] = event.path.split('?')
+  if (inPath !== undefined) return `?${inPath}`
+  const given = Object.entries(event.queryStringParameters ?? {})
+  const pairs = given.flatMap(([name, values]) => [values ?? []].flat().map((value) => [name, value]))
+  return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs)}`
+}
+
 /** A REST API takes the stage off itself, an HTTP API leaves it. */
 function withoutStage(event: LambdaEvent): string {
-  if (!('rawPath' in event)) return event.path
+  if (!('rawPath' in event)) return event.path.replace(/\?.*$/s, '')
   const { stage } = event.requestContext
   return stage === '$default' ? event.rawPath : cut(event.rawPath, `/${stage}`)
 }

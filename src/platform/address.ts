@@ -6,7 +6,7 @@ import { trusted } from './trusted.ts'
 /** What whoever took the request says of its connection: Node's server its socket, Lambda the gateway's event. */
 interface Connection {
   incoming?: { socket: { remoteAddress?: string } }
-  requestContext?: { identity?: { sourceIp?: string }; http?: { sourceIp?: string } }
+  requestContext?: { identity?: { sourceIp?: string }; http?: { sourceIp?: string }; elb?: object; serviceArn?: string }
 }
 
 const NOWHERE = 'nowhere'
@@ -14,14 +14,16 @@ const NOWHERE = 'nowhere'
 /**
  * Where a request comes from, as an IPv4 address or an IPv6 network: of those, whoever has one address has them all.
  * @param trustedProxies the proxies of ours that it passes. Each writes at the right end of `X-Forwarded-For` whom it has
- *   it from; what is further left was said by the caller and is not believed. A gateway's event says it by itself.
+ *   it from; what is further left was said by the caller and is not believed. A gateway's event says it by itself; a
+ *   load balancer's or VPC Lattice's has passed one proxy at least.
  */
 export function addressOf(c: Context, trustedProxies: number): string {
   const own = gatewayAddress(c)
   if (own !== undefined) return networkOf(own)
   const peer = connectionOf(c).incoming?.socket.remoteAddress ?? NOWHERE
   const hops = [...(c.req.header('x-forwarded-for')?.split(',') ?? []), peer].map((hop) => hop.trim())
-  const hop = hops[Math.max(0, hops.length - 1 - trustedProxies)] ?? peer
+  const proxies = isFromBalancer(c) ? Math.max(1, trustedProxies) : trustedProxies
+  const hop = hops[Math.max(0, hops.length - 1 - proxies)] ?? peer
   return networkOf(isIP(hop) === 0 ? peer : hop)
 }
 
@@ -34,6 +36,12 @@ function gatewayAddress(c: Context): string | undefined {
   return requestContext?.identity?.sourceIp ?? requestContext?.http?.sourceIp
 }
 
+/** Nobody but ALB and VPC Lattice can invoke a function with such an event. */
+function isFromBalancer(c: Context): boolean {
+  const { requestContext } = connectionOf(c)
+  return requestContext?.elb !== undefined || requestContext?.serviceArn !== undefined
+}
+
 const FORWARDING_HEADERS = ['x-forwarded-for', 'forwarded']
 
 /**
@@ -43,7 +51,7 @@ const FORWARDING_HEADERS = ['x-forwarded-for', 'forwarded']
  */
 export function createProxyWarning(logger: Logger, process: { proxyWarned?: boolean }): (c: Context) => void {
   return (c) => {
-    if (process.proxyWarned || gatewayAddress(c) !== undefined) return
+    if (process.proxyWarned || gatewayAddress(c) !== undefined || isFromBalancer(c)) return
     const header = FORWARDING_HEADERS.find((name) => c.req.header(name) !== undefined)
     if (header === undefined) return
     process.proxyWarned = true

@@ -9,6 +9,7 @@ import { createAdmission } from './admission.ts'
 import type { Authenticator, Principal } from './auth.ts'
 import { type BodyConfig, receiveBody } from './body.ts'
 import { claimedClientOf } from './claimed-client.ts'
+import { allowOrigins } from './cors.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
 import { createFairShare, type FairShare, OVER_SHARE } from './fair-share.ts'
@@ -73,6 +74,10 @@ export interface ServiceDeps {
   trustedProxies: number
   /** Whether it is for real. Outside production every path works below `/dev` too, and the demo client is named. */
   production: boolean
+  /** Where callers reach the service, for its document. */
+  publicUrl?: string | undefined
+  /** The origins whose pages may call the service from a browser; none is the default. */
+  corsOrigins?: readonly string[]
 }
 
 export type ServiceApp = OpenAPIHono<AppEnv>
@@ -89,6 +94,7 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
       if (!result.success) throw validationError(result.target, result.error.issues, c.req.queries())
     },
   })
+  if (deps.corsOrigins?.length) app.use(allowOrigins(deps.corsOrigins))
   app.use(receive(deps, receiveBody({ ...deps, ...deps.bodies, internal: docs.internal }, shape), shape))
   app.notFound(refuseUnknown(app, shape))
   app.onError((thrown, c: Context<AppEnv>) => {
@@ -97,7 +103,7 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
     return sendProblem(c, error, shape)
   })
   addHealthRoutes(app, deps, shape)
-  addDocs(app, docs, deps.production)
+  addDocs(app, docs, deps)
   return app
 }
 

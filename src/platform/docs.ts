@@ -9,6 +9,7 @@ import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
 import { SCOPES } from './auth.ts'
 import { HEALTH_TAG } from './health.ts'
+import { namesTag } from './preconditions.ts'
 
 export interface DocsConfig {
   title: string
@@ -19,16 +20,22 @@ export interface DocsConfig {
   internal: boolean
 }
 
+export interface Whereabouts {
+  production: boolean
+  /** Where callers reach the service, without a slash at its end; undefined, wherever the document was read. */
+  publicUrl?: string | undefined
+}
+
 /** `/openapi.json` and `/docs`, the latter with Swagger UI's own files, so that it works with no internet. */
-export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, production: boolean): void {
-  registerSecuritySchemes(app, config, production)
-  let document: string | undefined
+export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Whereabouts): void {
+  registerSecuritySchemes(app, config, where)
+  let document: { text: string; etag: string } | undefined
   app.get('/openapi.json', (c) => {
-    document ??= JSON.stringify(describe(app, config), (key, value: unknown) => {
-      const told = production ? withoutDemo(key, value) : value
-      return config.tokens ? told : withoutOAuth(key, told)
-    })
-    return send(c, document, 200, { 'content-type': 'application/json' })
+    document ??= withTag(writeDocument(app, config, where))
+    const { text, etag } = document
+    const headers = { etag, 'cache-control': 'no-cache' }
+    if (namesTag(c.req.header('if-none-match') ?? '', etag)) return send(c, null, 304, headers)
+    return send(c, text, 200, { ...headers, 'content-type': 'application/json' })
   })
   addDocsFiles(app)
   let page: Promise<Page> | undefined
@@ -36,6 +43,18 @@ export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, production
     page ??= renderPage(`${config.title} – API`)
     const { html, policy } = await page
     return send(c, html, 200, { 'content-type': 'text/html; charset=UTF-8', 'content-security-policy': policy })
+  })
+}
+
+/** An `ETag` by what is in it: it is the same on every instance of one version. */
+function withTag(text: string) {
+  return { text, etag: `"${createHash('sha256').update(text).digest('base64url')}"` }
+}
+
+function writeDocument(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Whereabouts): string {
+  return JSON.stringify(describe(app, config, where), (key, value: unknown) => {
+    const told = where.production ? withoutDemo(key, value) : value
+    return config.tokens ? told : withoutOAuth(key, told)
   })
 }
 
@@ -112,8 +131,11 @@ const QUERIES = 'Where a token is needed, a query name that is not listed, or th
 /** What holds for every body, and no schema can say. */
 const OF_BODIES = 'A body comes as it is, without a `Content-Encoding`, and no object in it has a member twice.'
 
-/** The document, from the routes themselves. Its server is wherever the document was read, so it holds behind a stage. */
-function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) {
+/**
+ * The document, from the routes themselves. Without a public address its server is wherever the document was read, so it
+ * holds behind a stage.
+ */
+function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig, { publicUrl }: Whereabouts) {
   return app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
@@ -122,7 +144,7 @@ function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig) 
       version: packageJson.version,
       license: { name: 'MIT', url: 'https://spdx.org/licenses/MIT.html' },
     },
-    servers: [{ url: '.', description: 'this service' }],
+    servers: [{ url: publicUrl ?? '.', description: 'this service' }],
     tags: tagsOf(app).map((name) => ({ name })),
   })
 }
@@ -151,7 +173,7 @@ function withoutDemo(key: string, value: unknown): unknown {
 function registerSecuritySchemes(
   app: OpenAPIHono<AppEnv>,
   { tokens, internal }: DocsConfig,
-  production: boolean,
+  { production, publicUrl }: Whereabouts,
 ): void {
   const registry = app.openAPIRegistry
   const scopes = Object.fromEntries(SCOPES.map((scope) => [scope, scope.replace(/(.*):(.*)/, '$2 $1')]))
@@ -159,7 +181,7 @@ function registerSecuritySchemes(
     registry.registerComponent('securitySchemes', 'oauth2', {
       type: 'oauth2',
       description: `Client credentials.${production ? '' : ' The demo client is `demo` with the secret `demo-secret`.'}`,
-      flows: { clientCredentials: { tokenUrl: 'auth/token', scopes } },
+      flows: { clientCredentials: { tokenUrl: publicUrl ? `${publicUrl}/auth/token` : 'auth/token', scopes } },
     })
     registry.registerComponent('securitySchemes', 'basic', {
       type: 'http',

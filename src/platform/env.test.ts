@@ -39,6 +39,24 @@ describe('the environment', () => {
     })
   })
 
+  it.each([
+    ['CORS_ORIGINS', '*'],
+    ['CORS_ORIGINS', 'https://shop.example.com/'],
+    ['CORS_ORIGINS', 'https://shop.example.com:443'],
+    ['CORS_ORIGINS', 'shop.example.com'],
+    ['CORS_ORIGINS', 'https://shop.example.com,'],
+    ['PUBLIC_URL', 'api.example.com'],
+    ['PUBLIC_URL', 'https://api.example.com/?stage=dev'],
+  ])('when %s is %s, then it is refused', (name, value) => {
+    expect(faulty({ [name]: value })).toEqual([name])
+  })
+
+  it('when pages of several origins may call, then each is known by its origin', () => {
+    const { corsOrigins } = parseEnv({ CORS_ORIGINS: 'https://shop.example.com, http://localhost:5173' })
+    expect(corsOrigins).toEqual(['https://shop.example.com', 'http://localhost:5173'])
+    expect(parseEnv({}).corsOrigins).toEqual([])
+  })
+
   it('when a file says something, then it holds where the environment says nothing at all', () => {
     const file = { DB_NAME: 'of_file', DB_USER: 'of_file', DB_HOST: 'of_file', UNKNOWN: 'of_file' }
     const { database } = parseEnv({ DB_USER: 'own', DB_HOST: '' }, { file })

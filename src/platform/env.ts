@@ -25,6 +25,10 @@ const oneOf = <const V extends string[]>(...values: V) =>
 const flag = oneOf('true', 'false').transform((value) => value === 'true')
 const urlOf = (protocol: RegExp) => z.url({ protocol, error: 'must be an http(s) URL' })
 const url = urlOf(/^https?$/)
+const origins = z
+  .string()
+  .refine((text) => listed(text).every(isOrigin), 'must be origins such as https://shop.example.com, never *')
+  .transform(listed)
 /** Where a service is; one that is a function has an address such as `lambda://customers-api-dev`. */
 const serviceUrl = urlOf(/^(https?|lambda)$/)
 
@@ -68,6 +72,8 @@ const Known = z.object({
   RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).optional(),
   LOGIN_ATTEMPTS_PER_MINUTE: whole(1, 1_000_000).default(20),
   TRUSTED_PROXIES: whole(0, 10).default(0),
+  CORS_ORIGINS: origins.optional(),
+  PUBLIC_URL: url.refine((text) => !/[?#]/.test(text), 'must have no query').optional(),
   REQUEST_TIMEOUT_MS: whole(100, 300_000).default(15_000),
   KEEP_ALIVE_MS: whole(1, 600_000).default(65_000),
   STALL_TIMEOUT_MS: whole(1_000, 600_000).default(120_000),
@@ -110,6 +116,9 @@ export interface Env {
   idempotencyTtlMinutes: number
   rateLimitPerMinute: number | undefined
   logins: LoginLimits
+  /** Where callers reach the services: `{service}` in it stands for the name of each. */
+  publicUrl: string | undefined
+  corsOrigins: readonly string[]
   serving: ServingLimits
   /** Requests that a service has under way at once, before it refuses more. */
   mostRequests: number
@@ -221,6 +230,8 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
     idempotencyTtlMinutes: vars.IDEMPOTENCY_TTL_HOURS * 60,
     rateLimitPerMinute: vars.RATE_LIMIT_PER_MINUTE,
     logins: { attemptsPerMinute: vars.LOGIN_ATTEMPTS_PER_MINUTE, trustedProxies: vars.TRUSTED_PROXIES },
+    publicUrl: vars.PUBLIC_URL,
+    corsOrigins: vars.CORS_ORIGINS ?? [],
     serving: {
       requestMs: vars.REQUEST_TIMEOUT_MS,
       keepAliveMs: vars.KEEP_ALIVE_MS,
@@ -243,6 +254,11 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
 
 function listed(text: string): string[] {
   return text.split(',').map((item) => item.trim())
+}
+
+/** What browsers send as `Origin` (RFC 6454): no path, no slash at the end, no default port. */
+function isOrigin(text: string): boolean {
+  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text
 }
 
 function productionFaults(vars: Variables, jwtSecrets: string[], serviceTokens: string[]): string[] {

@@ -30,6 +30,11 @@ export function requireVersion(preconditions: Preconditions, found: { version: n
  * strong one: proxies that compress make tags weak, and no two states of a resource have one version.
  */
 export function namesVersion(tags: string, found: { version: number }): boolean {
+  return namesTag(tags, etagOf(found))
+}
+
+/** Whether a list of entity tags, or `*`, names this one. */
+export function namesTag(tags: string, etag: string): boolean {
   if (tags.trim() === '*') return true
-  return tags.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etagOf(found))
+  return tags.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag)
 }

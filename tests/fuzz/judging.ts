@@ -112,7 +112,7 @@ export function createJudge(documents: World['documents'], secrets: readonly str
     if (status < 400) return []
     const body = parseJson(textOf(answer))
     const code = String(fieldOf(body, 'code'))
-    const faults = checkerOf(documents[operation.service]).faultsAt(pointerTo('components', 'schemas', 'Problem'), body)
+    const faults = checkerOf(documents.customers).faultsAt(pointerTo('components', 'schemas', 'Problem'), body)
     const isEnveloped = operation.service !== 'orchestrator' || fieldOf(body, 'success') === false
     return [
       ...(faults.length > 0 ? [`no problem document${DETAILS}${faults}`] : []),

@@ -9,9 +9,11 @@ export type EventName =
   | 'http-api'
   | 'http-api-stage'
   | 'function-url'
+  | 'load-balancer'
+  | 'vpc-lattice'
   | 'schedule'
 
-/** An event as it was recorded. */
+/** An event as it was recorded; of load balancers and VPC Lattice, as their documentation has it. */
 // biome-ignore lint/suspicious/noExplicitAny: events of every kind; what reads them is what is tested.
 export function recorded(name: EventName): any {
   return JSON.parse(readFileSync(new URL(`../fixtures/events/${name}.json`, import.meta.url), 'utf8'))
@@ -69,6 +71,83 @@ export const WAYS: readonly Way[] = [
     eventOf: (request) => httpEvent('function-url', '', 'base64', request),
   },
 ]
+
+/** Ways that `serverless.yml` does not set up. */
+export const OTHER_WAYS: readonly Way[] = [
+  {
+    title: 'a load balancer',
+    front: (prefix) => prefix,
+    prefixed: true,
+    eventOf: (request) => balancerEvent(request),
+  },
+  {
+    title: 'a load balancer with multi-value headers',
+    front: (prefix) => prefix,
+    prefixed: true,
+    eventOf: (request) => {
+      const { headers, queryStringParameters: _, ...event } = balancerEvent(request)
+      const parameters = valuesOf(encodedQuery(request.query))
+      const multiValueHeaders = mapValues(headers, (value) => [value])
+      return { ...event, multiValueHeaders, multiValueQueryStringParameters: parameters }
+    },
+  },
+  {
+    title: 'VPC Lattice',
+    front: (prefix) => prefix,
+    prefixed: true,
+    eventOf: (request) => latticeEvent(request),
+  },
+  {
+    title: 'VPC Lattice with the query in the path',
+    front: (prefix) => prefix,
+    prefixed: true,
+    eventOf: (request) => {
+      const event = latticeEvent(request)
+      return request.query === undefined ? event : { ...event, path: `${request.path}?${request.query}` }
+    },
+  },
+]
+
+/** Of a load balancer, which passes queries on as they are written, and adds whom it has a request from. */
+function balancerEvent({ method, path, query, headers, body }: HttpRequest) {
+  const event = recorded('load-balancer')
+  return {
+    ...event,
+    httpMethod: method,
+    path,
+    queryStringParameters: mapValues(valuesOf(encodedQuery(query)), (values) => values.at(-1)),
+    headers: forwarded(event.headers, headers),
+    body: body ?? '',
+  }
+}
+
+/** Of VPC Lattice, in its version 2.0: every header is a list. */
+function latticeEvent({ method, path, query, headers, body }: HttpRequest) {
+  const event = recorded('vpc-lattice')
+  const recordedHeaders: Record<string, string> = mapValues(event.headers, (values: string[]) => values.join(', '))
+  return {
+    ...event,
+    method,
+    path,
+    queryStringParameters: valuesOf(new URLSearchParams(query)),
+    headers: mapValues(forwarded(recordedHeaders, headers), (value) => [value]),
+    body: body === undefined ? '' : Buffer.from(body).toString('base64'),
+    isBase64Encoded: body !== undefined,
+  }
+}
+
+/** The caller's headers in small letters, with the address that it came from added to `X-Forwarded-For`. */
+function forwarded(own: Record<string, string>, headers: Record<string, string> = {}): Record<string, string> {
+  const given = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const hops = [given['x-forwarded-for'], own['x-forwarded-for']].filter((hop) => hop !== undefined)
+  return { ...own, ...given, 'x-forwarded-for': hops.join(', ') }
+}
+
+/** The parts of a query as they are written: nothing in them is decoded. */
+function encodedQuery(query: string | undefined): URLSearchParams {
+  const pairs = (query ?? '').split('&').filter((pair) => pair !== '')
+  return new URLSearchParams(pairs.map((pair) => [pair.split('=')[0] ?? '', pair.split('=')[1] ?? '']))
+}
 
 /** Of a REST API (v1). Its binary media types being all, it sends every body as base64. */
 export function restEvent(
