@@ -161,6 +161,8 @@ describe.each(SERVICES)('the document of %s', (service) => {
       // Of OpenAPI 3.0 they are flags, by which some tools still read.
       for (const word of ['exclusiveMinimum', 'exclusiveMaximum']) expect(schema, pointer).not.toHaveProperty(word)
       expect(schema, pointer).not.toHaveProperty('allOf')
+      // TypeScript clients would import a model of what must not be.
+      expect(schema, pointer).not.toMatchObject({ not: { properties: expect.anything() } })
     }
   })
 
@@ -200,6 +202,11 @@ describe.each(SERVICES)('the document of %s', (service) => {
 
   it('when its version is read, then it is that of the package', () => {
     expect(document.info.version).toBe(packageVersion)
+  })
+
+  it('when several schemes open a route, then the first is the one that needs no more than a token', () => {
+    const several = own.filter(({ security }) => security.length > 1 && !security.some(({ basic }) => basic))
+    for (const { title, security } of several) expect(Object.keys(security[0] ?? {}), title).toEqual(['bearer'])
   })
 
   it('when it names a security scheme or a scope, then that is declared', () => {

@@ -307,9 +307,9 @@ const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
   overloaded: { retry_after: 1 },
 }
 
-/** A route for callers with a token that has this scope. */
+/** A route for callers with a token that has this scope. Tools that take only one scheme take the first: any token does. */
 export function protectedBy(scope: Scope) {
-  return { security: [{ oauth2: [scope] }, { bearer: [scope] }], middleware: [requireScope(scope)] }
+  return { security: [{ bearer: [scope] }, { oauth2: [scope] }], middleware: [requireScope(scope)] }
 }
 
 /** A route for the other services alone. Tools that publish documents leave out what is `x-internal`. */
