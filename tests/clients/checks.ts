@@ -123,7 +123,20 @@ async function generate(ground: Ground, generator: string, service: Service, opt
   const jars = await tools.java()
   const jar = join(jars, readdirSync(jars).find((file) => file.startsWith('openapi-generator-cli')) ?? '')
   const document = documentOf(services, service)
-  const args = ['-jar', jar, 'generate', '-i', document, '-g', generator, '-o', service, ...options]
+  // It runs for two seconds: to compile it well would take longer.
+  const args = [
+    '-XX:TieredStopAtLevel=1',
+    '-jar',
+    jar,
+    'generate',
+    '-i',
+    document,
+    '-g',
+    generator,
+    '-o',
+    service,
+    ...options,
+  ]
   await execute('java', args, { cwd: work, limitMs: LIMIT_MS })
 }
 
@@ -143,7 +156,7 @@ async function runFlow(
 
 interface Executed {
   item: { name: string }
-  request: { method: string }
+  request: { method: string; url: { path: string[] } }
   response?: { code: number; stream?: { data: number[] } }
 }
 
@@ -158,11 +171,17 @@ async function checkPostman({ execute, services, tools, work }: Ground): Promise
   for (const service of SERVICES) {
     const collection = `${service}.postman.json`
     const report = join(work, `${service}.report.json`)
-    const convert = ['-s', documentOf(services, service), '-o', collection]
+    const convert = ['-s', documentOf(services, service), '-o', collection, '-O', 'parametersResolution=Example']
     await execute(join(binaries, 'openapi2postmanv2'), convert, { cwd: work, limitMs: LIMIT_MS })
-    const variables = ['--env-var', `baseUrl=${services.urls[service]}`, '--env-var', `bearerToken=${token}`]
+    const variables = {
+      baseUrl: services.urls[service],
+      bearerToken: token,
+      basicAuthUsername: CLIENT.CLIENT_ID,
+      basicAuthPassword: CLIENT.CLIENT_SECRET,
+    }
+    const options = Object.entries(variables).flatMap(([name, value]) => ['--env-var', `${name}=${value}`])
     const reporter = ['--reporters', 'json', '--reporter-json-export', report]
-    const run = ['run', collection, ...variables, ...reporter, '--timeout-request', '10000']
+    const run = ['run', collection, ...options, ...reporter, '--timeout-request', '10000']
     await execute(join(binaries, 'newman'), run, { cwd: work, limitMs: LIMIT_MS })
     const { executions }: { executions: Executed[] } = JSON.parse(readFileSync(report, 'utf8')).run
     requests += executions.length
@@ -175,6 +194,8 @@ async function checkPostman({ execute, services, tools, work }: Ground): Promise
 
 function faultOf({ item, request, response }: Executed): string[] {
   const code = response?.code ?? 0
+  // They want the service token, which callers do not have.
+  if (request.url.path[0] === 'internal' && code === 401) return []
   if ((code >= 200 && code < 300) || REFUSED_BY_STATE.includes(code)) return []
   const body = Buffer.from(response?.stream?.data ?? []).toString('utf8')
   return [`${request.method} (${item.name}) was answered ${code}: ${body.slice(0, 500)}`]
@@ -185,7 +206,11 @@ async function checkSchemathesis({ engines, execute, tools, work }: Ground): Pro
   const faults: string[] = []
   for (const { engine, start } of engines) {
     const services = await start()
-    const env = { TOKEN: await tokenOf(services), SERVICE_TOKEN: services.serviceToken }
+    const env = {
+      TOKEN: await tokenOf(services),
+      SERVICE_TOKEN: services.serviceToken,
+      PYTHONPATH: join(HERE, 'python'),
+    }
     for (const service of SERVICES) {
       const args = ['--config-file', join(HERE, 'schemathesis.toml'), 'run', `${services.urls[service]}/openapi.json`]
       await execute(st, args, { cwd: work, limitMs: LIMIT_MS, env }).catch((error: Error) => {

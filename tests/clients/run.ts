@@ -14,7 +14,7 @@ flow against the services, with totals past 2^32; the Postman collection is run,
   npm run test:clients -- [--only ${NAMES.join(',')}] [--keep]
 
   --only  some of the checks, separated by commas; absent, all of them
-${CHECKS.map(({ name, about }) => `          ${name.padEnd(14)}${about}`).join('\n')}
+${CHECKS.map(({ name, about }) => `          ${name.padEnd(20)}${about}`).join('\n')}
   --keep  keeps what was generated and logged; it is kept in any case when something is wrong
 
 The tools come from Maven Central, PyPI, npm and the Go module proxy, in the versions that tests/clients names, and are
@@ -67,7 +67,8 @@ async function main(checks: Check[]): Promise<void> {
       outcomes.push(outcome)
     })
   } catch (error) {
-    endInterrupted(error)
+    if (!interruption.aborted) outcomes.push({ name: 'services', state: 'failed', detail: wordsOf(error), seconds: 0 })
+    else endInterrupted(error)
   } finally {
     await services?.stop()
     await server?.stop()
@@ -106,9 +107,12 @@ async function outcomeOf(check: Check, ground: Ground): Promise<Outcome> {
     return { name: check.name, state: 'passed', detail, seconds: secondsSince() }
   } catch (error) {
     interruption.throwIfAborted()
-    const detail = error instanceof Error ? error.message : String(error)
-    return { name: check.name, state: 'failed', detail, seconds: secondsSince() }
+    return { name: check.name, state: 'failed', detail: wordsOf(error), seconds: secondsSince() }
   }
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function lacking(name: string, detail: string): Outcome {
@@ -119,7 +123,7 @@ function lacking(name: string, detail: string): Outcome {
 function conclude(outcomes: Outcome[], folder: string): void {
   const failed = outcomes.filter(({ state }) => state === 'failed')
   for (const { name, state, detail, seconds } of outcomes) {
-    console.log(`${state.padEnd(8)} ${name.padEnd(14)} ${String(seconds).padStart(4)} s  ${detail}`)
+    console.log(`${state.padEnd(8)} ${name.padEnd(20)} ${String(seconds).padStart(4)} s  ${detail}`)
   }
   if (failed.length > 0) process.exitCode = 1
   if (failed.length > 0 || values.keep) console.log(`What was generated and logged is in ${folder}.`)

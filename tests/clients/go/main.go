@@ -70,7 +70,7 @@ func main() {
 	order := placed.JSON201.Id
 
 	confirmed := must(atOrders.ConfirmOrderWithResponse(ctx, order, &orders.ConfirmOrderParams{IdempotencyKey: key("-confirm")}))
-	check("it is confirmed", confirmed.JSON200 != nil && confirmed.JSON200.Status == orders.CONFIRMED, string(confirmed.Body))
+	check("it is confirmed", confirmed.JSON200 != nil && confirmed.JSON200.Status == orders.OrderStatusCONFIRMED, string(confirmed.Body))
 
 	from := "2026-01-01"
 	page := must(atOrders.ListOrdersWithResponse(ctx, &orders.ListOrdersParams{CustomerId: &customer.JSON201.Id, From: &from}))
@@ -85,7 +85,7 @@ func main() {
 	check("created and confirmed in one call", done.JSON201 != nil && bool(done.JSON201.Success) && done.JSON201.Data.Order.TotalCents == total, string(done.Body))
 
 	canceled := must(atOrders.CancelOrderWithResponse(ctx, order, nil, orders.CancelOrder{}))
-	check("it is canceled", canceled.JSON200 != nil && canceled.JSON200.Status == orders.CANCELED, string(canceled.Body))
+	check("it is canceled", canceled.JSON200 != nil && canceled.JSON200.Status == orders.OrderStatusCANCELED, string(canceled.Body))
 
 	refused := must(atOrders.PlaceOrderWithResponse(ctx, nil, wanted(1_000)))
 	problem := refused.ApplicationproblemJSON409

@@ -21,7 +21,8 @@ const token = await auth.issueToken({
 })
 check('a token', token.tokenType === 'Bearer', token)
 
-const { accessToken } = token
+// This generator leaves out the `Bearer` of a scheme that is OAuth.
+const accessToken = (scheme?: string) => (scheme === 'oauth2' ? `Bearer ${token.accessToken}` : token.accessToken)
 const customers = new Customers.CustomersApi(new Customers.Configuration({ basePath: CUSTOMERS_URL, accessToken }))
 const settings = new Orders.Configuration({ basePath: ORDERS_URL, accessToken })
 const products = new Orders.ProductsApi(settings)
