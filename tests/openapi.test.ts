@@ -194,6 +194,12 @@ describe.each(SERVICES)('the document of %s', (service) => {
     }
   })
 
+  it('when a key may be sent in several places, then their examples are one key', () => {
+    const keys = own.flatMap(({ parameters = [] }) => parameters.filter(({ name }) => name.endsWith('idempotency-key')))
+    const inBody = document.components.schemas.CreateAndConfirm?.properties.idempotency_key.example ?? 'abc-123'
+    for (const { name, schema } of keys) expect(schema.examples, name).toEqual([inBody])
+  })
+
   it('when a route is for the other services alone, then it is marked as internal', () => {
     for (const operation of own) {
       expect(operation['x-internal'], operation.title).toBe(operation.path.startsWith('/internal/') || undefined)

@@ -114,7 +114,8 @@ export const ifNoneMatchHeader = [
   ),
 ]
 
-const EXAMPLE_KEY = 'f3a1c9e2-order-42'
+// The same as in the orchestrator's body, where two keys must not differ.
+const EXAMPLE_KEY = 'abc-123'
 
 /** What makes a request safe to send again. */
 export const idempotencyHeaders = [

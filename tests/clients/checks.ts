@@ -161,7 +161,7 @@ interface Executed {
 }
 
 /** Refused for the state that the rows are in, as the order of a collection makes them: not for how it was asked. */
-const REFUSED_BY_STATE = [404, 409, 412, 422]
+const REFUSED_BY_STATE = [304, 404, 409, 412, 422]
 
 async function checkPostman({ execute, services, tools, work }: Ground): Promise<string> {
   const binaries = join(await tools.node(), 'node_modules/.bin')
