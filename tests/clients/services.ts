@@ -4,6 +4,7 @@ import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { createConnection } from 'mysql2/promise'
 import { endProcess, hasEnded } from '../../scripts/children.ts'
 import { type DatabaseServer, freePort } from '../support/database-server.ts'
 import { execute } from './commands.ts'
@@ -41,7 +42,9 @@ export async function startServices(
     orchestrator: urlAt(ports.orchestrator),
   }
   const serviceToken = randomBytes(32).toString('hex')
-  const variables = { ...SETTINGS, SERVICE_TOKEN: serviceToken, ...databaseVariables(server, folder) }
+  const database = `b2b_clients_${randomBytes(6).toString('hex')}`
+  const where = server ? databaseAt(server, database) : { DB_HOST: '', DB_FILE: join(folder, 'b2b.sqlite') }
+  const variables = { ...SETTINGS, SERVICE_TOKEN: serviceToken, ...where }
   for (const command of ['migrate', 'seed']) {
     const log = join(folder, `${command}.log`)
     const file = join(SOURCES, 'commands', `${command}.ts`)
@@ -52,6 +55,7 @@ export async function startServices(
   )
   const stop = async () => {
     await Promise.all(children.map(endProcess))
+    if (server) await dropDatabase(server, database)
   }
   try {
     for (const service of SERVICES) await waitUntilReady(urls[service], children, signal)
@@ -71,11 +75,14 @@ const SETTINGS = {
   JWT_SECRET: randomBytes(32).toString('hex'),
 }
 
-function databaseVariables(server: DatabaseServer | undefined, folder: string): Record<string, string> {
-  if (server === undefined) return { DB_FILE: join(folder, 'b2b.sqlite') }
-  const { host, port, user, password } = server
-  const name = `b2b_clients_${randomBytes(6).toString('hex')}`
+function databaseAt({ host, port, user, password }: DatabaseServer, name: string): Record<string, string> {
   return { DB_HOST: host, DB_PORT: String(port), DB_USER: user, DB_PASS: password, DB_NAME: name }
+}
+
+async function dropDatabase({ host, port, user, password }: DatabaseServer, name: string): Promise<void> {
+  const connection = await createConnection({ host, port, user, password })
+  await connection.query('drop database if exists ??', [name])
+  await connection.end()
 }
 
 interface Starting {
