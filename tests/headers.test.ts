@@ -190,9 +190,12 @@ const REFUSALS: [string, number, Ask, Record<string, unknown>][] = [
     {},
   ],
   [
-    'no idempotency key',
+    'a bad idempotency key',
     400,
-    async (on) => on.orchestrator.post(CREATE_AND_CONFIRM, await onePiece(on), { headers }),
+    async (on) => {
+      const order = { ...(await onePiece(on)), idempotency_key: 'two words' }
+      return on.orchestrator.post(CREATE_AND_CONFIRM, order, { headers })
+    },
     {},
   ],
 ]

@@ -43,7 +43,7 @@ export const issueToken = createRoute({
   request: {
     body: {
       required: true,
-      // Generators that read of JSON too send a form as JSON, or JSON as a form.
+      // JSON is not declared: clients generated from two body forms send the fields of one as the other.
       content: { 'application/x-www-form-urlencoded': { schema: TokenRequest } },
     },
   },
