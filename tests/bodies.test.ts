@@ -136,6 +136,12 @@ describe('a body that may be left out', () => {
     expect((await system.orders.post(`/orders/${id}/${step}`, {}, { headers: headersOf(undefined) })).status).toBe(200)
   })
 
+  it.each(STEPS)('when the body of a %s is null, then it is done', async (step) => {
+    const id = await newOne()
+    const headers = { ...headersOf('application/json') }
+    expect(await send('POST', `${system.orders.base}/orders/${id}/${step}`, headers, 'null')).toBe(200)
+  })
+
   it.each(TYPES.filter((type) => type !== 'application/json'))(
     'when a cancel has a body that says it is %s, then 415 and nothing changes',
     async (type) => {

@@ -161,6 +161,8 @@ describe.each(SERVICES)('the document of %s', (service) => {
       // Of OpenAPI 3.0 they are flags, by which some tools still read.
       for (const word of ['exclusiveMinimum', 'exclusiveMaximum']) expect(schema, pointer).not.toHaveProperty(word)
       expect(schema, pointer).not.toHaveProperty('allOf')
+      // TypeScript clients would import a model of what must not be.
+      expect(schema, pointer).not.toMatchObject({ not: { properties: expect.anything() } })
     }
   })
 
@@ -192,6 +194,12 @@ describe.each(SERVICES)('the document of %s', (service) => {
     }
   })
 
+  it('when a key may be sent in several places, then their examples are one key', () => {
+    const keys = own.flatMap(({ parameters = [] }) => parameters.filter(({ name }) => name.endsWith('idempotency-key')))
+    const inBody = document.components.schemas.CreateAndConfirm?.properties.idempotency_key.example ?? 'abc-123'
+    for (const { name, schema } of keys) expect(schema.examples, name).toEqual([inBody])
+  })
+
   it('when a route is for the other services alone, then it is marked as internal', () => {
     for (const operation of own) {
       expect(operation['x-internal'], operation.title).toBe(operation.path.startsWith('/internal/') || undefined)
@@ -200,6 +208,11 @@ describe.each(SERVICES)('the document of %s', (service) => {
 
   it('when its version is read, then it is that of the package', () => {
     expect(document.info.version).toBe(packageVersion)
+  })
+
+  it('when several schemes open a route, then the first is the one that needs no more than a token', () => {
+    const several = own.filter(({ security }) => security.length > 1 && !security.some(({ basic }) => basic))
+    for (const { title, security } of several) expect(Object.keys(security[0] ?? {}), title).toEqual(['bearer'])
   })
 
   it('when it names a security scheme or a scope, then that is declared', () => {

@@ -46,3 +46,12 @@ it('when the image is built, then no install script runs, and what it runs is no
   expect(user).toBeLessThan(instructions.findIndex((line) => line.startsWith('CMD')))
   expect(instructions.filter((line) => line.startsWith('USER'))).toEqual(['USER 1000:1000'])
 })
+
+it('when the tools of tests/clients are named, then their versions are exact', () => {
+  const { dependencies } = JSON.parse(readFileSync('tests/clients/node/package.json', 'utf8'))
+  for (const version of Object.values(dependencies)) expect(version).toMatch(/^\d+\.\d+\.\d+$/)
+  const requirements = readFileSync('tests/clients/python/requirements.txt', 'utf8').trim().split('\n')
+  for (const requirement of requirements) expect(requirement).toMatch(/^[\w.-]+==[\w.]+$/)
+  const versions = [...readFileSync('tests/clients/java/pom.xml', 'utf8').matchAll(/<version>(.*?)</g)]
+  for (const [, version] of versions) expect(version).toMatch(/^[\d.]+$/)
+})

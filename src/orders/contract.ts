@@ -135,6 +135,9 @@ export const CancelOrder = z
       example: 'CREATED',
     }),
   })
+  // Generated Java sends `null` for a body that is left out.
+  .nullable()
+  .transform((order) => order ?? {})
   .openapi('CancelOrder')
 
 const tags = ['Orders']

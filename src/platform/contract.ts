@@ -119,7 +119,8 @@ export const ifNoneMatchHeader = [
   ),
 ]
 
-const EXAMPLE_KEY = 'f3a1c9e2-order-42'
+// The same as in the orchestrator's body, where two keys must not differ.
+const EXAMPLE_KEY = 'abc-123'
 
 /** What makes a request safe to send again. */
 export const idempotencyHeaders = [
@@ -329,9 +330,9 @@ const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
   overloaded: { retry_after: 1 },
 }
 
-/** A route for callers with a token that has this scope. */
+/** A route for callers with a token that has this scope. Tools that take only one scheme take the first: any token does. */
 export function protectedBy(scope: Scope) {
-  return { security: [{ oauth2: [scope] }, { bearer: [scope] }], middleware: [requireScope(scope)] }
+  return { security: [{ bearer: [scope] }, { oauth2: [scope] }], middleware: [requireScope(scope)] }
 }
 
 /** A route for the other services alone. Tools that publish documents leave out what is `x-internal`. */

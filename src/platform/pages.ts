@@ -13,6 +13,7 @@ export const PageQuery = z.strictObject({
     .openapi({ type: 'integer', format: 'int32', minimum: 1, maximum: 100, default: 20 }),
   cursor: emptyIsAbsent(z.string().max(500)).openapi({
     description: '`next_cursor` of the page before. Empty: the first page.',
+    example: '',
   }),
 })
 

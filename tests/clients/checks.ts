@@ -1,0 +1,240 @@
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { SERVICES, type Service, type Services } from './services.ts'
+import type { Execute, Tools } from './tools.ts'
+
+const HERE = fileURLToPath(new URL('.', import.meta.url))
+/** Of one command: far more than any of them takes, and an end for one that hangs. */
+const LIMIT_MS = 240_000
+/** The client of the demo data. */
+const CLIENT = { CLIENT_ID: 'demo', CLIENT_SECRET: 'demo-secret' }
+/** What every flow prints a line for. */
+const STEPS = 9
+
+export interface Ground {
+  tools: Tools
+  execute: Execute
+  services: Services
+  /** Starts services of the check's own, on each engine that this machine has. */
+  engines: { engine: string; start(): Promise<Services> }[]
+  /** A folder of the check's own. */
+  work: string
+}
+
+export interface Check {
+  name: string
+  about: string
+  /** Commands that the machine has to have. */
+  needs: string[]
+  /** @returns what was found @throws Error with what is wrong */
+  run(ground: Ground): Promise<string>
+}
+
+/** The longest first, so that two lanes end at about the same time. */
+export const CHECKS: Check[] = [
+  {
+    name: 'schemathesis',
+    about: 'Schemathesis on every engine',
+    needs: ['python3'],
+    run: checkSchemathesis,
+  },
+  { name: 'java', about: "openapi-generator's java (native)", needs: ['java', 'javac', 'mvn'], run: checkJava },
+  { name: 'python', about: "openapi-generator's python", needs: ['java', 'mvn', 'python3'], run: checkPython },
+  {
+    name: 'typescript-fetch',
+    about: "openapi-generator's typescript-fetch",
+    needs: ['java', 'mvn'],
+    run: checkTypescriptFetch,
+  },
+  { name: 'openapi-typescript', about: 'openapi-typescript and openapi-fetch', needs: [], run: checkOpenapiTypescript },
+  { name: 'go', about: 'oapi-codegen', needs: ['go'], run: checkGo },
+  { name: 'postman', about: 'openapi-to-postmanv2 and newman', needs: [], run: checkPostman },
+]
+
+async function checkJava(ground: Ground): Promise<string> {
+  const { execute, tools, work } = ground
+  for (const service of SERVICES) {
+    const name = `com.example.${service}`
+    const packages = ['--invoker-package', name, '--api-package', `${name}.api`, '--model-package', `${name}.model`]
+    await generate(ground, 'java', service, ['--library', 'native', ...packages])
+  }
+  copyFileSync(join(HERE, 'java', 'Flow.java'), join(work, 'Flow.java'))
+  const jars = await tools.java()
+  const libraries = readdirSync(jars).filter((file) => file.endsWith('.jar') && !file.startsWith('openapi-generator'))
+  const classpath = ['classes', ...libraries.map((file) => join(jars, file))].join(delimiter)
+  const sources = SERVICES.map((service) => join(service, 'src', 'main', 'java')).join(delimiter)
+  const compile = ['-nowarn', '-d', 'classes', '-cp', classpath, '-sourcepath', sources, 'Flow.java']
+  await execute('javac', compile, { cwd: work, limitMs: LIMIT_MS })
+  return runFlow(ground, 'java', ['-cp', classpath, 'Flow'])
+}
+
+async function checkPython(ground: Ground): Promise<string> {
+  const { tools, work } = ground
+  for (const service of SERVICES) await generate(ground, 'python', service, ['--package-name', `b2b_${service}`])
+  const python = join(await tools.python(), 'venv/bin/python')
+  const PYTHONPATH = SERVICES.map((service) => join(work, service)).join(delimiter)
+  return runFlow(ground, python, [join(HERE, 'python', 'flow.py')], { PYTHONPATH })
+}
+
+async function checkTypescriptFetch(ground: Ground): Promise<string> {
+  for (const service of SERVICES) {
+    await generate(ground, 'typescript-fetch', service, ['--additional-properties', 'importFileExtension=.js'])
+  }
+  return runTypescript(ground, 'typescript-fetch')
+}
+
+async function checkOpenapiTypescript(ground: Ground): Promise<string> {
+  const { execute, services, tools, work } = ground
+  const command = join(await tools.node(), 'node_modules/.bin/openapi-typescript')
+  for (const service of SERVICES) {
+    const args = [documentOf(services, service), '-o', `${service}.ts`]
+    await execute(command, args, { cwd: work, limitMs: LIMIT_MS })
+  }
+  return runTypescript(ground, 'openapi-typescript')
+}
+
+async function runTypescript(ground: Ground, name: string): Promise<string> {
+  const { execute, tools, work } = ground
+  const node = await tools.node()
+  symlinkSync(join(node, 'node_modules'), join(work, 'node_modules'))
+  copyFileSync(join(node, 'package.json'), join(work, 'package.json'))
+  for (const file of ['flow.ts', 'tsconfig.json']) copyFileSync(join(HERE, name, file), join(work, file))
+  await execute('node_modules/.bin/tsc', ['-p', '.'], { cwd: work, limitMs: LIMIT_MS })
+  return runFlow(ground, process.execPath, ['flow.js'])
+}
+
+async function checkGo(ground: Ground): Promise<string> {
+  const { execute, services, work } = ground
+  cpSync(join(HERE, 'go'), work, { recursive: true })
+  const go = (...args: string[]) => execute('go', args, { cwd: work, limitMs: LIMIT_MS })
+  for (const service of SERVICES) {
+    mkdirSync(join(work, service))
+    const options = ['-generate', 'types,client', '-package', service, '-o', join(service, 'client.gen.go')]
+    await go('tool', 'oapi-codegen', ...options, documentOf(services, service))
+  }
+  await go('build', '-o', 'flow', '.')
+  return runFlow(ground, join(work, 'flow'), [])
+}
+
+/** Runs openapi-generator on one document, as an integrator would. */
+async function generate(ground: Ground, generator: string, service: Service, options: string[]): Promise<void> {
+  const { execute, services, tools, work } = ground
+  const jars = await tools.java()
+  const jar = join(jars, readdirSync(jars).find((file) => file.startsWith('openapi-generator-cli')) ?? '')
+  const document = documentOf(services, service)
+  // It runs for two seconds: to compile it well would take longer.
+  const args = [
+    '-XX:TieredStopAtLevel=1',
+    '-jar',
+    jar,
+    'generate',
+    '-i',
+    document,
+    '-g',
+    generator,
+    '-o',
+    service,
+    ...options,
+  ]
+  await execute('java', args, { cwd: work, limitMs: LIMIT_MS })
+}
+
+async function runFlow(
+  ground: Ground,
+  command: string,
+  args: string[],
+  more?: Record<string, string>,
+): Promise<string> {
+  const { customers, orders, orchestrator } = ground.services.urls
+  const env = { ...CLIENT, CUSTOMERS_URL: customers, ORDERS_URL: orders, ORCHESTRATOR_URL: orchestrator, ...more }
+  const output = await ground.execute(command, args, { cwd: ground.work, limitMs: LIMIT_MS, env })
+  const steps = output.split('\n').filter((line) => line.startsWith('ok: ')).length
+  if (steps !== STEPS) throw new Error(`The flow told of ${steps} steps, not of ${STEPS}:\n${output}`)
+  return `the flow's ${steps} steps`
+}
+
+interface Executed {
+  item: { name: string }
+  request: { method: string; url: { path: string[] } }
+  response?: { code: number; stream?: { data: number[] } }
+}
+
+/** Refused for the state that the rows are in, as the order of a collection makes them: not for how it was asked. */
+const REFUSED_BY_STATE = [304, 404, 409, 412, 422]
+
+async function checkPostman({ execute, services, tools, work }: Ground): Promise<string> {
+  const binaries = join(await tools.node(), 'node_modules/.bin')
+  const token = await tokenOf(services)
+  const faults: string[] = []
+  let requests = 0
+  for (const service of SERVICES) {
+    const collection = `${service}.postman.json`
+    const report = join(work, `${service}.report.json`)
+    const convert = ['-s', documentOf(services, service), '-o', collection, '-O', 'parametersResolution=Example']
+    await execute(join(binaries, 'openapi2postmanv2'), convert, { cwd: work, limitMs: LIMIT_MS })
+    const variables = {
+      baseUrl: services.urls[service],
+      bearerToken: token,
+      basicAuthUsername: CLIENT.CLIENT_ID,
+      basicAuthPassword: CLIENT.CLIENT_SECRET,
+    }
+    const options = Object.entries(variables).flatMap(([name, value]) => ['--env-var', `${name}=${value}`])
+    const reporter = ['--reporters', 'json', '--reporter-json-export', report]
+    const run = ['run', collection, ...options, ...reporter, '--timeout-request', '10000']
+    await execute(join(binaries, 'newman'), run, { cwd: work, limitMs: LIMIT_MS })
+    const { executions }: { executions: Executed[] } = JSON.parse(readFileSync(report, 'utf8')).run
+    requests += executions.length
+    faults.push(...executions.flatMap(faultOf).map((fault) => `${service}: ${fault}`))
+  }
+  if (requests === 0) throw new Error('The collections had no requests.')
+  if (faults.length > 0) throw new Error(faults.join('\n'))
+  return `${requests} requests`
+}
+
+function faultOf({ item, request, response }: Executed): string[] {
+  const code = response?.code ?? 0
+  // They want the service token, which callers do not have.
+  if (request.url.path[0] === 'internal' && code === 401) return []
+  if ((code >= 200 && code < 300) || REFUSED_BY_STATE.includes(code)) return []
+  const body = Buffer.from(response?.stream?.data ?? []).toString('utf8')
+  return [`${request.method} (${item.name}) was answered ${code}: ${body.slice(0, 500)}`]
+}
+
+async function checkSchemathesis({ engines, execute, tools, work }: Ground): Promise<string> {
+  const st = join(await tools.python(), 'venv/bin/st')
+  const faults: string[] = []
+  for (const { engine, start } of engines) {
+    const services = await start()
+    const env = {
+      TOKEN: await tokenOf(services),
+      SERVICE_TOKEN: services.serviceToken,
+      PYTHONPATH: join(HERE, 'python'),
+    }
+    for (const service of SERVICES) {
+      const args = ['--config-file', join(HERE, 'schemathesis.toml'), 'run', `${services.urls[service]}/openapi.json`]
+      await execute(st, args, { cwd: work, limitMs: LIMIT_MS, env }).catch((error: Error) => {
+        faults.push(`${service} on ${engine}: ${error.message}`)
+      })
+    }
+    await services.stop()
+  }
+  if (faults.length > 0) throw new Error(faults.join('\n'))
+  return `${engines.length * SERVICES.length} documents`
+}
+
+function documentOf({ documents }: Services, service: Service): string {
+  return join(documents, `${service}.json`)
+}
+
+async function tokenOf({ urls }: Services): Promise<string> {
+  const { CLIENT_ID: client_id, CLIENT_SECRET: client_secret } = CLIENT
+  const body = new URLSearchParams({ grant_type: 'client_credentials', client_id, client_secret })
+  const response = await fetch(`${urls.orders}/auth/token`, {
+    method: 'POST',
+    body,
+    signal: AbortSignal.timeout(5_000),
+  })
+  const answer: { access_token: string } = await response.json()
+  return answer.access_token
+}
