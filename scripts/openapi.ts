@@ -1,9 +1,14 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { SERVICES } from '../tests/support/openapi.ts'
 import { openapiText } from './openapi-text.ts'
+import { createProgram } from './program.ts'
 
-// Writes openapi/*.json, the documents of the services as files: for code generators, and for reviews of what changes.
+const { readNothing } =
+  createProgram(`Writes openapi/*.json, the documents of the services as files: for code generators, and for reviews of what changes.
 
+  npm run openapi`)
+
+readNothing()
 const folder = new URL('../openapi/', import.meta.url)
 mkdirSync(folder, { recursive: true })
 for (const service of SERVICES) {

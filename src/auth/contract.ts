@@ -14,7 +14,7 @@ export const TokenRequest = z
     client_secret: optional(z.string()).openapi({ type: 'string', example: 'demo-secret' }),
     scope: optional(z.string()).openapi({
       type: 'string',
-      description: 'Fewer scopes than the client has; absent, all of them.',
+      description: 'The scopes that the token gets, of those of the client. Absent: all of them.',
       example: 'orders:write',
     }),
   })
@@ -37,8 +37,8 @@ export const issueToken = createRoute({
   summary: 'Get a token (OAuth 2 client credentials)',
   description:
     'The client is named by HTTP Basic, or by `client_id` and `client_secret`. JSON with the same fields is taken too. ' +
-    'At most 4 KiB; parameters that are not listed are ignored. A client that fails too often within a minute from one ' +
-    'address has to wait, and so has an address from which too many fail.',
+    'At most 4 KiB; unknown parameters are ignored. After too many failed attempts within a minute, a client at an ' +
+    'address must wait; after many more, of any clients, the whole address must wait.',
   security: [{ basic: [] }, {}],
   request: {
     body: {

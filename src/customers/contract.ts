@@ -161,7 +161,7 @@ export const deleteCustomer = createStrictRoute({
   operationId: 'deleteCustomer',
   tags,
   summary: 'Remove a customer',
-  description: 'Orders keep their history. The id is not found from then on, and the e-mail is free again.',
+  description: 'Orders keep their history. After this the id is not found, and the e-mail can be used again.',
   parameters: [...idempotencyHeadersLike('customer-4-removal'), ...preconditionHeaders],
   request: { params: idParamsLike(4) },
   responses: {
@@ -214,7 +214,7 @@ export const getInternalCustomers = createStrictRoute({
   path: '/internal/customers/lookups',
   operationId: 'getInternalCustomers',
   tags: ['Internal'],
-  summary: 'Several customers, for several callers of the other services',
+  summary: 'Get several customers in one request, for the other services',
   request: { body: jsonBody(sharedCalls('CustomerLookups', { id: Id.meta({ example: 1 }) })) },
   responses: {
     200: jsonAnswer(SharedAnswer, 'The answer to each call, in the order of the calls'),

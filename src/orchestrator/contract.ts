@@ -22,7 +22,7 @@ export const CreateAndConfirm = z
     idempotency_key: optional(z.string()).openapi({
       ...KEYS,
       description:
-        'Names this order for good: sent again with the same key, it is the same order. May be sent as a header. ' +
+        'The same key always means the same order, so the request can be sent again. It can be a header instead. ' +
         'Without a key the order is placed once for this request alone: send a key if you may send the request again.',
       example: 'abc-123',
     }),

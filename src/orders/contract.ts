@@ -150,8 +150,8 @@ export const placeOrder = createStrictRoute({
   tags,
   summary: 'Place an order',
   description:
-    'Prices are those of this moment and the stock is taken at once, for all lines or for none. With an idempotency key ' +
-    'the request may be sent again at any time.',
+    'Takes the current prices, and takes the stock at once, for all lines or for none. With an idempotency key the ' +
+    'request can be sent again at any time.',
   parameters: idempotencyHeadersLike('purchase-order-4711'),
   request: { body: jsonBody(NewOrder) },
   responses: {
@@ -235,7 +235,7 @@ export const confirmOrder = createStrictRoute({
   tags,
   summary: 'Confirm an order',
   description:
-    'An idempotency key is required. An order that is confirmed already is answered as it is. A body is not read.',
+    'An idempotency key is required. If the order is confirmed already, the answer is that order. A body is ignored.',
   parameters: idempotencyHeadersLike('order-2-confirmation'),
   request: { params: idParamsLike(2) },
   responses: {
@@ -300,8 +300,8 @@ export const cancelOrder = createStrictRoute({
   tags,
   summary: 'Cancel an order',
   description:
-    'The stock goes back, exactly once. A canceled order is answered as it is. A confirmed one can be canceled for ' +
-    '`CANCEL_WINDOW_MINUTES` after its confirmation. The body may be left out.',
+    'Returns the stock, exactly once. If the order is canceled already, the answer is that order. A confirmed order can ' +
+    'be canceled for `CANCEL_WINDOW_MINUTES` after its confirmation. The body is optional.',
   parameters: idempotencyHeadersLike('order-4-cancellation'),
   request: { params: idParamsLike(4), body: { content: { 'application/json': { schema: CancelOrder } } } },
   responses: {

@@ -4,7 +4,7 @@ import type { Logger } from './logging.ts'
 
 /** Asked when it matters most, and they cost next to nothing. */
 const TOLD_TO_ALL = /^\/(health|ready)$/
-const OVERLOADED = new AppError('overloaded', 'Too many requests are under way. Try again shortly.', { retry_after: 1 })
+const OVERLOADED = new AppError('overloaded', 'Too many requests are in progress. Try again soon.', { retry_after: 1 })
 /**
  * A batch needs several turns of the event loop, and a turn serves all that is there to be served: refusals by the
  * thousand would make turns so long that hardly a batch got done.

@@ -101,8 +101,8 @@ export const KEYS: TextSchema = {
 export const preconditionHeaders = [
   header(
     'if-match',
-    'The `ETag` last read, such as `"1"`. If the resource has changed since: 412. It is no part of what an idempotency ' +
-      'key stands for: a request that was answered before is replayed, whatever version there is now.',
+    'The `ETag` last read, such as `"1"`. If the resource has changed since: 412. A replay ignores this header: ' +
+      'the same key gets its first answer, whatever the version is now.',
     TAGS,
     '"1"',
   ),

@@ -22,10 +22,8 @@ export const Problem = z
     errors: z
       .array(z.object({ path: z.string(), message: z.string() }).openapi('FieldProblem'))
       .optional()
-      .meta({ description: 'For validation: what is wrong, and where. The first 50.' }),
-    more_errors: int32(1, MAX_INT32)
-      .optional()
-      .meta({ description: 'How many errors there are besides those listed.' }),
+      .meta({ description: 'For validation: what is wrong and where. At most 50.' }),
+    more_errors: int32(1, MAX_INT32).optional().meta({ description: 'How many more errors there are.' }),
   })
   .openapi('Problem')
 

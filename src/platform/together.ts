@@ -32,9 +32,9 @@ export const SharedAnswer = z
     results: z.array(
       z
         .object({
-          status: int32(200, 599).meta({ description: 'As it would have been alone', example: 200 }),
+          status: int32(200, 599).meta({ description: 'The status that the call would have alone', example: 200 }),
           replayed: z.boolean(),
-          body: z.unknown().meta({ description: 'What it would have been alone, or a problem document' }),
+          body: z.unknown().meta({ description: 'The body that the call would have alone, or a problem document' }),
         })
         .openapi('SharedResult'),
     ),

@@ -47,7 +47,7 @@ export const ProductChange = z
     name: optional(NewProduct.shape.name),
     price_cents: optional(NewProduct.shape.price_cents),
     stock: optional(NewProduct.shape.stock).meta({
-      description: 'Sets the count. The difference is written to the ledger of adjustments.',
+      description: 'The new count. The ledger of adjustments records the difference.',
       example: 240,
     }),
   })
@@ -86,7 +86,7 @@ export const StockAdjustment = z
     product_id: Id.meta({ example: 1 }),
     delta: Delta,
     reason: z.string().meta({ example: 'Broken in the warehouse' }),
-    stock: int64(0).meta({ description: 'The count after it', example: 4992 }),
+    stock: int64(0).meta({ description: 'The stock after the adjustment', example: 4992 }),
     created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
   })
   .openapi('StockAdjustment')
@@ -176,8 +176,8 @@ export const changeProduct = createStrictRoute({
   tags,
   summary: 'Change a product',
   description:
-    'Fields that are not sent stay. Setting `stock` overwrites what orders took since you read it unless `If-Match` ' +
-    'is sent; to add or remove pieces whatever the count is, use a stock adjustment.',
+    'Fields that are not sent keep their values. `stock` without `If-Match` overwrites what orders took since you read ' +
+    'the product. To add or remove pieces, use a stock adjustment.',
   parameters: [...idempotencyHeadersLike('product-3-new-price'), ...preconditionHeaders],
   request: { params: idParamsLike(3), body: jsonBody(ProductChange, { price_cents: 1090 }) },
   responses: {
@@ -201,8 +201,8 @@ export const adjustStock = createStrictRoute({
   path: '/products/{id}/stock-adjustments',
   operationId: 'adjustStock',
   tags,
-  summary: 'Add or remove pieces',
-  description: 'The preconditions are those of the product, whose version rises with its stock.',
+  summary: 'Add or remove stock',
+  description: '`If-Match` and `If-None-Match` take the `ETag` of the product, whose version rises with its stock.',
   parameters: [...idempotencyHeadersLike('product-1-broken-pieces'), ...preconditionHeaders],
   request: { params: IdParams, body: jsonBody(NewStockAdjustment) },
   responses: {
