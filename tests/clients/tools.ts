@@ -83,7 +83,11 @@ async function install(name: string, { files, commands }: Tool, execute: Execute
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   for (const file of files) copyFileSync(join(HERE, name, file), join(folder, file))
-  for (const [command, ...args] of commands) await execute(command, args, { cwd: folder, limitMs: INSTALL_LIMIT_MS })
+  for (const [command, ...args] of commands) {
+    const run = () => execute(command, args, { cwd: folder, limitMs: INSTALL_LIMIT_MS })
+    // A registry may fail for a moment.
+    await run().catch(run)
+  }
   writeFileSync(stamp, '')
   return folder
 }
