@@ -17,8 +17,7 @@ export function createWishes(seed: number, ground: Ground) {
       // The correlation id is part of the answer: it stays the same, or the answers could not.
       const body = { ...orderFor(random, serial), idempotency_key: key, correlation_id: `faults-${seed}-${serial}` }
       const story = newStory('orchestrate', key, { serial })
-      const stage = random.oneOf('/dev', '')
-      return { story, sendable: post('orchestrator', `${stage}/orchestrator/create-and-confirm-order`, {}, body) }
+      return { story, sendable: post('orchestrator', '/orchestrator/create-and-confirm-order', {}, body) }
     },
 
     place(random: Random, serial: number): Wish {
