@@ -1,5 +1,6 @@
-import { copyFileSync, mkdirSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { decode, encode, type SourceMapSegment } from '@jridgewell/sourcemap-codec'
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
 
 /** How every bundle of ours is made. */
@@ -52,7 +53,36 @@ export async function bundleFunction(source: string, outfile: string, plugins = 
     metafile: true,
     plugins,
   })
+  thinOut(`${outfile}.map`)
   return metafile
+}
+
+interface SourceMapFile {
+  sources: string[]
+  names: string[]
+  mappings: string
+}
+
+/** Leaves of the sources of packages only their lines in a source map, for their columns and names would be half of a zip. */
+function thinOut(file: string): void {
+  const map: SourceMapFile = JSON.parse(readFileSync(file, 'utf8'))
+  const names = new Map<string, number>()
+  const renamed = (name: number) => {
+    const text = map.names[name] ?? ''
+    names.set(text, names.get(text) ?? names.size)
+    return names.get(text) ?? 0
+  }
+  const isOfPackage = ([, source = -1]: SourceMapSegment) => map.sources[source]?.includes('/node_modules/') === true
+  const kept = (segment: SourceMapSegment): SourceMapSegment => {
+    const [column, source, line, sourceColumn, name] = segment
+    if (segment.length === 1 || source === undefined || line === undefined || sourceColumn === undefined) return segment
+    if (isOfPackage(segment)) return [column, source, line, 0]
+    return name === undefined ? segment : [column, source, line, sourceColumn, renamed(name)]
+  }
+  const isNews = (segment: SourceMapSegment, i: number, all: SourceMapSegment[]) =>
+    !isOfPackage(segment) || all[i - 1]?.[1] !== segment[1] || all[i - 1]?.[2] !== segment[2]
+  const lines = decode(map.mappings).map((segments) => segments.map(kept).filter(isNews))
+  writeFileSync(file, JSON.stringify({ ...map, mappings: encode(lines), names: [...names.keys()] }))
 }
 
 function replaceModule(path: RegExp, contentsOf: (path: string) => string): Plugin {

@@ -310,7 +310,7 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     const { since } = (await disableClient(system.db, client.id)) ?? {}
     expect((await disableClient(system.db, client.id))?.since).toBe(since)
     expect(await statusesOf(token)).toEqual(REFUSED)
-    expect(await enableClient(system.db, client.id)).toBe(true)
+    expect(await enableClient(system.db, client.id)).toEqual({ disabledSince: since })
     expect(await statusesOf(token)).toEqual(REFUSED)
     expect(await statusesOf(await tokenFor(client))).toEqual(TAKEN)
   })
@@ -319,7 +319,7 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     const id = newWord()
     expect(await rotateSecret(system.db, id)).toBeUndefined()
     expect(await disableClient(system.db, id)).toBeUndefined()
-    expect(await enableClient(system.db, id)).toBe(false)
+    expect(await enableClient(system.db, id)).toBeUndefined()
   })
 
   it('when a token names a client that nobody made, then it is taken, but not in production', async () => {

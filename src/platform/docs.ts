@@ -11,7 +11,7 @@ import type { AppEnv } from './app.ts'
 import { SCOPES } from './auth.ts'
 import { contentHash } from './hash.ts'
 import { HEALTH_TAG } from './health.ts'
-import { addHome, type ServiceLink, type Signposts } from './home.ts'
+import { addHome, calledPath, type ServiceLink, type Signposts } from './home.ts'
 import { namesTag } from './preconditions.ts'
 
 export interface DocsConfig {
@@ -168,7 +168,13 @@ async function renderPage(title: string): Promise<Page> {
 /** To this service's root and to the documentation of the others. */
 function renderLinks(c: Context<AppEnv>, { links }: Signposts): string {
   const others = links(c).map(({ title, docs }: ServiceLink) => html` · <a href="${docs}">${title}</a>`)
-  return String(html`<nav><a href="./">This service</a>${others}</nav>`)
+  return String(html`<nav><a href="${rootFrom(calledPath(c))}">This service</a>${others}</nav>`)
+}
+
+/** A gateway may know a service's root only without the slash at its end. */
+function rootFrom(docsPath: string): string {
+  const [parent = ''] = docsPath.split('/').slice(-2, -1)
+  return parent === '' ? './' : `../${parent}`
 }
 
 const FILES = new Map([

@@ -100,16 +100,16 @@ function settle({ parameters }: Aws, { DB_HOST, DB_USER, DB_PASS, ...rest }: Var
 /** A REST API's routes, as serverless.yml has them. */
 const ROUTES: readonly [RegExp, FunctionName][] = [
   [/^(\/(customers|orders)-api)?\/docs\/swagger-ui-dist\/[^/]+$/, 'docs'],
-  [/^\/customers-api\/./, 'customers'],
-  [/^\/orders-api\/./, 'orders'],
-  [/^\/./, 'orchestrator'],
+  [/^\/customers-api(\/.|$)/, 'customers'],
+  [/^\/orders-api(\/.|$)/, 'orders'],
+  [/^\//, 'orchestrator'],
 ]
 
 /** Turns HTTP requests into events and results into answers, as a REST API with the stage `dev` does. */
 async function startGateway(instanceOf: (name: FunctionName) => LambdaInstance | undefined) {
   const server = createServer(async (request, response) => {
     const [target = '', query] = (request.url ?? '').split('?')
-    const path = target.replace(/^\/dev(?=\/)/, '')
+    const path = target.replace(/^\/dev(?=\/|$)/, '') || '/'
     const name = path === target ? undefined : ROUTES.find(([pattern]) => pattern.test(path))?.[1]
     const instance = name && instanceOf(name)
     if (instance === undefined) {

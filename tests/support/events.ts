@@ -158,7 +158,7 @@ export function restEvent(
   const event = recorded(name)
   const all: Record<string, string> = { ...withoutContentType(event.headers), ...headers }
   const parameters = query === undefined ? null : valuesOf(new URLSearchParams(query))
-  const [, prefix = '', proxy = ''] = /^(\/[a-z]+-api)?\/(.*)$/.exec(path) ?? []
+  const [, prefix = '', proxy = ''] = /^(\/[a-z]+-api)?(?:\/(.*))?$/.exec(path) ?? []
   return {
     ...event,
     resource: `${prefix}/{proxy+}`,
