@@ -134,9 +134,15 @@ export const idempotencyHeaders = [
   header('x-idempotency-key', 'The same, by its older name.', KEYS, EXAMPLE_KEY),
 ]
 
-/** {@link idempotencyHeaders} with a key, so that a route's example may be run again: it is replayed then. */
+/**
+ * {@link idempotencyHeaders} with a key, so that a route's example may be run again: it is replayed then. Swagger UI sends
+ * the one of the two that has an `example` of its own; other tools send both, so both have one key.
+ */
 export function idempotencyHeadersLike(example: string) {
-  return idempotencyHeaders.map((header) => (header.name === 'idempotency-key' ? { ...header, example } : header))
+  return idempotencyHeaders.map((header) => {
+    const like = { ...header, schema: { ...header.schema, examples: [example] } }
+    return header.name === 'idempotency-key' ? { ...like, example } : like
+  })
 }
 
 /** `examples` are shown. Swagger UI would send a single `example`, two keys and two preconditions with every request. */
