@@ -1,12 +1,15 @@
 import type { CompiledQuery } from 'kysely'
+import type { z } from 'zod'
 import { createSharedCalls, type Route, unlessNotFound, within } from '../platform/client.ts'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { createSingleFlight } from '../platform/single-flight.ts'
 import { withTimeLimit } from '../platform/time-limit.ts'
 import type { Trace } from '../platform/trace.ts'
-import { Customer } from './contract.ts'
+import { Customer, type CustomerBrief as CustomerBriefSchema } from './contract.ts'
 import type { CustomersService, Customer as CustomerValue } from './service.ts'
+
+export type CustomerBrief = z.output<typeof CustomerBriefSchema>
 
 export interface CustomersClient {
   /**

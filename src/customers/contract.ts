@@ -50,6 +50,9 @@ export const Customer = z
   })
   .openapi('Customer')
 
+/** What an order's answer shows of its customer. */
+export const CustomerBrief = Customer.pick({ id: true, name: true, email: true, phone: true }).openapi('CustomerBrief')
+
 const CustomerPage = pageOf(Customer).openapi('CustomerPage')
 
 const tags = ['Customers']

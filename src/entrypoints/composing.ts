@@ -107,7 +107,7 @@ export function composeOrchestrator(
     ...common(env, 'orchestrator', logger, lifecycle),
     signposts: signpostsOf('orchestrator', env),
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
-    orchestrator: createOrchestratorService(customers, orders, env.orchestrator, logger),
+    orchestrator: createOrchestratorService(customers, orders, env.orchestrator),
     ready: async () => {
       await Promise.all([checkHealth(neighbours.customers, env), checkHealth(neighbours.orders, env)])
     },

@@ -1,7 +1,16 @@
-import { sendJson } from '../platform/answers.ts'
-import { callerOf, createServiceApp, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
+import type { Context } from 'hono'
+import { sendAnswer } from '../platform/answers.ts'
+import {
+  type AppEnv,
+  callerOf,
+  correlationIdIn,
+  createServiceApp,
+  type ServiceApp,
+  type ServiceDeps,
+} from '../platform/app.ts'
 import { idempotencyKey } from '../platform/contract.ts'
 import { createAndConfirmOrder, failureShape } from './contract.ts'
+import { correlationIdOf } from './keys.ts'
 import type { OrchestratorService } from './service.ts'
 
 export interface OrchestratorDeps extends ServiceDeps {
@@ -20,17 +29,20 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
 
   app.openapi(createAndConfirmOrder, async (c) => {
     const input = c.req.valid('json')
-    if (input.correlation_id !== undefined) c.set('trace', { ...c.get('trace'), correlationId: input.correlation_id })
-    const key = idempotencyKey(
-      input.idempotency_key,
-      c.req.header('idempotency-key'),
-      c.req.header('x-idempotency-key'),
-    )
-    // A key of this request alone: the retries of its steps are one order, the same request sent again is another one.
-    const { data, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key ?? crypto.randomUUID())
-    const headers = replayed ? { 'idempotent-replayed': 'true' } : {}
-    return sendJson(c, { success: true as const, correlationId: c.get('trace').correlationId, data }, 201, headers)
+    // A key of this request alone: its retries at Orders are one order, the same request sent again is another one.
+    const key = keyOf(c, input) ?? crypto.randomUUID()
+    const correlationId = input.correlation_id ?? correlationIdIn(c) ?? correlationIdOf(c.get('principal').id, key)
+    c.set('trace', { ...c.get('trace'), correlationId })
+    const { value, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
+    // The text goes out as it was stored: a replay is the same bytes.
+    const body = `{"success":true,"correlationId":${JSON.stringify(correlationId)},"data":${value}}`
+    return sendAnswer(c, { status: 201, body, replayed })
   })
 
   return app
+}
+
+/** The caller's key, from the body or a header. @throws AppError `invalid_idempotency_key` */
+function keyOf(c: Context<AppEnv>, { idempotency_key }: { idempotency_key?: string | undefined }): string | undefined {
+  return idempotencyKey(idempotency_key, c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
 }

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { Customer } from '../customers/contract.ts'
+import { CustomerBrief } from '../customers/contract.ts'
 import { NewOrderItems, Order } from '../orders/contract.ts'
 import {
   createStrictRoute,
@@ -32,7 +32,7 @@ export const CreateAndConfirm = z
 
 const ConfirmedOrderData = z
   .object({
-    customer: Customer.pick({ id: true, name: true, email: true, phone: true }).openapi('CustomerBrief'),
+    customer: CustomerBrief,
     order: Order.pick({ id: true, status: true, total_cents: true, items: true }).openapi('OrderBrief'),
   })
   .openapi('ConfirmedOrderData')
@@ -110,7 +110,6 @@ export const createAndConfirmOrder = createStrictRoute({
       'insufficient_scope',
       'not_found',
       'insufficient_stock',
-      'order_canceled',
       'payload_too_large',
       'unsupported_media_type',
       'customer_not_found',

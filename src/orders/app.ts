@@ -10,7 +10,7 @@ import { nextLink } from '../platform/pages.ts'
 import { answerEach } from '../platform/together.ts'
 import { addProductRoutes } from '../products/app.ts'
 import type { ProductsService } from '../products/service.ts'
-import { cancelOrder, confirmOrder, getOrder, listOrders, placeOrder, takeOrderSteps } from './contract.ts'
+import { cancelOrder, confirmOrder, getOrder, listOrders, placeOrder, placeValidatedOrders } from './contract.ts'
 import type { OrdersService } from './service.ts'
 
 export interface OrdersDeps extends ServiceDeps {
@@ -34,8 +34,9 @@ export function createOrdersApp({ orders, products, tokens, logins, ...deps }: O
   addProductRoutes(app, products)
 
   app.openapi(placeOrder, async (c) => {
-    const key = keyOf(c)
-    const answer = await orders.placeOrder(callerOf(c), c.req.valid('json'), key)
+    const [input, key] = [c.req.valid('json'), keyOf(c)]
+    if (input.confirm && key === undefined) throw keyRequired()
+    const answer = await orders.placeOrder(callerOf(c), input, key)
     return sendAnswer(c, answer, { location: locationOf(c, answer.targetId) })
   })
 
@@ -48,27 +49,26 @@ export function createOrdersApp({ orders, products, tokens, logins, ...deps }: O
 
   app.openapi(confirmOrder, async (c) => {
     const key = keyOf(c)
-    if (key === undefined) {
-      throw new AppError('idempotency_key_required', 'Send an X-Idempotency-Key (or Idempotency-Key) header.')
-    }
+    if (key === undefined) throw keyRequired()
     return sendAnswer(c, await orders.confirmOrder(callerOf(c), c.req.valid('param').id, key))
   })
 
-  app.openapi(takeOrderSteps, (c) =>
-    answerEach(c, c.req.valid('json').calls, ({ key, step, on_behalf_of }, trace) => {
+  app.openapi(placeValidatedOrders, (c) =>
+    answerEach(c, c.req.valid('json').calls, async ({ key, order, on_behalf_of }, trace) => {
       const caller = { principal: actFor(SERVICE, on_behalf_of), trace }
-      return c
-        .get('fairShare')
-        .run(caller.principal, () =>
-          'place' in step ? orders.placeOrder(caller, step.place, key) : orders.confirmOrder(caller, step.confirm, key),
-        )
+      const place = () => orders.placeValidatedOrder(caller, order, key)
+      const answer = await c.get('fairShare').run(caller.principal, place)
+      return { ...answer, body: JSON.stringify(answer.body) }
     }),
   )
 
-  app.openapi(cancelOrder, async (c) => {
-    const { if_status } = c.req.valid('json')
-    return sendAnswer(c, await orders.cancelOrder(callerOf(c), c.req.valid('param').id, if_status, keyOf(c)))
-  })
+  app.openapi(cancelOrder, async (c) =>
+    sendAnswer(c, await orders.cancelOrder(callerOf(c), c.req.valid('param').id, keyOf(c))),
+  )
 
   return app
+}
+
+function keyRequired(): AppError {
+  return new AppError('idempotency_key_required', 'Send an X-Idempotency-Key (or Idempotency-Key) header.')
 }

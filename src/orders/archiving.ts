@@ -2,7 +2,7 @@ import { type Database, transactAlone } from '../platform/database.ts'
 import { readClock } from '../platform/idempotency.ts'
 import { addMinutes, type DbTime } from '../platform/time.ts'
 import { recordArchivedOrders } from '../products/client.ts'
-import { presentOrder } from './presenting.ts'
+import { presentOrder } from './order-response.ts'
 import {
   countFinalOrders,
   deleteOrders,

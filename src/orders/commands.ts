@@ -1,20 +1,48 @@
-import { type Claim, claimId } from '../platform/idempotency.ts'
-import type { ChangeCommand } from './changing.ts'
-import type { PlaceCommand } from './placing.ts'
+import type { CustomerBrief } from '../customers/client.ts'
+import { type Claim, claimId, type Operation } from '../platform/idempotency.ts'
+import type { ChangeRequest } from './order-states.ts'
+import type { OrderRequest } from './placement-rules.ts'
 
-/** All that can be asked of orders in one transaction. */
-export type WriteCommand = PlaceCommand | ChangeCommand
+export const PLACE_ORDER: Operation = { name: 'orders.place', status: 201, targetType: 'order' }
+export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order' }
+export const CANCEL_ORDER: Operation = { name: 'orders.cancel', status: 200, targetType: 'order' }
 
-/** The keys under which the command is done once. */
-export function claimsOf(command: WriteCommand): Claim[] {
-  return command.kind === 'expire' || command.claim === undefined ? [] : [command.claim]
+interface Command {
+  /** The key under which it is done once. What is done once by its nature needs none. */
+  claim: Claim | undefined
+  /** For whom it is: batches take the shares in turn. */
+  share: string
+}
+
+export interface PlaceCommand extends Command, OrderRequest {
+  kind: 'place'
+  claim: Claim
+  /** The customer as the orchestrator validated it: a part of the answer. */
+  customer: CustomerBrief | undefined
+}
+
+export interface ChangeCommand extends Command, ChangeRequest {}
+
+/** All that can be asked of orders. */
+export type OrderCommand = PlaceCommand | ChangeCommand
+
+/** For whom ended holds are released. */
+const RELEASES = 'releases'
+
+/** Releases the hold of an order, if it has ended. */
+export function releaseHold(orderId: number): ChangeCommand {
+  return { kind: 'expire', orderId, boundTo: null, claim: undefined, share: RELEASES }
+}
+
+export function claimsOf({ claim }: OrderCommand): Claim[] {
+  return claim === undefined ? [] : [claim]
 }
 
 /** What a command weighs whose order, and so its lines, is not known yet. */
 const UNREAD_ORDER_WEIGHT = 4
 
 /** How much of a batch the command takes up: its lines. */
-export function weightOf(command: WriteCommand): number {
+export function weightOf(command: OrderCommand): number {
   return command.kind === 'place' ? command.items.length : UNREAD_ORDER_WEIGHT
 }
 
@@ -27,13 +55,13 @@ export interface Rows {
 }
 
 /** The names of all rows that a command needs; undefined when only its order tells. */
-export function rowNamesOf(command: WriteCommand): string[] | undefined {
+export function rowNamesOf(command: OrderCommand): string[] | undefined {
   if (command.kind === 'cancel' || command.kind === 'expire') return undefined
   return namesOf(rowsOf(command))
 }
 
 /** The rows that the command itself names. */
-export function rowsOf(command: WriteCommand): Rows {
+export function rowsOf(command: OrderCommand): Rows {
   const claims = claimsOf(command)
   if (command.kind !== 'place') return { orders: [command.orderId], products: [], customers: [], claims }
   const products = command.items.map((item) => item.product_id)

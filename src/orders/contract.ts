@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { CustomerBrief } from '../customers/contract.ts'
 import {
   acceptEmptyBody,
   bodyProblems,
@@ -48,8 +49,24 @@ export const NewOrder = z
         'bound to a customer may hold it for `MAX_HOLD_MINUTES` at most.',
       example: 60,
     }),
+    confirm: optional(z.boolean()).meta({
+      description:
+        'Places and confirms the order in one transaction. Needs an idempotency key, and leaves no hold: `hold_minutes` ' +
+        'does not go with it.',
+      example: false,
+    }),
   })
   .openapi('NewOrder')
+
+/** An order for a customer that the caller has validated. It is placed and confirmed in one transaction. */
+export const ValidatedOrder = z
+  .strictObject({
+    ...NewOrder.omit({ hold_minutes: true, confirm: true }).shape,
+    customer: CustomerBrief.nullable().meta({
+      description: 'The customer as it is now; null when there is none or it is unknown: then only a replay succeeds',
+    }),
+  })
+  .openapi('ValidatedOrder')
 
 export const OrderItem = z
   .object({
@@ -128,13 +145,7 @@ export const OrderQuery = PageQuery.extend({
 export const OrderPlace = z.tuple([Timestamp, Id])
 
 export const CancelOrder = z
-  .strictObject({
-    if_status: optional(OrderStatus).meta({
-      description:
-        'Cancel only if the order has this status now. Otherwise nothing changes, and the answer is the order.',
-      example: 'CREATED',
-    }),
-  })
+  .strictObject({})
   // Generated Java sends `null` for a body that is left out.
   .nullable()
   .transform((order) => order ?? {})
@@ -151,13 +162,14 @@ export const placeOrder = createStrictRoute({
   summary: 'Place an order',
   description:
     'Takes the current prices, and takes the stock at once, for all lines or for none. With an idempotency key the ' +
-    'request can be sent again at any time.',
+    'request can be sent again at any time. With `confirm` the order is confirmed at once.',
   parameters: idempotencyHeadersLike('purchase-order-4711'),
   request: { body: jsonBody(NewOrder) },
   responses: {
     201: jsonAnswer(Order, 'The order', { ...locationLike('orders/5'), ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
+      'idempotency_key_required',
       'invalid_idempotency_key',
       'insufficient_scope',
       'not_found',
@@ -255,34 +267,28 @@ export const confirmOrder = createStrictRoute({
   },
 })
 
-/** The two steps of an order that the orchestrator asks for. */
-const OrderStep = z
-  .union([
-    z.strictObject({ place: NewOrder }).openapi('PlaceStep'),
-    z.strictObject({ confirm: Id.meta({ description: 'The order' }) }).openapi('ConfirmStep'),
-  ])
-  .openapi('OrderStep', { example: { confirm: 1 } })
-
 const OnBehalfOf = z
   .string()
   .regex(PRINCIPAL_ID)
   .optional()
   .meta({ description: 'The principal that the call is made for', example: 'client:demo' })
 
-export const OrderSteps = sharedCalls('OrderSteps', {
+export const Placements = sharedCalls('Placements', {
   key: IdempotencyKey,
-  step: OrderStep,
+  order: ValidatedOrder,
   on_behalf_of: OnBehalfOf,
 })
 
-export const takeOrderSteps = createStrictRoute({
+export const placeValidatedOrders = createStrictRoute({
   ...serviceOnly,
   method: 'post',
-  path: '/internal/orders/steps',
-  operationId: 'takeOrderSteps',
+  path: '/internal/orders/placements',
+  operationId: 'placeValidatedOrders',
   tags: ['Internal'],
   summary: 'Place and confirm several orders in one request, for the orchestrator',
-  request: { body: jsonBody(OrderSteps) },
+  description:
+    'The body of each result is the text of its answer: the customer and the order, as the key first got them.',
+  request: { body: jsonBody(Placements) },
   responses: {
     200: jsonAnswer(SharedAnswer, 'The answer to each call, in the order of the calls'),
     ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),

@@ -1,21 +1,63 @@
-import type { Database } from '../platform/database.ts'
+import { type RunMode, SetAside } from '../platform/batcher.ts'
+import { type Database, RunAgain, transact } from '../platform/database.ts'
 import type { AppError } from '../platform/errors.ts'
 import { type Answer, type Answers, claimId, findLockedClaims, openWith, replayOf } from '../platform/idempotency.ts'
 import { findLockedIds } from '../platform/row-locks.ts'
 import type { DbTime } from '../platform/time.ts'
-import { isHoldEnded } from './changing.ts'
-import { claimsOf, namesOf, type Rows, rowsOf, type WriteCommand } from './commands.ts'
+import { claimsOf, namesOf, type OrderCommand, type Rows, rowsOf } from './commands.ts'
+import type { Outcome } from './keyed-commands.ts'
+import { isHoldEnded } from './order-states.ts'
 import { findOrders, type Orders } from './store.ts'
 
-export interface WithoutLocks {
+/**
+ * Does commands in one transaction. In a run that does not wait for locks, those whose rows another transaction has locked
+ * are set aside first, and `work` gets the others.
+ * @param work gives each command that it is given its outcome
+ * @throws RowsLocked
+ */
+export function transactCommands<C extends OrderCommand>(
+  db: Database,
+  commands: readonly C[],
+  { waitsForLocks }: RunMode,
+  work: (trx: Database, commands: readonly C[]) => Promise<ReadonlyMap<C, Outcome>>,
+): Promise<Outcome[]> {
+  const settled = new Map<C, Outcome>()
+  return transact(db, async (trx) => {
+    const isOpen = (command: C) => !settled.has(command)
+    if (!waitsForLocks) await setLockedAside(trx, commands.filter(isOpen), settled)
+    const outcomes = await work(trx, commands.filter(isOpen))
+    return commands.map((command) => {
+      const outcome = settled.get(command) ?? outcomes.get(command)
+      if (outcome === undefined) throw new Error('a command has no outcome')
+      return outcome
+    })
+  })
+}
+
+/** @throws RunAgain when any are locked: a server may have undone the transaction in which it refused a lock */
+async function setLockedAside<C extends OrderCommand>(
+  trx: Database,
+  commands: readonly C[],
+  settled: Map<C, Outcome>,
+): Promise<void> {
+  const { replays, locked } = await lockWithoutWaiting(trx, commands)
+  for (const [command, replay] of replays) settled.set(command, replay)
+  for (const [command, rows] of locked) settled.set(command, new SetAside(rows))
+  if (locked.size > 0) throw new RunAgain()
+}
+
+interface WithoutLocks<C> {
   /** What was answered before: a replay needs no row. */
-  replays: Map<WriteCommand, Answer | AppError>
+  replays: Map<C, Answer | AppError>
   /** Each with the names of the rows that it needs and others hold. */
-  locked: Map<WriteCommand, string[]>
+  locked: Map<C, string[]>
 }
 
 /** Finds the commands that can't be done now, or need not be. The rows of all others it locks, without waiting. */
-export async function lockWithoutWaiting(trx: Database, commands: readonly WriteCommand[]): Promise<WithoutLocks> {
+async function lockWithoutWaiting<C extends OrderCommand>(
+  trx: Database,
+  commands: readonly C[],
+): Promise<WithoutLocks<C>> {
   const { now, answers } = await openWith(trx, commands.flatMap(claimsOf))
   const replays = replaysOf(commands, answers)
   const open = commands.filter((command) => !replays.has(command))
@@ -25,7 +67,7 @@ export async function lockWithoutWaiting(trx: Database, commands: readonly Write
   )
   const needed = new Map(open.map((command) => [command, neededRows(command, orders, now)]))
   const names = new Set(namesOf(await findLocked(trx, [...needed.values()])))
-  const locked = new Map<WriteCommand, string[]>()
+  const locked = new Map<C, string[]>()
   for (const [command, rows] of needed) {
     const lacking = namesOf(rows).filter((name) => names.has(name))
     if (lacking.length > 0) locked.set(command, lacking)
@@ -33,8 +75,8 @@ export async function lockWithoutWaiting(trx: Database, commands: readonly Write
   return { replays, locked }
 }
 
-function replaysOf(commands: readonly WriteCommand[], answers: Answers): Map<WriteCommand, Answer | AppError> {
-  const replays = new Map<WriteCommand, Answer | AppError>()
+function replaysOf<C extends OrderCommand>(commands: readonly C[], answers: Answers): Map<C, Answer | AppError> {
+  const replays = new Map<C, Answer | AppError>()
   for (const command of commands) {
     for (const claim of claimsOf(command)) {
       const stored = answers.get(claimId(claim))
@@ -44,8 +86,8 @@ function replaysOf(commands: readonly WriteCommand[], answers: Answers): Map<Wri
   return replays
 }
 
-/** The rows that the command names, and the products whose pieces come back. */
-function neededRows(command: WriteCommand, { orders, lines }: Orders, now: DbTime): Rows {
+/** The rows that the command names, and the products whose stock comes back. */
+function neededRows(command: OrderCommand, { orders, lines }: Orders, now: DbTime): Rows {
   const own = rowsOf(command)
   const order = command.kind === 'place' ? undefined : orders.get(command.orderId)
   if (order === undefined || (command.kind === 'confirm' && !isHoldEnded(order, now))) return own

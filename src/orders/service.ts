@@ -16,15 +16,26 @@ import {
   replayOf,
 } from '../platform/idempotency.ts'
 import { cutPage, type Page, readCursor } from '../platform/pages.ts'
-import type { OrderStatus } from '../platform/tables.ts'
 import { fromRfc3339, toRfc3339 } from '../platform/time.ts'
-import { CANCEL_ORDER, type ChangeCommand, CONFIRM_ORDER } from './changing.ts'
-import { rowNamesOf, type WriteCommand, weightOf } from './commands.ts'
-import { type NewOrder, OrderPlace, type OrderQuery } from './contract.ts'
-import { customerNotFound, PLACE_ORDER, type PlaceCommand } from './placing.ts'
-import { type Order, type OrderSummary, presentOrder, presentSummary } from './presenting.ts'
+import { trusted } from '../platform/trusted.ts'
+import { changeOrders } from './change-orders.ts'
+import {
+  CANCEL_ORDER,
+  type ChangeCommand,
+  CONFIRM_ORDER,
+  type OrderCommand,
+  PLACE_ORDER,
+  type PlaceCommand,
+  releaseHold,
+  rowNamesOf,
+  weightOf,
+} from './commands.ts'
+import { type NewOrder, OrderPlace, type OrderQuery, type ValidatedOrder } from './contract.ts'
+import { type Order, type OrderSummary, presentOrder, presentSummary } from './order-response.ts'
+import { orderNotFound } from './order-states.ts'
+import { placeOrders } from './place-orders.ts'
+import { customerNotFound } from './placement-rules.ts'
 import { findExpiredHolds, findOrders, type Hold, listOrders, type OrderLine, type OrderRow } from './store.ts'
-import { RELEASES, writeOrders } from './writing.ts'
 
 /** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
 const BATCH = { maxCommands: 256, maxWeight: 500, maxQueued: 5_000 }
@@ -61,11 +72,11 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   }
   const writing = { ...config, lockPatienceMs: Math.ceil(config.lockWaitMs * PATIENCE_SHARE) }
   const place = createBatcher<PlaceCommand, Answer>(
-    (commands, mode) => writeOrders(db, commands, writing, mode),
+    (commands, mode) => placeOrders(db, commands, writing, mode),
     batching,
   )
   const change = createBatcher<ChangeCommand, Answer>(
-    (commands, mode) => writeOrders(db, commands, writing, mode),
+    (commands, mode) => changeOrders(db, commands, writing, mode),
     batching,
   )
 
@@ -83,32 +94,34 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
      * @throws AppError `customer_not_found`, `product_not_found`, `too_many_holds`, `insufficient_stock`,
      *   `amount_too_large`, `idempotency_key_reused`, and those of the customers client
      */
-    async placeOrder(caller: Caller, input: z.output<typeof NewOrder>, key: string | undefined): Promise<Answer> {
-      const { customer_id, items, hold_minutes } = input
+    async placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<Answer> {
       const { principal, trace } = caller
-      if (principal.customerId !== null && principal.customerId !== customer_id) {
-        throw new AppError('not_found', `There is no customer ${customer_id}.`)
+      if (principal.customerId !== null && principal.customerId !== input.customer_id) {
+        throw new AppError('not_found', `There is no customer ${input.customer_id}.`)
       }
-      const claim = claimOf(PLACE_ORDER, principal, key, customer_id, items, hold_minutes ?? null)
+      const claim = claimOf(PLACE_ORDER, principal, key, ...requestOf(input))
       try {
-        refuseLongHold(principal, hold_minutes)
-        const customer = await customers.getCustomer(customer_id, trace)
-        if (customer === undefined) throw customerNotFound(customer_id)
+        refuseBadHold(principal, input)
+        const customer = await customers.getCustomer(input.customer_id, trace)
+        if (customer === undefined) throw customerNotFound(input.customer_id)
       } catch (error) {
         // An order that was placed already stays placed, whatever became of its customer or of Customers since.
         return await firstAnswer(claim, error)
       }
-      const isBound = principal.customerId !== null
-      const usualMinutes = isBound ? Math.min(config.holdMinutes, config.maxHoldMinutes) : config.holdMinutes
-      return place({
-        kind: 'place',
-        claim,
-        customerId: customer_id,
-        items,
-        holdMinutes: hold_minutes ?? usualMinutes,
-        maxOpenHolds: isBound ? config.maxOpenHolds : null,
-        share: callerIdOf(principal),
-      })
+      return place({ ...commandFor(caller, input, claim), ...holdOf(principal, input) })
+    },
+
+    /**
+     * Places and confirms an order for a customer that the caller has validated: without the customer, only an order that
+     * was placed before is answered.
+     * @throws AppError like `placeOrder`
+     */
+    async placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<Answer> {
+      const { customer, ...order } = input
+      const claim = claimOf(PLACE_ORDER, caller.principal, key, order)
+      if (customer === null) return firstAnswer(claim, customerNotFound(order.customer_id))
+      const command = { ...commandFor(caller, order, claim), customer, ...NO_HOLD }
+      return place(command).catch((refusal) => finishTwoSteps(caller, { ...input, customer }, key, refusal))
     },
 
     /** @throws AppError `not_found` */
@@ -135,30 +148,13 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     },
 
     /** @throws AppError `not_found`, `order_canceled`, `idempotency_key_reused` */
-    confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
-      const claim = claimOf(CONFIRM_ORDER, principal, key, orderId)
-      return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
-    },
+    confirmOrder,
 
-    /**
-     * @param ifStatus cancel only from this state; the order is answered as it is either way
-     * @throws AppError `not_found`, `cancel_window_passed`, `idempotency_key_reused`
-     */
-    cancelOrder(
-      { principal }: Caller,
-      orderId: number,
-      ifStatus: OrderStatus | undefined,
-      key: string | undefined,
-    ): Promise<Answer> {
-      const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal, key, orderId, ifStatus ?? null)
-      return change({
-        kind: 'cancel',
-        orderId,
-        boundTo: principal.customerId,
-        claim,
-        ifStatus,
-        share: callerIdOf(principal),
-      })
+    /** @throws AppError `not_found`, `cancel_window_passed`, `idempotency_key_reused` */
+    cancelOrder({ principal }: Caller, orderId: number, key: string | undefined): Promise<Answer> {
+      // It has no members, but an order has been canceled with these: old keys stay good.
+      const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal, key, orderId, null)
+      return change({ kind: 'cancel', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
     },
 
     /**
@@ -171,7 +167,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       let last: Hold | undefined
       for (;;) {
         const holds = await findExpiredHolds(db, last, SWEEP)
-        const outcomes = await Promise.allSettled(holds.map(({ id }) => release(id)))
+        const outcomes = await Promise.allSettled(holds.map(({ id }) => change(releaseHold(id))))
         released += outcomes.filter(isReleased).length
         last = holds.at(-1)
         if (holds.length < SWEEP) return released
@@ -189,15 +185,38 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     },
   }
 
-  function release(orderId: number): Promise<Answer> {
-    return change({ kind: 'expire', orderId, boundTo: null, share: RELEASES })
+  /** @throws AppError `validation_failed` */
+  function refuseBadHold({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput): void {
+    if (hold_minutes === undefined) return
+    if (confirm) throw badHold('An order that is confirmed at once has no hold')
+    if (customerId === null || hold_minutes <= config.maxHoldMinutes) return
+    throw badHold(`A client that is bound to a customer may hold stock for ${config.maxHoldMinutes} minutes at most`)
   }
 
-  /** @throws AppError `validation_failed` */
-  function refuseLongHold({ customerId }: Principal, holdMinutes: number | undefined): void {
-    if (customerId === null || holdMinutes === undefined || holdMinutes <= config.maxHoldMinutes) return
-    const message = `A client that is bound to a customer may hold stock for ${config.maxHoldMinutes} minutes at most`
-    throw new AppError('validation_failed', 'The body has an error.', { errors: [{ path: 'hold_minutes', message }] })
+  function confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
+    const claim = claimOf(CONFIRM_ORDER, principal, key, orderId)
+    return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
+  }
+
+  function holdOf({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput) {
+    if (confirm) return NO_HOLD
+    const isBound = customerId !== null
+    const usualMinutes = isBound ? Math.min(config.holdMinutes, config.maxHoldMinutes) : config.holdMinutes
+    return { holdMinutes: hold_minutes ?? usualMinutes, maxOpenHolds: isBound ? config.maxOpenHolds : null }
+  }
+
+  /**
+   * Before version 2 the orchestrator placed an order under this key and confirmed it under another: a key from then is
+   * answered too. For as long as such keys live.
+   */
+  async function finishTwoSteps(caller: Caller, input: ValidatedInput, key: string, refusal: unknown): Promise<Answer> {
+    if (!(refusal instanceof AppError) || refusal.code !== 'idempotency_key_reused') throw refusal
+    const { customer_id, items, customer } = input
+    const placed = await firstAnswer(claimOf(PLACE_ORDER, caller.principal, key, customer_id, items, 15), refusal)
+    const confirmed = await confirmOrder(caller, placed.targetId, key.replace('create:', 'confirm:'))
+    const { id, status, total_cents, items: lines } = trusted<Order>(JSON.parse(confirmed.body))
+    const body = JSON.stringify({ customer, order: { id, status, total_cents, items: lines } })
+    return { ...confirmed, status: PLACE_ORDER.status, body, replayed: true }
   }
 
   async function firstAnswer(claim: Claim, otherwise: unknown): Promise<Answer> {
@@ -210,16 +229,43 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   }
 }
 
+type PlaceInput = z.output<typeof NewOrder>
+type ValidatedInput = z.output<typeof ValidatedOrder>
+
+/** Of an order that is confirmed at once. */
+const NO_HOLD = { holdMinutes: null, maxOpenHolds: null }
+
+/** What makes the request what it is: the whole body. The first three have their places since the first version. */
+function requestOf({ customer_id, items, hold_minutes, ...more }: PlaceInput): unknown[] {
+  const request = [customer_id, items, hold_minutes ?? null]
+  return Object.values(more).every((value) => value === undefined) ? request : [...request, more]
+}
+
+function commandFor(
+  { principal }: Caller,
+  { customer_id, items }: Pick<PlaceInput, 'customer_id' | 'items'>,
+  claim: Claim,
+) {
+  return {
+    kind: 'place',
+    claim,
+    customerId: customer_id,
+    items,
+    customer: undefined,
+    share: callerIdOf(principal),
+  } as const
+}
+
+function badHold(message: string): AppError {
+  return new AppError('validation_failed', 'The body has an error.', { errors: [{ path: 'hold_minutes', message }] })
+}
+
 /** @throws what made a release fail, unless it was a lock */
 function isReleased(outcome: PromiseSettledResult<Answer>): boolean {
   if (outcome.status === 'rejected' && !(outcome.reason instanceof RowsLocked)) throw outcome.reason
   return outcome.status === 'fulfilled'
 }
 
-function shareOf({ share }: WriteCommand): string {
+function shareOf({ share }: OrderCommand): string {
   return share
-}
-
-function orderNotFound(id: number): AppError {
-  return new AppError('not_found', `There is no order ${id}.`)
 }

@@ -86,43 +86,54 @@ function byOrder(orderIds: readonly number[], rows: readonly OwnedLine[]): Order
   return lines
 }
 
-const MOVES = {
-  CONFIRMED: (now: DbTime) => ({ status: 'CONFIRMED', confirmed_at: now, expires_at: null }) as const,
-  CANCELED: (now: DbTime) => ({ status: 'CANCELED', canceled_at: now }) as const,
+/** Writes new orders. @returns their ids, in their order */
+export async function insertOrders(
+  trx: Database,
+  orders: readonly Omit<OrderRow, 'id'>[],
+  idStep: number,
+): Promise<number[]> {
+  if (orders.length === 0) return []
+  const { insertId } = await trx.executeQuery(insertOf('orders', ORDER_COLUMNS, orders))
+  return dialectOf(trx).insertedIds(insertId, orders.length, idStep)
+}
+
+const STATES_BEFORE: Record<FinalStatus, readonly OrderStatus[]> = {
+  CONFIRMED: ['CREATED'],
+  CANCELED: ['CREATED', 'CONFIRMED'],
 }
 
 /**
- * Moves orders to other states and writes new ones, in one round trip.
- * @returns how many orders moved, and the ids of the new ones in their order
+ * The one way an order changes its state, only where it is in a state before that one now. Confirm, cancel and expiry all
+ * pass here, so exactly one of them wins.
+ * @returns how many orders moved
  */
-export async function moveAndInsertOrders(
-  trx: Database,
-  moves: { confirmed: readonly number[]; canceled: readonly number[] },
-  added: readonly Omit<OrderRow, 'id'>[],
-  { now, idStep }: { now: DbTime; idStep: number },
-): Promise<{ moved: number; ids: number[] }> {
-  const [confirming, canceling, adding] = await runTogether(trx, [
-    movingOrders(trx, moves.confirmed, ['CREATED'], 'CONFIRMED', now),
-    movingOrders(trx, moves.canceled, ['CREATED', 'CONFIRMED'], 'CANCELED', now),
-    added.length === 0 ? undefined : insertOf('orders', ORDER_COLUMNS, added),
-  ])
-  const moved = Number(confirming?.numAffectedRows ?? 0) + Number(canceling?.numAffectedRows ?? 0)
-  return { moved, ids: dialectOf(trx).insertedIds(adding?.insertId, added.length, idStep) }
+export async function moveOrders(trx: Database, orders: readonly OrderRow[]): Promise<number> {
+  const groups = Map.groupBy(orders, ({ status, confirmed_at, canceled_at }) =>
+    [status, status === 'CONFIRMED' ? confirmed_at : canceled_at].join(' '),
+  )
+  const results = await runTogether(
+    trx,
+    [...groups.values()].map((group) => movingOrders(trx, group)),
+  )
+  return results.reduce((moved, result) => moved + Number(result?.numAffectedRows ?? 0), 0)
 }
 
-/**
- * The one way an order changes state: `from` → `to`, for many orders at once, only where they are in `from` now.
- * Confirm, cancel and expiry all pass here, so exactly one of them wins.
- */
-function movingOrders(
-  trx: Database,
-  ids: readonly number[],
-  from: readonly OrderStatus[],
-  to: keyof typeof MOVES,
-  now: DbTime,
-): CompiledQuery | undefined {
-  if (ids.length === 0) return undefined
-  return trx.updateTable('orders').set(MOVES[to](now)).where('id', 'in', ids).where('status', 'in', from).compile()
+/** Orders that came to one state at one time. */
+function movingOrders(trx: Database, orders: readonly OrderRow[]): CompiledQuery | undefined {
+  const [first] = orders
+  if (first === undefined || first.status === 'CREATED') return undefined
+  const { status, confirmed_at, canceled_at, expires_at } = first
+  const change = status === 'CONFIRMED' ? { status, confirmed_at, expires_at } : { status, canceled_at }
+  return trx
+    .updateTable('orders')
+    .set(change)
+    .where(
+      'id',
+      'in',
+      orders.map(({ id }) => id),
+    )
+    .where('status', 'in', STATES_BEFORE[status])
+    .compile()
 }
 
 export interface Hold {
@@ -154,16 +165,17 @@ const MAX_ENDED_HOLDS = 5_000
 const MAX_RELEASED = 500
 
 /** Orders whose hold has ended, that nobody confirmed, and that hold pieces of these products. */
-export async function findEndedHolds(trx: Database, productIds: readonly number[], now: DbTime): Promise<number[]> {
-  const ended = ordersByIndex(trx, 'orders_holds')
+export async function findEndedHolds(db: Database, productIds: readonly number[]): Promise<number[]> {
+  const { now, byIndex } = dialectOf(db)
+  const ended = ordersByIndex(db, 'orders_holds')
     .select('id')
     .where('status', '=', 'CREATED')
     .where('expires_at', '<=', now)
     .orderBy('expires_at')
     .limit(MAX_ENDED_HOLDS)
-  const rows = await trx
+  const rows = await db
     .selectFrom(ended.as('page'))
-    .innerJoin(sql<OwnedLine>`order_items`.as<'i'>(sql`i ${dialectOf(trx).byIndex('order_items_order')}`), (join) =>
+    .innerJoin(sql<OwnedLine>`order_items`.as<'i'>(sql`i ${byIndex('order_items_order')}`), (join) =>
       join.onRef('i.order_id', '=', 'page.id'),
     )
     .where('i.product_id', 'in', productIds)

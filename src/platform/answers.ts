@@ -52,7 +52,11 @@ export function sendJson<T, S extends StatusCode>(
 }
 
 /** Sends an answer's own bytes, so that the first answer and its replays are one. A 204 has none, and so no type. */
-export function sendAnswer<T>(c: Context<AppEnv>, answer: Answer, headers: Readonly<Record<string, string>> = {}): T {
+export function sendAnswer<T>(
+  c: Context<AppEnv>,
+  answer: Pick<Answer, 'status' | 'body' | 'replayed'>,
+  headers: Readonly<Record<string, string>> = {},
+): T {
   const hasBody = answer.status !== 204
   const replayed = answer.replayed && { 'idempotent-replayed': 'true' }
   const all = { ...headers, ...(hasBody && JSON_TYPE), ...replayed }

@@ -194,11 +194,16 @@ function receive(
   }
 }
 
-function traceOf(c: Context<AppEnv>): Trace {
+/** The correlation id that the caller sent, if it sent a good one. */
+export function correlationIdIn(c: Context): string | undefined {
   const asked = c.req.header('x-correlation-id')
+  return asked !== undefined && CORRELATION_ID.test(asked) ? asked : undefined
+}
+
+function traceOf(c: Context<AppEnv>): Trace {
   const traceparent = c.req.header('traceparent')
   return {
-    correlationId: asked !== undefined && CORRELATION_ID.test(asked) ? asked : crypto.randomUUID(),
+    correlationId: correlationIdIn(c) ?? crypto.randomUUID(),
     traceparent: traceparent !== undefined && TRACEPARENT.test(traceparent) ? traceparent : undefined,
   }
 }

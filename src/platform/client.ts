@@ -39,8 +39,13 @@ export interface Call<T extends z.ZodType> extends Question {
   answer: T
 }
 
-/** A call that may travel with others, with what it is as an item of their one request. */
-type Passenger = Call<z.ZodType> & { shared: object }
+/** A call that travels with others. One that has a path can also be made alone. */
+export type SharedCall<T extends z.ZodType> = Omit<Call<T>, 'method' | 'path'> &
+  Partial<Pick<Call<T>, 'method' | 'path'>>
+
+/** A shared call, with what it is as an item of the one request. */
+type Passenger = SharedCall<z.ZodType> & { shared: object }
+
 export interface Reply<T> {
   value: T
   /** The neighbour sent its stored first answer again. */
@@ -69,18 +74,18 @@ export function callService<T extends z.ZodType>(route: Route, call: Call<T>): P
 
 /**
  * Like {@link callService}, for calls of which many are made at once: those of one moment travel in one request to
- * `path`, where each is answered as it would have been alone. A lone one goes its own way.
+ * `path`, where each is answered as it would have been alone.
  */
 export function createSharedCalls(route: Route, path: string) {
   const board = createGatherer<Passenger, Reached>(async (calls) => {
     const [first, second] = calls
     if (first === undefined) return []
-    if (second === undefined) return [await reach(route, first).catch(asRefusal)]
+    if (second === undefined) return [await reachAlone(route, path, first)]
     return reachTogether(route, path, calls)
   }, MOST_TOGETHER)
 
   /** @param shared the call as an item of the one request */
-  return <T extends z.ZodType>(call: Call<T>, shared: object): Promise<Reply<z.output<T>>> =>
+  return <T extends z.ZodType>(call: SharedCall<T>, shared: object): Promise<Reply<z.output<T>>> =>
     persist(route, call, async () => {
       if (call.signal?.aborted) throw tooLate(call.signal.reason)
       return within(call.signal, board({ ...call, shared }))
@@ -89,7 +94,7 @@ export function createSharedCalls(route: Route, path: string) {
 
 async function persist<T extends z.ZodType>(
   route: Route,
-  call: Call<T>,
+  call: SharedCall<T>,
   tryOnce: () => Promise<Reached>,
 ): Promise<Reply<z.output<T>>> {
   for (let attempt = 1; ; attempt++) {
@@ -164,16 +169,29 @@ function reach(route: Route, call: Question): Promise<Reached> {
   )
 }
 
+/** Goes its own way, if it has one. */
+async function reachAlone(route: Route, path: string, call: Passenger): Promise<Reached | AppError> {
+  if (isWhole(call)) return reach(route, call).catch(asRefusal)
+  const [reached] = await reachTogether(route, path, [call])
+  return reached ?? upstreamFailed(200)
+}
+
+function isWhole(call: Passenger): call is Passenger & Question {
+  return call.method !== undefined && call.path !== undefined
+}
+
 async function reachTogether(route: Route, path: string, calls: readonly Passenger[]): Promise<(Reached | AppError)[]> {
   const items = calls.map(({ shared, trace }) => ({
     ...shared,
     correlation_id: trace.correlationId,
     ...(trace.traceparent !== undefined && { traceparent: trace.traceparent }),
   }))
-  const outcome = await reach(route, { method: 'POST', path, body: { calls: items } }).catch(asRefusal)
+  const trace = calls.length === 1 ? calls[0]?.trace : undefined
+  const question = { method: 'POST', path, body: { calls: items }, ...(trace && { trace }) } as const
+  const outcome = await reach(route, question).catch(asRefusal)
   // A neighbour of another version does not know the way, or does not take one of the calls: each goes alone.
-  if (!(outcome instanceof AppError) && [400, 404, 405, 413].includes(outcome.status)) {
-    return Promise.all(calls.map((call) => reach(route, call).catch(asRefusal)))
+  if (calls.length > 1 && !(outcome instanceof AppError) && [400, 404, 405, 413].includes(outcome.status)) {
+    return Promise.all(calls.map((call) => reachAlone(route, path, call)))
   }
   // What was said to all of them was said to each.
   if (outcome instanceof AppError || outcome.status !== 200) return calls.map(() => outcome)

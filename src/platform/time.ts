@@ -33,6 +33,11 @@ export function addMinutes(time: DbTime, minutes: number): DbTime {
   return toDbTime(Date.parse(toRfc3339(time)) + minutes * 60_000)
 }
 
+/** The later of two times. */
+export function laterOf(a: DbTime, b: DbTime): DbTime {
+  return a > b ? a : b
+}
+
 function toDbTime(ms: number): DbTime {
   const kept = Math.min(Math.max(ms, FIRST_MS), LAST_MS)
   return new Date(kept).toISOString().slice(0, 23).replace('T', ' ')

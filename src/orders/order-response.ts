@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { CustomerBrief } from '../customers/client.ts'
 import { toRfc3339, toRfc3339OrNull } from '../platform/time.ts'
 import type { Order as OrderSchema, OrderSummary as OrderSummarySchema } from './contract.ts'
 import type { OrderLine, OrderRow } from './store.ts'
@@ -21,6 +22,14 @@ export function presentOrder(row: OrderRow, lines: readonly OrderLine[]): Order 
     })),
     ...presentTimes(row),
   }
+}
+
+/** An order that was just placed. With the customer it is what the orchestrator answers. */
+export function presentPlacedOrder(row: OrderRow, lines: readonly OrderLine[], customer: CustomerBrief | undefined) {
+  const order = presentOrder(row, lines)
+  if (customer === undefined) return order
+  const { id, status, total_cents, items } = order
+  return { customer, order: { id, status, total_cents, items } }
 }
 
 export function presentSummary(row: OrderRow): OrderSummary {

@@ -1,0 +1,109 @@
+import { AppError } from '../platform/errors.ts'
+import type { OrderStatus } from '../platform/tables.ts'
+import { addMinutes, type DbTime, laterOf } from '../platform/time.ts'
+
+/** What the rules of an order's states read and change. */
+export interface OrderState {
+  readonly id: number
+  readonly status: OrderStatus
+  readonly created_at: DbTime
+  readonly confirmed_at: DbTime | null
+  readonly canceled_at: DbTime | null
+  readonly expires_at: DbTime | null
+}
+
+export type Transition = 'confirm' | 'cancel' | 'expire'
+
+export interface TransitionTerms {
+  now: DbTime
+  cancelWindowMinutes: number
+}
+
+/** Whether the hold of an unconfirmed order has ended. The sweeper may not have come to it yet. */
+export function isHoldEnded({ status, expires_at }: OrderState, now: DbTime): boolean {
+  return status === 'CREATED' && expires_at !== null && expires_at <= now
+}
+
+/** The order as it is at this time: one whose hold has ended is canceled. */
+export function atTime<T extends OrderState>(order: T, now: DbTime): T {
+  return isHoldEnded(order, now) ? cancel(order, now) : order
+}
+
+/**
+ * The order after a transition, or why there is none. `CREATED → CONFIRMED → CANCELED`, `CREATED → CANCELED`, nothing else;
+ * an order that is in the state already stays as it is.
+ */
+export function transit<T extends OrderState>(order: T, transition: Transition, terms: TransitionTerms): T | AppError {
+  const { now, cancelWindowMinutes } = terms
+  const current = atTime(order, now)
+  switch (transition) {
+    case 'expire':
+      return current
+    case 'confirm':
+      if (current.status === 'CANCELED') return orderCanceled(current.id)
+      return current.status === 'CREATED' ? confirm(current, now) : current
+    case 'cancel':
+      if (current.status === 'CANCELED') return current
+      if (isPastWindow(current, terms)) return windowPassed(current.id, cancelWindowMinutes)
+      return cancel(current, now)
+  }
+}
+
+function isPastWindow({ status, confirmed_at }: OrderState, { now, cancelWindowMinutes }: TransitionTerms): boolean {
+  return status === 'CONFIRMED' && confirmed_at !== null && now > addMinutes(confirmed_at, cancelWindowMinutes)
+}
+
+function confirm<T extends OrderState>(order: T, now: DbTime): T {
+  return { ...order, status: 'CONFIRMED', confirmed_at: laterOf(now, order.created_at), expires_at: null }
+}
+
+function cancel<T extends OrderState>(order: T, now: DbTime): T {
+  return { ...order, status: 'CANCELED', canceled_at: laterOf(now, order.confirmed_at ?? order.created_at) }
+}
+
+function orderCanceled(id: number): AppError {
+  return new AppError('order_canceled', `Order ${id} is canceled. Place a new one.`)
+}
+
+function windowPassed(id: number, minutes: number): AppError {
+  return new AppError('cancel_window_passed', `Order ${id} was confirmed more than ${minutes} minutes ago.`)
+}
+
+/** A change of one order that a caller, or the sweeper, asks for. */
+export interface ChangeRequest {
+  kind: Transition
+  orderId: number
+  /** The customer that the caller is bound to: an order of another customer does not exist for it. */
+  boundTo: number | null
+}
+
+export interface DecidedChanges<T> {
+  /** For each request the order as it leaves it, or its refusal. */
+  decisions: (T | AppError)[]
+  /** The orders that are in another state now. */
+  moved: T[]
+}
+
+/**
+ * Decides about changes in the order given, each against what those before it made of the order: of two that exclude each
+ * other exactly one wins. A refused one may still find that a hold has ended.
+ */
+export function decideChanges<T extends OrderState & { readonly customer_id: number }>(
+  requests: readonly ChangeRequest[],
+  orders: ReadonlyMap<number, T>,
+  terms: TransitionTerms,
+): DecidedChanges<T> {
+  const current = new Map([...orders].map(([id, order]) => [id, atTime(order, terms.now)]))
+  const decisions = requests.map(({ kind, orderId, boundTo }) => {
+    const order = current.get(orderId)
+    if (order === undefined || (boundTo !== null && boundTo !== order.customer_id)) return orderNotFound(orderId)
+    const decision = transit(order, kind, terms)
+    if (!(decision instanceof AppError)) current.set(orderId, decision)
+    return decision
+  })
+  return { decisions, moved: [...current.values()].filter(({ id, status }) => status !== orders.get(id)?.status) }
+}
+
+export function orderNotFound(id: number): AppError {
+  return new AppError('not_found', `There is no order ${id}.`)
+}

@@ -1,0 +1,178 @@
+import { findingCustomers, lockingCustomers } from '../customers/client.ts'
+import type { RunMode } from '../platform/batcher.ts'
+import type { Database } from '../platform/database.ts'
+import { RowsLocked } from '../platform/database-errors.ts'
+import { AppError } from '../platform/errors.ts'
+import { limited, together } from '../platform/grouping.ts'
+import { type Answer, type Opening, openingOf, openingQuery, yieldToTwins } from '../platform/idempotency.ts'
+import { addMinutes, type DbTime } from '../platform/time.ts'
+import { lockingShelves, moveStock } from '../products/client.ts'
+import { changeOrders, type WriteConfig } from './change-orders.ts'
+import { PLACE_ORDER, type PlaceCommand, releaseHold } from './commands.ts'
+import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeAnswers } from './keyed-commands.ts'
+import { transactCommands } from './locked-commands.ts'
+import { presentPlacedOrder } from './order-response.ts'
+import { decidePlacements, type Placement, quantities, type Supply } from './placement-rules.ts'
+import { countingOpenHolds, findEndedHolds, insertLines, insertOrders, type OrderRow } from './store.ts'
+
+/**
+ * Places orders, or places and confirms them, in one transaction: the orders, their lines, their stock and the records of
+ * their keys commit together. An order that finds too little stock gets that of holds which have ended.
+ * @returns for each command its answer, or its refusal: `customer_not_found`, `product_not_found`, `too_many_holds`,
+ *   `insufficient_stock`, `amount_too_large`, `idempotency_key_reused`; or `SetAside`, where it does not wait for locks
+ * @throws RowsLocked
+ */
+export async function placeOrders(
+  db: Database,
+  commands: readonly PlaceCommand[],
+  config: WriteConfig,
+  mode: RunMode,
+): Promise<Outcome[]> {
+  const outcomes = await placeAll(db, commands, config, mode)
+  const short = commands.filter((_, i) => isShort(outcomes[i]))
+  if (short.length === 0 || !(await releaseEndedHolds(db, productsOf(short), config))) return outcomes
+  const again = await placeAll(db, short, config, mode)
+  return outcomes.map((outcome) => (isShort(outcome) ? (again.shift() ?? outcome) : outcome))
+}
+
+function placeAll(
+  db: Database,
+  commands: readonly PlaceCommand[],
+  config: WriteConfig,
+  mode: RunMode,
+): Promise<Outcome[]> {
+  return transactCommands(db, commands, mode, async (trx, open) => {
+    const { opening, supply } = await readAndLock(trx, open, config)
+    const keyed = sortByKey(open, opening.answers)
+    const { accepted, refused } = sortByDecision(keyed.firsts, decidePlacements(keyed.firsts, supply))
+    await yieldToTwins(trx, claimsIn(refused))
+
+    await moveStock(trx, takenBy(accepted), opening.now)
+    const answers = await insertPlacements(trx, accepted, opening)
+    await storeAnswers(trx, answers, opening, config.idempotencyTtlMinutes)
+    return outcomesOf(keyed, refused, answers)
+  })
+}
+
+type Placements = ReadonlyMap<PlaceCommand, Placement>
+
+/**
+ * All that the decisions need, in one round trip. Replays lock rows that they do not need: they are rare, and checking
+ * first would cost every batch a round trip.
+ */
+async function readAndLock(
+  trx: Database,
+  commands: readonly PlaceCommand[],
+  config: WriteConfig,
+): Promise<{ opening: Opening; supply: Supply }> {
+  const claims = commands.map(({ claim }) => claim)
+  const customerIds = distinct(commands.map(({ customerId }) => customerId))
+  const [clock, customers, products] = await together(
+    trx,
+    openingQuery(trx, claims),
+    findingCustomers(trx, customerIds),
+    limited(trx, lockingShelves(trx, productsOf(commands)), config.lockPatienceMs),
+  )
+  const opening = await openingOf(trx, claims, clock)
+  const supply = {
+    products: new Map(products.map((product) => [product.id, product])),
+    customers: new Set(customers.map(({ id }) => id)),
+    openHolds: await countOpenHolds(trx, commands, opening.now, config),
+  }
+  return { opening, supply }
+}
+
+/** How many holds each customer has whose holds are limited. Nobody else may place an order for it meanwhile. */
+async function countOpenHolds(
+  trx: Database,
+  commands: readonly PlaceCommand[],
+  now: DbTime,
+  { lockPatienceMs }: WriteConfig,
+): Promise<Map<number, number>> {
+  const bounded = commands.filter(({ maxOpenHolds }) => maxOpenHolds !== null)
+  const customerIds = distinct(bounded.map(({ customerId }) => customerId))
+  const [, counts] = await together(
+    trx,
+    limited(trx, lockingCustomers(trx, customerIds), lockPatienceMs),
+    countingOpenHolds(trx, customerIds, now),
+  )
+  return new Map(counts.map(({ customer_id, holds }) => [customer_id, holds]))
+}
+
+function takenBy(placements: Placements): Map<number, number> {
+  const taken = quantities([...placements.values()].flatMap(({ lines }) => lines))
+  return new Map([...taken].map(([productId, qty]) => [productId, -qty]))
+}
+
+async function insertPlacements(
+  trx: Database,
+  placements: Placements,
+  { now, idStep }: Opening,
+): Promise<Map<PlaceCommand, Answer>> {
+  const rows = [...placements].map(([command, placement]) => ({
+    command,
+    ...placement,
+    row: rowOf(command, placement, now),
+  }))
+  const ids = await insertOrders(
+    trx,
+    rows.map(({ row }) => row),
+    idStep,
+  )
+  const placed = rows.map(({ row, ...rest }, i) => ({ ...rest, order: { ...row, id: ids[i] ?? 0 } }))
+  await insertLines(
+    trx,
+    placed.flatMap(({ order, lines }) => lines.map((line) => ({ ...line, order_id: order.id }))),
+  )
+  return new Map(
+    placed.map(({ command, order, lines }) => {
+      const body = JSON.stringify(presentPlacedOrder(order, lines, command.customer))
+      return [command, { targetId: order.id, status: PLACE_ORDER.status, body, replayed: false }]
+    }),
+  )
+}
+
+function rowOf(
+  { customerId, holdMinutes }: PlaceCommand,
+  { totalCents }: Placement,
+  now: DbTime,
+): Omit<OrderRow, 'id'> {
+  const isHold = holdMinutes !== null
+  return {
+    customer_id: customerId,
+    status: isHold ? 'CREATED' : 'CONFIRMED',
+    total_cents: totalCents,
+    created_at: now,
+    confirmed_at: isHold ? null : now,
+    canceled_at: null,
+    expires_at: isHold ? addMinutes(now, holdMinutes) : null,
+  }
+}
+
+/**
+ * The sweeper releases ended holds, but no order is refused for what they still hold.
+ * @returns whether there were any
+ */
+async function releaseEndedHolds(db: Database, productIds: readonly number[], config: WriteConfig): Promise<boolean> {
+  const ended = await findEndedHolds(db, productIds)
+  if (ended.length === 0) return false
+  try {
+    await changeOrders(db, ended.map(releaseHold), config, { waitsForLocks: false })
+    return true
+  } catch (error) {
+    if (error instanceof RowsLocked) return false
+    throw error
+  }
+}
+
+function isShort(outcome: Outcome | undefined): boolean {
+  return outcome instanceof AppError && outcome.code === 'insufficient_stock'
+}
+
+function productsOf(commands: readonly PlaceCommand[]): number[] {
+  return distinct(commands.flatMap(({ items }) => items.map((item) => item.product_id)))
+}
+
+function distinct(ids: readonly number[]): number[] {
+  return [...new Set(ids)]
+}
