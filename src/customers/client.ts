@@ -1,6 +1,7 @@
 import type { CompiledQuery } from 'kysely'
 import type { z } from 'zod'
 import { createSharedCalls, type Route, unlessNotFound, within } from '../platform/client.ts'
+import { compileOnce } from '../platform/compiling.ts'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { createSingleFlight } from '../platform/single-flight.ts'
@@ -60,7 +61,9 @@ export function shareLookups(client: CustomersClient, limitMs: number): Customer
 /** Those of these customers that are there now, whatever a lookup said before. */
 export function findingCustomers(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {
   if (ids.length === 0) return undefined
-  return trx.selectFrom('customers').select('id').where('id', 'in', ids).where('deleted_at', 'is', null).compile()
+  return compileOnce(trx, `live customers ${ids.length}`, ids, () =>
+    trx.selectFrom('customers').select('id').where('id', 'in', ids).where('deleted_at', 'is', null),
+  )
 }
 
 /** Customers of whom nobody else may place an order, or change anything, until the transaction ends. */

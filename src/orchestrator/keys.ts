@@ -12,5 +12,6 @@ export function keyAtOrders(principalId: string, key: string): string {
 /** The correlation id of a request that brings none: the same for the same request. Shaped like a UUID (RFC 9562, version 8). */
 export function correlationIdOf(principalId: string, key: string): string {
   const hash = sha256(JSON.stringify(['correlation id', principalId, key]))
-  return hash.slice(0, 32).replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, '$1-$2-8$3-8$4-$5')
+  const part = (from: number, to: number) => hash.slice(from, to)
+  return `${part(0, 8)}-${part(8, 12)}-8${part(12, 15)}-8${part(15, 18)}-${part(18, 30)}`
 }

@@ -1,4 +1,5 @@
 import { type CompiledQuery, type Selectable, sql } from 'kysely'
+import { compileOnce } from '../platform/compiling.ts'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { later, runTogether, together } from '../platform/grouping.ts'
@@ -43,23 +44,32 @@ export interface Orders {
 /** These orders, by id, and their lines. */
 export async function findOrders(db: Database, ids: readonly number[]): Promise<Orders> {
   if (ids.length === 0) return ordersOf(ids, [], [])
-  const [rows, lines] = await together(db, selectOrders(db, ids).compile(), findingLines(db, ids))
+  const sorted = inOrder(ids)
+  const finding = compileOnce(db, `orders ${sorted.length}`, sorted, () => selectOrders(db, sorted))
+  const [rows, lines] = await together(db, finding, findingLines(db, ids))
   return ordersOf(ids, rows, lines)
 }
 
 /** Orders that nobody else may change until the transaction ends. Locked in the order of their ids. */
 export function lockingOrders(trx: Database, ids: readonly number[]): CompiledQuery<OrderRow> | undefined {
-  return ids.length === 0 ? undefined : selectOrders(trx, ids).modifyEnd(dialectOf(trx).forUpdate).compile()
+  if (ids.length === 0) return undefined
+  const sorted = inOrder(ids)
+  return compileOnce(trx, `orders for update ${sorted.length}`, sorted, () =>
+    selectOrders(trx, sorted).modifyEnd(dialectOf(trx).forUpdate),
+  )
 }
 
 /** Like {@link lockingOrders}, at once. */
 export function lockOrders(trx: Database, ids: readonly number[]): Promise<OrderRow[]> {
-  return selectOrders(trx, ids).modifyEnd(dialectOf(trx).forUpdate).execute()
+  return selectOrders(trx, inOrder(ids)).modifyEnd(dialectOf(trx).forUpdate).execute()
 }
 
-function selectOrders(db: Database, ids: readonly number[]) {
-  const sorted = [...ids].sort((a, b) => a - b)
-  return db.selectFrom('orders').selectAll().where('id', 'in', sorted).orderBy('id')
+function selectOrders(db: Database, sortedIds: readonly number[]) {
+  return db.selectFrom('orders').selectAll().where('id', 'in', sortedIds).orderBy('id')
+}
+
+function inOrder(ids: readonly number[]): number[] {
+  return [...ids].sort((a, b) => a - b)
 }
 
 type OwnedLine = OrderLine & { order_id: number }
@@ -67,13 +77,14 @@ type OwnedLine = OrderLine & { order_id: number }
 /** The lines of these orders, in the order they were placed in. */
 export function findingLines(db: Database, orderIds: readonly number[]): CompiledQuery<OwnedLine> | undefined {
   if (orderIds.length === 0) return undefined
-  return db
-    .selectFrom('order_items')
-    .select(['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'])
-    .where('order_id', 'in', orderIds)
-    .orderBy('order_id')
-    .orderBy('id')
-    .compile()
+  return compileOnce(db, `order lines ${orderIds.length}`, orderIds, () =>
+    db
+      .selectFrom('order_items')
+      .select(['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'])
+      .where('order_id', 'in', orderIds)
+      .orderBy('order_id')
+      .orderBy('id'),
+  )
 }
 
 export function ordersOf(ids: readonly number[], rows: readonly OrderRow[], lines: readonly OwnedLine[]): Orders {

@@ -61,6 +61,8 @@ async function openSqlite({ file, readTimeoutMs }: DatabaseConfig): Promise<Data
   // Switching to WAL needs a lock that another starting process may hold. Nobody waits for this event loop yet.
   database.exec('pragma busy_timeout = 10000')
   database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on')
+  // Pages that many orders change are copied into the file once in 16 MiB of log, instead of once in 4 MiB.
+  database.exec('pragma wal_autocheckpoint = 4000')
   database.exec('pragma busy_timeout = 0')
   return new Kysely<Tables>({ dialect: sqliteDialect(database, readTimeoutMs) })
 }

@@ -1,5 +1,6 @@
 import type { CompiledQuery } from 'kysely'
 import type { Principal } from './auth.ts'
+import { compileOnce } from './compiling.ts'
 import type { Database } from './database.ts'
 import { RunAgain, transactAlone } from './database.ts'
 import { dialectOf } from './dialect.ts'
@@ -110,12 +111,13 @@ interface OpeningRow {
 export function openingQuery(db: Database, claims: readonly Claim[]): CompiledQuery<OpeningRow> {
   const { now, idStep } = dialectOf(db)
   const { operations, keys } = namesOf(claims)
-  return db
-    .selectFrom(db.selectNoFrom([now.as('now'), idStep.as('id_step')]).as('clock'))
-    .leftJoin('idempotency_keys as k', (join) => join.on('k.operation', 'in', operations).on('k.key', 'in', keys))
-    .select(['clock.now', 'clock.id_step', 'k.operation', 'k.key', 'k.principal', 'k.request_hash'])
-    .select(['k.target_id', 'k.status', 'k.response_body', 'k.expires_at'])
-    .compile()
+  return compileOnce(db, `opening ${operations.length} ${keys.length}`, [...operations, ...keys], () =>
+    db
+      .selectFrom(db.selectNoFrom([now.as('now'), idStep.as('id_step')]).as('clock'))
+      .leftJoin('idempotency_keys as k', (join) => join.on('k.operation', 'in', operations).on('k.key', 'in', keys))
+      .select(['clock.now', 'clock.id_step', 'k.operation', 'k.key', 'k.principal', 'k.request_hash'])
+      .select(['k.target_id', 'k.status', 'k.response_body', 'k.expires_at']),
+  )
 }
 
 /** None are looked for by names that nobody has. */

@@ -1,4 +1,5 @@
 import { CompiledQuery } from 'kysely'
+import { compileOnce } from '../platform/compiling.ts'
 import type { Database } from '../platform/database.ts'
 import { dialectOf } from '../platform/dialect.ts'
 import { later } from '../platform/grouping.ts'
@@ -19,17 +20,15 @@ export interface Shelf {
  */
 export function lockingShelves(trx: Database, ids: readonly number[]): CompiledQuery<Shelf> | undefined {
   if (ids.length === 0) return undefined
-  return trx
-    .selectFrom('products')
-    .select(['id', 'price_cents', 'stock'])
-    .where(
-      'id',
-      'in',
-      [...ids].sort((a, b) => a - b),
-    )
-    .orderBy('id')
-    .modifyEnd(dialectOf(trx).forUpdate)
-    .compile()
+  const sorted = [...ids].sort((a, b) => a - b)
+  return compileOnce(trx, `products for update ${sorted.length}`, sorted, () =>
+    trx
+      .selectFrom('products')
+      .select(['id', 'price_cents', 'stock'])
+      .where('id', 'in', sorted)
+      .orderBy('id')
+      .modifyEnd(dialectOf(trx).forUpdate),
+  )
 }
 
 /** Adds to the stock of many products, with the transaction's next statement; a negative number takes away. */
