@@ -116,6 +116,16 @@ describeEachEngine('migrations', (engine) => {
     expect(await db.selectFrom('api_clients').selectAll().executeTakeFirst()).toMatchObject({ tokens_from: null })
   })
 
+  it('when the version before places an order in the newest schema, then nobody knows where it came from', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    const [columns, now] = [sql.raw('customer_id, status, total_cents, created_at'), '2026-01-05 09:00:00.000']
+    await sql`insert into orders (${columns}) values (1, 'CREATED', 100, ${now})`.execute(db)
+    const order = await db.selectFrom('orders').selectAll().orderBy('id', 'desc').executeTakeFirst()
+    expect(order).toMatchObject({ placed_by: null, correlation_id: null, key_hash: null })
+  })
+
   it('when words were stored before letters such as ø were folded, then they are found by plain letters too', async () => {
     const { db, drop } = await createTestDatabase(engine, { migrated: false })
     onTestFinished(drop)

@@ -59,7 +59,7 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('db/schema.sql on %s', 
       await sql.raw(change).execute(altered)
     }
     const text = await schemaText(altered)
-    expect(text).toContain('  courier_id   BIGINT      NULL,\n')
+    expect(text).toContain('  courier_id     BIGINT       NULL,\n')
     expect(text).toContain("(courier_id IS NULL OR total_cents > 0 AND status <> 'CREATED')")
     expect(text).not.toMatch(/deleted_at|customers_email_key/)
     expect(text.indexOf('CREATE TABLE couriers')).toBeLessThan(text.indexOf('CREATE TABLE orders'))

@@ -13,7 +13,7 @@ The books stay balanced: for each product one adjustment, "archived orders", sta
   npm run purge -- --older-than 730d [--to orders.jsonl [--yes]]
 
   --older-than  in days, 30d at least
-  --to          the file, which must not be there yet: each order, as GET /orders/:id answers it, is a line
+  --to          the file, which must not be there yet. Each order is a line: what GET /orders/:id answers, and its origin
   --yes         does not ask`
 
 const MINUTES_A_DAY = 24 * 60

@@ -13,6 +13,7 @@ import {
   findOrdersKeyedUntil,
   lockOrders,
   type OrderLines,
+  type OrderOrigin,
   type OrderRow,
 } from './store.ts'
 
@@ -38,7 +39,7 @@ export interface Archived extends ArchiveCounts {
 /**
  * Takes final orders out of the database. Each batch is handed over before it is deleted, so no order is ever lost; where a
  * run was cut off, an order may be handed over again by the next one. What confirmed orders took stays in the ledger.
- * @param save keeps orders, each a line of JSON as callers see it, before it resolves
+ * @param save keeps orders, each a line of JSON as callers see it and with its origin, before it resolves
  */
 export async function archiveOrders(
   db: Database,
@@ -64,7 +65,7 @@ export async function archiveOrders(
 
 async function archiveBatch(
   db: Database,
-  rows: readonly OrderRow[],
+  rows: readonly (OrderRow & OrderOrigin)[],
   keyedUntil: DbTime,
   save: (lines: readonly string[]) => Promise<void>,
 ): Promise<number> {
@@ -73,8 +74,12 @@ async function archiveBatch(
     db,
     rows.map(({ id }) => id),
   )
-  await save(rows.map((row) => JSON.stringify(presentOrder(row, lines.get(row.id) ?? []))))
+  await save(rows.map((row) => JSON.stringify({ ...presentOrder(row, lines.get(row.id) ?? []), ...originOf(row) })))
   return transactAlone(db, (trx) => removeOrders(trx, rows, lines, keyedUntil))
+}
+
+function originOf({ placed_by, correlation_id, key_hash }: OrderOrigin): OrderOrigin {
+  return { placed_by, correlation_id, key_hash }
 }
 
 /** Deletes those of the orders that are still as they were saved, and that no key names. */

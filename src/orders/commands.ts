@@ -2,6 +2,7 @@ import type { CustomerBrief } from '../customers/client.ts'
 import { type Claim, claimId, type Operation } from '../platform/idempotency.ts'
 import type { ChangeRequest } from './order-states.ts'
 import type { OrderRequest } from './placement-rules.ts'
+import type { OrderOrigin } from './store.ts'
 
 export const PLACE_ORDER: Operation = { name: 'orders.place', status: 201, targetType: 'order' }
 export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order' }
@@ -17,6 +18,7 @@ interface Command {
 export interface PlaceCommand extends Command, OrderRequest {
   kind: 'place'
   claim: Claim
+  origin: OrderOrigin
   /** The customer as the orchestrator validated it: a part of the answer. */
   customer: CustomerBrief | undefined
 }

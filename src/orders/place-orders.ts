@@ -13,7 +13,7 @@ import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeAns
 import { transactCommands } from './locked-commands.ts'
 import { presentPlacedOrder } from './order-response.ts'
 import { decidePlacements, type Placement, quantities, type Supply } from './placement-rules.ts'
-import { countingOpenHolds, findEndedHolds, insertLines, insertOrders, type OrderRow } from './store.ts'
+import { countingOpenHolds, findEndedHolds, insertLines, insertOrders, type NewOrderRow } from './store.ts'
 
 /**
  * Places orders, or places and confirms them, in one transaction: the orders, their lines, their stock and the records of
@@ -132,11 +132,7 @@ async function insertPlacements(
   )
 }
 
-function rowOf(
-  { customerId, holdMinutes }: PlaceCommand,
-  { totalCents }: Placement,
-  now: DbTime,
-): Omit<OrderRow, 'id'> {
+function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }: Placement, now: DbTime): NewOrderRow {
   const isHold = holdMinutes !== null
   return {
     customer_id: customerId,
@@ -146,6 +142,7 @@ function rowOf(
     confirmed_at: isHold ? null : now,
     canceled_at: null,
     expires_at: isHold ? addMinutes(now, holdMinutes) : null,
+    ...origin,
   }
 }
 

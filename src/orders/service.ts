@@ -6,6 +6,7 @@ import { createBatcher, createGatherer, createLockMemory } from '../platform/bat
 import type { Database } from '../platform/database.ts'
 import { RowsLocked } from '../platform/database-errors.ts'
 import { AppError } from '../platform/errors.ts'
+import { sha256 } from '../platform/hash.ts'
 import {
   type Answer,
   type Claim,
@@ -35,7 +36,15 @@ import { type Order, type OrderSummary, presentOrder, presentSummary } from './o
 import { orderNotFound } from './order-states.ts'
 import { placeOrders } from './place-orders.ts'
 import { customerNotFound } from './placement-rules.ts'
-import { findExpiredHolds, findOrders, type Hold, listOrders, type OrderLine, type OrderRow } from './store.ts'
+import {
+  findExpiredHolds,
+  findOrders,
+  type Hold,
+  listOrders,
+  type OrderLine,
+  type OrderOrigin,
+  type OrderRow,
+} from './store.ts'
 
 /** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
 const BATCH = { maxCommands: 256, maxWeight: 500, maxQueued: 5_000 }
@@ -108,7 +117,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         // An order that was placed already stays placed, whatever became of its customer or of Customers since.
         return await firstAnswer(claim, error)
       }
-      return place({ ...commandFor(caller, input, claim), ...holdOf(principal, input) })
+      return place({ ...commandFor(caller, input, claim, key), ...holdOf(principal, input) })
     },
 
     /**
@@ -120,7 +129,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       const { customer, ...order } = input
       const claim = claimOf(PLACE_ORDER, caller.principal, key, order)
       if (customer === null) return firstAnswer(claim, customerNotFound(order.customer_id))
-      const command = { ...commandFor(caller, order, claim), customer, ...NO_HOLD }
+      const command = { ...commandFor(caller, order, claim, key), customer, ...NO_HOLD }
       return place(command).catch((refusal) => finishTwoSteps(caller, { ...input, customer }, key, refusal))
     },
 
@@ -242,9 +251,10 @@ function requestOf({ customer_id, items, hold_minutes, ...more }: PlaceInput): u
 }
 
 function commandFor(
-  { principal }: Caller,
+  caller: Caller,
   { customer_id, items }: Pick<PlaceInput, 'customer_id' | 'items'>,
   claim: Claim,
+  key: string | undefined,
 ) {
   return {
     kind: 'place',
@@ -252,8 +262,14 @@ function commandFor(
     customerId: customer_id,
     items,
     customer: undefined,
-    share: callerIdOf(principal),
+    origin: originOf(caller, key),
+    share: callerIdOf(caller.principal),
   } as const
+}
+
+function originOf({ principal, trace }: Caller, key: string | undefined): OrderOrigin {
+  const key_hash = key === undefined ? null : sha256(key)
+  return { placed_by: callerIdOf(principal), correlation_id: trace.correlationId, key_hash }
 }
 
 function badHold(message: string): AppError {

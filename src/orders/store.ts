@@ -7,7 +7,14 @@ import { insertOf, portions } from '../platform/inserting.ts'
 import type { OrderStatus, Tables } from '../platform/tables.ts'
 import type { DbTime } from '../platform/time.ts'
 
-export type OrderRow = Selectable<Tables['orders']>
+type StoredOrder = Selectable<Tables['orders']>
+
+/** Whence an order came: who placed it, in which request and with which key. */
+export type OrderOrigin = Pick<StoredOrder, 'placed_by' | 'correlation_id' | 'key_hash'>
+
+/** An order, without where it came from: that is for support alone. */
+export type OrderRow = Omit<StoredOrder, keyof OrderOrigin>
+export type NewOrderRow = Omit<StoredOrder, 'id'>
 
 export interface OrderLine {
   product_id: number
@@ -27,6 +34,9 @@ const ORDER_COLUMNS = [
   'canceled_at',
   'expires_at',
 ] as const
+const ORIGIN_COLUMNS = ['placed_by', 'correlation_id', 'key_hash'] as const
+const READ_COLUMNS = ['id', ...ORDER_COLUMNS] as const
+const INSERTED_COLUMNS = [...ORDER_COLUMNS, ...ORIGIN_COLUMNS] as const
 const LINE_COLUMNS = ['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'] as const
 
 /** Writes the lines of new orders, with the transaction's next statement. */
@@ -65,7 +75,7 @@ export function lockOrders(trx: Database, ids: readonly number[]): Promise<Order
 }
 
 function selectOrders(db: Database, sortedIds: readonly number[]) {
-  return db.selectFrom('orders').selectAll().where('id', 'in', sortedIds).orderBy('id')
+  return db.selectFrom('orders').select(READ_COLUMNS).where('id', 'in', sortedIds).orderBy('id')
 }
 
 function inOrder(ids: readonly number[]): number[] {
@@ -98,13 +108,9 @@ function byOrder(orderIds: readonly number[], rows: readonly OwnedLine[]): Order
 }
 
 /** Writes new orders. @returns their ids, in their order */
-export async function insertOrders(
-  trx: Database,
-  orders: readonly Omit<OrderRow, 'id'>[],
-  idStep: number,
-): Promise<number[]> {
+export async function insertOrders(trx: Database, orders: readonly NewOrderRow[], idStep: number): Promise<number[]> {
   if (orders.length === 0) return []
-  const { insertId } = await trx.executeQuery(insertOf('orders', ORDER_COLUMNS, orders))
+  const { insertId } = await trx.executeQuery(insertOf('orders', INSERTED_COLUMNS, orders))
   return dialectOf(trx).insertedIds(insertId, orders.length, idStep)
 }
 
@@ -229,7 +235,7 @@ export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[
   const after = filter.after && (to === undefined || filter.after.createdAt < to) ? filter.after : undefined
   const [ofStatus, ofCustomer] = [status === undefined ? '' : 'status_', customerIds.length === 0 ? '' : 'customer_']
   let query = ordersByIndex(db, `orders_${ofCustomer}${ofStatus}created`)
-    .selectAll()
+    .select(READ_COLUMNS)
     .orderBy('created_at', 'desc')
     .orderBy('id', 'desc')
     .limit(filter.limit)
@@ -256,9 +262,9 @@ export function findFinalOrders(
   { status, before }: FinalOrders,
   after: OrderRow | undefined,
   limit: number,
-): Promise<OrderRow[]> {
+): Promise<(OrderRow & OrderOrigin)[]> {
   return finalOrders(db, { status, before })
-    .selectAll()
+    .select([...READ_COLUMNS, ...ORIGIN_COLUMNS])
     .$if(after !== undefined, (query) =>
       query.where(dialectOf(db).past(['created_at', 'id'], '>', [after?.created_at ?? '', after?.id ?? 0])),
     )
@@ -312,5 +318,5 @@ export async function deleteOrders(trx: Database, ids: readonly number[]): Promi
 }
 
 function ordersByIndex(db: Database, index: string) {
-  return db.selectFrom(sql<OrderRow>`orders`.as<'o'>(sql`o ${dialectOf(db).byIndex(index)}`))
+  return db.selectFrom(sql<StoredOrder>`orders`.as<'o'>(sql`o ${dialectOf(db).byIndex(index)}`))
 }

@@ -43,6 +43,9 @@ export interface Tables {
     confirmed_at: DbTime | null
     canceled_at: DbTime | null
     expires_at: DbTime | null
+    placed_by: Generated<string | null>
+    correlation_id: Generated<string | null>
+    key_hash: Generated<string | null>
   }
   order_items: {
     id: Generated<number>
