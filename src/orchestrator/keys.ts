@@ -1,6 +1,6 @@
 import { sha256 } from '../platform/hash.ts'
 
-/** Versions before 2 tried up to so many orders under one key, and counted them. */
+/** Earlier versions tried up to so many orders under one key, and counted them. */
 const MAX_ATTEMPTS = 5
 
 /**

@@ -215,8 +215,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   }
 
   /**
-   * Before version 2 the orchestrator placed an order under this key and confirmed it under another: a key from then is
-   * answered too. For as long as such keys live.
+   * Earlier versions of the orchestrator placed an order under this key, and confirmed it under another one. Their keys are
+   * answered too, for as long as they live.
    */
   async function finishTwoSteps(caller: Caller, input: ValidatedInput, key: string, refusal: unknown): Promise<Answer> {
     if (!(refusal instanceof AppError) || refusal.code !== 'idempotency_key_reused') throw refusal
