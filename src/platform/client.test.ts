@@ -166,6 +166,21 @@ describe('a failure that may pass', () => {
     expect(asked).toHaveLength(3)
   })
 
+  it('when it says when to try again, then the call waits so long', async () => {
+    const { route, asked } = await neighbour(problem('overloaded', { retry_after: 1 }), ok)
+    const began = performance.now()
+    expect((await callService(route, POST)).value).toEqual({ id: 1 })
+    expect(performance.now() - began).toBeGreaterThanOrEqual(1_000)
+    expect(asked).toHaveLength(2)
+  })
+
+  it.each([429, 503])('when a %d asks for more time than a call has, then that is told at once', async (code) => {
+    const { route, asked } = await neighbour(() => new Response('', { status: code, headers: { 'retry-after': '60' } }))
+    const { code: refused, extra } = await refusal({ ...route, timeoutMs: 5_000 })
+    expect({ refused, extra }).toEqual({ refused: 'unavailable', extra: { retry_after: 60 } })
+    expect(asked).toHaveLength(1)
+  })
+
   it.each([400, 401, 403, 404, 405, 409, 422, 500, 501])('when it is a %d, then one call is enough', async (code) => {
     const { route, asked } = await neighbour(status(code), ok)
     expect((await refusal(route)).code).toBe('upstream_failed')

@@ -57,6 +57,8 @@ interface Reached {
   status: number
   body: unknown
   replayed: boolean
+  /** What its `Retry-After` says, in seconds. */
+  retryAfter?: number | undefined
 }
 
 const PASSING_STATUS = new Set([429, 502, 503, 504])
@@ -64,7 +66,8 @@ const LONGEST_PAUSE_MS = 1_000
 
 /**
  * Calls a neighbour, again after a short random wait while its failure may be a passing one: so a call must be safe to
- * repeat, by its nature or by its idempotency key.
+ * repeat, by its nature or by its idempotency key. It waits for as long as the neighbour asks for, unless that is longer
+ * than a call may take: then the refusal says when to try again.
  * @throws AppError the neighbour's own refusal; `upstream_failed` when it answered with a fault or nonsense;
  *   `unavailable` when it could not be reached; `deadline_exceeded` when it took too long
  */
@@ -100,12 +103,19 @@ async function persist<T extends z.ZodType>(
   for (let attempt = 1; ; attempt++) {
     const outcome = await tryOnce().catch(asRefusal)
     const passing = outcome instanceof AppError || PASSING_STATUS.has(outcome.status)
-    if (!passing || attempt >= route.attempts || call.signal?.aborted) {
+    const askedMs = outcome instanceof AppError ? 0 : (retryAfterOf(outcome) ?? 0) * 1_000
+    if (!passing || attempt >= route.attempts || askedMs > route.timeoutMs || call.signal?.aborted) {
       if (outcome instanceof AppError) throw outcome
       return readReply(outcome, call.answer)
     }
-    await pause(Math.random() * Math.min(LONGEST_PAUSE_MS, 100 * 2 ** attempt), call.signal)
+    await pause(askedMs + Math.random() * Math.min(LONGEST_PAUSE_MS, 100 * 2 ** attempt), call.signal)
   }
+}
+
+/** In seconds. In a shared answer the problem document says it, for one call has no header of its own. */
+function retryAfterOf({ retryAfter, body }: Reached): number | undefined {
+  const { retry_after } = trusted<{ retry_after?: unknown }>(body ?? {})
+  return retryAfter ?? (typeof retry_after === 'number' ? retry_after : undefined)
 }
 
 function asRefusal(error: unknown): AppError {
@@ -210,7 +220,13 @@ async function exchange(route: Route, call: Question, signal: AbortSignal): Prom
     ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
   })
   const replayed = response.headers.get('idempotent-replayed') === 'true'
-  return { status: response.status, body: parseJson(await response.text()), replayed }
+  const retryAfter = secondsIn(response.headers.get('retry-after'))
+  return { status: response.status, body: parseJson(await response.text()), replayed, retryAfter }
+}
+
+/** A date, which `Retry-After` may be too, is no number of seconds. */
+function secondsIn(header: string | null): number | undefined {
+  return header !== null && /^\d{1,6}$/.test(header) ? Number(header) : undefined
 }
 
 /** A page instead of JSON is no answer either: it becomes undefined, which no schema takes. */
@@ -245,7 +261,9 @@ function interstitialHeader(base: string): Record<string, string> {
 
 /** A problem document turned back into the error it was. */
 function refusalOf(reached: Reached): AppError {
-  if (reached.status === 429) return new AppError('unavailable', 'A service asks to be called less often.')
+  const seconds = retryAfterOf(reached)
+  const when = seconds === undefined ? {} : { retry_after: seconds }
+  if (reached.status === 429) return new AppError('unavailable', 'A service asks to be called less often.', when)
   const { code, detail, type, title, status, request_id, ...extra } = trusted<Record<string, unknown>>(
     reached.body ?? {},
   )
@@ -257,12 +275,10 @@ function refusalOf(reached: Reached): AppError {
     if (ERRORS[known].status === reached.status) {
       if (reached.status < 500) return new AppError(known, detail, extra)
       // Why a service failed is for the log, not for whoever called us; when to try again is.
-      const { retry_after } = extra
-      const when = typeof retry_after === 'number' ? { retry_after } : {}
       return new AppError(known, `${ERRORS[known].title}.`, when, { cause: detail })
     }
   }
-  if (reached.status === 503) return new AppError('unavailable', 'A service cannot answer right now.')
+  if (reached.status === 503) return new AppError('unavailable', 'A service cannot answer right now.', when)
   if (reached.status === 504) return new AppError('deadline_exceeded', 'A service did not answer in time.')
   return upstreamFailed(reached.status)
 }
