@@ -44,4 +44,4 @@ INSERT INTO order_items (id, order_id, product_id, qty, unit_price_cents, subtot
 
 -- The demo client, all scopes: id `demo`, secret `demo-secret`. Refused in production.
 INSERT INTO api_clients (id, name, secret_hash, scope, customer_id, created_at) VALUES
-  ('demo', 'Demo', 'cd577fe2561ebff23505db0bb006300c7cdecbd46bc0e03c449afafaca2c25bf', 'customers:read customers:write products:read products:write orders:read orders:write', NULL, '2026-01-05 09:00:00.000');
+  ('demo', 'Demo', 'cd577fe2561ebff23505db0bb006300c7cdecbd46bc0e03c449afafaca2c25bf', 'customers:read customers:write products:read products:write orders:read orders:write support:read', NULL, '2026-01-05 09:00:00.000');

@@ -210,6 +210,11 @@ describeEachEngine('what the documents say', (engine) => {
       // Order 1 of the demo data was confirmed long ago.
       cancel_window_passed: (it) => call(it, { id: 1, body: {} }),
     },
+    searchIdempotencyKey: {
+      success: (it) => call(it, { query: '?key=abc-123' }),
+      invalid_idempotency_key: (it) => call(it, { query: '?key=two%20words' }),
+      bound_client: async (it) => call(it, { query: '?key=abc-123', token: await system.token({ customerId: 1 }) }),
+    },
     createAndConfirmOrder: {
       not_found: async (it) =>
         call(it, { body: orchestrated(await one(), 2), token: await system.token({ customerId: 1 }) }),

@@ -5,6 +5,10 @@ import {
   countingOpenHolds,
   findEndedHolds,
   findExpiredHolds,
+  findOrdersByOrigin,
+  findPageBefore,
+  findPlacers,
+  findUsesOfKeys,
   insertLines,
   listOrders,
   type OrderFilter,
@@ -342,10 +346,29 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       expect(result.length).toBeLessThanOrEqual(1)
     })
 
+    it('when orders are scanned by where they came from, then by the primary key, a page at a time', async () => {
+      const { db } = database
+      const { result } = await expectIndexed(db, 3_000, (db) => findPageBefore(db, 20_000, 1_000))
+      expect(result).toMatchObject({ orders: 1_000 })
+      const range = { from: result?.first ?? 0, before: 20_000 }
+      await expectIndexed(db, 2_100, (db) => findPlacers(db, range), /temporary|TEMP B-TREE/)
+      await expectIndexed(db, 2_100, (db) =>
+        findOrdersByOrigin(db, { ...range, since: '2026-01-01 00:00:00.000', keyHashes: ['a'] }),
+      )
+    })
+
     it('when few of many keys are past their time, then it finds and removes those few', async () => {
       await makeKeys(database.db, 5_000, 10)
       const { result } = await expectIndexed(database.db, 50, (db) => purgeExpiredKeys(db, 500))
       expect(result).toBe(10)
+    })
+
+    it('when a key is looked up among many, then its rows alone are read', async () => {
+      const { db } = database
+      const operations = ['orders.place', 'orders.confirm', 'orders.cancel']
+      for (const keys of [['key-17'], Array.from({ length: 100 }, (_, i) => `create:${i}`)]) {
+        await expectIndexed(db, 10 + 2 * operations.length * keys.length, (db) => findUsesOfKeys(db, operations, keys))
+      }
     })
   })
 })
@@ -356,7 +379,8 @@ function mostReads({ beginnings }: { beginnings: string[] }): number {
 
 /** All orders, and what a page of them must be. */
 async function readOrders(db: Database) {
-  const rows = await db.selectFrom('orders').selectAll().execute()
+  const all = await db.selectFrom('orders').selectAll().execute()
+  const rows = all.map(({ placed_by: _by, correlation_id: _in, key_hash: _with, ...row }) => row)
   const newestFirst = rows.toSorted((a, b) =>
     a.created_at === b.created_at ? b.id - a.id : a.created_at < b.created_at ? 1 : -1,
   )

@@ -93,7 +93,7 @@ describeEachEngine('secrets', (engine) => {
       ...database,
     }
     expect((await runProgram('migrate', variables)).code).toBe(0)
-    const scope = 'customers:read customers:write products:read products:write orders:read orders:write'
+    const scope = 'customers:read customers:write products:read products:write orders:read orders:write support:read'
     const created = await runProgram('client:create', variables, ['--name', 'ERP', '--scope', scope])
     const [, id = '', secret = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(created.stdout) ?? []
     const program = startProgram('start', variables)

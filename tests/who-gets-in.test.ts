@@ -54,6 +54,7 @@ const RULES: Record<string, Rule> = {
   'orders: GET /orders/{id}': { needs: 'orders:read', bound: 'not_found' },
   'orders: POST /orders/{id}/confirm': { needs: 'orders:write', bound: 'not_found' },
   'orders: POST /orders/{id}/cancel': { needs: 'orders:write', bound: 'not_found' },
+  'orders: GET /idempotency-keys': { needs: 'support:read', bound: 'bound_client' },
   'orders: POST /internal/orders/steps': { needs: 'service token' },
   'orchestrator: GET /health': { needs: 'nothing' },
   'orchestrator: GET /ready': { needs: 'nothing' },
@@ -273,12 +274,14 @@ describeEachEngine('who gets in', (engine) => {
         'POST /orders/{id}/cancel': {},
         'POST /orchestrator/create-and-confirm-order': { customer_id: other.id, items },
       }
+      const queries: Record<string, string> = { 'GET /idempotency-keys': '?key=abc-123' }
       const { service, method, path } = operation
       const ids: Record<string, number> = { customers: other.id, products: product.id, orders: orderOfOther.id }
       const id = ids[path.split('/')[1] ?? ''] ?? 0
       const body = bodies[`${method} ${path}`]
       const headers = { 'idempotency-key': newKey() }
-      const answer = await system[service].call(method, path.replace('{id}', String(id)), {
+      const query = queries[`${method} ${path}`] ?? ''
+      const answer = await system[service].call(method, path.replace('{id}', String(id)) + query, {
         token,
         headers,
         ...(body && { body }),

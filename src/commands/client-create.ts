@@ -14,8 +14,8 @@ const HELP = `Makes an API client and prints its secret, once: only a hash of it
 
 const LONGEST_NAME = 200
 
-/** They change what belongs to no customer, so a client bound to one has no use for them. */
-const UNBOUND_SCOPES = ['customers:write', 'products:write']
+/** They are about more than one customer, so a client bound to one has no use for them. */
+const UNBOUND_SCOPES = ['customers:write', 'products:write', 'support:read']
 
 await runCommand(HELP, async (env) => {
   const options = { name: { type: 'string' }, scope: { type: 'string' }, 'customer-id': { type: 'string' } } as const

@@ -14,7 +14,7 @@ import { createOrdersApp } from '../orders/app.ts'
 import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import type { ServiceApp } from '../platform/app.ts'
-import { createAuthenticator, type FindClient, type Principal } from '../platform/auth.ts'
+import { ANONYMOUS_ID, createAuthenticator, type FindClient, type Principal } from '../platform/auth.ts'
 import { createAwsClient } from '../platform/aws.ts'
 import { callService, type Route } from '../platform/client.ts'
 import { createWriteProbe, type Database } from '../platform/database.ts'
@@ -25,6 +25,7 @@ import { createLambdaFetch, LAMBDA } from '../platform/lambda.ts'
 import type { Logger } from '../platform/logging.ts'
 import { createProductsService } from '../products/service.ts'
 import { signpostsOf } from './service-links.ts'
+import { composeSupport } from './support.ts'
 
 /** What stands in `PUBLIC_URL` for the name of a service. */
 export const SERVICE_IN_URL = '{service}'
@@ -38,7 +39,7 @@ export interface Lifecycle {
 /** Where another service is: an address, or its verbs in this process. */
 export type Neighbour<Service> = string | Service
 
-const ANONYMOUS: Principal = { id: 'anonymous', scopes: new Set(['orders:write']), customerId: null }
+const ANONYMOUS: Principal = { id: ANONYMOUS_ID, scopes: new Set(['orders:write']), customerId: null }
 
 export function composeCustomers(env: Env, db: Database, logger: Logger, lifecycle: Lifecycle) {
   const customers = createCustomersService(db, env)
@@ -71,6 +72,7 @@ export function composeOrders(
     signposts: signpostsOf('orders', env),
     authenticator: authenticatorOf(env, tokens?.findStanding),
     orders,
+    support: composeSupport(env, db),
     products: createProductsService(db, env),
     tokens,
     logins: env.logins,

@@ -3,18 +3,28 @@ import type { TokenService } from '../auth/service.ts'
 import { sendAnswer, sendJson } from '../platform/answers.ts'
 import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
 import { actFor, SERVICE } from '../platform/auth.ts'
-import { keyOf } from '../platform/contract.ts'
+import { idempotencyKey, keyOf } from '../platform/contract.ts'
 import { AppError } from '../platform/errors.ts'
 import type { LoginLimits } from '../platform/limits.ts'
 import { nextLink } from '../platform/pages.ts'
 import { answerEach } from '../platform/together.ts'
 import { addProductRoutes } from '../products/app.ts'
 import type { ProductsService } from '../products/service.ts'
-import { cancelOrder, confirmOrder, getOrder, listOrders, placeOrder, placeValidatedOrders } from './contract.ts'
+import {
+  cancelOrder,
+  confirmOrder,
+  getOrder,
+  listOrders,
+  placeOrder,
+  placeValidatedOrders,
+  searchKey,
+} from './contract.ts'
 import type { OrdersService } from './service.ts'
+import type { OrderSupport } from './support.ts'
 
 export interface OrdersDeps extends ServiceDeps {
   orders: OrdersService
+  support: OrderSupport
   products: ProductsService
   /** Absent when an identity provider issues the tokens. */
   tokens: TokenService | undefined
@@ -22,7 +32,7 @@ export interface OrdersDeps extends ServiceDeps {
 }
 
 /** The Orders API, products and stock included: a pure function of what it is given. */
-export function createOrdersApp({ orders, products, tokens, logins, ...deps }: OrdersDeps): ServiceApp {
+export function createOrdersApp({ orders, support, products, tokens, logins, ...deps }: OrdersDeps): ServiceApp {
   const app = createServiceApp(deps, {
     title: 'Orders',
     description:
@@ -65,6 +75,11 @@ export function createOrdersApp({ orders, products, tokens, logins, ...deps }: O
   app.openapi(cancelOrder, async (c) =>
     sendAnswer(c, await orders.cancelOrder(callerOf(c), c.req.valid('param').id, keyOf(c))),
   )
+
+  app.openapi(searchKey, async (c) => {
+    const { key, client } = c.req.valid('query')
+    return sendJson(c, await support.searchKey(callerOf(c), idempotencyKey(key) ?? '', client), 200)
+  })
 
   return app
 }

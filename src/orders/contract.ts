@@ -13,6 +13,7 @@ import {
   idParamsLike,
   jsonAnswer,
   jsonBody,
+  KEYS,
   locationLike,
   optional,
   problems,
@@ -21,8 +22,9 @@ import {
   Replayed,
   serviceOnly,
   Timestamp,
+  text,
 } from '../platform/contract.ts'
-import { int32 } from '../platform/integers.ts'
+import { int32, MAX_INT32 } from '../platform/integers.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/pages.ts'
 import { SharedAnswer, sharedCalls } from '../platform/together.ts'
 import { PRINCIPAL_ID } from '../platform/trace.ts'
@@ -323,5 +325,70 @@ export const cancelOrder = createStrictRoute({
       'unavailable',
       'overloaded',
     ),
+  },
+})
+
+/** Keys are read as the headers say them: {@link idempotencyKey} refuses what is none. */
+export const KeyQuery = z.strictObject({
+  key: z.string().openapi({
+    ...KEYS,
+    description: 'The key that the caller sent, bare or in double quotes. A `+` in it is written `%2B`.',
+    example: 'purchase-order-4711',
+  }),
+  client: emptyIsAbsent(text(255)).openapi({
+    description:
+      "The client that sent it, as its tokens' `sub` names it, or `anonymous`. Empty, of any client; of those of an " +
+      'identity provider, what the orchestrator did is found only if the client is named.',
+  }),
+})
+
+const KeyUse = z
+  .object({
+    operation: z
+      .string()
+      .meta({ description: '`orders.place`, `orders.confirm` or `orders.cancel`', example: 'orders.place' }),
+    key: z.string().meta({
+      description: 'The key as Orders has it: the orchestrator makes one of its own from that of its caller',
+      example: 'purchase-order-4711',
+    }),
+    principal: z.string().meta({ description: 'Whose key it is', example: 'client:demo' }),
+    via: z.enum(['orders', 'orchestrator']).meta({ description: 'Which API the caller called', example: 'orders' }),
+    status: int32(200, 599).meta({ description: 'The status of the first answer', example: 201 }),
+    order: OrderSummary,
+    created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
+    expires_at: Timestamp.meta({
+      description: 'Until then the key is remembered: the same request gets the first answer again',
+      example: '2026-01-06T09:00:00.000Z',
+    }),
+  })
+  .openapi('KeyUse')
+
+export const KeySearch = z
+  .object({
+    data: z
+      .array(KeyUse)
+      .meta({ description: 'What was done to orders with this key, in the order in which it was done' }),
+    kept_since: Timestamp.meta({
+      description: 'All that was done since then would be here. A request that is still in progress is not here yet.',
+      example: '2026-01-05T09:00:00.000Z',
+    }),
+    kept_hours: int32(1, MAX_INT32).meta({ description: 'How long keys are remembered', example: 24 }),
+  })
+  .openapi('KeySearch')
+
+export const searchKey = createStrictRoute({
+  ...protectedBy('support:read'),
+  method: 'get',
+  path: '/idempotency-keys',
+  operationId: 'searchIdempotencyKey',
+  tags: ['Support'],
+  summary: 'Find out whether an order was placed, confirmed or canceled with a key',
+  description:
+    'Only looks, so it is safe at any time. Finds orders of every client, also those placed through the orchestrator. An ' +
+    'empty list means: no order was placed with this key since `kept_since`. A client that is bound to a customer gets 403.',
+  request: { query: KeyQuery },
+  responses: {
+    200: jsonAnswer(KeySearch, 'What was done with the key'),
+    ...protectedProblems('invalid_idempotency_key', 'insufficient_scope', 'bound_client', 'unavailable'),
   },
 })

@@ -317,6 +317,102 @@ export async function deleteOrders(trx: Database, ids: readonly number[]): Promi
   await trx.deleteFrom('orders').where('id', 'in', ids).execute()
 }
 
+/** What was done with an idempotency key, and the order that it was done to. */
+export interface KeyUseRow extends OrderRow {
+  operation: string
+  key: string
+  principal: string
+  answered: number
+  used_at: DbTime
+  kept_until: DbTime
+}
+
+/** Uses of these keys, in no order; also past their time, as long as they are there. */
+export function findUsesOfKeys(
+  db: Database,
+  operations: readonly string[],
+  keys: readonly string[],
+): Promise<KeyUseRow[]> {
+  const { byPrimaryKey } = dialectOf(db)
+  return db
+    .selectFrom(sql<Selectable<Tables['idempotency_keys']>>`idempotency_keys`.as<'k'>(sql`k ${byPrimaryKey}`))
+    .innerJoin('orders as o', 'o.id', 'k.target_id')
+    .select(['k.operation', 'k.key', 'k.principal', 'k.status as answered'])
+    .select(['k.created_at as used_at', 'k.expires_at as kept_until'])
+    .select(READ_COLUMNS.map((column) => `o.${column}` as const))
+    .where('k.operation', 'in', operations)
+    .where('k.key', 'in', keys)
+    .execute()
+}
+
+export function findOrder(db: Database, id: number): Promise<(OrderRow & OrderOrigin) | undefined> {
+  return db
+    .selectFrom('orders')
+    .select([...READ_COLUMNS, ...ORIGIN_COLUMNS])
+    .where('id', '=', id)
+    .executeTakeFirst()
+}
+
+/** Orders from an id on, up to another one. */
+export interface OrderRange {
+  from: number
+  before: number
+}
+
+/** The range of so many orders before an id, and their times; undefined when there are none. */
+export async function findPageBefore(db: Database, before: number, size: number) {
+  const page = db
+    .selectFrom('orders')
+    .select(['id', 'created_at'])
+    .where('id', '<', before)
+    .orderBy('id', 'desc')
+    .limit(size)
+  const { first, oldest, newest, orders } = await db
+    .selectFrom(page.as('page'))
+    .select(({ fn }) => [
+      fn.min('id').as('first'),
+      fn.min('created_at').as('oldest'),
+      fn.max('created_at').as('newest'),
+    ])
+    .select(({ fn }) => fn.countAll<number>().as('orders'))
+    .executeTakeFirstOrThrow()
+  return orders === 0 ? undefined : { first, oldest, newest, orders }
+}
+
+/** Who placed the orders of a range. */
+export async function findPlacers(db: Database, { from, before }: OrderRange): Promise<string[]> {
+  const rows = await db
+    .selectFrom('orders')
+    .select('placed_by')
+    .distinct()
+    .where('id', '>=', from)
+    .where('id', '<', before)
+    .execute()
+  return rows.flatMap(({ placed_by }) => placed_by ?? [])
+}
+
+export interface OriginFilter extends OrderRange {
+  since: DbTime
+  correlationId?: string | undefined
+  keyHashes?: readonly string[]
+  placedBy?: readonly string[] | undefined
+}
+
+/** Orders of a range by where they came from, the newest first. No index helps: the whole range is read. */
+export function findOrdersByOrigin(db: Database, filter: OriginFilter): Promise<(OrderRow & OrderOrigin)[]> {
+  const { from, before, since, correlationId, keyHashes, placedBy } = filter
+  let query = db
+    .selectFrom('orders')
+    .select([...READ_COLUMNS, ...ORIGIN_COLUMNS])
+    .where('id', '>=', from)
+    .where('id', '<', before)
+    .where('created_at', '>=', since)
+  if (correlationId !== undefined) query = query.where('correlation_id', '=', correlationId)
+  if (keyHashes !== undefined) query = query.where('key_hash', 'in', keyHashes)
+  if (placedBy !== undefined) query = query.where('placed_by', 'in', placedBy)
+  return query.orderBy('id', 'desc').execute()
+}
+
 function ordersByIndex(db: Database, index: string) {
   return db.selectFrom(sql<StoredOrder>`orders`.as<'o'>(sql`o ${dialectOf(db).byIndex(index)}`))
 }

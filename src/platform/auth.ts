@@ -13,6 +13,7 @@ export const SCOPES = [
   'products:write',
   'orders:read',
   'orders:write',
+  'support:read',
 ] as const
 
 export type Scope = (typeof SCOPES)[number]
@@ -110,6 +111,9 @@ export const SERVICE: Principal = {
   scopes: new Set<Scope>(['orders:read', 'orders:write']),
   customerId: null,
 }
+
+/** Whoever does not say who is calling, where that is allowed. */
+export const ANONYMOUS_ID = 'anonymous'
 
 /**
  * The principal, with the caller that it says it works for. Only the service is believed: anybody else could spend
@@ -323,6 +327,6 @@ function invalidToken(): AppError {
  * Subjects come from whoever issues tokens: a long or unusual one is told apart by its hash, and one that looks like such
  * a hash is hashed itself.
  */
-function principalId(subject: string): string {
+export function principalId(subject: string): string {
   return /^(?!sha256:)[\w.:@|-]{1,100}$/.test(subject) ? `client:${subject}` : `client:sha256:${sha256(subject)}`
 }

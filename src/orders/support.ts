@@ -1,0 +1,159 @@
+import type { z } from 'zod'
+import type { Caller } from '../platform/app.ts'
+import { SERVICE } from '../platform/auth.ts'
+import type { Database } from '../platform/database.ts'
+import { AppError } from '../platform/errors.ts'
+import { sha256 } from '../platform/hash.ts'
+import { readClock } from '../platform/idempotency.ts'
+import { portions } from '../platform/inserting.ts'
+import { addMinutes, type DbTime, toRfc3339 } from '../platform/time.ts'
+import { CANCEL_ORDER, CONFIRM_ORDER } from './changing.ts'
+import type { KeySearch as KeySearchSchema } from './contract.ts'
+import { PLACE_ORDER } from './placing.ts'
+import { type OrderSummary, presentSummary } from './presenting.ts'
+import {
+  findOrder,
+  findOrdersByOrigin,
+  findPageBefore,
+  findPlacers,
+  findUsesOfKeys,
+  type KeyUseRow,
+  type OrderOrigin,
+  type OrderRow,
+} from './store.ts'
+
+const OPERATIONS = [PLACE_ORDER, CONFIRM_ORDER, CANCEL_ORDER].map(({ name }) => name)
+const KEYS_A_STATEMENT = 100
+/** Orders that one statement of a scan looks at: few, so that no statement takes long. */
+const ORDERS_A_STATEMENT = 5_000
+/** Orders that a scan finds at most. */
+const MOST_FOUND = 100
+
+export type KeySearch = z.output<typeof KeySearchSchema>
+
+export interface SupportConfig {
+  idempotencyTtlMinutes: number
+  /** The keys under which Orders may know what the orchestrator did with a caller's key. */
+  derivedKeys(principalId: string, key: string): string[]
+  /** The principals that a client may be, or all that are known. */
+  principalsOf(client: string | undefined): Promise<string[]>
+}
+
+/** An order as support sees it: who placed it, in which request and with which key. */
+export type FoundOrder = OrderSummary & OrderOrigin
+
+/** What to scan orders for. */
+export interface OriginSearch {
+  key?: string | undefined
+  correlationId?: string | undefined
+  client?: string | undefined
+  since: DbTime
+}
+
+export type OrderSupport = ReturnType<typeof createOrderSupport>
+
+/** Answers whether an order was placed. It only reads. */
+export function createOrderSupport(db: Database, config: SupportConfig) {
+  return {
+    /** What was done to orders with a key, for callers of the API. @throws AppError `bound_client` */
+    async searchKey({ principal }: Caller, key: string, client: string | undefined): Promise<KeySearch> {
+      if (principal.customerId !== null) {
+        throw new AppError(
+          'bound_client',
+          'A client bound to a customer may not look up keys. It may send its request again.',
+        )
+      }
+      return findKey(key, client)
+    },
+
+    findKey,
+
+    async findOrder(id: number): Promise<FoundOrder | undefined> {
+      const row = await findOrder(db, id)
+      return row && foundOf(row)
+    },
+
+    /**
+     * Orders by where they came from, the newest first. There is no index for it, so all orders back to a time are read.
+     * @param onProgress told now and then how many orders were read, and how far back in time that is
+     */
+    async scanOrders(
+      search: OriginSearch,
+      onProgress: (scanned: number, backTo: string) => void,
+    ): Promise<FoundOrder[]> {
+      const found: FoundOrder[] = []
+      let before = Number.MAX_SAFE_INTEGER
+      for (let scanned = 0; found.length < MOST_FOUND; ) {
+        const page = await findPageBefore(db, before, ORDERS_A_STATEMENT)
+        if (page === undefined || page.newest < search.since) break
+        const range = { from: page.first, before }
+        found.push(...(await findInRange(search, range)).map(foundOf))
+        before = page.first
+        scanned += page.orders
+        onProgress(scanned, toRfc3339(page.oldest))
+      }
+      return found.slice(0, MOST_FOUND)
+    },
+  }
+
+  async function findKey(key: string, client: string | undefined): Promise<KeySearch> {
+    const principals = await config.principalsOf(client)
+    const derived = new Map(principals.flatMap((id) => config.derivedKeys(id, key).map((it) => [it, id])))
+    const uses = []
+    for (const keys of portions([key, ...derived.keys()], KEYS_A_STATEMENT)) {
+      uses.push(...(await findUsesOfKeys(db, OPERATIONS, keys)))
+    }
+    const isAsked = (use: KeyUseRow) => client === undefined || derived.has(use.key) || isOf(use.principal, principals)
+    const { idempotencyTtlMinutes } = config
+    return {
+      data: uses
+        .filter(isAsked)
+        .sort(byTime)
+        .map((use) => presentUse(use, derived.get(use.key))),
+      kept_since: toRfc3339(addMinutes(await readClock(db), -idempotencyTtlMinutes)),
+      kept_hours: idempotencyTtlMinutes / 60,
+    }
+  }
+
+  async function findInRange(
+    { key, correlationId, client, since }: OriginSearch,
+    range: { from: number; before: number },
+  ) {
+    const placedBy = client === undefined ? undefined : await config.principalsOf(client)
+    const filter = { ...range, since, correlationId, placedBy }
+    if (key === undefined) return findOrdersByOrigin(db, filter)
+    const placers = placedBy ?? (await findPlacers(db, range))
+    const keys = [key, ...placers.flatMap((id) => config.derivedKeys(id, key))]
+    return findOrdersByOrigin(db, { ...filter, keyHashes: keys.map(sha256) })
+  }
+}
+
+/** A client that is bound to a customer may have keys of its own for each: see `claimantOf` of the idempotency keys. */
+function isOf(principal: string, principals: readonly string[]): boolean {
+  return principals.some((id) => principal === id || principal.startsWith(`${id}#`))
+}
+
+/** The first use comes first; of one moment, an order is placed before it is confirmed. */
+function byTime(a: KeyUseRow, b: KeyUseRow): number {
+  if (a.used_at !== b.used_at) return a.used_at < b.used_at ? -1 : 1
+  return OPERATIONS.indexOf(a.operation) - OPERATIONS.indexOf(b.operation)
+}
+
+/** @param caller whose key the orchestrator made this one of, if it was that */
+function presentUse(use: KeyUseRow, caller: string | undefined): KeySearch['data'][number] {
+  return {
+    operation: use.operation,
+    key: use.key,
+    principal: caller ?? use.principal,
+    via: use.principal === SERVICE.id ? 'orchestrator' : 'orders',
+    status: use.answered,
+    order: presentSummary(use),
+    created_at: toRfc3339(use.used_at),
+    expires_at: toRfc3339(use.kept_until),
+  }
+}
+
+function foundOf(row: OrderRow & OrderOrigin): FoundOrder {
+  const { placed_by, correlation_id, key_hash } = row
+  return { ...presentSummary(row), placed_by, correlation_id, key_hash }
+}
