@@ -175,6 +175,7 @@ describeEachEngine('npm run', (engine) => {
       ['client:rotate', ['--id', 'erp']],
       ['client:disable', ['--id', 'erp']],
       ['client:list', []],
+      ['order:find', ['--id', '1']],
       ['purge', ['--older-than', '730d']],
       ['audit:books', []],
     ] as const) {
@@ -259,6 +260,7 @@ describe('the command line', () => {
     'demo:reset',
     'client:create',
     'client:list',
+    'order:find',
     'client:rotate',
     'client:disable',
     'token',

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createClient } from '../src/auth/service.ts'
 import { readClock } from '../src/platform/idempotency.ts'
 import { addMinutes } from '../src/platform/time.ts'
 import { expectProblem } from './support/problems.ts'
+import { runProgram, variablesOf } from './support/programs.ts'
 import { newCustomer, newKey, newProduct } from './support/rows.ts'
 import { describeEachEngine, useSystem } from './support/system.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
 
 const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
 
@@ -157,5 +160,168 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
       const token = await system.token({ customerId: 1 })
       expectProblem(await system.orders.get('/idempotency-keys?key=a', { token }), 403, 'bound_client')
     })
+  })
+})
+
+describeEachEngine('npm run order:find', (engine) => {
+  const system = useSystem(engine)
+
+  const run = (...args: string[]) => runProgram('order:find', variablesOf(system.env), args)
+  async function found(...args: string[]) {
+    const { code, stdout, stderr } = await run(...args, '--json')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    return JSON.parse(stdout)
+  }
+  async function none(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await run(...args)
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+    return stdout.trim()
+  }
+
+  /** An order through Orders and one through the orchestrator, each with its key and correlation id. */
+  async function newOrders() {
+    const items = [{ product_id: (await newProduct(system)).id, qty: 2 }]
+    const [direct, through] = [
+      { key: newKey(), correlation: `direct-${randomUUID()}` },
+      { key: newKey(), correlation: `through-${randomUUID()}` },
+    ]
+    const headers = { 'idempotency-key': direct.key, 'x-correlation-id': direct.correlation }
+    const placed = await system.orders.post('/orders', { customer_id: 1, items }, { headers })
+    const call = { customer_id: 2, items, idempotency_key: through.key, correlation_id: through.correlation }
+    const token = await system.token({ clientId: 'demo' })
+    const confirmed = await system.orchestrator.post(CREATE_AND_CONFIRM, call, { token })
+    return { direct: { ...direct, id: placed.body.id }, through: { ...through, id: confirmed.body.data.order.id } }
+  }
+  const forgetKeys = () => system.db.deleteFrom('idempotency_keys').execute()
+
+  it('when the key is remembered, then the order is told, with who placed it and until when the key is kept', async () => {
+    const { direct, through } = await newOrders()
+    const { code, stdout, stderr } = await run('--key', direct.key)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(new RegExp(`^Order ${direct.id} was placed. It is CREATED.\n`))
+    expect(stdout).toMatch(/placed by +client:tests, by a call of Orders\n/)
+    expect(stdout).toMatch(new RegExp(`correlation id +${direct.correlation}\\n`))
+    expect(stdout).toMatch(/key +remembered until 20\S+Z: /)
+    expect(await found('--key', through.key)).toMatchObject({
+      found: true,
+      orders: [
+        {
+          id: through.id,
+          customer_id: 2,
+          status: 'CONFIRMED',
+          placed_by: 'client:demo',
+          via: 'orchestrator',
+          correlation_id: through.correlation,
+          key_uses: [{ operation: 'orders.place', status: 201 }],
+        },
+      ],
+      kept_hours: 24,
+    })
+  })
+
+  it('when the key is forgotten, then the order is found by the hash on its row, through either API', async () => {
+    const { direct, through } = await newOrders()
+    await forgetKeys()
+    for (const [order, via] of [
+      [direct, 'orders'],
+      [through, 'orchestrator'],
+    ] as const) {
+      const { orders } = await found('--key', order.key)
+      expect(orders).toMatchObject([{ id: order.id, via, key_uses: [] }])
+    }
+    expect((await found('--key', through.key, '--client', 'demo')).orders).toHaveLength(1)
+    expect(await none('--key', through.key, '--client', 'somebody')).toMatch(
+      /^No order was placed with this key by somebody/,
+    )
+  })
+
+  it('when the client that used the key is none that is known, then the row of its order says who it was', async () => {
+    const items = [{ product_id: (await newProduct(system)).id, qty: 1 }]
+    const call = { customer_id: 1, items, idempotency_key: newKey() }
+    const token = await system.token({ clientId: `unknown-${randomUUID()}` })
+    const { body } = await system.orchestrator.post(CREATE_AND_CONFIRM, call, { token })
+    const { orders } = await found('--key', call.idempotency_key)
+    expect(orders).toMatchObject([{ id: body.data.order.id, via: 'orchestrator' }])
+  })
+
+  it('when a correlation id is given, then the order that its request placed is found', async () => {
+    const { direct, through } = await newOrders()
+    for (const { id, correlation } of [direct, through]) {
+      expect((await found('--correlation-id', correlation)).orders).toMatchObject([{ id, via: null }])
+    }
+    expect(await none('--correlation-id', newKey())).toMatch(
+      /^No order was placed by a request with this correlation id/,
+    )
+  })
+
+  it('when an id is given, then that order is told, or that there is none', async () => {
+    const { direct } = await newOrders()
+    expect((await run('--id', String(direct.id))).stdout).toMatch(new RegExp(`^Order ${direct.id} was placed`))
+    expect(await none('--id', '999999999')).toMatch(/^There is no order 999999999\./)
+  })
+
+  it('when nothing was placed, then it says since when, and how long keys are kept', async () => {
+    const text = await none('--key', newKey(), '--since', '3d')
+    const [, since = '', kept = ''] =
+      /^No order was placed with this key since (\S+)\.\nKeys are remembered for 24 hours, that is, since (\S+)\./.exec(
+        text,
+      ) ?? []
+    const ageDays = (time: string) => Math.round((Date.now() - Date.parse(time)) / 86_400_000)
+    expect([ageDays(since), ageDays(kept)]).toEqual([3, 1])
+  })
+
+  it('when the order is older than it looks back, then it is not found, and found further back', async () => {
+    const { direct } = await newOrders()
+    await forgetKeys()
+    const created_at = addMinutes(await readClock(system.db), -40 * 24 * 60)
+    await system.db.updateTable('orders').set({ created_at }).where('id', '=', direct.id).execute()
+    await none('--key', direct.key)
+    expect((await found('--key', direct.key, '--since', '60d')).orders).toMatchObject([{ id: direct.id }])
+  })
+
+  it('when orders of the version before do not say where they came from, then it says how many', async () => {
+    const { direct } = await newOrders()
+    await forgetKeys()
+    const nothing = { placed_by: null, correlation_id: null, key_hash: null }
+    await system.db.updateTable('orders').set(nothing).where('id', '=', direct.id).execute()
+    expect(await none('--key', direct.key)).toContain('\n1 orders of that time do not say where they came from')
+  })
+
+  it('when more orders follow than one statement looks at, then it goes on', async () => {
+    const { direct } = await newOrders()
+    await forgetKeys()
+    const { id: _, ...row } = await system.db
+      .selectFrom('orders')
+      .selectAll()
+      .where('id', '=', direct.id)
+      .executeTakeFirstOrThrow()
+    const rows = Array.from({ length: 6_000 }, () => ({ ...row, status: 'CANCELED' as const, key_hash: null }))
+    for (let i = 0; i < rows.length; i += 500) {
+      await system.db
+        .insertInto('orders')
+        .values(rows.slice(i, i + 500))
+        .execute()
+    }
+    expect((await found('--key', direct.key)).orders).toMatchObject([{ id: direct.id }])
+    await system.db.deleteFrom('orders').where('id', '>', direct.id).where('status', '=', 'CANCELED').execute()
+  })
+
+  it.each([
+    ['nothing to look for', []],
+    ['two things to look for', ['--key', 'a', '--id', '1']],
+    ['a key that is none', ['--key', 'two words']],
+    ['a correlation id that is none', ['--correlation-id', 'two words']],
+    ['an id that is none', ['--id', '0']],
+    ['a time that is none', ['--key', 'a', '--since', 'yesterday']],
+    ['a time for an id', ['--id', '1', '--since', '3d']],
+  ])('when it is given %s, then it ends with 2', async (_, args) => {
+    const { code, stdout, stderr } = await run(...args)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toContain('npm run order:find')
+  })
+
+  it('when it can not look, then it ends with 2: that is not "none"', async () => {
+    const variables = { ...variablesOf(system.env), DB_HOST: '127.0.0.1', DB_PORT: '1' }
+    expect(await runProgram('order:find', variables, ['--key', 'a'])).toMatchObject({ code: 2, stdout: '' })
   })
 })

@@ -11,10 +11,13 @@ export class UsageError extends StartError {
   }
 }
 
-/** Runs a command, which answers no callers and so needs no secrets. `--help` prints the help and does nothing. */
-export async function runCommand(help: string, command: (env: Env) => Promise<void>): Promise<void> {
+/**
+ * Runs a command, which answers no callers and so needs no secrets. `--help` prints the help and does nothing.
+ * @param failure the exit code of a command that could not do its work
+ */
+export async function runCommand(help: string, command: (env: Env) => Promise<void>, failure = 1): Promise<void> {
   if (process.argv.some((argument) => argument === '--help' || argument === '-h')) console.log(help)
-  else await run((env) => command(patient(env)), { serves: false })
+  else await run((env) => command(patient(env)), { serves: false, failure })
 }
 
 /** A migration or an audit of a large database takes longer than a caller would wait. */

@@ -12,13 +12,19 @@ const LONGEST_DRAIN_MS = 9_000
 const PARENT_CHECK_MS = 250
 const LAST_LINES_MS = 200
 
-/** Runs a program. What stops it from starting is told in one message, without a stack trace, and the exit code is 1. */
-export async function run(program: (env: Env) => Promise<void>, options?: { serves: boolean }): Promise<void> {
+/**
+ * Runs a program. What stops it from starting is told in one message, without a stack trace.
+ * @param options.failure the exit code then
+ */
+export async function run(
+  program: (env: Env) => Promise<void>,
+  { failure = 1, ...options }: { serves?: boolean; failure?: number } = {},
+): Promise<void> {
   try {
     await program(parseEnv(process.env, { ...options, file: readEnvFile() }))
   } catch (error) {
     console.error(`\n${explain(error)}\n`)
-    process.exit(1)
+    process.exit(failure)
   }
 }
 

@@ -359,15 +359,18 @@ export interface OrderRange {
   before: number
 }
 
-/** The range of so many orders before an id, and their times; undefined when there are none. */
-export async function findPageBefore(db: Database, before: number, size: number) {
+/**
+ * The range of so many orders before an id, their times, and how many of those since a time do not say where they came
+ * from; undefined when there are none.
+ */
+export async function findPageBefore(db: Database, before: number, size: number, since: DbTime) {
   const page = db
     .selectFrom('orders')
-    .select(['id', 'created_at'])
+    .select(['id', 'created_at', 'placed_by'])
     .where('id', '<', before)
     .orderBy('id', 'desc')
     .limit(size)
-  const { first, oldest, newest, orders } = await db
+  const { first, oldest, newest, orders, unrecorded } = await db
     .selectFrom(page.as('page'))
     .select(({ fn }) => [
       fn.min('id').as('first'),
@@ -375,8 +378,9 @@ export async function findPageBefore(db: Database, before: number, size: number)
       fn.max('created_at').as('newest'),
     ])
     .select(({ fn }) => fn.countAll<number>().as('orders'))
+    .select(sql<number>`count(case when placed_by is null and created_at >= ${since} then 1 end)`.as('unrecorded'))
     .executeTakeFirstOrThrow()
-  return orders === 0 ? undefined : { first, oldest, newest, orders }
+  return orders === 0 ? undefined : { first, oldest, newest, orders, unrecorded }
 }
 
 /** Who placed the orders of a range. */

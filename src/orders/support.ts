@@ -50,6 +50,12 @@ export interface OriginSearch {
   since: DbTime
 }
 
+export interface Scanned {
+  found: FoundOrder[]
+  /** Orders that do not say where they came from: the version before this one placed them. */
+  unrecorded: number
+}
+
 export type OrderSupport = ReturnType<typeof createOrderSupport>
 
 /** Answers whether an order was placed. It only reads. */
@@ -67,6 +73,7 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
     },
 
     findKey,
+    keptSince,
 
     async findOrder(id: number): Promise<FoundOrder | undefined> {
       const row = await findOrder(db, id)
@@ -77,22 +84,21 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
      * Orders by where they came from, the newest first. There is no index for it, so all orders back to a time are read.
      * @param onProgress told now and then how many orders were read, and how far back in time that is
      */
-    async scanOrders(
-      search: OriginSearch,
-      onProgress: (scanned: number, backTo: string) => void,
-    ): Promise<FoundOrder[]> {
+    async scanOrders(search: OriginSearch, onProgress: (scanned: number, backTo: string) => void): Promise<Scanned> {
       const found: FoundOrder[] = []
+      let unrecorded = 0
       let before = Number.MAX_SAFE_INTEGER
       for (let scanned = 0; found.length < MOST_FOUND; ) {
-        const page = await findPageBefore(db, before, ORDERS_A_STATEMENT)
+        const page = await findPageBefore(db, before, ORDERS_A_STATEMENT, search.since)
         if (page === undefined || page.newest < search.since) break
         const range = { from: page.first, before }
         found.push(...(await findInRange(search, range)).map(foundOf))
         before = page.first
         scanned += page.orders
+        unrecorded += page.unrecorded
         onProgress(scanned, toRfc3339(page.oldest))
       }
-      return found.slice(0, MOST_FOUND)
+      return { found: found.slice(0, MOST_FOUND), unrecorded }
     },
   }
 
@@ -104,15 +110,23 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
       uses.push(...(await findUsesOfKeys(db, OPERATIONS, keys)))
     }
     const isAsked = (use: KeyUseRow) => client === undefined || derived.has(use.key) || isOf(use.principal, principals)
-    const { idempotencyTtlMinutes } = config
+    const { kept_since, kept_hours } = await keptSince()
     return {
       data: uses
         .filter(isAsked)
         .sort(byTime)
         .map((use) => presentUse(use, derived.get(use.key))),
-      kept_since: toRfc3339(addMinutes(await readClock(db), -idempotencyTtlMinutes)),
-      kept_hours: idempotencyTtlMinutes / 60,
+      kept_since,
+      kept_hours,
     }
+  }
+
+  /** Since when keys are remembered, by the database's clock. */
+  async function keptSince() {
+    const { idempotencyTtlMinutes } = config
+    const now = await readClock(db)
+    const kept_since = toRfc3339(addMinutes(now, -idempotencyTtlMinutes))
+    return { now: toRfc3339(now), kept_since, kept_hours: idempotencyTtlMinutes / 60 }
   }
 
   async function findInRange(
