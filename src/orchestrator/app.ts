@@ -33,7 +33,9 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
     const key = keyOf(c, input) ?? crypto.randomUUID()
     const correlationId = input.correlation_id ?? correlationIdIn(c) ?? correlationIdOf(c.get('principal').id, key)
     c.set('trace', { ...c.get('trace'), correlationId })
+    c.get('addToLog')({ customer_id: input.customer_id })
     const { value, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
+    c.get('addToLog')({ order_id: orderIdIn(value), replayed })
     // The text goes out as it was stored: a replay is the same bytes.
     const body = `{"success":true,"correlationId":${JSON.stringify(correlationId)},"data":${value}}`
     return sendAnswer(c, { status: 201, body, replayed })
@@ -45,4 +47,12 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
 /** The caller's key, from the body or a header. @throws AppError `invalid_idempotency_key` */
 function keyOf(c: Context<AppEnv>, { idempotency_key }: { idempotency_key?: string | undefined }): string | undefined {
   return idempotencyKey(idempotency_key, c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+}
+
+/** Quotes within a JSON text are escaped, so no customer's name looks like this. */
+const ORDER_ID = /"order":\{"id":(\d+)/
+
+function orderIdIn(text: string): number | undefined {
+  const [, id] = ORDER_ID.exec(text) ?? []
+  return id === undefined ? undefined : Number(id)
 }

@@ -12,6 +12,7 @@ import {
   optional,
   protectedBy,
   Replayed,
+  takeCorrelationId,
 } from '../platform/contract.ts'
 import { Problem, type ProblemShape, problemDocument } from '../platform/problems.ts'
 
@@ -87,8 +88,11 @@ export const failureShape: ProblemShape = {
   },
 }
 
+const guard = protectedBy('orders:write')
+
 export const createAndConfirmOrder = createStrictRoute({
-  ...protectedBy('orders:write'),
+  ...guard,
+  middleware: [takeCorrelationId, ...guard.middleware],
   method: 'post',
   path: '/orchestrator/create-and-confirm-order',
   operationId: 'createAndConfirmOrder',

@@ -1332,7 +1332,7 @@ describeEachEngine('POST /internal/orders/steps', (engine) => {
     const before = system.log.length
     await take(calls)
     const lines = system.log.slice(before).map((line) => JSON.parse(line))
-    expect(lines.filter(({ route }) => route === STEPS)).toMatchObject([
+    expect(lines.filter(({ msg, route }) => msg === 'request' && route === STEPS)).toMatchObject([
       { status: 200, principal: 'service', together: calls.map(({ correlation_id }) => correlation_id) },
     ])
     expect(lines.filter(({ msg }) => msg === 'failed')).toEqual([])

@@ -1,10 +1,18 @@
 import { addTokenRoute } from '../auth/app.ts'
 import type { TokenService } from '../auth/service.ts'
 import { sendAnswer, sendJson } from '../platform/answers.ts'
-import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
+import {
+  type AddToLog,
+  callerOf,
+  createServiceApp,
+  locationOf,
+  type ServiceApp,
+  type ServiceDeps,
+} from '../platform/app.ts'
 import { actFor, SERVICE } from '../platform/auth.ts'
 import { idempotencyKey, keyOf } from '../platform/contract.ts'
 import { AppError } from '../platform/errors.ts'
+import type { Answer } from '../platform/idempotency.ts'
 import type { LoginLimits } from '../platform/limits.ts'
 import { nextLink } from '../platform/pages.ts'
 import { answerEach } from '../platform/together.ts'
@@ -46,7 +54,8 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
   app.openapi(placeOrder, async (c) => {
     const [input, key] = [c.req.valid('json'), keyOf(c)]
     if (input.confirm && key === undefined) throw keyRequired()
-    const answer = await orders.placeOrder(callerOf(c), input, key)
+    const placing = orders.placeOrder(callerOf(c), input, key)
+    const answer = await logged(c.get('addToLog'), { customer_id: input.customer_id }, placing)
     return sendAnswer(c, answer, { location: locationOf(c, answer.targetId) })
   })
 
@@ -60,21 +69,25 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
   app.openapi(confirmOrder, async (c) => {
     const key = keyOf(c)
     if (key === undefined) throw keyRequired()
-    return sendAnswer(c, await orders.confirmOrder(callerOf(c), c.req.valid('param').id, key))
+    const { id } = c.req.valid('param')
+    return sendAnswer(c, await logged(c.get('addToLog'), { order_id: id }, orders.confirmOrder(callerOf(c), id, key)))
   })
 
   app.openapi(placeValidatedOrders, (c) =>
-    answerEach(c, c.req.valid('json').calls, async ({ key, order, on_behalf_of }, trace) => {
+    answerEach(c, c.req.valid('json').calls, async ({ key, order, on_behalf_of }, trace, addToLog) => {
       const caller = { principal: actFor(SERVICE, on_behalf_of), trace }
-      const place = () => orders.placeValidatedOrder(caller, order, key)
+      const known = { on_behalf_of, customer_id: order.customer_id }
+      const place = () => logged(addToLog, known, orders.placeValidatedOrder(caller, order, key))
       const answer = await c.get('fairShare').run(caller.principal, place)
       return { ...answer, body: JSON.stringify(answer.body) }
     }),
   )
 
-  app.openapi(cancelOrder, async (c) =>
-    sendAnswer(c, await orders.cancelOrder(callerOf(c), c.req.valid('param').id, keyOf(c))),
-  )
+  app.openapi(cancelOrder, async (c) => {
+    const { id } = c.req.valid('param')
+    const canceling = orders.cancelOrder(callerOf(c), id, keyOf(c))
+    return sendAnswer(c, await logged(c.get('addToLog'), { order_id: id }, canceling))
+  })
 
   app.openapi(searchKey, async (c) => {
     const { key, client } = c.req.valid('query')
@@ -86,4 +99,19 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
 
 function keyRequired(): AppError {
   return new AppError('idempotency_key_required', 'Send an X-Idempotency-Key (or Idempotency-Key) header.')
+}
+
+/** Where the customer stands in an order that was written as JSON: its members have one order, see `presentOrder`. */
+const CUSTOMER = /^\{"id":\d+,"customer_id":(\d+)/
+
+/**
+ * Has the log say which order a request was about, so that it answers what became of it.
+ * @param known what is known before, also if the request fails
+ */
+async function logged(addToLog: AddToLog, known: Record<string, unknown>, work: Promise<Answer>): Promise<Answer> {
+  addToLog(known)
+  const answer = await work
+  const [, customer] = CUSTOMER.exec(answer.body) ?? []
+  addToLog({ order_id: answer.targetId, replayed: answer.replayed, ...(customer && { customer_id: Number(customer) }) })
+  return answer
 }

@@ -7,10 +7,9 @@ import { sha256 } from '../platform/hash.ts'
 import { readClock } from '../platform/idempotency.ts'
 import { portions } from '../platform/inserting.ts'
 import { addMinutes, type DbTime, toRfc3339 } from '../platform/time.ts'
-import { CANCEL_ORDER, CONFIRM_ORDER } from './changing.ts'
+import { CANCEL_ORDER, CONFIRM_ORDER, PLACE_ORDER } from './commands.ts'
 import type { KeySearch as KeySearchSchema } from './contract.ts'
-import { PLACE_ORDER } from './placing.ts'
-import { type OrderSummary, presentSummary } from './presenting.ts'
+import { type OrderSummary, presentSummary } from './order-response.ts'
 import {
   findOrder,
   findOrdersByOrigin,

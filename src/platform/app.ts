@@ -18,6 +18,7 @@ import type { Signposts } from './home.ts'
 import { limitRequests } from './limits.ts'
 import type { Logger } from './logging.ts'
 import { type ProblemShape, plainProblem, sendProblem, toAppError, validationError } from './problems.ts'
+import { msSince } from './time.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
 import { trusted } from './trusted.ts'
 
@@ -52,8 +53,14 @@ export interface AppEnv {
     /** The correlation ids of the calls that a request carries, if it carries several. */
     together: string[]
     reportFailure: ReportFailure
+    addToLog: AddToLog
+    /** Logs a line of one of several calls that a request carries. */
+    logCall: AddToLog
   }
 }
+
+/** Adds fields to the line that the log has of a request, or of a call that came in one. */
+export type AddToLog = (fields: Readonly<Record<string, unknown>>) => void
 
 /** Logs why a request failed, if the fault is ours: its caller is not told. A flood's refusals are counted instead. */
 export type ReportFailure = (error: AppError, correlationId: string) => void
@@ -164,6 +171,8 @@ function receive(
     logger.error({ err: error.cause ?? error, code: error.code, correlation_id }, 'failed')
   }
 
+  const logCall: AddToLog = (fields) => requests.info(fields, 'call')
+
   const refusalOf = (c: Context<AppEnv>) => admission.refusalOf(c.req.path, c.req.header('authorization'))
 
   async function refuse(c: Context<AppEnv>, error: AppError): Promise<void> {
@@ -184,13 +193,16 @@ function receive(
     warnOfProxies?.(c)
     const refusal = refusalOf(c)
     if (refusal) return refuse(c, refusal)
+    const added = {}
     c.set('reportFailure', reportFailure)
+    c.set('addToLog', (fields) => Object.assign(added, fields))
+    c.set('logCall', logCall)
     c.set('authenticator', authenticator)
     c.set('fairShare', fairShare)
     c.set('limitRate', limitRate)
     // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
     await receiveWhole(c, () => serve(c, next))
-    requests.info({ ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies) }, 'request')
+    requests.info({ ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }, 'request')
   }
 }
 
@@ -214,7 +226,7 @@ function lineOf(c: Context<AppEnv>, start: number) {
     method: c.req.method,
     route: routePath(c, -1),
     status: c.res.status,
-    ms: Math.round((performance.now() - start) * 10) / 10,
+    ms: msSince(start),
     correlation_id: c.get('trace').correlationId,
     principal: c.get('principal')?.id,
     on_behalf_of: c.get('principal')?.onBehalfOf,

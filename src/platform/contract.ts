@@ -6,6 +6,7 @@ import { AppError, ERRORS, type ErrorCode } from './errors.ts'
 import { int64, MAX_INT32 } from './integers.ts'
 import type { Preconditions } from './preconditions.ts'
 import { type ProblemShape, plainProblem } from './problems.ts'
+import { CORRELATION_ID } from './trace.ts'
 
 export const Id = int64(1)
 
@@ -359,6 +360,18 @@ export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
   }
   await next()
 }
+
+/**
+ * For a body that may name the request's correlation id. It is taken before anything else is asked, so that a request that
+ * is refused has it too.
+ */
+export const takeCorrelationId: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const body = BodyCorrelation.safeParse(await c.req.json().catch(() => undefined))
+  if (body.success) c.set('trace', { ...c.get('trace'), correlationId: body.data.correlation_id })
+  await next()
+}
+
+const BodyCorrelation = z.object({ correlation_id: z.string().regex(CORRELATION_ID) })
 
 function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
   return async (c, next) => {

@@ -28,6 +28,11 @@ export function fromRfc3339(time: string): DbTime {
   return toDbTime(Date.parse(time.replace(FINER, '')) + (/[1-9]/.test(finer) ? 1 : 0))
 }
 
+/** The ms since a moment of `performance.now()`, as the log has them. */
+export function msSince(start: number): number {
+  return Math.round((performance.now() - start) * 10) / 10
+}
+
 /** A database time moved by so many minutes, which may be negative. */
 export function addMinutes(time: DbTime, minutes: number): DbTime {
   return toDbTime(Date.parse(toRfc3339(time)) + minutes * 60_000)

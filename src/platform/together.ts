@@ -1,11 +1,13 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { routePath } from 'hono/route'
 import { send } from './answers.ts'
-import type { AppEnv } from './app.ts'
+import type { AddToLog, AppEnv } from './app.ts'
 import { optional } from './contract.ts'
 import { ERRORS } from './errors.ts'
 import { int32 } from './integers.ts'
 import { problemDocument, toAppError } from './problems.ts'
+import { msSince } from './time.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
 import { trusted } from './trusted.ts'
 
@@ -46,30 +48,41 @@ interface SharedCall {
   traceparent?: string | undefined
 }
 
-/** Does each of the calls, and answers them in their order. */
+interface CallAnswer {
+  status: number
+  replayed: boolean
+  body: string
+}
+
+/** Does each of the calls, and answers them in their order. Each has a line in the log, as it would have alone. */
 export async function answerEach<C extends SharedCall, T>(
   c: Context<AppEnv>,
   calls: readonly C[],
-  work: (call: C, trace: Trace) => Promise<{ status: number; replayed: boolean; body: string }>,
+  work: (call: C, trace: Trace, addToLog: AddToLog) => Promise<CallAnswer>,
 ): Promise<T> {
   c.set(
     'together',
     calls.map(({ correlation_id }) => correlation_id),
   )
   const results = calls.map(async (call) => {
-    try {
-      const { status, replayed, body } = await work(call, {
-        correlationId: call.correlation_id,
-        traceparent: call.traceparent,
-      })
-      return `{"status":${status},"replayed":${replayed},"body":${body}}`
-    } catch (thrown) {
-      const error = toAppError(thrown)
-      c.get('reportFailure')(error, call.correlation_id)
-      const problem = problemDocument(error, call.correlation_id)
-      return `{"status":${ERRORS[error.code].status},"replayed":false,"body":${JSON.stringify(problem)}}`
-    }
+    const start = performance.now()
+    const line = { route: routePath(c, -1), correlation_id: call.correlation_id }
+    const { status, replayed, body } = await answer(call, (fields) => Object.assign(line, fields))
+    c.get('logCall')({ ...line, status, ms: msSince(start) })
+    return `{"status":${status},"replayed":${replayed},"body":${body}}`
   })
   const text = `{"results":[${(await Promise.all(results)).join(',')}]}`
   return trusted<T>(send(c, text, 200, { 'content-type': 'application/json' }))
+
+  async function answer(call: C, addToLog: AddToLog): Promise<CallAnswer> {
+    const { correlation_id: correlationId, traceparent } = call
+    try {
+      return await work(call, { correlationId, traceparent }, addToLog)
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      c.get('reportFailure')(error, correlationId)
+      const body = JSON.stringify(problemDocument(error, correlationId))
+      return { status: ERRORS[error.code].status, replayed: false, body }
+    }
+  }
 }
