@@ -175,7 +175,6 @@ describeEachEngine('npm run', (engine) => {
       ['client:rotate', ['--id', 'erp']],
       ['client:disable', ['--id', 'erp']],
       ['client:list', []],
-      ['order:find', ['--id', '1']],
       ['purge', ['--older-than', '730d']],
       ['audit:books', []],
     ] as const) {

@@ -1,10 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { parseEnv } from '../src/platform/env.ts'
 import { ERRORS } from '../src/platform/errors.ts'
-import { sha256 } from '../src/platform/hash.ts'
-import { newKey, newOrder, newProduct } from './support/rows.ts'
+import { runProgram, variablesOf } from './support/programs.ts'
+import { newProduct } from './support/rows.ts'
 import { describeEachEngine, useSystem } from './support/system.ts'
 
 const TEXT = readFileSync('docs/operations.md', 'utf8')
@@ -68,38 +67,25 @@ describe('docs/operations.md', () => {
   })
 })
 
-describeEachEngine('the query for an order by its key', (engine) => {
+describeEachEngine('what it prints to find an order', (engine) => {
   const system = useSystem(engine)
-  const [, query = ''] = /```sql\n(.*?);\n```/s.exec(TEXT) ?? []
-  const find = async (key: string) => (await sql.raw(query.replace('the-key', key)).execute(system.db)).rows
+  const KEY = 'purchase-order-4711'
+  const [, section = ''] = /\n## "Was this order placed\?"\n(.*?)\n## /s.exec(TEXT) ?? []
 
-  it('when an order was placed and confirmed with keys, then it is found by each', async () => {
-    const [placing, confirming] = [newKey(), newKey()]
+  it('when the order was placed with its key and correlation id, then each command and the request find it', async () => {
     const { id: product_id } = await newProduct(system)
     const order = { customer_id: 1, items: [{ product_id, qty: 1 }] }
-    const { body } = await system.orders.post('/orders', order, { headers: { 'idempotency-key': placing } })
-    expect(await find(placing)).toMatchObject([
-      { operation: 'orders.place', principal: 'client:tests', order_id: body.id, answered: 201, status: 'CREATED' },
-    ])
-    expect(await find(confirming)).toEqual([])
-    const headers = { 'idempotency-key': confirming }
-    await system.orders.post(`/orders/${body.id}/confirm`, undefined, { headers })
-    expect(await find(confirming)).toMatchObject([
-      { operation: 'orders.confirm', order_id: body.id, answered: 200, status: 'CONFIRMED' },
-    ])
-    await newOrder(system, order.items)
-    expect(await find(newKey())).toEqual([])
-  })
-
-  it('when it went through the orchestrator, then its keys are those that the command prints', async () => {
-    const [, printed = ''] = /node -p "(.*)"\n/.exec(TEXT) ?? []
-    const [key, { id: product_id }] = [newKey(), await newProduct(system)]
-    const order = { customer_id: 1, items: [{ product_id, qty: 1 }], idempotency_key: key }
-    const { body } = await system.orchestrator.post('/orchestrator/create-and-confirm-order', order)
-    const derived = sha256(JSON.stringify(['client:tests', key, 1]))
-    expect(printed).toContain("createHash('sha256').update(JSON.stringify(['client:erp', 'the-key', 1])).digest('hex')")
-    const order_id = body.data.order.id
-    expect(await find(`create:${derived}`)).toMatchObject([{ order_id, status: 'CONFIRMED' }])
-    expect(await find(`confirm:${derived}`)).toMatchObject([{ order_id, operation: 'orders.confirm' }])
+    const headers = { 'idempotency-key': KEY, 'x-correlation-id': 'req-789' }
+    const { body } = await system.orders.post('/orders', order, { headers })
+    expect(body.id).toBe(5)
+    const commands = [...section.matchAll(/^npm run order:find -- (.*)$/gm)].map(([, args = '']) => args.split(' '))
+    expect(commands).toHaveLength(3)
+    for (const args of commands) {
+      const { code, stdout } = await runProgram('order:find', variablesOf(system.env), args)
+      expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^Order 5 was placed\./) })
+    }
+    const [, path = ''] = /^curl "localhost:3010(\S+)"/m.exec(section) ?? []
+    const token = await system.token({ scopes: ['support:read'] })
+    expect((await system.orders.get(path, { token })).body).toMatchObject({ data: [{ key: KEY, order: { id: 5 } }] })
   })
 })
