@@ -64,6 +64,22 @@ describeEachEngine('erasing a customer', (engine) => {
     expect(await mentions(words)).toEqual([])
   })
 
+  it('when the orchestrator placed orders for it, then their replays do not show the data either', async () => {
+    const { id, words } = await person()
+    const { id: product_id } = await newProduct(system)
+    const path = '/orchestrator/create-and-confirm-order'
+    const request = { customer_id: id, items: [{ product_id, qty: 1 }], idempotency_key: newKey() }
+    const first = await system.orchestrator.post(path, request)
+    expect(first.text).toContain(words[0])
+    const other = await system.orchestrator.post(path, { ...request, customer_id: 1, idempotency_key: newKey() })
+    expect((await erase(id)).status).toBe(204)
+    const again = await system.orchestrator.post(path, request)
+    const customer = { id, name: 'Erased customer', email: `erased-${id}@invalid`, phone: null }
+    expect(again.body).toEqual({ ...first.body, data: { ...first.body.data, customer } })
+    expect(await mentions(words)).toEqual([])
+    expect(other.body.data.customer.name).toBe('ACME Corp')
+  })
+
   it('when it was deleted, then it is erased all the same, and stays deleted', async () => {
     const { id, words, input } = await person()
     expect((await system.customers.delete(`/customers/${id}`)).status).toBe(204)

@@ -4,7 +4,14 @@ import { createGatherer } from '../platform/batcher.ts'
 import type { Database } from '../platform/database.ts'
 import { isDuplicate } from '../platform/database-errors.ts'
 import { AppError } from '../platform/errors.ts'
-import { type Answer, claimOf, type Operation, once, rewriteAnswers } from '../platform/idempotency.ts'
+import {
+  type Answer,
+  claimOf,
+  type Operation,
+  once,
+  rewriteAnswers,
+  rewriteAnswersWith,
+} from '../platform/idempotency.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/pages.ts'
 import { type Preconditions, requireVersion } from '../platform/preconditions.ts'
 import { toRfc3339 } from '../platform/time.ts'
@@ -112,16 +119,23 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
       })
     },
 
-    /** Deleted customers can be erased too. @throws AppError `bound_client`, `not_found`, `idempotency_key_reused` */
-    eraseCustomer(caller: Caller, id: number, key: string | undefined): Promise<Answer> {
+    /**
+     * Deleted customers can be erased too. What orders were answered is blanked after the customer itself: one sent at this
+     * very moment may keep the data in its stored answer until its key ends.
+     * @throws AppError `bound_client`, `not_found`, `idempotency_key_reused`
+     */
+    async eraseCustomer(caller: Caller, id: number, key: string | undefined): Promise<Answer> {
       refuseBound(caller, id)
       const claim = claimOf(ERASE_CUSTOMER, caller.principal, key, id)
-      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      const answer = await once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const customer = found(await lockAnyCustomer(trx, id), id)
         if (!isErased(customer)) await eraseCustomer(trx, customer, erasedFields(id), now)
         await rewriteAnswers(trx, [CREATE_CUSTOMER, REPLACE_CUSTOMER], id, (body) => erasedBody(id, body))
         return { id }
       })
+      // Also for a replay: the first request may have ended between the two.
+      await rewriteAnswersWith(db, `{"customer":{"id":${id},`, (body) => erasedBrief(id, body))
+      return answer
     },
   }
 }
@@ -151,6 +165,11 @@ function isErased({ id, name, email, phone }: CustomerRow): boolean {
 /** A stored answer without the personal data in it; its times and version stay. */
 function erasedBody(id: number, body: string): string {
   return JSON.stringify({ ...trusted<Customer>(JSON.parse(body)), ...erasedFields(id) })
+}
+
+/** The same of an answer to the orchestrator, which begins with its customer. */
+function erasedBrief(id: number, body: string): string {
+  return JSON.stringify({ ...trusted<object>(JSON.parse(body)), customer: { id, ...erasedFields(id) } })
 }
 
 function fieldsOf({ name, email, phone }: z.output<typeof NewCustomer>): CustomerFields {

@@ -1,4 +1,4 @@
-import type { CompiledQuery } from 'kysely'
+import { type CompiledQuery, sql } from 'kysely'
 import type { Principal } from './auth.ts'
 import { compileOnce } from './compiling.ts'
 import type { Database } from './database.ts'
@@ -318,15 +318,73 @@ export async function rewriteAnswers(
     .where('operation', 'in', names)
     .where('target_id', '=', targetId)
     .execute()
-  for (const { operation, key, principal, response_body } of stored) {
-    await trx
-      .updateTable('idempotency_keys')
-      .set({ response_body: rewrite(response_body) })
-      .where('operation', '=', operation)
+  for (const { operation, response_body, ...one } of stored) await saveBody(trx, operation, one, rewrite(response_body))
+}
+
+const PAGE_OF_ANSWERS = 2_000
+
+/**
+ * Replaces the bodies of all stored answers that begin with a text. It reads every record, a page at a time, so it is for
+ * what is asked seldom. It may run again.
+ */
+export async function rewriteAnswersWith(
+  db: Database,
+  beginning: string,
+  rewrite: (body: string) => string,
+): Promise<void> {
+  const operations = await db.selectFrom('idempotency_keys').select('operation').distinct().execute()
+  for (const { operation } of operations) {
+    for (let last = { key: '', principal: '' }, full = true; full; ) {
+      const rows = await pageOfAnswers(db, operation, last, beginning.length)
+      for (const row of rows) if (row.beginning === beginning) await rewriteAnswer(db, operation, row, rewrite)
+      last = rows.at(-1) ?? last
+      full = rows.length === PAGE_OF_ANSWERS
+    }
+  }
+}
+
+function pageOfAnswers(db: Database, operation: string, { key, principal }: KeyOfOne, length: number) {
+  return db
+    .selectFrom('idempotency_keys')
+    .select(['key', 'principal', sql<string>`substr(response_body, 1, ${length})`.as('beginning')])
+    .where('operation', '=', operation)
+    .where((eb) => eb.or([eb('key', '>', key), eb('key', '=', key).and('principal', '>', principal)]))
+    .orderBy('key')
+    .orderBy('principal')
+    .limit(PAGE_OF_ANSWERS)
+    .execute()
+}
+
+interface KeyOfOne {
+  key: string
+  principal: string
+}
+
+async function rewriteAnswer(
+  db: Database,
+  operation: string,
+  { key, principal }: KeyOfOne,
+  rewrite: (body: string) => string,
+): Promise<void> {
+  await transactAlone(db, async (trx) => {
+    const one = trx.selectFrom('idempotency_keys').select('response_body').where('operation', '=', operation)
+    const row = await one
       .where('key', '=', key)
       .where('principal', '=', principal)
-      .execute()
-  }
+      .modifyEnd(dialectOf(trx).forUpdate)
+      .executeTakeFirst()
+    if (row) await saveBody(trx, operation, { key, principal }, rewrite(row.response_body))
+  })
+}
+
+async function saveBody(trx: Database, operation: string, { key, principal }: KeyOfOne, body: string): Promise<void> {
+  await trx
+    .updateTable('idempotency_keys')
+    .set({ response_body: body })
+    .where('operation', '=', operation)
+    .where('key', '=', key)
+    .where('principal', '=', principal)
+    .execute()
 }
 
 /** The database's clock alone. */
