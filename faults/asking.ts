@@ -14,8 +14,9 @@ export function createWishes(seed: number, ground: Ground) {
   return {
     orchestrate(random: Random, serial: number): Wish {
       const key = `orchestrated-${seed}-${serial}`
-      // The correlation id is part of the answer: it stays the same, or the answers could not.
-      const body = { ...orderFor(random, serial), idempotency_key: key, correlation_id: `faults-${seed}-${serial}` }
+      // The correlation id is part of the answer. Where the caller has none, the same key has the same.
+      const correlation = random.chance(0.5) ? { correlation_id: `faults-${seed}-${serial}` } : {}
+      const body = { ...orderFor(random, serial), idempotency_key: key, ...correlation }
       const story = newStory('orchestrate', key, { serial })
       return { story, sendable: post('orchestrator', '/orchestrator/create-and-confirm-order', {}, body) }
     },
@@ -24,6 +25,13 @@ export function createWishes(seed: number, ground: Ground) {
       const key = `placed-${seed}-${serial}`
       const story = newStory('place', key, { serial })
       return { story, sendable: post('orders', '/orders', { 'idempotency-key': key }, orderFor(random, serial)) }
+    },
+
+    placeConfirmed(random: Random, serial: number): Wish {
+      const key = `placed-confirmed-${seed}-${serial}`
+      const body = { ...orderFor(random, serial), confirm: true }
+      const story = newStory('place confirmed', key, { serial })
+      return { story, sendable: post('orders', '/orders', { 'idempotency-key': key }, body) }
     },
 
     confirm(serial: number, orderId: number): Wish {

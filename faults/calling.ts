@@ -59,7 +59,8 @@ export function createCaller(
   function askForSomething(): Promise<unknown> {
     const serial = 1 + number + callers * made++
     const dice = random.fraction()
-    if (dice < 0.5) return orchestrate(serial)
+    if (dice < 0.4) return orchestrate(serial)
+    if (dice < 0.5) return placeConfirmed(serial)
     if (dice < 0.8) return place(serial)
     if (dice < 0.9) return fulfil(wishes.adjust(random, serial))
     if (dice < 0.95) return fulfil(wishes.addCustomer(serial))
@@ -71,6 +72,11 @@ export function createCaller(
     const data = isRecord(body?.data) ? body.data : {}
     const order = isRecord(data.order) ? data.order : {}
     if (typeof order.id === 'number' && random.chance(0.08)) await fulfil(wishes.cancel(serial, order.id))
+  }
+
+  async function placeConfirmed(serial: number): Promise<void> {
+    const order = await fulfil(wishes.placeConfirmed(random, serial))
+    if (typeof order?.id === 'number' && random.chance(0.08)) await fulfil(wishes.cancel(serial, order.id))
   }
 
   async function place(serial: number): Promise<void> {

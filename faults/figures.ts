@@ -35,6 +35,7 @@ export function countStories({ wishes }: Ledger): Found['stories'] {
   const counts: Found['stories'] = {
     orchestrate: { acknowledged: 0, refused: 0 },
     place: { acknowledged: 0, refused: 0 },
+    'place confirmed': { acknowledged: 0, refused: 0 },
     confirm: { acknowledged: 0, refused: 0 },
     cancel: { acknowledged: 0, refused: 0 },
     adjust: { acknowledged: 0, refused: 0 },

@@ -31,15 +31,17 @@ export interface Violation {
 }
 
 const REFUSALS: Record<Kind, readonly string[]> = {
-  // The latter when its orders were given up under it again and again.
-  orchestrate: ['insufficient_stock', 'order_canceled'],
+  orchestrate: ['insufficient_stock'],
   place: ['insufficient_stock'],
+  'place confirmed': ['insufficient_stock'],
   confirm: ['order_canceled'],
   cancel: ['cancel_window_passed'],
   adjust: ['insufficient_stock'],
   'add customer': [],
   'add product': [],
 }
+
+const PLACING: readonly Kind[] = ['orchestrate', 'place', 'place confirmed']
 
 /** Holds what callers were told against what is there. Empty: nothing lost, nothing doubled, one answer a key. */
 export function judge(stories: readonly Story[], kept: Kept, marks: readonly number[]): Violation[] {
@@ -77,7 +79,7 @@ function shown({ status, body }: Told): string {
 
 /** What was told about one order, to all who asked for something of it. */
 function judgeOrder(stories: readonly Story[], orders: readonly KeptOrder[], marks: readonly number[]): Violation[] {
-  const [placing] = stories.filter(({ kind }) => kind === 'orchestrate' || kind === 'place')
+  const [placing] = stories.filter(({ kind }) => PLACING.includes(kind))
   if (placing === undefined) return []
   const key = placing.key
   const asked = (kind: Kind) => stories.some((story) => story.kind === kind && story.tries > 0)
@@ -87,13 +89,12 @@ function judgeOrder(stories: readonly Story[], orders: readonly KeptOrder[], mar
   const found: Violation[] = []
   const live = orders.filter(({ status }) => status !== 'CANCELED')
   const confirmed = orders.filter(({ wasConfirmed }) => wasConfirmed)
-  // The orchestrator may have given an order up and placed another; a plain key places one, ever.
-  const tooMany = placing.kind === 'place' ? orders.length > 1 : confirmed.length > 1
-  if (live.length > 1 || tooMany) found.push(violation('doubled'))
-  if (confirmed.length > 0 && !asked('orchestrate') && !asked('confirm')) found.push(violation('unasked'))
+  const confirms = placing.kind !== 'place'
+  if (orders.length > 1) found.push(violation('doubled'))
+  if (confirmed.length > 0 && !confirms && !asked('confirm')) found.push(violation('unasked'))
   if (confirmed.some(({ status }) => status === 'CANCELED') && !asked('cancel')) found.push(violation('lost'))
-  if (placing.kind === 'orchestrate' && placing.settled && orders.some(({ status }) => status === 'CREATED')) {
-    found.push({ ...violation('unasked'), seen: `a hold is left behind: ${seen}` })
+  if (confirms && orders.some(({ wasConfirmed }) => !wasConfirmed)) {
+    found.push({ ...violation('unasked'), seen: `an order is there that was never confirmed: ${seen}` })
   }
   const refused = stories.every((story) => story.unanswered === 0) && doneIn(placing).length === 0 && placing.settled
   if (refused && live.length > 0) found.push({ ...violation('unasked'), seen: `refused, and yet: ${seen}` })

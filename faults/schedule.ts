@@ -29,8 +29,8 @@ export interface Step {
   at: 'arrival' | 'answer'
 }
 
-export const CREATE = ['POST /orders ', '"place":']
-const CONFIRM = ['/confirm ', '"confirm":']
+const CREATE = ['POST /orders ']
+const PLACEMENTS = ['POST /internal/orders/placements ']
 
 const STEPS: Record<Engine, Record<string, Step>> = {
   mysql: {
@@ -40,19 +40,14 @@ const STEPS: Record<Engine, Record<string, Step>> = {
       texts: ['/internal/customers'],
       at: 'answer',
     },
-    'order created, not confirmed': {
-      victim: 'orchestrator',
-      hop: 'orchestrator → orders',
-      texts: CREATE,
-      at: 'answer',
-    },
-    'confirm sent': { victim: 'orchestrator', hop: 'orchestrator → orders', texts: CONFIRM, at: 'arrival' },
+    'order sent': { victim: 'orchestrator', hop: 'orchestrator → orders', texts: PLACEMENTS, at: 'arrival' },
     'order confirmed, not answered': {
       victim: 'orchestrator',
       hop: 'orchestrator → orders',
-      texts: CONFIRM,
+      texts: PLACEMENTS,
       at: 'answer',
     },
+    'placements have arrived': { victim: 'orders', hop: 'orchestrator → orders', texts: PLACEMENTS, at: 'arrival' },
     'order has arrived': { victim: 'orders', hop: 'callers → orders', texts: CREATE, at: 'arrival' },
     'inside a batch': { victim: 'orders', hop: 'orders → database', texts: ['insert into `orders`'], at: 'arrival' },
     'commit sent': { victim: 'orders', hop: 'orders → database', texts: ['commit'], at: 'arrival' },
@@ -151,7 +146,7 @@ function networkFaultsOf(engine: Engine, random: Random): Fault[] {
   ])
 }
 
-/** Half of them where an outcome is most easily mistaken: at the commits of orders, and at the orchestrator's steps. */
+/** Half of them where an outcome is most easily mistaken: at the commits of orders, and at the orchestrator's call. */
 function lossesOf(engine: Engine, random: Random): Fault[] {
   const hops = HOPS[engine]
   const often = hops.filter((hop) => hop === 'orders → database' || hop === 'orchestrator → orders')

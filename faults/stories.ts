@@ -15,7 +15,15 @@ export interface Story {
   settled: boolean
 }
 
-export type Kind = 'orchestrate' | 'place' | 'confirm' | 'cancel' | 'adjust' | 'add customer' | 'add product'
+export type Kind =
+  | 'orchestrate'
+  | 'place'
+  | 'place confirmed'
+  | 'confirm'
+  | 'cancel'
+  | 'adjust'
+  | 'add customer'
+  | 'add product'
 
 /** An answer that settles a story: something was done, or it is refused. */
 export interface Told {

@@ -64,9 +64,9 @@ describe('the judgement of a fault run', () => {
     ],
     ['one that nobody confirmed has expired', [story('place', 7, CREATED)], [order(5, 7, 'CANCELED')]],
     [
-      'one was given up, and another placed',
-      [story('orchestrate', 7, [201, orchestrated(6, 7)])],
-      [order(5, 7, 'CANCELED'), order(6, 7, 'CONFIRMED')],
+      'one was placed and confirmed at once',
+      [story('place confirmed', 7, [201, answered(5, 7, 'CONFIRMED')])],
+      [order(5, 7, 'CONFIRMED')],
     ],
     ['one was refused, and is not there', [story('place', 7, NO_STOCK)], []],
     ['one was refused before it was placed', [story('place', 7, NO_STOCK, CREATED)], [order(5, 7, 'CREATED')]],
@@ -129,9 +129,13 @@ describe('the judgement of a fault run', () => {
     expect(new Set(harmsOf(stories, orders))).toEqual(new Set([harm]))
   })
 
-  it('when the orchestrator leaves a hold behind, then it is unasked', () => {
-    const stories = [story('orchestrate', 7, [201, orchestrated(6, 7)])]
-    expect(harmsOf(stories, [order(5, 7, 'CREATED'), order(6, 7, 'CONFIRMED')])).toEqual(['doubled', 'unasked'])
+  it.each<[Kind, object]>([
+    ['orchestrate', orchestrated(6, 7)],
+    ['place confirmed', answered(6, 7, 'CONFIRMED')],
+  ])('when %s leaves an order that was never confirmed, then it is unasked', (kind, answer) => {
+    const orders = [order(5, 7, 'CANCELED'), order(6, 7, 'CONFIRMED')]
+    expect(harmsOf([story(kind, 7, [201, answer])], orders)).toEqual(['doubled', 'unasked'])
+    expect(harmsOf([story(kind, 7)], [order(5, 7, 'CREATED')])).toEqual(['unanswered', 'unasked'])
   })
 
   it('when an order is there that nobody knows of, then it is unasked', () => {

@@ -1,11 +1,12 @@
 import { findingCustomers, lockingCustomers } from '../customers/client.ts'
-import type { RunMode } from '../platform/batcher.ts'
+import { type RunMode, SetAside } from '../platform/batcher.ts'
 import type { Database } from '../platform/database.ts'
 import { RowsLocked } from '../platform/database-errors.ts'
 import { AppError } from '../platform/errors.ts'
 import { limited, together } from '../platform/grouping.ts'
 import { type Answer, type Opening, openingOf, openingQuery, yieldToTwins } from '../platform/idempotency.ts'
 import { addMinutes, type DbTime } from '../platform/time.ts'
+import { trusted } from '../platform/trusted.ts'
 import { lockingShelves, moveStock } from '../products/client.ts'
 import { changeOrders, type WriteConfig } from './change-orders.ts'
 import { PLACE_ORDER, type PlaceCommand, releaseHold } from './commands.ts'
@@ -28,30 +29,39 @@ export async function placeOrders(
   config: WriteConfig,
   mode: RunMode,
 ): Promise<Outcome[]> {
-  const outcomes = await placeAll(db, commands, config, mode)
+  const { outcomes, endedHolds } = await placeAll(db, commands, config, mode)
+  if (!(await releaseHolds(db, endedHolds, config))) return outcomes
   const short = commands.filter((_, i) => isShort(outcomes[i]))
-  if (short.length === 0 || !(await releaseEndedHolds(db, productsOf(short), config))) return outcomes
-  const again = await placeAll(db, short, config, mode)
+  const again = await placeOrders(db, short, config, mode)
   return outcomes.map((outcome) => (isShort(outcome) ? (again.shift() ?? outcome) : outcome))
 }
 
-function placeAll(
+interface Placed {
+  outcomes: Outcome[]
+  /** Orders whose hold has ended and that hold stock which a refused order lacks. */
+  endedHolds: number[]
+}
+
+async function placeAll(
   db: Database,
   commands: readonly PlaceCommand[],
   config: WriteConfig,
   mode: RunMode,
-): Promise<Outcome[]> {
-  return transactCommands(db, commands, mode, async (trx, open) => {
+): Promise<Placed> {
+  let endedHolds: number[] = []
+  const outcomes = await transactCommands(db, commands, mode, async (trx, open) => {
     const { opening, supply } = await readAndLock(trx, open, config)
     const keyed = sortByKey(open, opening.answers)
     const { accepted, refused } = sortByDecision(keyed.firsts, decidePlacements(keyed.firsts, supply))
     await yieldToTwins(trx, claimsIn(refused))
+    endedHolds = await findEndedHolds(trx, [...refused.values()].flatMap(shortProducts))
 
     await moveStock(trx, takenBy(accepted), opening.now)
     const answers = await insertPlacements(trx, accepted, opening)
     await storeAnswers(trx, answers, opening, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, answers)
   })
+  return { outcomes, endedHolds }
 }
 
 type Placements = ReadonlyMap<PlaceCommand, Placement>
@@ -147,23 +157,29 @@ function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }
 }
 
 /**
- * The sweeper releases ended holds, but no order is refused for what they still hold.
- * @returns whether there were any
+ * The sweeper releases ended holds, but no order is refused for what they still hold. Orders are locked before products, so
+ * this is a transaction of its own.
+ * @returns whether stock came back; false too where others have locked all of these orders
  */
-async function releaseEndedHolds(db: Database, productIds: readonly number[], config: WriteConfig): Promise<boolean> {
-  const ended = await findEndedHolds(db, productIds)
-  if (ended.length === 0) return false
+async function releaseHolds(db: Database, orderIds: readonly number[], config: WriteConfig): Promise<boolean> {
+  if (orderIds.length === 0) return false
   try {
-    await changeOrders(db, ended.map(releaseHold), config, { waitsForLocks: false })
-    return true
+    const outcomes = await changeOrders(db, orderIds.map(releaseHold), config, { waitsForLocks: false })
+    return outcomes.some((outcome) => !(outcome instanceof SetAside))
   } catch (error) {
     if (error instanceof RowsLocked) return false
     throw error
   }
 }
 
-function isShort(outcome: Outcome | undefined): boolean {
+function isShort(outcome: Outcome | undefined): outcome is AppError {
   return outcome instanceof AppError && outcome.code === 'insufficient_stock'
+}
+
+/** The products of which a refused order wanted more than there is. */
+function shortProducts(refusal: AppError): number[] {
+  if (!isShort(refusal)) return []
+  return trusted<{ lines: { product_id: number }[] }>(refusal.extra).lines.map(({ product_id }) => product_id)
 }
 
 function productsOf(commands: readonly PlaceCommand[]): number[] {

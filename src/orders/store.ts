@@ -183,6 +183,7 @@ const MAX_RELEASED = 500
 
 /** Orders whose hold has ended, that nobody confirmed, and that hold pieces of these products. */
 export async function findEndedHolds(db: Database, productIds: readonly number[]): Promise<number[]> {
+  if (productIds.length === 0) return []
   const { now, byIndex } = dialectOf(db)
   const ended = ordersByIndex(db, 'orders_holds')
     .select('id')

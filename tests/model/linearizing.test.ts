@@ -84,7 +84,7 @@ function orchestrated(id: number, replayed = false): Step {
     customer: { id: 1, name, email, phone },
     order: { id, status: 'CONFIRMED', total_cents: 100, items: [line] },
   }
-  return [call, seen(201, { success: true, correlationId: 'c', data }, { replayed })]
+  return [call, seen(201, { success: true, correlationId: 'model', data }, { replayed })]
 }
 
 /** Each branch makes its calls one after another, and each is there for all of the time. */

@@ -32,10 +32,10 @@ export type Call =
   | ({ verb: 'changeProduct'; change: Partial<Omit<ProductFields, 'sku'>> } & Conditional)
   | ({ verb: 'adjustStock'; id: number; delta: number; reason: string } & Keyed)
   | ({ verb: 'searchProducts'; search: string } & PageOf)
-  | ({ verb: 'placeOrder'; customer_id: number; items: Items } & Keyed)
+  | ({ verb: 'placeOrder'; customer_id: number; items: Items; confirm?: true } & Keyed)
   | ({ verb: 'getOrder' } & One)
   | ({ verb: 'confirmOrder'; id: number } & Keyed)
-  | ({ verb: 'cancelOrder'; if_status?: Status | undefined } & One)
+  | ({ verb: 'cancelOrder' } & One)
   | ({ verb: 'listOrders'; status?: Status | undefined; customer_id?: number | undefined } & PageOf)
   | ({ verb: 'createAndConfirm'; customer_id: number; items: Items } & Keyed)
   | { verb: 'endHold'; id: number }
@@ -83,8 +83,8 @@ export interface State {
   adjustments: number[]
   /** First answers, by what was done, by whom, and under which key. */
   answers: Record<string, { request: string; first: Seen }>
-  /** How far the orders of the orchestrator's keys have come. */
-  flows: Record<string, { request: string; orderId: number; confirmed: boolean }>
+  /** The same of the orchestrator, whose keys at Orders are its own. */
+  orchestrated: Record<string, { request: string; first: Seen }>
 }
 
 /** A state with these customers and products in it, as they were answered. The first customer has the bound client. */
@@ -96,16 +96,12 @@ export function stateOf(customers: ApiAnswer['body'][], products: ApiAnswer['bod
     orders: [],
     adjustments: [],
     answers: {},
-    flows: {},
+    orchestrated: {},
   }
 }
 
 /** What a call that takes several steps has come to. */
-export type Progress =
-  | { of: 'placeOrder'; customerFound: boolean }
-  | { of: 'createAndConfirm'; customer: Customer; attempt: number; next: FlowStep; replayed: boolean }
-  | { of: 'releaseExpiredHolds'; left: number[] }
-type FlowStep = { do: 'look up' } | { do: 'place'; customerFound: boolean } | { do: 'confirm'; orderId: number }
+export type Progress = { of: 'placing'; customer: Customer | undefined } | { of: 'releaseExpiredHolds'; left: number[] }
 
 /** A state after one step of a call; the answer with its last one, what is still to do with the others. */
 export type Outcome = { state: State } & ({ expected: Expected } | { progress: Progress })
@@ -115,8 +111,8 @@ export type LaterOrders = ReadonlyMap<number, string>
 
 /**
  * What may come of the next step of a call; most have one step and one outcome. These have several, between which
- * others may come in: an order is placed after its customer was asked for (Customers is another service), the
- * orchestrator looks, places and confirms, and a sweep cancels one order after another.
+ * others may come in: an order is placed after its customer was asked for (Customers is another service), and after the
+ * ended holds that it needs were released; a sweep cancels one order after another.
  */
 export function outcomesOf(
   before: State,
@@ -129,7 +125,7 @@ export function outcomesOf(
     case 'placeOrder':
       return [placeOrder(before, call, seen, progress, later)]
     case 'createAndConfirm':
-      return createAndConfirm(before, call, seen, progress, later)
+      return [createAndConfirm(before, call, seen, progress, later)]
     case 'releaseExpiredHolds':
       return releaseExpiredHolds(before, progress)
     default: {
@@ -190,7 +186,7 @@ function answerTo(state: State, call: AtomicCall, seen: Seen): Expected {
 function createCustomer(state: State, call: CallOf<'createCustomer'>, seen: Seen): Expected {
   if (call.by === 'other') return refusal(403, 'insufficient_scope')
   if (call.by === 'bound') return refusal(403, 'bound_client')
-  return once(state, call, call.fields, seen, () => {
+  return once(state.answers, call, call.fields, seen, () => {
     const taken = emailTaken(state, call.fields)
     if (taken) return taken
     const freed = state.customers.some(({ deleted, email }) => deleted && sameEmail(email, call.fields.email))
@@ -267,7 +263,7 @@ function mayKnow(state: State, { by }: { by: Caller }, customerId: number): bool
 // Products
 
 function createProduct(state: State, call: CallOf<'createProduct'>, seen: Seen): Expected {
-  return once(state, call, call.fields, seen, () => {
+  return once(state.answers, call, call.fields, seen, () => {
     if (state.products.some(({ sku }) => sku === call.fields.sku)) return refusal(409, 'sku_taken')
     const product = { id: newId(seen.body, state.products), ...call.fields, ...newVersion() }
     state.products.push(product)
@@ -291,7 +287,7 @@ function changeProduct(state: State, call: CallOf<'changeProduct'>, seen: Seen):
 
 function adjustStock(state: State, call: CallOf<'adjustStock'>, seen: Seen): Expected {
   const { id, delta, reason } = call
-  return once(state, call, { id, delta, reason }, seen, () => {
+  return once(state.answers, call, { id, delta, reason }, seen, () => {
     const product = productOf(state, id)
     if (product === undefined) return refusal(404, 'not_found')
     if (product.stock + delta < 0) {
@@ -330,37 +326,51 @@ function placeOrder(
   progress: Progress | undefined,
   later: LaterOrders,
 ): Outcome {
-  const { customer_id, items } = call
+  const { customer_id, items, confirm } = call
+  if (confirm && call.key === undefined) return { state: before, expected: refusal(400, 'idempotency_key_required') }
   if (!mayKnow(before, call, customer_id)) return { state: before, expected: refusal(404, 'not_found') }
-  if (progress?.of !== 'placeOrder') {
-    const customerFound = liveCustomer(before, customer_id) !== undefined
-    return { state: before, progress: { of: 'placeOrder', customerFound } }
-  }
+  if (progress?.of !== 'placing') return lookUp(before, customer_id)
   const state = structuredClone(before)
-  const expected = once(state, call, { customer_id, items }, seen, () => {
-    const customerFound = progress.customerFound && liveCustomer(state, customer_id) !== undefined
-    const refused = customerFound ? whyNot(state, items) : refusal(422, 'customer_not_found')
+  if (!isAnswered(state.answers, call) && releaseFor(state, call, progress.customer)) return { state, progress }
+  const expected = once(state.answers, call, { customer_id, items, confirm }, seen, () => {
+    const refused = whyNot(state, call, progress.customer)
     if (refused) return refused
     const id = newId(seen.body, state.orders)
-    const order = take(state, call, id, later.get(id), HOLD_MINUTES)
-    return created(
-      shownOrder(order, seen.body),
-      'orders',
-      repeats(items) ? 'placed, two lines of one product' : 'placed',
-    )
+    const order = take(state, call, id, later.get(id), confirm ? 'CONFIRMED' : 'CREATED')
+    const what = confirm ? 'placed and confirmed' : repeats(items) ? 'placed, two lines of one product' : 'placed'
+    return created(shownOrder(order, seen.body), 'orders', what)
   })
   return { state, expected }
 }
 
-/** Why these items can't be ordered now. Where there is too little, ended holds on it are released first. */
-function whyNot(state: State, items: Items): Expected | undefined {
+/** Asks Customers, which is another service. */
+function lookUp(state: State, customerId: number): Outcome {
+  return { state, progress: { of: 'placing', customer: liveCustomer(state, customerId) } }
+}
+
+type Requested = { customer_id: number; items: Items }
+
+/**
+ * Before an order is refused for too little stock, the ended holds on what it lacks are released. @returns whether there
+ * were any
+ */
+function releaseFor(state: State, { customer_id, items }: Requested, customer: Customer | undefined): boolean {
+  if (customer === undefined || liveCustomer(state, customer_id) === undefined) return false
   const wanted = quantities(items)
-  const short = [...wanted].filter(([id, qty]) => qty > (productOf(state, id)?.stock ?? qty)).map(([id]) => id)
+  if ([...wanted.keys()].some((id) => productOf(state, id) === undefined)) return false
+  const short = [...wanted].filter(([id, qty]) => qty > (productOf(state, id)?.stock ?? 0)).map(([id]) => id)
   const ended = state.orders.filter(
     (order) => holdEnded(order) && order.items.some((item) => short.includes(item.product_id)),
   )
-  const released = [...wanted.keys()].every((id) => productOf(state, id)) ? ended : []
-  for (const order of released) cancel(state, order)
+  for (const order of ended) cancel(state, order)
+  return ended.length > 0
+}
+
+/** Why the order can't be placed now. */
+function whyNot(state: State, { customer_id, items }: Requested, customer: Customer | undefined): Expected | undefined {
+  if (customer === undefined || liveCustomer(state, customer_id) === undefined)
+    return refusal(422, 'customer_not_found')
+  const wanted = quantities(items)
   const missing = [...wanted.keys()].filter((id) => productOf(state, id) === undefined)
   if (missing.length > 0) return refusal(422, 'product_not_found', { product_ids: missing })
   const lines = [...wanted].flatMap(([product_id, requested]) => {
@@ -374,8 +384,6 @@ function whyNot(state: State, items: Items): Expected | undefined {
 }
 
 const HOLD_MINUTES = 1_440
-/** The orchestrator's. */
-const FLOW_HOLD_MINUTES = 15
 
 /** The order, at the prices of now; its pieces are off the shelves. */
 function take(
@@ -383,16 +391,26 @@ function take(
   call: { customer_id: number; items: Items },
   id: number,
   createdAt: string | undefined,
-  holdMinutes: number,
+  status: 'CREATED' | 'CONFIRMED',
 ): Order {
   const items = call.items.map(({ product_id, qty }) => {
     const unit_price_cents = productOf(state, product_id)?.price_cents ?? 0
     return { product_id, qty, unit_price_cents, subtotal_cents: qty * unit_price_cents }
   })
   const total_cents = items.reduce((sum, { subtotal_cents }) => sum + subtotal_cents, 0)
-  const expires_at = createdAt ? minutesAfter(createdAt, holdMinutes) : UNSEEN
-  const times = { created_at: createdAt ?? UNSEEN, confirmed_at: null, canceled_at: null, expires_at }
-  const order: Order = { id, customer_id: call.customer_id, status: 'CREATED', total_cents, items, ...times }
+  const created_at = createdAt ?? UNSEEN
+  const held = () => ({ confirmed_at: null, expires_at: createdAt ? minutesAfter(createdAt, HOLD_MINUTES) : UNSEEN })
+  const ends = status === 'CREATED' ? held() : { confirmed_at: created_at, expires_at: null }
+  const order: Order = {
+    id,
+    customer_id: call.customer_id,
+    status,
+    total_cents,
+    items,
+    created_at,
+    canceled_at: null,
+    ...ends,
+  }
   state.orders.push(order)
   move(state, items, -1)
   return order
@@ -409,7 +427,7 @@ function getOrder(state: State, call: CallOf<'getOrder'>, seen: Seen): Expected 
 
 function confirmOrder(state: State, call: CallOf<'confirmOrder'>, seen: Seen): Expected {
   if (call.key === undefined) return refusal(400, 'idempotency_key_required')
-  return once(state, call, call.id, seen, () => {
+  return once(state.answers, call, call.id, seen, () => {
     const order = visibleOrder(state, call)
     if (order === undefined) return refusal(404, 'not_found')
     const was = confirm(state, order)
@@ -436,7 +454,6 @@ function cancelOrder(state: State, call: CallOf<'cancelOrder'>, seen: Seen): Exp
   if (order === undefined) return refusal(404, 'not_found')
   const was = order.status
   const answer = (what: string) => ({ ...done(what), status: 200, body: shownOrder(order, seen.body) })
-  if (call.if_status !== undefined && call.if_status !== was) return answer('left as it is, for it is in another state')
   if (was === 'CANCELED') return answer('was canceled already')
   if (was === 'CONFIRMED' && order.confirmed_at === LONG_AGO) return refusal(409, 'cancel_window_passed')
   cancel(state, order)
@@ -499,8 +516,8 @@ function move(state: State, items: Items, sign: 1 | -1): void {
 // The orchestrator
 
 /**
- * Customer → create → confirm. An order that was canceled before it could be confirmed never counted: the key starts
- * afresh with the next attempt, five at most.
+ * The customer, then the order, placed and confirmed in one step. The first answer of a key stays what it was, customer
+ * included, whatever became of either.
  */
 function createAndConfirm(
   before: State,
@@ -508,90 +525,28 @@ function createAndConfirm(
   seen: Seen,
   progress: Progress | undefined,
   later: LaterOrders,
-): Outcome[] {
-  if (progress?.of !== 'createAndConfirm') return [beginFlow(before, call)]
-  const { attempt, next } = progress
-  if (next.do === 'look up') {
-    const customerFound = liveCustomer(before, call.customer_id) !== undefined
-    return [{ state: before, progress: { ...progress, next: { do: 'place', customerFound } } }]
-  }
-  const nameOf = (orderId: number) => flowName(call, attempt, orderId)
-  if (next.do === 'confirm') return [confirmInFlow(before, call, nameOf(next.orderId), next.orderId, progress, seen)]
-
-  const request = JSON.stringify([call.customer_id, call.items])
-  const flow = call.key === undefined ? undefined : before.flows[nameOf(0)]
-  if (flow?.request === request) {
-    return [{ state: before, progress: { ...progress, next: { do: 'confirm', orderId: flow.orderId } } }]
-  }
-  const ready = structuredClone(before)
-  const refused = flow ? refusal(422, 'idempotency_key_reused') : whyNotInFlow(ready, call, next.customerFound)
-  if (refused) return [{ state: ready, expected: refused }]
-  return newOrderIds(ready, seen, later).map((orderId) => {
-    const state = structuredClone(ready)
-    take(state, call, orderId, later.get(orderId), FLOW_HOLD_MINUTES)
-    state.flows[nameOf(orderId)] = { request, orderId, confirmed: false }
-    return { state, progress: { ...progress, next: { do: 'confirm', orderId }, replayed: false } }
-  })
-}
-
-/** What an attempt is found by again. Without a key nothing is: each request is an order of its own. */
-function flowName({ by, key }: CallOf<'createAndConfirm'>, attempt: number, orderId: number): string {
-  return key === undefined ? `without a key ${orderId}` : `${by} ${key} ${attempt}`
-}
-
-function beginFlow(state: State, call: CallOf<'createAndConfirm'>): Outcome {
-  if (!mayKnow(state, call, call.customer_id)) return { state, expected: refusal(404, 'not_found') }
-  const customer = liveCustomer(state, call.customer_id)
-  if (customer === undefined) return { state, expected: refusal(422, 'customer_not_found') }
-  return { state, progress: { of: 'createAndConfirm', customer, attempt: 1, next: { do: 'look up' }, replayed: true } }
-}
-
-function whyNotInFlow(
-  state: State,
-  { customer_id, items }: { customer_id: number; items: Items },
-  wasFound: boolean,
-): Expected | undefined {
-  const customerFound = wasFound && liveCustomer(state, customer_id) !== undefined
-  return customerFound ? whyNot(state, items) : refusal(422, 'customer_not_found')
-}
-
-const MOST_ATTEMPTS = 5
-
-function confirmInFlow(
-  before: State,
-  call: CallOf<'createAndConfirm'>,
-  name: string,
-  orderId: number,
-  progress: Extract<Progress, { of: 'createAndConfirm' }>,
-  seen: Seen,
 ): Outcome {
+  const { customer_id, items } = call
+  if (!mayKnow(before, call, customer_id)) return { state: before, expected: refusal(404, 'not_found') }
+  if (progress?.of !== 'placing') return lookUp(before, customer_id)
   const state = structuredClone(before)
-  const flow = state.flows[name]
-  const order = state.orders.find(({ id }) => id === orderId)
-  if (flow === undefined || order === undefined) throw new Error('a flow confirms what it has placed')
-  const replayed = progress.replayed && flow.confirmed
-  if (!flow.confirmed) {
-    const was = confirm(state, order)
-    if (was === 'CANCELED' || was === 'hold ended') {
-      const attempt = progress.attempt + 1
-      if (attempt > MOST_ATTEMPTS) return { state, expected: refusal(409, 'order_canceled') }
-      return { state, progress: { ...progress, attempt, next: { do: 'look up' } } }
-    }
-    flow.confirmed = true
-  }
-  const { id, name: customerName, email, phone } = progress.customer
-  const { total_cents, items } = order
-  const customer = { id, name: customerName, email, phone }
-  const data = { customer, order: { id: orderId, status: 'CONFIRMED', total_cents, items } }
-  const body = { success: true, correlationId: seen.body?.correlationId, data }
-  const what = replayed ? 'replayed' : call.key === undefined ? 'confirmed, without a key' : 'confirmed'
-  return { state, expected: { ...done(what), status: 201, body, replayed } }
+  if (!isAnswered(state.orchestrated, call) && releaseFor(state, call, progress.customer)) return { state, progress }
+  const expected = once(state.orchestrated, call, { customer_id, items }, seen, () => {
+    const refused = whyNot(state, call, progress.customer)
+    if (refused) return refused
+    const id = newId(seen.body?.data?.order, state.orders)
+    const order = take(state, call, id, later.get(id), 'CONFIRMED')
+    const body = { success: true, correlationId: 'model', data: orchestratedData(order, progress.customer) }
+    return { ...done(call.key === undefined ? 'confirmed, without a key' : 'confirmed'), status: 201, body }
+  })
+  return { state, expected }
 }
 
-/** The ids that an order of the orchestrator may have: the one in the answer, or one that is only seen later. */
-function newOrderIds(state: State, seen: Seen, later: LaterOrders): number[] {
-  const ids = new Set([newId(seen.body?.data?.order, state.orders), ...later.keys()])
-  return [...ids].filter((id) => state.orders.every((order) => order.id !== id))
+function orchestratedData({ id, status, total_cents, items }: Order, customer: Customer | undefined) {
+  return {
+    customer: customer && { id: customer.id, name: customer.name, email: customer.email, phone: customer.phone },
+    order: { id, status, total_cents, items },
+  }
 }
 
 // Time that goes by
@@ -638,21 +593,29 @@ function releaseExpiredHolds(before: State, progress: Progress | undefined): Out
  * another one is refused. Refusals are not remembered.
  */
 function once(
-  state: State,
+  answers: State['answers'],
   call: { verb: string } & Keyed,
   request: unknown,
   seen: Seen,
   work: () => Expected,
 ): Expected {
   if (call.key === undefined) return work()
-  const name = `${call.verb} ${call.by} ${call.key}`
+  const name = nameOf(call)
   const written = JSON.stringify(request)
-  const earlier = state.answers[name]
+  const earlier = answers[name]
   if (earlier?.request === written) return { ...earlier.first, replayed: true, what: 'replayed' }
   if (earlier) return refusal(422, 'idempotency_key_reused')
   const expected = work()
-  if (expected.status < 300) state.answers[name] = { request: written, first: seen }
+  if (expected.status < 300) answers[name] = { request: written, first: seen }
   return expected
+}
+
+function nameOf({ verb, by, key }: { verb: string } & Keyed): string {
+  return `${verb} ${by} ${key}`
+}
+
+function isAnswered(answers: State['answers'], call: { verb: string } & Keyed): boolean {
+  return call.key !== undefined && nameOf(call) in answers
 }
 
 // Versions

@@ -68,13 +68,13 @@ function request({ system, orders, tokens }: Callee, call: HttpCall): Promise<Ap
     case 'searchProducts':
       return orders.get(`/products?${queryOf(call, { search: call.search })}`, asked)
     case 'placeOrder':
-      return orders.post('/orders', { customer_id: call.customer_id, items: call.items }, asked)
+      return orders.post('/orders', { customer_id: call.customer_id, items: call.items, confirm: call.confirm }, asked)
     case 'getOrder':
       return orders.get(`/orders/${call.id}`, asked)
     case 'confirmOrder':
       return orders.post(`/orders/${call.id}/confirm`, undefined, asked)
     case 'cancelOrder':
-      return orders.post(`/orders/${call.id}/cancel`, { if_status: call.if_status }, asked)
+      return orders.post(`/orders/${call.id}/cancel`, undefined, asked)
     case 'listOrders':
       return orders.get(`/orders?${queryOf(call, { status: call.status, customer_id: call.customer_id })}`, asked)
     case 'createAndConfirm': {

@@ -223,11 +223,12 @@ const searchProducts = fc.record({ by, searched, limit }).map(
     (known) => ({ verb: 'searchProducts', by, search: searched(known), limit }),
 )
 
-const placeOrder = fc.record({ by, buyer: mostlyFirst, items, key }).map(
-  ({ by, buyer, items, key }): Verb =>
+const placeOrder = fc.record({ by, buyer: mostlyFirst, items, key, confirm: fc.nat({ max: 4 }) }).map(
+  ({ by, buyer, items, key, confirm }): Verb =>
     (known) => {
-      const customer_id = pick(known.customers, buyer)
-      return { verb: 'placeOrder', by, customer_id, items: linesOf(known, items), key: ownKey(known, key) }
+      const order = { customer_id: pick(known.customers, buyer), items: linesOf(known, items) }
+      const call = { verb: 'placeOrder', by, ...order, key: ownKey(known, key) } as const
+      return confirm === 0 ? { ...call, confirm: true } : call
     },
 )
 
@@ -254,12 +255,8 @@ const confirmOrder = fc
   )
 
 const cancelOrder = fc
-  .record({
-    by,
-    slot: mostlyFirst,
-    if_status: fc.option(fc.constantFrom('CREATED', 'CONFIRMED', 'CANCELED'), { nil: undefined, freq: 2 }),
-  })
-  .map(({ by, slot, if_status }): Verb => withOrder(slot, (id) => ({ verb: 'cancelOrder', by, id, if_status })))
+  .record({ by, slot: mostlyFirst })
+  .map(({ by, slot }): Verb => withOrder(slot, (id) => ({ verb: 'cancelOrder', by, id })))
 
 const listOrders = fc
   .record({
@@ -317,8 +314,8 @@ export const anyVerb = among(
   [3, replaceCustomer],
   [2, deleteCustomer],
   [2, searchCustomers],
-  [3, createProduct],
-  [3, getProduct],
+  [4, createProduct],
+  [4, getProduct],
   [3, changeProduct],
   [3, adjustStock],
   [2, searchProducts],
