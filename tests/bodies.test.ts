@@ -44,14 +44,6 @@ describeEachEngine('null for a field that may be left out', (engine) => {
     expectFaults(await system.orders.patch(path, { name: null, stock: null, price_cents: null }), [''])
   })
 
-  it('when the state that a cancel asks for is null, then it is a cancel from any', async () => {
-    const { id } = await newOrder(system, (await onePiece(system)).items)
-    const headers = { 'idempotency-key': newKey() }
-    const first = await system.orders.post(`/orders/${id}/cancel`, { if_status: null }, { headers })
-    expect(first.body.status).toBe('CANCELED')
-    expect((await system.orders.post(`/orders/${id}/cancel`, undefined, { headers })).text).toBe(first.text)
-  })
-
   it('when key and correlation id are null in a body, then the headers count', async () => {
     const headers = { 'idempotency-key': newKey(), 'x-correlation-id': 'from-the-header' }
     const order = await onePiece(system)

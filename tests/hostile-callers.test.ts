@@ -457,7 +457,7 @@ const READERS: [
     'a cancel',
     async (on) => {
       const { id } = await newOrder(on, await onePiece(on))
-      return { url: `${on.orders.base}/orders/${id}/cancel`, body: { if_status: 'CREATED' } }
+      return { url: `${on.orders.base}/orders/${id}/cancel`, body: {} }
     },
   ],
   [

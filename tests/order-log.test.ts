@@ -5,12 +5,12 @@ import { composeCustomers, composeOrchestrator, composeOrders } from '../src/ent
 import { openDatabase } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
 import { freePort } from './support/database-server.ts'
-import { atOnce, newKey, newProduct } from './support/rows.ts'
+import { newKey, newProduct } from './support/rows.ts'
 import { nowhere, serveOrchestrator, serveOrders } from './support/services.ts'
 import { describeEachEngine, useSystem } from './support/system.ts'
 
 const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
-const STEPS = '/internal/orders/steps'
+const PLACEMENTS = '/internal/orders/placements'
 
 type Line = Record<string, unknown>
 
@@ -76,31 +76,27 @@ describeEachEngine('the log of orders', (engine) => {
 
   it('when several calls come in one request, then each has a line of its own', async () => {
     const items = await newItems()
-    const orders = await atOnce(3, async () => {
-      const answer = await system.orders.post('/orders', { customer_id: 1, items })
-      return answer.body.id
-    })
-    const calls = [...orders, 999_999_999].map((id) => ({
+    const customer = { id: 1, name: 'A', email: 'a@example.com', phone: null }
+    const calls = [1, 1, 999_999_999].map((customer_id) => ({
       key: newKey(),
-      step: { confirm: id },
+      order: { customer_id, customer, items },
       on_behalf_of: 'client:erp',
       correlation_id: `log-${randomUUID()}`,
     }))
     const token = system.env.serviceTokens[0] ?? ''
-    await system.orders.post(STEPS, { calls }, { token })
-    for (const [i, { correlation_id }] of calls.entries()) {
-      const order_id = orders[i] ?? 999_999_999
-      const done = orders[i] !== undefined
+    const { body } = await system.orders.post(PLACEMENTS, { calls }, { token })
+    for (const [i, { correlation_id, order }] of calls.entries()) {
+      const { status, body: text } = body.results[i]
+      const done = status === 201
       expect(linesOf(system.log, correlation_id)).toMatchObject([
         {
           msg: 'call',
-          route: STEPS,
-          step: 'confirm',
-          status: done ? 200 : 404,
+          route: PLACEMENTS,
+          status: done ? 201 : 422,
           ms: expect.any(Number),
           on_behalf_of: 'client:erp',
-          order_id,
-          ...(done && { customer_id: 1, replayed: false }),
+          customer_id: order.customer_id,
+          ...(done && { order_id: JSON.parse(text).order.id, replayed: false }),
         },
       ])
     }

@@ -290,11 +290,11 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       const calls = callers.map((on_behalf_of) => ({
         key: newKey(),
         correlation_id: newKey(),
-        step: { place: order },
+        order: { ...order, customer: { id: 1, name: 'A', email: 'a@example.com', phone: null } },
         on_behalf_of,
       }))
       const token = system.env.serviceTokens[0] ?? ''
-      const { body } = await api.post('/internal/orders/steps', { calls }, { token })
+      const { body } = await api.post('/internal/orders/placements', { calls }, { token })
       expect(body.results).toMatchObject([
         { status: 503, body: { code: 'overloaded', retry_after: 1 } },
         { status: 201 },
@@ -305,20 +305,19 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
 
     it('then through the orchestrator too it is the caller that counts', async () => {
       const flood = await tokenOf('flood')
-      const send = (api: ApiClient, order: object, token: string) =>
-        api.post(CREATE_AND_CONFIRM, { ...order, idempotency_key: newKey() }, { token })
-      let orchestrator = system.orchestrator
-      const { answers, letAllGo, order } = await floodedOrders(async (order, api) => {
-        orchestrator = (await serveOrchestrator(system, { ordersBase: api.base, mostRequests: 100 })).api
-        return send(orchestrator, order, flood)
-      })
-      const refused = await send(orchestrator, order, flood)
+      const service = { token: system.env.serviceTokens[0] ?? '', headers: { 'x-on-behalf-of': 'client:flood' } }
+      const { api, answers, letAllGo, order } = await floodedOrders((order, api) => api.post('/orders', order, service))
+      const { api: orchestrator } = await serveOrchestrator(system, { ordersBase: api.base, mostRequests: 100 })
+      const send = (token: string) =>
+        orchestrator.post(CREATE_AND_CONFIRM, { ...order, idempotency_key: newKey() }, { token })
+      const refused = await send(flood)
       expectFailure(refused, 503, 'overloaded')
       expect(refused.headers.get('retry-after')).toBe('1')
-      const others = await atOnce(4, async (i) => send(orchestrator, order, await tokenOf(`${i}`)))
+      const others = await atOnce(4, async (i) => send(await tokenOf(`${i}`)))
       expect(statusCounts(others)).toEqual({ 201: 4 })
       letAllGo()
       expect(statusCounts(await Promise.all(answers))).toEqual({ 201: SHARE })
+      expect((await send(flood)).status).toBe(201)
     })
 
     it('then the orchestrator keeps it from the places of its other callers', async () => {

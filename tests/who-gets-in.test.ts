@@ -55,7 +55,7 @@ const RULES: Record<string, Rule> = {
   'orders: POST /orders/{id}/confirm': { needs: 'orders:write', bound: 'not_found' },
   'orders: POST /orders/{id}/cancel': { needs: 'orders:write', bound: 'not_found' },
   'orders: GET /idempotency-keys': { needs: 'support:read', bound: 'bound_client' },
-  'orders: POST /internal/orders/steps': { needs: 'service token' },
+  'orders: POST /internal/orders/placements': { needs: 'service token' },
   'orchestrator: GET /health': { needs: 'nothing' },
   'orchestrator: GET /ready': { needs: 'nothing' },
   'orchestrator: POST /orchestrator/create-and-confirm-order': { needs: 'orders:write', bound: 'not_found' },

@@ -42,12 +42,12 @@ export function changeOrders(
   return transactCommands(db, commands, mode, async (trx, open) => {
     const { opening, orders, lines } = await readAndLock(trx, open, config)
     const keyed = sortByKey(open, opening.answers)
-    const { decisions, moved } = decideChanges(keyed.firsts, orders, { ...config, now: opening.now })
+    const { decisions, moves } = decideChanges(keyed.firsts, orders, { ...config, now: opening.now })
     const { accepted, refused } = sortByDecision(keyed.firsts, decisions)
     await yieldToTwins(trx, claimsIn(refused))
 
-    await moveStock(trx, returnedBy(moved, lines), opening.now)
-    await moveAll(trx, moved)
+    await moveStock(trx, returnedBy(moves, lines), opening.now)
+    await moveAll(trx, moves)
     const answers = new Map([...accepted].map(([command, order]) => [command, answerOf(order, lines)]))
     await storeAnswers(trx, answers, opening, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, answers)
@@ -72,14 +72,14 @@ async function readAndLock(
 }
 
 /** The stock that canceled orders give back. */
-function returnedBy(moved: readonly OrderRow[], lines: OrderLines): Map<number, number> {
-  const canceled = moved.filter(({ status }) => status === 'CANCELED')
+function returnedBy(moves: readonly OrderRow[], lines: OrderLines): Map<number, number> {
+  const canceled = moves.filter(({ status }) => status === 'CANCELED')
   return quantities(canceled.flatMap(({ id }) => lines.get(id) ?? []))
 }
 
 /** The rows are locked, so all of them move. If one did not, only a fresh start could be right. @throws RunAgain */
-async function moveAll(trx: Database, moved: readonly OrderRow[]): Promise<void> {
-  if ((await moveOrders(trx, moved)) !== moved.length) throw new RunAgain()
+async function moveAll(trx: Database, moves: readonly OrderRow[]): Promise<void> {
+  if ((await moveOrders(trx, moves)) !== moves.length) throw new RunAgain()
 }
 
 function answerOf(order: OrderRow, lines: OrderLines) {

@@ -80,8 +80,8 @@ export interface ChangeRequest {
 export interface DecidedChanges<T> {
   /** For each request the order as it leaves it, or its refusal. */
   decisions: (T | AppError)[]
-  /** The orders that are in another state now. */
-  moved: T[]
+  /** Orders as they came to another state, one after another: one that is confirmed and then canceled is there twice. */
+  moves: T[]
 }
 
 /**
@@ -93,15 +93,21 @@ export function decideChanges<T extends OrderState & { readonly customer_id: num
   orders: ReadonlyMap<number, T>,
   terms: TransitionTerms,
 ): DecidedChanges<T> {
-  const current = new Map([...orders].map(([id, order]) => [id, atTime(order, terms.now)]))
+  const current = new Map(orders)
+  const moves: T[] = []
+  const move = (order: T) => {
+    if (order.status !== current.get(order.id)?.status) moves.push(order)
+    current.set(order.id, order)
+  }
   const decisions = requests.map(({ kind, orderId, boundTo }) => {
     const order = current.get(orderId)
     if (order === undefined || (boundTo !== null && boundTo !== order.customer_id)) return orderNotFound(orderId)
+    move(atTime(order, terms.now))
     const decision = transit(order, kind, terms)
-    if (!(decision instanceof AppError)) current.set(orderId, decision)
+    if (!(decision instanceof AppError)) move(decision)
     return decision
   })
-  return { decisions, moved: [...current.values()].filter(({ id, status }) => status !== orders.get(id)?.status) }
+  return { decisions, moves }
 }
 
 export function orderNotFound(id: number): AppError {

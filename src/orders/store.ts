@@ -122,17 +122,22 @@ const STATES_BEFORE: Record<FinalStatus, readonly OrderStatus[]> = {
 /**
  * The one way an order changes its state, only where it is in a state before that one now. Confirm, cancel and expiry all
  * pass here, so exactly one of them wins.
- * @returns how many orders moved
+ * @param moves orders as they came to another state; one may be confirmed and then canceled
+ * @returns how many moves were made
  */
-export async function moveOrders(trx: Database, orders: readonly OrderRow[]): Promise<number> {
-  const groups = Map.groupBy(orders, ({ status, confirmed_at, canceled_at }) =>
-    [status, status === 'CONFIRMED' ? confirmed_at : canceled_at].join(' '),
-  )
+export async function moveOrders(trx: Database, moves: readonly OrderRow[]): Promise<number> {
+  const confirmed = Map.groupBy(moves.filter(isIn('CONFIRMED')), ({ confirmed_at }) => confirmed_at)
+  const canceled = Map.groupBy(moves.filter(isIn('CANCELED')), ({ canceled_at }) => canceled_at)
+  const groups = [...confirmed.values(), ...canceled.values()]
   const results = await runTogether(
     trx,
-    [...groups.values()].map((group) => movingOrders(trx, group)),
+    groups.map((group) => movingOrders(trx, group)),
   )
   return results.reduce((moved, result) => moved + Number(result?.numAffectedRows ?? 0), 0)
+}
+
+function isIn(status: FinalStatus) {
+  return (order: OrderRow) => order.status === status
 }
 
 /** Orders that came to one state at one time. */

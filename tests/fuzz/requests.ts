@@ -114,7 +114,6 @@ function hintsOf({ operationId, path }: Operation, { rows }: World): Hints {
     ...(own[resource] && { id: own[resource] }),
     customer_id: customers,
     product_id: idsOf(1, rows.products),
-    confirm: idsOf(1, rows.orders),
     qty: fc.integer({ min: 1, max: 5 }),
     email: fc.tuple(WORDS, WORDS).map(([user, domain]) => `${user}@${domain}.example`),
     search: fc.constantFrom('customer', 'pro', 'a', '', ' ', 'a b c', 'ä', '😀', '%', '_', "'"),
