@@ -179,6 +179,7 @@ describeEachEngine('what the documents say', (engine) => {
       idempotency_key_reused: (it) => reuseKey(it, newProduct),
     },
     placeOrder: {
+      idempotency_key_required: async (it) => call(it, { body: { ...order(await one()), confirm: true } }),
       not_found: async (it) => call(it, { body: order(await one(), 2), token: await system.token({ customerId: 1 }) }),
       too_many_holds: async (it) => {
         const { id } = await newCustomer(system)

@@ -53,8 +53,8 @@ export const NewOrder = z
     }),
     confirm: optional(z.boolean()).meta({
       description:
-        'Places and confirms the order in one transaction. Needs an idempotency key, and leaves no hold: `hold_minutes` ' +
-        'does not go with it.',
+        'Places and confirms the order in one transaction. Needs an idempotency key. Such an order is never held: ' +
+        '`hold_minutes` has no effect.',
       example: false,
     }),
   })

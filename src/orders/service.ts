@@ -110,7 +110,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       }
       const claim = claimOf(PLACE_ORDER, principal, key, ...requestOf(input))
       try {
-        refuseBadHold(principal, input)
+        refuseLongHold(principal, input)
         const customer = await customers.getCustomer(input.customer_id, trace)
         if (customer === undefined) throw customerNotFound(input.customer_id)
       } catch (error) {
@@ -195,11 +195,10 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   }
 
   /** @throws AppError `validation_failed` */
-  function refuseBadHold({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput): void {
-    if (hold_minutes === undefined) return
-    if (confirm) throw badHold('An order that is confirmed at once has no hold')
-    if (customerId === null || hold_minutes <= config.maxHoldMinutes) return
-    throw badHold(`A client that is bound to a customer may hold stock for ${config.maxHoldMinutes} minutes at most`)
+  function refuseLongHold({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput): void {
+    if (confirm || customerId === null || hold_minutes === undefined || hold_minutes <= config.maxHoldMinutes) return
+    const message = `A client that is bound to a customer may hold stock for ${config.maxHoldMinutes} minutes at most`
+    throw new AppError('validation_failed', 'The body has an error.', { errors: [{ path: 'hold_minutes', message }] })
   }
 
   function confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
@@ -270,10 +269,6 @@ function commandFor(
 function originOf({ principal, trace }: Caller, key: string | undefined): OrderOrigin {
   const key_hash = key === undefined ? null : sha256(key)
   return { placed_by: callerIdOf(principal), correlation_id: trace.correlationId, key_hash }
-}
-
-function badHold(message: string): AppError {
-  return new AppError('validation_failed', 'The body has an error.', { errors: [{ path: 'hold_minutes', message }] })
 }
 
 /** @throws what made a release fail, unless it was a lock */

@@ -55,6 +55,8 @@ function plainValues(document: OpenApiDocument, schema: Schema, hints: Hints): f
   switch (schema.type) {
     case 'null':
       return fc.constant(null)
+    case 'boolean':
+      return fc.boolean()
     case 'integer':
       return integersOf(schema)
     case 'string':
