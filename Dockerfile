@@ -21,6 +21,6 @@ USER 1000:1000
 EXPOSE 3000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# What a request leaves behind is soon garbage: a quarter of the usual room for it takes an eighth off the memory, and no
-# time that could be measured.
-CMD ["node", "--max-semi-space-size=4", "dist/entrypoints/service.js"]
+# What a request leaves behind is soon garbage. Half of the usual room for it takes a tenth off the memory and costs no time that
+# could be measured; a quarter would cost a fifth more processor time.
+CMD ["node", "--max-semi-space-size=8", "dist/entrypoints/service.js"]

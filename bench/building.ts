@@ -27,8 +27,8 @@ export async function buildPrograms(folder: string): Promise<void> {
   symlinkSync(join(ROOT, 'db'), join(folder, 'programs', 'db'))
 }
 
-/** What the image starts ours with. */
-export const OUR_OPTIONS = ['--max-semi-space-size=4']
+/** What the image starts a service with. `npm start`, which runs all of them in one process, has Node's own defaults. */
+export const IMAGE_OPTIONS = ['--max-semi-space-size=8']
 
 /** Where {@link buildPrograms} put one. */
 export function programIn(folder: string, from: keyof typeof PROGRAMS, name: string): string {
