@@ -279,6 +279,7 @@ function diskLooks(orders: ApiClient, product: number): Record<string, Look> {
     '`GET /health`': () => seen(orders.get('/health')),
     '`GET /products/1`': () => seen(orders.get('/products/1')),
     '`POST /orders` with a key': ordering(orders, product),
+    '`GET /ready`, within 10 s of such an order': readiness(orders),
   }
 }
 
@@ -387,6 +388,7 @@ it('when a service is down, then it is seen and ends as the runbook says', async
     'Customers is down',
     {
       '`GET /ready` of the orchestrator': readiness(orchestrator),
+      '`GET /ready` of Orders': readiness(orders),
       '`GET /orders`': () => seen(orders.get('/orders')),
       '`POST /orders` with a key': ordering(orders),
       '`POST /orders/:id/confirm`': () => seen(orders.post(`/orders/${order.id}/confirm`, undefined, key)),
@@ -446,7 +448,11 @@ it('when a secret is wrong, then it is seen and ends as the runbook says', async
   await services.restart('orders', { SERVICE_TOKEN: newKey() })
   const serviceToken = runbook(
     'SERVICE_TOKEN differs between services',
-    { '`GET /orders`': () => seen(orders.get('/orders')), '`POST /orders` with a key': ordering(orders) },
+    {
+      '`GET /ready` of Orders': readiness(orders),
+      '`GET /orders`': () => seen(orders.get('/orders')),
+      '`POST /orders` with a key': ordering(orders),
+    },
     { 'log of Orders': services.log('orders'), 'log of Customers': services.log('customers') },
   )
   await serviceToken.during()

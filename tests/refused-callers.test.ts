@@ -66,6 +66,26 @@ describe('the log line of a request', () => {
     expect(noToken).not.toHaveProperty('claimed_client')
   })
 
+  it('has the reason of a 401, and the caller does not', async () => {
+    const sub = newKey()
+    const cases: [string | null, string][] = [
+      [null, 'missing'],
+      ['no token at all', 'malformed'],
+      ['x.y.z', 'malformed'],
+      [`${withClaims({ sub }).slice(0, -4)}AAAA`, 'signature'],
+      [withClaims({ sub, exp: 1 }), 'expired'],
+      [withClaims({ sub, nbf: 9_999_999_999 }), 'not_yet_valid'],
+      [withClaims({ sub, iss: 'another' }), 'issuer'],
+      [withClaims({ sub, aud: 'another' }), 'audience'],
+      [withClaims({ sub, customer_id: 'x' }), 'claims'],
+    ]
+    for (const [token, reason] of cases) expect(await read({ token }, 401), reason).toMatchObject({ reason })
+    const internal = await read({ token: withClaims({ sub }) }, 401, '/internal/ping')
+    expect(internal).toMatchObject({ reason: 'unknown_service_token' })
+    const bodies = await Promise.all(cases.slice(1).map(([token]) => system.orders.get('/orders', { token })))
+    expect(new Set(bodies.map(({ body }) => body.detail)).size).toBe(1)
+  })
+
   it('has neither where a caller is let in, or is refused for something else', async () => {
     const token = withClaims({ sub: newKey() })
     for (const line of [

@@ -39,6 +39,16 @@ function refusal({ code, stdout, stderr, ms }: Ended): string {
   return stderr.trim()
 }
 
+/** The same in production, where it is one line of the log. */
+function refusalInProduction({ code, stdout, stderr }: Ended): string {
+  expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+  const lines = stdout.trim().split('\n')
+  expect(lines).toHaveLength(1)
+  const { level, msg, reasons } = JSON.parse(lines[0] ?? '')
+  expect({ level, msg }).toEqual({ level: 'fatal', msg: 'the start failed' })
+  return reasons.join('\n')
+}
+
 describe('a bad environment', () => {
   const bad = {
     PORT: 'abc',
@@ -272,25 +282,29 @@ describe('production', () => {
 
   it.each(weak)('when its secrets are $are, then it is refused, and each is named and none shown', async (weakness) => {
     const { secrets, faults } = weakness
-    const message = refusal(await runProgram('start', { NODE_ENV: 'production', ...FREE_PORTS, ...secrets }))
+    const message = refusalInProduction(
+      await runProgram('start', { NODE_ENV: 'production', ...FREE_PORTS, ...secrets }),
+    )
     const expected = ['The environment is not usable:', ...faults.map((fault) => `  - ${fault}`)]
     expect(message.split('\n')).toEqual(expected)
     for (const secret of Object.values(secrets)) expect(message).not.toContain(secret)
   })
 
   it.each(SERVICES)('when its secrets are missing, then npm run %s is refused', async (script) => {
-    const message = refusal(await runProgram(script, { NODE_ENV: 'production', ...FREE_PORTS }))
+    const message = refusalInProduction(await runProgram(script, { NODE_ENV: 'production', ...FREE_PORTS }))
     expect(message).toContain('JWT_SECRET: must be set')
     expect(message).toContain('SERVICE_TOKEN: must be set')
   })
 
   it('when weak secrets are not all that is wrong, then one list names everything', async () => {
-    const message = refusal(await runProgram('start', { NODE_ENV: 'production', DB_POOL: 'many', JWT_SECRET: 'short' }))
+    const message = refusalInProduction(
+      await runProgram('start', { NODE_ENV: 'production', DB_POOL: 'many', JWT_SECRET: 'short' }),
+    )
     for (const name of ['DB_POOL', 'JWT_SECRET', 'SERVICE_TOKEN']) expect(message).toContain(`  - ${name}: `)
   })
 
   it('when the addresses of other services are missing, then both are named', async () => {
-    const message = refusal(await runProgram('start:orchestrator', PRODUCTION))
+    const message = refusalInProduction(await runProgram('start:orchestrator', PRODUCTION))
     expect(message).toContain('  - CUSTOMERS_API_BASE: must be set in production\n')
     expect(message).toContain('  - ORDERS_API_BASE: must be set in production')
   })
@@ -302,7 +316,7 @@ describeEachEngine('production', (engine) => {
     await createEmpty(database)
     const variables = { ...FREE_PORTS, ...PRODUCTION, ...database, CUSTOMERS_API_BASE: 'http://localhost:1' }
     for (const script of ['start', 'start:customers', 'start:orders']) {
-      const message = refusal(await runProgram(script, variables))
+      const message = refusalInProduction(await runProgram(script, variables))
       expect(message).toMatch(/^The database .* lacks 0001_initial.*\. Run: npm run migrate$/)
     }
   })
@@ -317,12 +331,13 @@ describeEachEngine('production', (engine) => {
     const [, id = '', secret = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(created.stdout) ?? []
 
     const program = startProgram('start', { ...PRODUCTION, ...FREE_PORTS, ...database })
-    const banner = await until(
-      () => (program.stderr().includes('Database') ? program.stderr() : undefined),
-      () => `no banner\n${program.stdout()}\n${program.stderr()}`,
+    const listening = await until(
+      () => logged(program).find(({ msg }) => msg === 'listening'),
+      () => `it does not listen\n${program.stdout()}\n${program.stderr()}`,
     )
-    expect(banner).not.toMatch(/TOKEN|curl|eyJ/)
-    const at = (service: string) => new RegExp(`${service} +(http\\S+)`).exec(banner)?.[1] ?? ''
+    expect(program.stderr()).toBe('')
+    expect(program.stdout()).not.toMatch(/TOKEN|curl|eyJ/)
+    const at = (service: string) => listening[`at${service}`] ?? ''
     const orchestrator = apiClient(at('Orchestrator'), '')
     const orders = apiClient(at('Orders'), '')
 
@@ -343,8 +358,12 @@ describeEachEngine('production', (engine) => {
 
   it('when it is asked for the demo data or for a token of development, then it refuses', async () => {
     const variables = { NODE_ENV: 'production', ...freshDatabase(engine) }
-    expect(refusal(await runProgram('seed', variables))).toBe('The demo data does not belong in production.')
-    expect(refusal(await runProgram('token', variables))).toBe('In production, tokens come from POST /auth/token.')
+    expect(refusalInProduction(await runProgram('seed', variables))).toBe(
+      'The demo data does not belong in production.',
+    )
+    expect(refusalInProduction(await runProgram('token', variables))).toBe(
+      'In production, tokens come from POST /auth/token.',
+    )
   })
 
   async function createEmpty(database: Variables): Promise<void> {

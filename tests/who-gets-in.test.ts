@@ -31,6 +31,7 @@ interface Rule {
 const RULES: Record<string, Rule> = {
   'customers: GET /health': { needs: 'nothing' },
   'customers: GET /ready': { needs: 'nothing' },
+  'customers: GET /internal/ping': { needs: 'service token' },
   'customers: POST /auth/token': { needs: 'nothing' },
   'customers: POST /customers': { needs: 'customers:write', bound: 'bound_client' },
   'customers: GET /customers': { needs: 'customers:read', bound: 'sees its own' },
@@ -55,6 +56,7 @@ const RULES: Record<string, Rule> = {
   'orders: POST /orders/{id}/confirm': { needs: 'orders:write', bound: 'not_found' },
   'orders: POST /orders/{id}/cancel': { needs: 'orders:write', bound: 'not_found' },
   'orders: GET /idempotency-keys': { needs: 'support:read', bound: 'bound_client' },
+  'orders: GET /internal/ping': { needs: 'service token' },
   'orders: POST /internal/orders/placements': { needs: 'service token' },
   'orchestrator: GET /health': { needs: 'nothing' },
   'orchestrator: GET /ready': { needs: 'nothing' },

@@ -48,7 +48,8 @@ await runService(HELP, async (env) => {
   }
   stopGracefully(lifecycle, servings, close, logger)
   const [atCustomers, atOrders, atOrchestrator] = servings.map(({ port }) => urlOf(env, port))
-  process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator }))
+  if (env.production) logger.info({ atCustomers, atOrders, atOrchestrator }, 'listening')
+  else process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator }))
 })
 
 interface Addresses {
@@ -67,20 +68,18 @@ async function banner(env: Env, { atCustomers, atOrders, atOrchestrator }: Addre
     `  Listening on  ${audienceOf(env)}`,
     '',
   ]
-  if (!env.production) {
-    const client = { clientId: 'demo', scope: SCOPES.join(' '), customerId: null }
-    const token = await signToken({ ...env.jwt, ttlSeconds: BANNER_TOKEN_SECONDS }, client)
-    lines.push(
-      '  Place and confirm an order; run it twice, it is one order:',
-      '',
-      ...demoCurl(`${atOrchestrator}`).map((line) => `    ${line}`),
-      '',
-      '  A token for the other routes, good for 12 hours:',
-      '',
-      `    export TOKEN=${token.access_token}`,
-      `    curl ${atOrders}/orders -H "authorization: Bearer $TOKEN"`,
-      '',
-    )
-  }
+  const client = { clientId: 'demo', scope: SCOPES.join(' '), customerId: null }
+  const token = await signToken({ ...env.jwt, ttlSeconds: BANNER_TOKEN_SECONDS }, client)
+  lines.push(
+    '  Place and confirm an order; run it twice, it is one order:',
+    '',
+    ...demoCurl(`${atOrchestrator}`).map((line) => `    ${line}`),
+    '',
+    '  A token for the other routes, good for 12 hours:',
+    '',
+    `    export TOKEN=${token.access_token}`,
+    `    curl ${atOrders}/orders -H "authorization: Bearer $TOKEN"`,
+    '',
+  )
   return `${lines.join('\n')}\n`
 }

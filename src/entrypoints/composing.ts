@@ -16,13 +16,13 @@ import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import type { ServiceApp } from '../platform/app.ts'
 import { ANONYMOUS_ID, createAuthenticator, type FindClient, type Principal } from '../platform/auth.ts'
 import { createAwsClient } from '../platform/aws.ts'
-import { callService, type Route } from '../platform/client.ts'
+import { pingService, type Route } from '../platform/client.ts'
 import { createWriteProbe, type Database } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
-import { Health } from '../platform/health.ts'
 import { createServiceFetch } from '../platform/http.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/lambda.ts'
 import type { Logger } from '../platform/logging.ts'
+import type { Check } from '../platform/readiness.ts'
 import { createProductsService } from '../products/service.ts'
 import { signpostsOf } from './service-links.ts'
 import { composeSupport } from './support.ts'
@@ -51,7 +51,7 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
     customers,
     tokens,
     logins: env.logins,
-    ready: createWriteProbe(db),
+    checks: { database: essential(createWriteProbe(db)) },
   })
   return { app, customers, findClient: tokens?.findStanding }
 }
@@ -66,7 +66,6 @@ export function composeOrders(
   const customers = reachCustomers(customersAt, env)
   const orders = createOrdersService(db, customers, { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes })
   const tokens = tokensOf(env, db)
-  const probeDatabase = createWriteProbe(db)
   const app = createOrdersApp({
     ...common(env, 'orders', logger, lifecycle),
     signposts: signpostsOf('orders', env),
@@ -76,8 +75,10 @@ export function composeOrders(
     products: createProductsService(db, env),
     tokens,
     logins: env.logins,
-    ready: async () => {
-      await Promise.all([probeDatabase(), checkHealth(customersAt, env)])
+    // Without Customers nothing is placed, but orders are read, confirmed and canceled, and placed ones are replayed.
+    checks: {
+      database: essential(createWriteProbe(db)),
+      customers: { essential: false, ask: () => pingNeighbour(customersAt, env) },
     },
   })
   return { app, orders }
@@ -110,8 +111,9 @@ export function composeOrchestrator(
     signposts: signpostsOf('orchestrator', env),
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator),
-    ready: async () => {
-      await Promise.all([checkHealth(neighbours.customers, env), checkHealth(neighbours.orders, env)])
+    checks: {
+      customers: essential(() => pingNeighbour(neighbours.customers, env)),
+      orders: essential(() => pingNeighbour(neighbours.orders, env)),
     },
   })
 }
@@ -161,12 +163,11 @@ function routeTo(base: string, env: Env): Route {
   return { base, fetch: send, token: env.serviceTokens[0] ?? '', timeoutMs: env.httpTimeoutMs, attempts: 4 }
 }
 
-/** A service in this process is as healthy as we are. @throws AppError when one elsewhere does not answer as it should */
-async function checkHealth(neighbour: Neighbour<unknown>, env: Env): Promise<void> {
-  if (typeof neighbour !== 'string') return
-  const trace = { correlationId: crypto.randomUUID(), traceparent: undefined }
-  await callService(
-    { ...routeTo(neighbour, env), attempts: 1 },
-    { method: 'GET', path: '/health', trace, answer: Health },
-  )
+function essential(ask: () => Promise<void>): Check {
+  return { essential: true, ask }
+}
+
+/** A service in this process is there as long as we are. @throws CheckFailed */
+async function pingNeighbour(neighbour: Neighbour<unknown>, env: Env): Promise<void> {
+  if (typeof neighbour === 'string') await pingService(routeTo(neighbour, env))
 }

@@ -15,17 +15,24 @@ const LAST_LINES_MS = 200
 /**
  * Runs a program. What stops it from starting is told in one message, without a stack trace.
  * @param options.failure the exit code then
+ * @param options.fail tells it, and ends the process
  */
 export async function run(
   program: (env: Env) => Promise<void>,
-  { failure = 1, ...options }: { serves?: boolean; failure?: number } = {},
+  { failure = 1, fail = tellFailure, ...options }: { serves?: boolean; failure?: number; fail?: Fail } = {},
 ): Promise<void> {
   try {
     await program(parseEnv(process.env, { ...options, file: readEnvFile() }))
   } catch (error) {
-    console.error(`\n${explain(error)}\n`)
-    process.exit(failure)
+    await fail(explain(error), failure)
   }
+}
+
+type Fail = (message: string, code: number) => Promise<never>
+
+async function tellFailure(message: string, code: number): Promise<never> {
+  console.error(`\n${message}\n`)
+  process.exit(code)
 }
 
 function readEnvFile(): ReturnType<typeof parseFile> {

@@ -1,12 +1,12 @@
 // The program of the image: runs the service that SERVICE names.
 import { extname } from 'node:path'
+import { failStart } from './failed-start.ts'
 
 const SERVICES = ['customers', 'orders', 'orchestrator', 'all']
 const { SERVICE = '' } = process.env
 
 if (!SERVICES.includes(SERVICE)) {
-  console.error(`\nSERVICE: must be one of: ${SERVICES.join(', ')}\n`)
-  process.exit(1)
+  await failStart(`SERVICE: must be one of: ${SERVICES.join(', ')}`)
 }
 // As a URL, so that the bundler leaves each service in the file of its own.
 await import(new URL(`${SERVICE}${extname(import.meta.url)}`, import.meta.url).href)

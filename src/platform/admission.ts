@@ -2,8 +2,8 @@ import { AppError } from './errors.ts'
 import { type FairShare, OVER_SHARE } from './fair-share.ts'
 import type { Logger } from './logging.ts'
 
-/** Asked when it matters most, and they cost next to nothing. */
-const TOLD_TO_ALL = /^\/(health|ready)$/
+/** Health probes are never shed: they matter most under overload and cost almost nothing. */
+const TOLD_TO_ALL = /^\/(health|ready|internal\/ping)$/
 const OVERLOADED = new AppError('overloaded', 'Too many requests are in progress. Try again soon.', { retry_after: 1 })
 /**
  * A batch needs several turns of the event loop, and a turn serves all that is there to be served: refusals by the

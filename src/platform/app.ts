@@ -10,14 +10,16 @@ import type { Authenticator, Principal } from './auth.ts'
 import { type BodyConfig, receiveBody } from './body.ts'
 import { claimedClientOf } from './claimed-client.ts'
 import { allowOrigins } from './cors.ts'
+import { databaseFaultOf } from './database-errors.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
 import { createFairShare, type FairShare, OVER_SHARE } from './fair-share.ts'
-import { addHealthRoutes } from './health.ts'
+import { addHealthRoutes, addPing } from './health.ts'
 import type { Signposts } from './home.ts'
 import { limitRequests } from './limits.ts'
 import type { Logger } from './logging.ts'
 import { type ProblemShape, plainProblem, sendProblem, toAppError, validationError } from './problems.ts'
+import type { Check } from './readiness.ts'
 import { msSince } from './time.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from './trace.ts'
 import { trusted } from './trusted.ts'
@@ -26,6 +28,9 @@ import { trusted } from './trusted.ts'
 const STAGE = /^\/dev(?=\/|$)/
 const INTERNAL = /^\/internal\//
 const NO_ROUTE = '/internal'
+
+/** Asked every few seconds: their lines would hide the others. */
+const PROBE = /^\/(health|ready|internal\/ping)$/
 
 /** Kinds of JSON that the library would take for JSON itself, such as `application/problem+json`. */
 const OTHER_JSON = /^application\/[^;]*\+json/i
@@ -75,8 +80,8 @@ export interface ServiceDeps {
   mostRequests: number
   /** What the bodies that are under way may take together. */
   bodies: Pick<BodyConfig, 'inFlight' | 'maxBytesInFlight'>
-  /** Resolves when all that the service needs answers, else says what does not. */
-  ready(): Promise<void>
+  /** What the service needs, by name. */
+  checks: Readonly<Record<string, Check>>
   /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
   lifecycle: { draining: boolean; proxyWarned?: boolean }
   signposts: Signposts
@@ -113,6 +118,7 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
     return sendProblem(c, error, shape)
   })
   addHealthRoutes(app, deps, shape)
+  if (docs.internal) addPing(app)
   addDocs(app, docs, deps)
   return app
 }
@@ -168,7 +174,9 @@ function receive(
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
     if (ERRORS[error.code].status < 500 || error === OVER_SHARE) return
-    logger.error({ err: error.cause ?? error, code: error.code, correlation_id }, 'failed')
+    const err = error.cause ?? error
+    const fault = databaseFaultOf(err)
+    logger.error({ err, code: error.code, ...(fault !== 'failed' && { why: fault }), correlation_id }, 'failed')
   }
 
   const logCall: AddToLog = (fields) => requests.info(fields, 'call')
@@ -202,7 +210,9 @@ function receive(
     c.set('limitRate', limitRate)
     // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
     await receiveWhole(c, () => serve(c, next))
-    requests.info({ ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }, 'request')
+    const line = { ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }
+    if (PROBE.test(c.req.path)) requests.debug(line, 'request')
+    else requests.info(line, 'request')
   }
 }
 
@@ -241,7 +251,8 @@ function refusedCallerOf(c: Context<AppEnv>, trustedProxies: number) {
   const { status } = c.res
   const isFailedLogin = c.get('claimedClient') !== undefined && status >= 400 && status < 500
   if (!isFailedLogin && !REFUSED_STATUS.has(status)) return undefined
-  return { address: addressOf(c, trustedProxies), claimed_client: claimedClientOf(c) }
+  const reason = status === 401 && c.error instanceof AppError ? c.error.cause : undefined
+  return { address: addressOf(c, trustedProxies), claimed_client: claimedClientOf(c), reason }
 }
 
 /** 405 for a path that other methods have, else 404. */
@@ -256,10 +267,22 @@ function refuseUnknown(app: ServiceApp, shape: ProblemShape) {
       ),
   })
   return async (c: Context<AppEnv>) => {
-    const error = new AppError('route_not_found', 'There is no such path.')
+    const error = new AppError('route_not_found', `There is no such path.${hintAt(app, c.req.path)}`)
     await refuseMethod(c, async () => {
       c.res = sendProblem(c, error, shape)
     })
     return c.res
   }
+}
+
+/** The shapes of paths that begin like the one that was asked for. */
+function hintAt(app: ServiceApp, path: string): string {
+  const singular = (text: string) => text.toLowerCase().replace(/s$/, '')
+  const first = singular(path.split('/')[1] ?? '')
+  if (first === '' || first === 'internal') return ''
+  const shapes = new Set(app.routes.filter(({ method }) => method !== 'ALL').map((route) => route.path))
+  const near = [...shapes].filter((shape) => singular(shape.split('/')[1] ?? '') === first)
+  return near.length === 0
+    ? ''
+    : ` This service has ${near.map((shape) => shape.replace(/:(\w+)/g, '{$1}')).join(', ')}.`
 }

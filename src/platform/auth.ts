@@ -5,6 +5,7 @@ import { AppError } from './errors.ts'
 import { sameSecret, sha256 } from './hash.ts'
 import { createRemoteKeys } from './jwks.ts'
 import { PRINCIPAL_ID, type Trace } from './trace.ts'
+import { trusted } from './trusted.ts'
 
 export const SCOPES = [
   'customers:read',
@@ -133,7 +134,7 @@ export function callerIdOf({ id, onBehalfOf = id }: Principal): string {
 export function createAuthenticator(config: AuthConfig, now = () => Date.now()): Authenticator {
   const { jwksUrl, claims: names = OWN_CLAIMS } = config.jwt
   const verifyToken = jwksUrl === undefined ? ownTokens(config.jwt, now) : providerTokens(config.jwt, jwksUrl, now)
-  const isGoodClient = jwksUrl === undefined ? asking(config) : async () => true
+  const refusalOfClient = jwksUrl === undefined ? asking(config) : async () => undefined
   const verified = rememberVerified(now)
   const isServiceToken = (token: string) => config.serviceTokens.map((known) => sameSecret(known, token)).includes(true)
   return {
@@ -146,7 +147,7 @@ export function createAuthenticator(config: AuthConfig, now = () => Date.now()):
       return verified.join(token, () => prove(token, trace))
     },
     service(authorization) {
-      if (!isServiceToken(bearer(authorization))) throw invalidToken()
+      if (!isServiceToken(bearer(authorization))) throw invalidToken('unknown_service_token')
       return SERVICE
     },
   }
@@ -155,7 +156,9 @@ export function createAuthenticator(config: AuthConfig, now = () => Date.now()):
     const payload = await verifyToken(token)
     const claims = Claims.safeParse(payload)
     const customerId = CustomerId.optional().safeParse(payload[names.customer])
-    if (!claims.success || !customerId.success || !(await isGoodClient(claims.data, trace))) throw invalidToken()
+    if (!claims.success || !customerId.success) throw invalidToken('claims')
+    const refusal = await refusalOfClient(claims.data, trace)
+    if (refusal !== undefined) throw invalidToken(refusal)
     const { sub, exp } = claims.data
     return {
       principal: { id: principalId(sub), scopes: scopesOf(payload, names), customerId: customerId.data ?? null },
@@ -173,14 +176,15 @@ function scopesOf(payload: JWTPayload, { scopes, scopePrefix }: ClaimNames): Set
   )
 }
 
-/** Whether the client is one whose tokens are taken, and this one was not withdrawn. */
+/** Why the tokens of a client are not taken, or this one is not; undefined when they are. */
 function asking({ findClient, takesUnknownClients = false }: AuthConfig) {
-  return async ({ sub, iat }: z.output<typeof Claims>, trace: Trace): Promise<boolean> => {
-    if (findClient === undefined) return true
+  return async ({ sub, iat }: z.output<typeof Claims>, trace: Trace): Promise<TokenFault | undefined> => {
+    if (findClient === undefined) return undefined
     const client = await findClient(sub, trace)
-    if (client === undefined) return takesUnknownClients
-    if (client.disabled) return false
-    return client.tokensFrom === null || (iat !== undefined && Math.round(iat * 1_000) >= client.tokensFrom)
+    if (client === undefined) return takesUnknownClients ? undefined : 'unknown_client'
+    if (client.disabled) return 'client_disabled'
+    const isTaken = client.tokensFrom === null || (iat !== undefined && Math.round(iat * 1_000) >= client.tokensFrom)
+    return isTaken ? undefined : 'token_withdrawn'
   }
 }
 
@@ -250,11 +254,16 @@ function ownTokens({ secret, otherSecret, ...jwt }: AuthConfig['jwt'], now: () =
     return verifyBy(async () => key, [OWN_ALGORITHM], rules, now)
   })
   return async (token) => {
+    let refusal: unknown
     for (const verify of verifiers) {
-      const payload = await verify(token).catch(() => undefined)
-      if (payload !== undefined) return payload
+      try {
+        return await verify(token)
+      } catch (error) {
+        // The token was signed with one secret: what is wrong with it there says more than that the other does not fit.
+        if (!isFault(refusal) || refusal.cause === 'signature') refusal = error
+      }
     }
-    throw invalidToken()
+    throw refusal
   }
 }
 
@@ -283,14 +292,53 @@ function verifyBy(
     const verified = await jwtVerify(token, getKey, { ...options, currentDate: new Date(now()) }).catch(refuseToken)
     const { payload, protectedHeader } = verified
     const isMeantForUs = [payload[audienceClaim]].flat().some((name) => audiences.some((known) => known === name))
-    if (!isMeantForUs || !isAccessToken(protectedHeader.typ)) throw invalidToken()
+    if (!isMeantForUs) throw invalidToken('audience')
+    if (!isAccessToken(protectedHeader.typ)) throw invalidToken('type')
     return payload
   }
 }
 
 /** A provider's bad key is a fault of the tokens that name it; only keys that can't be fetched are not. */
 function refuseToken(error: unknown): never {
-  throw error instanceof AppError ? error : invalidToken()
+  throw error instanceof AppError ? error : invalidToken(faultOf(error))
+}
+
+/** Why a token is refused: for the log alone. */
+export type TokenFault =
+  | 'missing'
+  | 'malformed'
+  | 'signature'
+  | 'algorithm'
+  | 'expired'
+  | 'not_yet_valid'
+  | 'issuer'
+  | 'audience'
+  | 'type'
+  | 'claims'
+  | 'unknown_client'
+  | 'client_disabled'
+  | 'token_withdrawn'
+  | 'unknown_service_token'
+
+const FAULTS: Record<string, TokenFault> = {
+  ERR_JWT_EXPIRED: 'expired',
+  ERR_JOSE_ALG_NOT_ALLOWED: 'algorithm',
+  ERR_JOSE_NOT_SUPPORTED: 'algorithm',
+  ERR_JWS_SIGNATURE_VERIFICATION_FAILED: 'signature',
+  ERR_JWKS_NO_MATCHING_KEY: 'signature',
+}
+const FAULTY_CLAIMS: Record<string, TokenFault> = { nbf: 'not_yet_valid', iss: 'issuer', aud: 'audience' }
+
+/** What jose found. */
+function faultOf(error: unknown): TokenFault {
+  if (!(error instanceof Error)) return 'malformed'
+  const { code = '', claim = '' } = trusted<{ code?: string; claim?: string }>(error)
+  if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED') return FAULTY_CLAIMS[claim] ?? 'claims'
+  return FAULTS[code] ?? 'malformed'
+}
+
+function isFault(error: unknown): error is AppError {
+  return error instanceof AppError
 }
 
 /** Other types, such as `logout+jwt`, are signed by the same keys and mean something else (RFC 8725, section 3.11). */
@@ -313,14 +361,16 @@ const BEARER = /^Bearer +([\w.~+/=-]+)$/i
 
 function bearer(authorization: string | undefined): string {
   if (authorization === undefined)
-    throw new AppError('unauthorized', 'Send a bearer token in the Authorization header.')
+    throw new AppError('unauthorized', 'Send a bearer token in the Authorization header.', {}, { cause: 'missing' })
   const [, token] = BEARER.exec(authorization) ?? []
-  if (token === undefined) throw invalidToken()
+  if (token === undefined) throw invalidToken('malformed')
   return token
 }
 
-function invalidToken(): AppError {
-  return new AppError('invalid_token', 'The token is malformed, expired, or not meant for this service.')
+/** The caller is not told which of these it is. */
+function invalidToken(fault: TokenFault): AppError {
+  const detail = 'The token is malformed, expired, or not meant for this service.'
+  return new AppError('invalid_token', detail, {}, { cause: fault })
 }
 
 /**

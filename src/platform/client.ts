@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import { createGatherer } from './batcher.ts'
 import { AppError, ERRORS, type ErrorCode } from './errors.ts'
 import type { Fetch } from './http.ts'
+import { CheckFailed } from './readiness.ts'
 import { untilAborted, withTimeLimit } from './time-limit.ts'
 import { MOST_TOGETHER, SharedAnswer } from './together.ts'
 import type { Trace } from './trace.ts'
@@ -106,7 +107,7 @@ async function persist<T extends z.ZodType>(
     const askedMs = outcome instanceof AppError ? 0 : (retryAfterOf(outcome) ?? 0) * 1_000
     if (!passing || attempt >= route.attempts || askedMs > route.timeoutMs || call.signal?.aborted) {
       if (outcome instanceof AppError) throw outcome
-      return readReply(outcome, call.answer)
+      return readReply(outcome, call.answer, route.base)
     }
     await pause(askedMs + Math.random() * Math.min(LONGEST_PAUSE_MS, 100 * 2 ** attempt), call.signal)
   }
@@ -123,13 +124,29 @@ function asRefusal(error: unknown): AppError {
   throw error
 }
 
-function readReply<T extends z.ZodType>(reached: Reached, answer: T): Reply<z.output<T>> {
-  if (reached.status < 200 || reached.status > 299) throw refusalOf(reached)
+function readReply<T extends z.ZodType>(reached: Reached, answer: T, base: string): Reply<z.output<T>> {
+  if (reached.status < 200 || reached.status > 299) throw refusalOf(reached, base)
   const parsed = answer.safeParse(reached.body)
   if (!parsed.success) {
     throw new AppError('upstream_failed', 'A service answered in an unknown form.', {}, { cause: parsed.error })
   }
   return { value: parsed.data, replayed: reached.replayed }
+}
+
+/**
+ * Asks whether a neighbour can be called with our token. One of an earlier version, which does not know the path, answers
+ * 404: it is there.
+ * @throws CheckFailed `unreachable`, `too_slow`, `token_refused`, `failed`
+ */
+export async function pingService(route: Route): Promise<void> {
+  const trace = { correlationId: crypto.randomUUID(), traceparent: undefined }
+  const reached = await reach(route, { method: 'GET', path: '/internal/ping', trace }).catch((error) => {
+    const isLate = error instanceof AppError && error.code === 'deadline_exceeded'
+    throw new CheckFailed(isLate ? 'too_slow' : 'unreachable', { cause: error })
+  })
+  if (reached.status === 200 || reached.status === 404) return
+  const word = reached.status === 401 || reached.status === 403 ? 'token_refused' : 'failed'
+  throw new CheckFailed(word, { cause: `${route.base} answered ${reached.status}` })
 }
 
 /** Waits, or less when the signal ends it. */
@@ -183,7 +200,7 @@ function reach(route: Route, call: Question): Promise<Reached> {
 async function reachAlone(route: Route, path: string, call: Passenger): Promise<Reached | AppError> {
   if (isWhole(call)) return reach(route, call).catch(asRefusal)
   const [reached] = await reachTogether(route, path, [call])
-  return reached ?? upstreamFailed(200)
+  return reached ?? upstreamFailed(200, route.base)
 }
 
 function isWhole(call: Passenger): call is Passenger & Question {
@@ -260,7 +277,7 @@ function interstitialHeader(base: string): Record<string, string> {
 }
 
 /** A problem document turned back into the error it was. */
-function refusalOf(reached: Reached): AppError {
+function refusalOf(reached: Reached, base: string): AppError {
   const seconds = retryAfterOf(reached)
   const when = seconds === undefined ? {} : { retry_after: seconds }
   if (reached.status === 429) return new AppError('unavailable', 'A service asks to be called less often.', when)
@@ -271,7 +288,7 @@ function refusalOf(reached: Reached): AppError {
     const known = trusted<ErrorCode>(code)
     // Our token, or our idea of its paths, is wrong there: a fault between the services, not of the caller.
     const ours = [401, 403, 405].includes(reached.status) || known === 'route_not_found'
-    if (ours || reached.status === 500) return upstreamFailed(reached.status)
+    if (ours || reached.status === 500) return upstreamFailed(reached.status, base)
     if (ERRORS[known].status === reached.status) {
       if (reached.status < 500) return new AppError(known, detail, extra)
       // Why a service failed is for the log, not for whoever called us; when to try again is.
@@ -280,9 +297,11 @@ function refusalOf(reached: Reached): AppError {
   }
   if (reached.status === 503) return new AppError('unavailable', 'A service cannot answer right now.', when)
   if (reached.status === 504) return new AppError('deadline_exceeded', 'A service did not answer in time.')
-  return upstreamFailed(reached.status)
+  return upstreamFailed(reached.status, base)
 }
 
-function upstreamFailed(status: number): AppError {
-  return new AppError('upstream_failed', 'A service failed.', {}, { cause: `it answered ${status}` })
+/** Who answered what is for the log. */
+function upstreamFailed(status: number, base: string): AppError {
+  const hint = status === 401 || status === 403 ? ': is SERVICE_TOKEN one of its tokens?' : ''
+  return new AppError('upstream_failed', 'A service failed.', {}, { cause: `${base} answered ${status}${hint}` })
 }

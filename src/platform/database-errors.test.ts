@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { isConflict, isConnectionLost, isUnavailable, leadsToReader } from './database-errors.ts'
+import { databaseFaultOf, isConflict, isConnectionLost, isUnavailable, leadsToReader } from './database-errors.ts'
 
 /** As mysql2 throws it. */
 function serverError(errno: number, message = 'refused'): Error {
@@ -67,3 +67,28 @@ it.each([[serverError(1064)], [sqliteError(1)], [new Error('other')], ['no error
     expect([isConnectionLost(error), leadsToReader(error), isUnavailable(error)]).toEqual([false, false, false])
   },
 )
+
+const withCode = (code: string) => Object.assign(new Error('refused'), { code })
+
+it.each<[string, Error]>([
+  ['denied', withCode('ER_ACCESS_DENIED_ERROR')],
+  ['denied', withCode('ER_TABLEACCESS_DENIED_ERROR')],
+  ['denied', sqliteError(3)],
+  ['full', serverError(1021)],
+  ['full', serverError(1114)],
+  ['full', serverError(1030, 'Got error 28 from storage engine')],
+  ['full', sqliteError(13)],
+  ['read_only', serverError(1290)],
+  ['read_only', serverError(1047)],
+  ['read_only', sqliteError(8)],
+  ['locked', serverError(1205)],
+  ['locked', sqliteError(5)],
+  ['too_slow', withCode('PROTOCOL_SEQUENCE_TIMEOUT')],
+  ['too_slow', withCode('ETIMEDOUT')],
+  ['unreachable', withCode('ECONNREFUSED')],
+  ['unreachable', withCode('PROTOCOL_CONNECTION_LOST')],
+  ['failed', serverError(1064)],
+  ['failed', new Error('of another kind')],
+])('when the fault of the database is called %s, then it is this one: %o', (word, error) => {
+  expect(databaseFaultOf(error)).toBe(word)
+})

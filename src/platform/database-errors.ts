@@ -131,9 +131,40 @@ export function leadsToReader(error: unknown): boolean {
 
 /** The database can't do its work at the moment: unreachable, read-only, out of disk, or its file is damaged. */
 export function isUnavailable(error: unknown): boolean {
+  const ofFile = sqliteCode(error) ?? 0
+  return isConnectionLost(error) || leadsToReader(error) || isDiskFull(error) || SQLITE_UNUSABLE.has(ofFile)
+}
+
+/** Why the database can't do its work, in a stable word: for `/ready` and the log. */
+export type DatabaseFault = 'unreachable' | 'too_slow' | 'full' | 'read_only' | 'denied' | 'locked' | 'failed'
+
+const DENIED = new Set([
+  'ER_ACCESS_DENIED_ERROR',
+  'ER_DBACCESS_DENIED_ERROR',
+  'ER_TABLEACCESS_DENIED_ERROR',
+  'ER_COLUMNACCESS_DENIED_ERROR',
+  'ER_HOST_IS_BLOCKED',
+  'ER_HOST_NOT_PRIVILEGED',
+])
+const SQLITE_DENIED = new Set([3, 23])
+const SQLITE_READ_ONLY = 8
+const SQLITE_FULL = 13
+
+export function databaseFaultOf(error: unknown): DatabaseFault {
+  const { code = '' } = driverError(error)
+  const ofFile = sqliteCode(error) ?? 0
+  if (DENIED.has(code) || SQLITE_DENIED.has(ofFile)) return 'denied'
+  if (isDiskFull(error)) return 'full'
+  if (leadsToReader(error) || ofFile === SQLITE_READ_ONLY) return 'read_only'
+  if (isLockWaitEnded(error) || isFileBusy(error) || error instanceof RowsLocked) return 'locked'
+  if (isTooLate(error)) return 'too_slow'
+  if (isConnectionLost(error)) return 'unreachable'
+  return 'failed'
+}
+
+export function isDiskFull(error: unknown): boolean {
   const { errno = 0, message = '' } = driverError(error)
-  const isFull = DISK_FULL.has(errno) || (errno === 1030 && STORAGE_FULL.test(message))
-  return isConnectionLost(error) || leadsToReader(error) || isFull || SQLITE_UNUSABLE.has(sqliteCode(error) ?? 0)
+  return DISK_FULL.has(errno) || (errno === 1030 && STORAGE_FULL.test(message)) || sqliteCode(error) === SQLITE_FULL
 }
 
 /** Like {@link isConnectionLost}, and the caller has waited long enough: to begin anew would be to wait as long again. */

@@ -9,6 +9,7 @@ import { type ConnectionOptions, createConnection } from 'mysql2/promise'
 import {
   isConflict,
   isConnectionLost,
+  isDiskFull,
   isKeyTaken,
   isLockWaitEnded,
   isTooLate,
@@ -200,6 +201,11 @@ async function tryConnection(options: ConnectionOptions): Promise<NodeJS.ErrnoEx
 
 const MOST_ATTEMPTS = 8
 
+/** Writes that found the disk full. A probe's own write needs no room, so it can't find out. */
+const FULL_DISKS = new WeakMap<Database, { error: unknown; until: number }>()
+/** For so long nobody is sent here; then a write may find that there is room again. */
+const FULL_FOR_MS = 10_000
+
 /**
  * Runs work in one transaction, again from its start when the database undid it (deadlock, lost connection) or when
  * another transaction wrote one of its idempotency keys first, after a short random wait; not when the database took
@@ -212,7 +218,7 @@ export async function transact<T>(db: Database, work: (trx: Database) => Promise
   for (let attempt = 1; ; attempt++) {
     let cause: unknown
     try {
-      return await db.transaction().execute(async (trx) => {
+      const result = await db.transaction().execute(async (trx) => {
         try {
           return await work(trx)
         } catch (error) {
@@ -220,6 +226,8 @@ export async function transact<T>(db: Database, work: (trx: Database) => Promise
           throw error
         }
       })
+      FULL_DISKS.delete(db)
+      return result
     } catch (error) {
       // A rollback on a dead connection fails too; what made the work fail says more.
       const failure = cause ?? error
@@ -231,6 +239,7 @@ export async function transact<T>(db: Database, work: (trx: Database) => Promise
       const again = refused || lost || failure instanceof RunAgain || isKeyTaken(failure)
       if (again && !late && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
       else if (again || isUnavailable(failure)) {
+        if (isDiskFull(failure)) FULL_DISKS.set(db, { error: failure, until: performance.now() + FULL_FOR_MS })
         const detail = 'The database could not do this now. Try again.'
         throw new AppError('unavailable', detail, { retry_after: 1 }, { cause: failure })
       } else throw failure
@@ -270,6 +279,8 @@ export async function writeNothing(db: Database): Promise<void> {
 export function createWriteProbe(db: Database): () => Promise<void> {
   let underWay: Promise<void> | undefined
   return async () => {
+    const full = FULL_DISKS.get(db)
+    if (full !== undefined && performance.now() < full.until) throw full.error
     underWay ??= writeNothing(db).finally(() => {
       underWay = undefined
     })

@@ -93,7 +93,7 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
       assert.match((await service.get('/docs')).text, /swagger-ui-bundle\.js/)
       assert.equal((await service.get('/docs/swagger-ui-dist/swagger-ui-bundle.js')).status, 200)
       assert.equal((await service.get('/openapi.json')).body.openapi, '3.1.0')
-      assert.deepEqual((await service.get('/ready')).body, { status: 'ok' })
+      assert.equal((await service.get('/ready')).body.status, 'ok')
     }
   })
 

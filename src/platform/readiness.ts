@@ -1,0 +1,59 @@
+import { databaseFaultOf } from './database-errors.ts'
+import { AppError } from './errors.ts'
+import { untilAborted, withTimeLimit } from './time-limit.ts'
+
+/** One part that a service needs. */
+export interface Check {
+  /** Without it the service can do nothing; without another one it is degraded. */
+  essential: boolean
+  /** Resolves when the part can be used. @throws CheckFailed, or what the database's driver throws */
+  ask(): Promise<void>
+}
+
+/** A part can't be used, in a stable word that tells nothing of how the system is built. */
+export class CheckFailed extends Error {
+  readonly word: string
+
+  constructor(word: string, options?: ErrorOptions) {
+    super(word, options)
+    this.word = word
+  }
+}
+
+export interface Readiness {
+  status: 'ok' | 'degraded' | 'unavailable'
+  /** By part: `ok`, or why it can't be used. */
+  checks: Record<string, string>
+  /** What the parts said that can't be used. */
+  causes: unknown[]
+}
+
+const CHECK_LIMIT_MS = 2_000
+
+/** Asks all parts at once. */
+export async function readinessOf(checks: Readonly<Record<string, Check>>): Promise<Readiness> {
+  const asked = Object.entries(checks).map(async ([name, check]) => ({ name, check, error: await failureOf(check) }))
+  const outcomes = await Promise.all(asked)
+  const failed = outcomes.filter(({ error }) => error !== undefined)
+  const isUnavailable = failed.some(({ check }) => check.essential)
+  return {
+    status: isUnavailable ? 'unavailable' : failed.length > 0 ? 'degraded' : 'ok',
+    checks: Object.fromEntries(outcomes.map(({ name, error }) => [name, error === undefined ? 'ok' : wordOf(error)])),
+    causes: failed.map(({ error }) => error),
+  }
+}
+
+async function failureOf({ ask }: Check): Promise<unknown> {
+  try {
+    await withTimeLimit(CHECK_LIMIT_MS, (signal) => untilAborted(signal, ask()))
+    return undefined
+  } catch (error) {
+    return error ?? new Error('a check failed')
+  }
+}
+
+function wordOf(error: unknown): string {
+  if (error instanceof CheckFailed) return error.word
+  if (error instanceof DOMException) return 'too_slow'
+  return databaseFaultOf(error instanceof AppError ? (error.cause ?? error) : error)
+}
