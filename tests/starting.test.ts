@@ -19,7 +19,6 @@ import {
   runProgram,
   startCommand,
   startProgram,
-  until,
   type Variables,
 } from './support/programs.ts'
 import { describeEachEngine } from './support/system.ts'
@@ -331,13 +330,10 @@ describeEachEngine('production', (engine) => {
     const [, id = '', secret = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(created.stdout) ?? []
 
     const program = startProgram('start', { ...PRODUCTION, ...FREE_PORTS, ...database })
-    const listening = await until(
-      () => logged(program).find(({ msg }) => msg === 'listening'),
-      () => `it does not listen\n${program.stdout()}\n${program.stderr()}`,
-    )
+    const listening = await logged(program, ({ msg }) => msg === 'listening')
     expect(program.stderr()).toBe('')
     expect(program.stdout()).not.toMatch(/TOKEN|curl|eyJ/)
-    const at = (service: string) => listening[`at${service}`] ?? ''
+    const at = (service: string) => String(listening[`at${service}`])
     const orchestrator = apiClient(at('Orchestrator'), '')
     const orders = apiClient(at('Orders'), '')
 

@@ -1,7 +1,8 @@
 import { createPool } from 'mysql2/promise'
 import { answerLoads, type Caller, type Load } from '../loading.ts'
-import { WORKLOADS } from '../workloads.ts'
+import { type Line, WORKLOADS } from '../workloads.ts'
 import { orderAtOnce } from './at-once.ts'
+import { createBatches } from './batches.ts'
 import { orderStepwise } from './stepwise.ts'
 
 // The limit: what the database does for orders when nothing is in between. A loop for each connection of the load.
@@ -9,7 +10,6 @@ import { orderStepwise } from './stepwise.ts'
 const MOST_CONNECTIONS = 64
 
 const { DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME } = process.env
-const order = process.argv[2] === 'at-once' ? orderAtOnce : orderStepwise
 const pool = createPool({
   host: DB_HOST ?? 'localhost',
   port: Number(DB_PORT ?? 3306),
@@ -26,6 +26,21 @@ pool.on('connection', (connection) => {
   connection.query('set session transaction isolation level read committed')
 })
 
+const alone = (order: typeof orderAtOnce) => async (customerId: number, lines: readonly Line[]) => {
+  const connection = await pool.getConnection()
+  try {
+    await order(connection, customerId, lines)
+  } finally {
+    connection.release()
+  }
+}
+const FORMS: Record<string, (customerId: number, lines: readonly Line[]) => Promise<void>> = {
+  'at-once': alone(orderAtOnce),
+  stepwise: alone(orderStepwise),
+  batches: createBatches(pool),
+}
+const order = FORMS[process.argv[2] ?? ''] ?? alone(orderStepwise)
+
 answerLoads(openCaller)
 
 function openCaller({ workload, ground }: Load): Caller {
@@ -33,13 +48,8 @@ function openCaller({ workload, ground }: Load): Caller {
   if (linesOf === undefined) throw new Error(`no loop for ${workload}`)
   return {
     async act() {
-      const connection = await pool.getConnection()
-      try {
-        await order(connection, ground.customerId, linesOf(ground))
-        return { placed: true }
-      } finally {
-        connection.release()
-      }
+      await order(ground.customerId, linesOf(ground))
+      return { placed: true }
     },
     close() {},
   }

@@ -11,14 +11,19 @@ export interface Bare extends Contestant {
   generator: ChildProcess
 }
 
-export const BARE = ['bare, one transaction a step', 'bare, one transaction'] as const
+export const BARE = ['bare, one transaction a step', 'bare, one transaction', 'bare batches'] as const
+
+const FORMS = {
+  'bare, one transaction a step': 'stepwise',
+  'bare, one transaction': 'at-once',
+  'bare batches': 'batches',
+} as const
 export type BareName = (typeof BARE)[number]
 
 export async function startBare(name: BareName, server: DatabaseServer): Promise<Bare> {
   const variables = databaseVariables(server)
   const shop = await openShop(variables)
-  const form = name === 'bare, one transaction' ? 'at-once' : 'stepwise'
-  const generator = fork(fileURLToPath(new URL('loop.ts', import.meta.url)), [form], {
+  const generator = fork(fileURLToPath(new URL('loop.ts', import.meta.url)), [FORMS[name]], {
     env: { PATH: process.env.PATH, ...variables },
     execArgv: [],
   })
