@@ -211,7 +211,7 @@ function receive(
     // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
     await receiveWhole(c, () => serve(c, next))
     const line = { ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }
-    if (PROBE.test(c.req.path)) requests.debug(line, 'request')
+    if (PROBE.test(c.req.path) && !REFUSED_STATUS.has(c.res.status)) requests.debug(line, 'request')
     else requests.info(line, 'request')
   }
 }
