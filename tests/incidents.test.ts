@@ -289,7 +289,9 @@ async function orderUntilFull(orders: ApiClient, product_id: number): Promise<vo
   const place = async () => (await orders.post('/orders', order)).status
   const placeMany = async () => Math.max(...(await atOnce(20, place)))
   await expect.poll(placeMany, { timeout: 30_000, interval: 0 }).toBe(503)
-  await expect.poll(place, { timeout: 30_000, interval: 0 }).toBe(503)
+  // What a refused one gave back may be room for another.
+  const placeInTurn = async () => Math.min(...[await place(), await place(), await place(), await place()])
+  await expect.poll(placeInTurn, { timeout: 30_000, interval: 0 }).toBe(503)
 }
 
 /** A file system that a test can fill: of no more than a small server needs. Undefined where nobody may mount one. */

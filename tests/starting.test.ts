@@ -248,7 +248,9 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('a database on %s', () 
   })
 
   it('when it is not made yet, then production says how to make it', async () => {
-    const message = refusalInProduction(await runProgram('start', { ...FREE_PORTS, ...PRODUCTION, ...freshDatabase('mysql') }))
+    const message = refusalInProduction(
+      await runProgram('start', { ...FREE_PORTS, ...PRODUCTION, ...freshDatabase('mysql') }),
+    )
     expect(message).toMatch(/can't be used: Unknown database.*\nCheck DB_NAME, or make it with: npm run migrate$/)
   })
 })
@@ -354,12 +356,8 @@ describeEachEngine('production', (engine) => {
 
   it('when it is asked for the demo data or for a token of development, then it refuses', async () => {
     const variables = { NODE_ENV: 'production', ...freshDatabase(engine) }
-    expect(refusal(await runProgram('seed', variables))).toBe(
-      'The demo data does not belong in production.',
-    )
-    expect(refusal(await runProgram('token', variables))).toBe(
-      'In production, tokens come from POST /auth/token.',
-    )
+    expect(refusal(await runProgram('seed', variables))).toBe('The demo data does not belong in production.')
+    expect(refusal(await runProgram('token', variables))).toBe('In production, tokens come from POST /auth/token.')
   })
 
   async function createEmpty(database: Variables): Promise<void> {
