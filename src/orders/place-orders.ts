@@ -1,7 +1,6 @@
 import { findingCustomers, lockingCustomers } from '../customers/client.ts'
 import { type RunMode, SetAside } from '../platform/batcher.ts'
 import type { Database } from '../platform/database.ts'
-import { RowsLocked } from '../platform/database-errors.ts'
 import { AppError } from '../platform/errors.ts'
 import { limited, together } from '../platform/grouping.ts'
 import { type Answer, type Opening, openingOf, openingQuery, yieldToTwins } from '../platform/idempotency.ts'
@@ -30,10 +29,27 @@ export async function placeOrders(
   mode: RunMode,
 ): Promise<Outcome[]> {
   const { outcomes, endedHolds } = await placeAll(db, commands, config, mode)
-  if (!(await releaseHolds(db, endedHolds, config))) return outcomes
+  if (endedHolds.length === 0) return outcomes
   const short = commands.filter((_, i) => isShort(outcomes[i]))
-  const again = await placeOrders(db, short, config, mode)
+  const again = await placeAfterRelease(db, short, endedHolds, config, mode)
   return outcomes.map((outcome) => (isShort(outcome) ? (again.shift() ?? outcome) : outcome))
+}
+
+/** @returns for each command its outcome; nothing where no stock came back */
+async function placeAfterRelease(
+  db: Database,
+  commands: readonly PlaceCommand[],
+  endedHolds: readonly number[],
+  config: WriteConfig,
+  mode: RunMode,
+): Promise<Outcome[]> {
+  try {
+    return (await releaseHolds(db, endedHolds, config)) ? await placeOrders(db, commands, config, mode) : []
+  } catch (error) {
+    // The others of the batch are placed: a failure is that of these alone.
+    if (error instanceof AppError) return commands.map(() => error)
+    throw error
+  }
 }
 
 interface Placed {
@@ -162,14 +178,8 @@ function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }
  * @returns whether stock came back; false too where others have locked all of these orders
  */
 async function releaseHolds(db: Database, orderIds: readonly number[], config: WriteConfig): Promise<boolean> {
-  if (orderIds.length === 0) return false
-  try {
-    const outcomes = await changeOrders(db, orderIds.map(releaseHold), config, { waitsForLocks: false })
-    return outcomes.some((outcome) => !(outcome instanceof SetAside))
-  } catch (error) {
-    if (error instanceof RowsLocked) return false
-    throw error
-  }
+  const outcomes = await changeOrders(db, orderIds.map(releaseHold), config, { waitsForLocks: false })
+  return outcomes.some((outcome) => !(outcome instanceof SetAside))
 }
 
 function isShort(outcome: Outcome | undefined): outcome is AppError {
