@@ -17,6 +17,7 @@ import {
   replayOf,
 } from '../platform/idempotency.ts'
 import { cutPage, type Page, readCursor } from '../platform/pages.ts'
+import { createSharedReads } from '../platform/single-flight.ts'
 import { fromRfc3339, toRfc3339 } from '../platform/time.ts'
 import { trusted } from '../platform/trusted.ts'
 import { changeOrders } from './change-orders.ts'
@@ -41,6 +42,7 @@ import {
   findOrders,
   type Hold,
   listOrders,
+  type OrderFilter,
   type OrderLine,
   type OrderOrigin,
   type OrderRow,
@@ -98,6 +100,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     })
   }, MOST_READ_TOGETHER)
 
+  const readList = createSharedReads((filter: OrderFilter) => listOrders(db, filter))
+
   return {
     /**
      * @throws AppError `customer_not_found`, `product_not_found`, `too_many_holds`, `insufficient_stock`,
@@ -144,7 +148,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     async listOrders({ principal }: Caller, query: z.output<typeof OrderQuery>): Promise<Page<OrderSummary>> {
       const { status, customer_id, from, to, cursor, limit } = query
       const [createdAt, id] = readCursor('orders', cursor, OrderPlace) ?? []
-      const rows = await listOrders(db, {
+      const rows = await readList({
         status,
         customerIds: [customer_id, principal.customerId].filter((id) => typeof id === 'number'),
         from: from && fromRfc3339(from),

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { createSingleFlight } from './single-flight.ts'
+import { createSharedReads, createSingleFlight } from './single-flight.ts'
 
 const MAX_AGE_MS = 5
 
@@ -55,4 +55,27 @@ it('when a call fails, then those who share it are told, and the next one begins
   await expect(first.result).rejects.toThrow('away')
   await expect(second.result).rejects.toThrow('away')
   expect(ask('a').joined).toBe(false)
+})
+
+it('when the same is asked in one turn, then it is read once, and in a later turn again', async () => {
+  const asked: string[] = []
+  const read = createSharedReads(async ({ of }: { of: string }) => {
+    asked.push(of)
+    return `${of} ${asked.length}`
+  })
+  expect(await Promise.all([read({ of: 'a' }), read({ of: 'b' }), read({ of: 'a' })])).toEqual(['a 1', 'b 2', 'a 1'])
+  expect(await read({ of: 'a' })).toBe('a 3')
+  expect(asked).toEqual(['a', 'b', 'a'])
+})
+
+it('when a read fails, then only those who asked for it fail, and the next one is tried anew', async () => {
+  let broken = true
+  const read = createSharedReads(async (of: string) => {
+    if (of === 'bad' && broken) throw new Error('away')
+    return of
+  })
+  const results = await Promise.allSettled([read('bad'), read('good'), read('bad')])
+  expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected'])
+  broken = false
+  expect(await read('bad')).toBe('bad')
 })
