@@ -6,7 +6,7 @@ import type { Engine } from '../src/platform/dialect.ts'
 import { type ApiAnswer, apiClient } from './support/api-client.ts'
 import { freePort } from './support/database-server.ts'
 import { operationsOf, readDocuments, SERVICES } from './support/openapi.ts'
-import { freshDatabase, type Program, runProgram, startProgram, until, type Variables } from './support/programs.ts'
+import { freshDatabase, logged, type Program, runProgram, startProgram, type Variables } from './support/programs.ts'
 import { describeEachEngine } from './support/system.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
@@ -68,11 +68,8 @@ async function guardedDatabase(engine: Engine): Promise<{ variables: Variables; 
 }
 
 async function addressesOf(program: Program) {
-  const banner = await until(
-    () => (program.stderr().includes('Database') ? program.stderr() : undefined),
-    () => `no banner\n${program.stdout()}\n${program.stderr()}`,
-  )
-  const at = (service: string) => apiClient(new RegExp(`${service} +(http\\S+)`).exec(banner)?.[1] ?? '', '')
+  const listening = await logged(program, ({ msg }) => msg === 'listening')
+  const at = (service: string) => apiClient(String(listening[`at${service}`]), '')
   return { customers: at('Customers'), orders: at('Orders'), orchestrator: at('Orchestrator') }
 }
 

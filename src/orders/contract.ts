@@ -68,7 +68,8 @@ export const ValidatedOrder = z
       description: 'The customer as it is now; null when there is none or it is unknown: then only a replay succeeds',
     }),
   })
-  .openapi('ValidatedOrder')
+  // Without a customer it places nothing: the examples in the documentation may be executed.
+  .openapi('ValidatedOrder', { example: { customer_id: 1, items: [{ product_id: 1, qty: 2 }], customer: null } })
 
 export const OrderItem = z
   .object({
