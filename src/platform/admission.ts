@@ -2,8 +2,9 @@ import { AppError } from './errors.ts'
 import { type FairShare, OVER_SHARE } from './fair-share.ts'
 import type { Logger } from './logging.ts'
 
-/** Health probes are never shed: they matter most under overload and cost almost nothing. */
-const TOLD_TO_ALL = /^\/(health|ready|internal\/ping)$/
+/** Health probes, which come every few seconds. They are never shed: they matter most under overload and cost almost nothing. */
+export const PROBE = /^\/(health|ready|internal\/ping)$/
+
 const OVERLOADED = new AppError('overloaded', 'Too many requests are in progress. Try again soon.', { retry_after: 1 })
 /**
  * A batch needs several turns of the event loop, and a turn serves all that is there to be served: refusals by the
@@ -28,7 +29,7 @@ export function createAdmission(mostRequests: number, fairShare: FairShare, logg
   let underWay = 0
   return {
     refusalOf(path, authorization) {
-      if (TOLD_TO_ALL.test(path)) return undefined
+      if (PROBE.test(path)) return undefined
       if (underWay >= mostRequests) return OVERLOADED
       return fairShare.isTaken(authorization) ? OVER_SHARE : undefined
     },

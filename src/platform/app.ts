@@ -5,7 +5,7 @@ import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
 import { getPath } from 'hono/utils/url'
 import { addressOf, createProxyWarning } from './address.ts'
-import { createAdmission } from './admission.ts'
+import { createAdmission, PROBE } from './admission.ts'
 import type { Authenticator, Principal } from './auth.ts'
 import { type BodyConfig, receiveBody } from './body.ts'
 import { claimedClientOf } from './claimed-client.ts'
@@ -28,9 +28,6 @@ import { trusted } from './trusted.ts'
 const STAGE = /^\/dev(?=\/|$)/
 const INTERNAL = /^\/internal\//
 const NO_ROUTE = '/internal'
-
-/** Asked every few seconds: their lines would hide the others. */
-const PROBE = /^\/(health|ready|internal\/ping)$/
 
 /** Kinds of JSON that the library would take for JSON itself, such as `application/problem+json`. */
 const OTHER_JSON = /^application\/[^;]*\+json/i
@@ -211,6 +208,7 @@ function receive(
     // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
     await receiveWhole(c, () => serve(c, next))
     const line = { ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }
+    // The lines of probes would hide the others.
     if (PROBE.test(c.req.path) && !REFUSED_STATUS.has(c.res.status)) requests.debug(line, 'request')
     else requests.info(line, 'request')
   }
