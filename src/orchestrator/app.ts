@@ -31,13 +31,14 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
     const input = c.req.valid('json')
     // A key of this request alone: its retries at Orders are one order, the same request sent again is another one.
     const key = keyOf(c, input) ?? crypto.randomUUID()
-    const correlationId = input.correlation_id ?? correlationIdIn(c) ?? correlationIdOf(c.get('principal').id, key)
-    c.set('trace', { ...c.get('trace'), correlationId })
+    if (input.correlation_id === undefined && correlationIdIn(c) === undefined) {
+      c.set('trace', { ...c.get('trace'), correlationId: correlationIdOf(c.get('principal').id, key) })
+    }
     c.get('addToLog')({ customer_id: input.customer_id })
     const { value, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
     c.get('addToLog')({ order_id: orderIdIn(value), replayed })
     // The text goes out as it was stored: a replay is the same bytes.
-    const body = `{"success":true,"correlationId":${JSON.stringify(correlationId)},"data":${value}}`
+    const body = `{"success":true,"correlationId":${JSON.stringify(c.get('trace').correlationId)},"data":${value}}`
     return sendAnswer(c, { status: 201, body, replayed })
   })
 

@@ -15,6 +15,7 @@ import {
   takeCorrelationId,
 } from '../platform/contract.ts'
 import { Problem, type ProblemShape, problemDocument } from '../platform/problems.ts'
+import { CORRELATION_ID } from '../platform/trace.ts'
 
 export const CreateAndConfirm = z
   .strictObject({
@@ -27,7 +28,7 @@ export const CreateAndConfirm = z
         'Without a key the order is placed once for this request alone: send a key if you may send the request again.',
       example: 'abc-123',
     }),
-    correlation_id: optional(z.string().regex(/^[\w.:-]{1,128}$/)).meta({ example: 'req-789' }),
+    correlation_id: optional(z.string().regex(CORRELATION_ID)).meta({ example: 'req-789' }),
   })
   .openapi('CreateAndConfirm')
 
