@@ -260,7 +260,7 @@ function ownTokens({ secret, otherSecret, ...jwt }: AuthConfig['jwt'], now: () =
         return await verify(token)
       } catch (error) {
         // The token was signed with one secret: what is wrong with it there says more than that the other does not fit.
-        if (!isFault(refusal) || refusal.cause === 'signature') refusal = error
+        if (!(refusal instanceof AppError) || refusal.cause === 'signature') refusal = error
       }
     }
     throw refusal
@@ -335,10 +335,6 @@ function faultOf(error: unknown): TokenFault {
   const { code = '', claim = '' } = trusted<{ code?: string; claim?: string }>(error)
   if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED') return FAULTY_CLAIMS[claim] ?? 'claims'
   return FAULTS[code] ?? 'malformed'
-}
-
-function isFault(error: unknown): error is AppError {
-  return error instanceof AppError
 }
 
 /** Other types, such as `logout+jwt`, are signed by the same keys and mean something else (RFC 8725, section 3.11). */
