@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { TLSSocket } from 'node:tls'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { createWriteProbe, openDatabase } from '../src/platform/database.ts'
+import { openDatabase, probeWrites } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
 import { type Ended, runProgram } from './support/programs.ts'
 
@@ -60,7 +60,7 @@ it.each(['on', 'amazon-rds'])('when DB_TLS is %s, then TLS begins before anythin
   const listener = await startListener()
   const db = await openDatabase(configFor(listener.port, tls))
   onTestFinished(() => db.destroy())
-  await expect(createWriteProbe(db)()).rejects.toThrow()
+  await expect(probeWrites(db)).rejects.toThrow()
   const heard = listener.heard()
   const length = 4 + heard.readUIntLE(0, 3)
   expect(heard.readUInt32LE(4) & CLIENT_SSL).toBe(CLIENT_SSL)
@@ -72,7 +72,7 @@ it('when DB_TLS is off, then the connection is plain', async () => {
   const listener = await startListener()
   const db = await openDatabase(configFor(listener.port, 'off'))
   onTestFinished(() => db.destroy())
-  await expect(createWriteProbe(db)()).rejects.toThrow()
+  await expect(probeWrites(db)).rejects.toThrow()
   expect(listener.heard().readUInt32LE(4) & CLIENT_SSL).toBe(0)
   expect(listener.heard().includes('somebody')).toBe(true)
 })
@@ -81,7 +81,7 @@ it('when the server offers no TLS, then nothing is told it at all', async () => 
   const listener = await startListener({ offersTls: false })
   const db = await openDatabase(configFor(listener.port, 'on'))
   onTestFinished(() => db.destroy())
-  await expect(createWriteProbe(db)()).rejects.toThrow(/secure connection/)
+  await expect(probeWrites(db)).rejects.toThrow(/secure connection/)
   expect(listener.heard()).toHaveLength(0)
 })
 

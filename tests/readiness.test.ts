@@ -39,6 +39,14 @@ describeEachEngine('GET /ready', (engine) => {
     return (await startFaultyProxy(system.customers.base, () => ({ status, body: '{}' }))).base
   }
 
+  it('when many probes come at once and Customers is silent, then it is asked once', async () => {
+    const customers = await startFaultyProxy(system.customers.base, () => 'hang')
+    const { api } = await serveOrders(system, { customersBase: customers.base, httpTimeoutMs: 300 })
+    const answers = await Promise.all(Array.from({ length: 5 }, () => api.get('/ready')))
+    for (const { body } of answers) expect(body.checks).toEqual({ database: 'ok', customers: 'too_slow' })
+    expect(customers.seen).toHaveLength(1)
+  })
+
   it('when probes come, then they are not in the log at info, and a change is, once', async () => {
     const { api, log } = await serveOrders(system, { customersBase: await nowhere() })
     for (let i = 0; i < 3; i++) await api.get('/ready')

@@ -17,7 +17,7 @@ import type { ServiceApp } from '../platform/app.ts'
 import { ANONYMOUS_ID, createAuthenticator, type FindClient, type Principal } from '../platform/auth.ts'
 import { createAwsClient } from '../platform/aws.ts'
 import { pingService, type Route } from '../platform/client.ts'
-import { createWriteProbe, type Database } from '../platform/database.ts'
+import { type Database, probeWrites } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
 import { createServiceFetch } from '../platform/http.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/lambda.ts'
@@ -51,7 +51,7 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
     customers,
     tokens,
     logins: env.logins,
-    checks: { database: essential(createWriteProbe(db)) },
+    checks: { database: essential(() => probeWrites(db)) },
   })
   return { app, customers, findClient: tokens?.findStanding }
 }
@@ -77,7 +77,7 @@ export function composeOrders(
     logins: env.logins,
     // Without Customers nothing is placed, but orders are read, confirmed and canceled, and placed ones are replayed.
     checks: {
-      database: essential(createWriteProbe(db)),
+      database: essential(() => probeWrites(db)),
       customers: { essential: false, ask: () => pingNeighbour(customersAt, env) },
     },
   })

@@ -23,7 +23,6 @@ import { mysqlDialect } from './mysql.ts'
 import { createSlots, type Slots } from './slots.ts'
 import { sqliteDialect } from './sqlite.ts'
 import type { Tables } from './tables.ts'
-import { untilAborted, withTimeLimit } from './time-limit.ts'
 
 /** A connection or a transaction: Kysely's `Transaction` is a `Kysely`, so a store cannot tell and need not. */
 export type Database = Kysely<Tables>
@@ -264,27 +263,14 @@ export async function transactAlone<T>(db: Database, work: (trx: Database) => Pr
 /** Thrown inside {@link transact} when another transaction won a race that only a fresh start can see. */
 export class RunAgain extends Error {}
 
-const PROBE_TIMEOUT_MS = 1_500
-
 /** A write that changes nothing: where the database can't be written it is refused like any other. */
 export async function writeNothing(db: Database): Promise<void> {
   await sql`delete from idempotency_keys where 1 = 0`.execute(db)
 }
 
-/**
- * Asks whether the database can be written. Those who ask while one question is under way share it: a database that is
- * silent costs one connection.
- * @returns resolves when it can, rejects when it can't or doesn't answer soon
- */
-export function createWriteProbe(db: Database): () => Promise<void> {
-  let underWay: Promise<void> | undefined
-  return async () => {
-    const full = FULL_DISKS.get(db)
-    if (full !== undefined && performance.now() < full.until) throw full.error
-    underWay ??= writeNothing(db).finally(() => {
-      underWay = undefined
-    })
-    const asked = underWay
-    await withTimeLimit(PROBE_TIMEOUT_MS, (signal) => untilAborted(signal, asked))
-  }
+/** Resolves when the database can be written. */
+export async function probeWrites(db: Database): Promise<void> {
+  const full = FULL_DISKS.get(db)
+  if (full !== undefined && performance.now() < full.until) throw full.error
+  await writeNothing(db)
 }

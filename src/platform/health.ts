@@ -5,7 +5,7 @@ import { createStrictRoute, declareProblems, jsonAnswer, problems, serviceOnly }
 import { AppError } from './errors.ts'
 import type { Logger } from './logging.ts'
 import { type ProblemShape, sendProblem } from './problems.ts'
-import { type Readiness, readinessOf } from './readiness.ts'
+import { createReadiness, type Readiness } from './readiness.ts'
 import { trusted } from './trusted.ts'
 
 export const HEALTH_TAG = 'Health'
@@ -35,6 +35,7 @@ export function addHealthRoutes(
   shape: ProblemShape,
 ): void {
   const common = { method: 'get' as const, tags: [HEALTH_TAG], security: [] }
+  const askReadiness = createReadiness(checks)
   const logChange = createChangeLog(logger)
 
   const getHealth = createRoute({
@@ -62,7 +63,7 @@ export function addHealthRoutes(
   app.openapi(getReadiness, async (c) => {
     const refuse = (error: AppError) => trusted<never>(sendProblem(c, error, shape))
     if (lifecycle.draining) return refuse(new AppError('unavailable', 'The service is stopping.'))
-    const readiness = await readinessOf(checks)
+    const readiness = await askReadiness()
     logChange(readiness)
     const { status, checks: found } = readiness
     if (status !== 'unavailable') return sendJson(c, { status, checks: found }, 200)

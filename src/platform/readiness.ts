@@ -1,5 +1,6 @@
 import { databaseFaultOf } from './database-errors.ts'
 import { AppError } from './errors.ts'
+import { createSingleFlight } from './single-flight.ts'
 import { untilAborted, withTimeLimit } from './time-limit.ts'
 
 /** One part that a service needs. */
@@ -28,27 +29,37 @@ export interface Readiness {
   causes: unknown[]
 }
 
-const CHECK_LIMIT_MS = 2_000
+/** So that the answer is there within the two seconds that a load balancer may wait. */
+const CHECK_LIMIT_MS = 1_500
 
-/** Asks all parts at once. */
-export async function readinessOf(checks: Readonly<Record<string, Check>>): Promise<Readiness> {
-  const asked = Object.entries(checks).map(async ([name, check]) => ({ name, check, error: await failureOf(check) }))
-  const outcomes = await Promise.all(asked)
-  const failed = outcomes.filter(({ error }) => error !== undefined)
-  const isUnavailable = failed.some(({ check }) => check.essential)
-  return {
-    status: isUnavailable ? 'unavailable' : failed.length > 0 ? 'degraded' : 'ok',
-    checks: Object.fromEntries(outcomes.map(({ name, error }) => [name, error === undefined ? 'ok' : wordOf(error)])),
-    causes: failed.map(({ error }) => error),
+/**
+ * Asks all parts at once. Those who ask while a part is being asked share its answer: a database or a neighbour that is
+ * silent costs one connection, however many probes come.
+ */
+export function createReadiness(checks: Readonly<Record<string, Check>>): () => Promise<Readiness> {
+  const share = createSingleFlight<string, void>(Number.POSITIVE_INFINITY)
+
+  async function failureOf(name: string, { ask }: Check): Promise<unknown> {
+    try {
+      await withTimeLimit(CHECK_LIMIT_MS, (signal) => untilAborted(signal, share(name, ask).result))
+      return undefined
+    } catch (error) {
+      return error ?? new Error('a check failed')
+    }
   }
-}
 
-async function failureOf({ ask }: Check): Promise<unknown> {
-  try {
-    await withTimeLimit(CHECK_LIMIT_MS, (signal) => untilAborted(signal, ask()))
-    return undefined
-  } catch (error) {
-    return error ?? new Error('a check failed')
+  return async () => {
+    const asked = Object.entries(checks).map(async ([name, check]) => {
+      return { name, check, error: await failureOf(name, check) }
+    })
+    const outcomes = await Promise.all(asked)
+    const failed = outcomes.filter(({ error }) => error !== undefined)
+    const isUnavailable = failed.some(({ check }) => check.essential)
+    return {
+      status: isUnavailable ? 'unavailable' : failed.length > 0 ? 'degraded' : 'ok',
+      checks: Object.fromEntries(outcomes.map(({ name, error }) => [name, error === undefined ? 'ok' : wordOf(error)])),
+      causes: failed.map(({ error }) => error),
+    }
   }
 }
 
