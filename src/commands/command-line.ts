@@ -79,3 +79,11 @@ export function readPositive(text: string | undefined, option: string, help: str
   if (Number.isSafeInteger(number) && number > 0) return number
   throw new UsageError(`${option} must be a positive integer.`, help)
 }
+
+const DAYS = /^(\d{1,5})d$/
+
+/** A length of time such as `30d`, in days; undefined when it is no such thing. */
+export function readDays(text: string): number | undefined {
+  const [, days] = DAYS.exec(text) ?? []
+  return days === undefined ? undefined : Number(days)
+}

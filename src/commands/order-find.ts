@@ -5,9 +5,9 @@ import { idempotencyKey } from '../platform/contract.ts'
 import type { Env } from '../platform/env.ts'
 import { AppError } from '../platform/errors.ts'
 import { sha256 } from '../platform/hash.ts'
-import { addMinutes, fromRfc3339, toRfc3339 } from '../platform/time.ts'
+import { addDays, fromRfc3339, toRfc3339 } from '../platform/time.ts'
 import { CORRELATION_ID } from '../platform/trace.ts'
-import { readOptions, readPositive, runCommand, UsageError } from './command-line.ts'
+import { readDays, readOptions, readPositive, runCommand, UsageError } from './command-line.ts'
 
 const HELP = `Answers: was this order placed? It only reads, so it is safe at any time.
 
@@ -26,7 +26,6 @@ Exits with 0 when there is such an order, with 1 when there is none, and with 2 
 Orders of the version before migration 0005_order_origin are found by a key that is still remembered, or by id.`
 
 const FAILURE = 2
-const MINUTES_A_DAY = 24 * 60
 const NAMES = { orders: 'Orders', orchestrator: 'the orchestrator' }
 const OLD_VERSION = 'the version before migration 0005_order_origin placed them'
 const OPTIONS = {
@@ -96,9 +95,9 @@ function keyOf(text: string | undefined): string | undefined {
 
 /** @throws UsageError */
 function daysOf(text = '30d'): number {
-  const [, days] = /^(\d{1,5})d$/.exec(text) ?? []
-  if (days === undefined || Number(days) === 0) throw new UsageError('--since is in days: 30d.', HELP)
-  return Number(days)
+  const days = readDays(text)
+  if (days === undefined || days === 0) throw new UsageError('--since is in days: 30d.', HELP)
+  return days
 }
 
 async function search(env: Env, options: Options): Promise<Outcome> {
@@ -121,7 +120,7 @@ async function findOne(support: OrderSupport, id: number): Promise<Outcome> {
 async function searchBack(support: OrderSupport, options: Options): Promise<Outcome> {
   const { key, correlationId, client, days } = options
   const kept = await support.keptSince()
-  const since = toRfc3339(addMinutes(fromRfc3339(kept.now), -days * MINUTES_A_DAY))
+  const since = toRfc3339(addDays(fromRfc3339(kept.now), -days))
   const remembered = key === undefined ? [] : await rememberedOf(support, key, client)
   if (remembered.length > 0) return { findings: remembered, since, unrecorded: 0, kept }
   const what = { key, correlationId, client, since: fromRfc3339(since) }

@@ -3,8 +3,8 @@ import { connected, openMigratedDatabase, StartError, whereIs } from '../entrypo
 import { type Archived, archiveOrders, countArchivable } from '../orders/archiving.ts'
 import type { Env } from '../platform/env.ts'
 import { readClock } from '../platform/idempotency.ts'
-import { addMinutes, toRfc3339 } from '../platform/time.ts'
-import { askToGoOn, readOptions, runCommand, UsageError } from './command-line.ts'
+import { addDays, MINUTES_A_DAY, toRfc3339 } from '../platform/time.ts'
+import { askToGoOn, readDays, readOptions, runCommand, UsageError } from './command-line.ts'
 
 const HELP = `Takes old orders out of the database, into a file of JSON lines. Without --to it only counts them.
 It takes orders that were placed, and confirmed or canceled, before that time: they are not found any more from then on.
@@ -16,7 +16,6 @@ The books stay balanced: for each product one adjustment, "archived orders", sta
   --to          the file, which must not be there yet. Each order is a line: what GET /orders/:id answers, and its origin
   --yes         does not ask`
 
-const MINUTES_A_DAY = 24 * 60
 const SHORTEST_DAYS = 30
 const OWNER_ONLY = 0o600
 
@@ -25,11 +24,11 @@ await runCommand(HELP, async (env) => {
   const { 'older-than': age, to, yes = false } = readOptions(options, HELP)
   if (yes && !to) throw new UsageError('--yes needs --to.', HELP)
   if (to === '') throw new UsageError('--to needs the name of a file.', HELP)
-  const days = readDays(age)
+  const days = daysOf(age)
   refuseShort(days, env)
   await connected(env, async () => {
     const db = await openMigratedDatabase(env)
-    const before = addMinutes(await readClock(db), -days * MINUTES_A_DAY)
+    const before = addDays(await readClock(db), -days)
     const { CONFIRMED, CANCELED } = await countArchivable(db, before)
     const what = `${CONFIRMED} confirmed and ${CANCELED} canceled orders from before ${toRfc3339(before)}`
     console.log(`${whereIs(env.database)} has ${what}.`)
@@ -44,11 +43,11 @@ await runCommand(HELP, async (env) => {
 })
 
 /** @throws UsageError */
-function readDays(age: string | undefined): number {
-  const [, days] = /^(\d{1,5})d$/.exec(age ?? '') ?? []
+function daysOf(age = ''): number {
+  const days = readDays(age)
   if (days === undefined) throw new UsageError('--older-than is needed, in days: 730d.', HELP)
-  if (Number(days) < SHORTEST_DAYS) throw new UsageError(`--older-than must be ${SHORTEST_DAYS}d at least.`, HELP)
-  return Number(days)
+  if (days < SHORTEST_DAYS) throw new UsageError(`--older-than must be ${SHORTEST_DAYS}d at least.`, HELP)
+  return days
 }
 
 /** An order that may yet be canceled, or that a key may stand for, is not final. */

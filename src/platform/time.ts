@@ -38,6 +38,13 @@ export function addMinutes(time: DbTime, minutes: number): DbTime {
   return toDbTime(Date.parse(toRfc3339(time)) + minutes * 60_000)
 }
 
+export const MINUTES_A_DAY = 24 * 60
+
+/** A database time moved by so many days of 24 hours, which may be negative. */
+export function addDays(time: DbTime, days: number): DbTime {
+  return addMinutes(time, days * MINUTES_A_DAY)
+}
+
 /** The later of two times. */
 export function laterOf(a: DbTime, b: DbTime): DbTime {
   return a > b ? a : b
