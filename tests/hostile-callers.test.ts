@@ -589,11 +589,16 @@ describe('a caller that sends a large body', () => {
     const port = Number(new URL(await addressOf(program)).port)
     const mostBytes = () =>
       1024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${program.pid}/status`, 'utf8'))?.[1])
+    const sendAtOnce = async (callers: number) => {
+      const all = Array.from({ length: callers }, () => open(port))
+      for (const { socket } of all) socket.write(headOf(BATCH, LARGE) + 'x'.repeat(LARGE - 1))
+      await Promise.all(all.map(({ closed }) => closed))
+      for (const { text } of all) expect(text()).toMatch(/^HTTP\/1\.1 413 /)
+    }
+    // What is read and dropped is garbage for a while, however few send it: only more than that is kept.
+    for (let sent = 0; sent < 100; sent += 4) await sendAtOnce(4)
     const before = mostBytes()
-    const all = Array.from({ length: 100 }, () => open(port))
-    for (const { socket } of all) socket.write(headOf(BATCH, LARGE) + 'x'.repeat(LARGE - 1))
-    await Promise.all(all.map(({ closed }) => closed))
-    for (const { text } of all) expect(text()).toMatch(/^HTTP\/1\.1 413 /)
+    await sendAtOnce(100)
     expect(mostBytes() - before).toBeLessThan(25 * LARGE)
   })
 
