@@ -1,5 +1,6 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
-import { isSystemError, StartError } from '../src/entrypoints/running.ts'
+import { StartError } from '../src/entrypoints/failed-start.ts'
+import { isSystemError } from '../src/entrypoints/running.ts'
 
 /**
  * What programs have in common at their edges: the command line, progress, and being stopped.

@@ -104,6 +104,14 @@ describe('a .env in the folder of the start', () => {
   })
 })
 
+it('when .env alone says that it is production, then a failed start is a line of the log', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  writeFileSync(join(folder, '.env'), 'NODE_ENV=production\n')
+  const program = startCommand(join(BINARIES, 'node'), [join(ROOT, 'src/entrypoints/all.ts')], FREE_PORTS, folder)
+  expect(refusalInProduction(await program.ended)).toContain('JWT_SECRET: must be set in production')
+})
+
 describe('a start that its caller can mend', () => {
   const service = join(ROOT, 'src/entrypoints/service.ts')
 

@@ -8,7 +8,8 @@ import {
   fixStock,
   MOST_DIFFERENCES,
 } from '../audit/service.ts'
-import { connected, openMigratedDatabase, StartError, whereIs } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
 import type { Database } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
 import { askToGoOn, readOptionsAndRest, readPositive, runCommand, UsageError } from './command-line.ts'

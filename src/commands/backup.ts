@@ -1,6 +1,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs'
 import { sql } from 'kysely'
-import { connected, StartError } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected } from '../entrypoints/running.ts'
 import { openDatabase } from '../platform/database.ts'
 import { readOptions, runCommand, UsageError } from './command-line.ts'
 

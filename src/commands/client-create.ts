@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { createClient } from '../auth/service.ts'
 import { findCustomer } from '../customers/store.ts'
-import { connected, openMigratedDatabase, StartError } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected, openMigratedDatabase } from '../entrypoints/running.ts'
 import { readOptions, readPositive, readScopes, runCommand, UsageError } from './command-line.ts'
 
 const HELP = `Makes an API client and prints its secret, once: only a hash of it is kept.

@@ -1,5 +1,6 @@
 import { disableClient, enableClient } from '../auth/service.ts'
-import { connected, openMigratedDatabase, StartError } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected, openMigratedDatabase } from '../entrypoints/running.ts'
 import type { Database } from '../platform/database.ts'
 import { readOptions, runCommand, UsageError } from './command-line.ts'
 

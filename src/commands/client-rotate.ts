@@ -1,5 +1,6 @@
 import { rotateSecret } from '../auth/service.ts'
-import { connected, openMigratedDatabase, StartError } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected, openMigratedDatabase } from '../entrypoints/running.ts'
 import { readOptions, runCommand, UsageError } from './command-line.ts'
 
 const HELP = `Gives an API client a new secret and prints it, once: only a hash of it is kept.

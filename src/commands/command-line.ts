@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline'
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
-import { run, StartError } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { run } from '../entrypoints/running.ts'
 import { SCOPES, type Scope } from '../platform/auth.ts'
 import type { Env } from '../platform/env.ts'
 

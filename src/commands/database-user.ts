@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
-import { connected, openMigratedDatabase, StartError, whereIs } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
 import type { Database } from '../platform/database.ts'
 import { randomSecret } from '../platform/hash.ts'
 import { readOptions, runCommand, UsageError } from './command-line.ts'

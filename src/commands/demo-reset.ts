@@ -1,4 +1,5 @@
-import { connected, StartError, whereIs } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected, whereIs } from '../entrypoints/running.ts'
 import { type Database, ensureDatabase, openDatabase } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
 import { findHolding, migrate, resetDemoData } from '../platform/migrations.ts'

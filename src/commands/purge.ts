@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs'
-import { connected, openMigratedDatabase, StartError, whereIs } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
 import { type Archived, archiveOrders, countArchivable } from '../orders/archiving.ts'
 import type { Env } from '../platform/env.ts'
 import { readClock } from '../platform/idempotency.ts'

@@ -1,4 +1,5 @@
-import { connected, openMigratedDatabase, StartError, whereIs } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
+import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
 import { type Holding, seed } from '../platform/migrations.ts'
 import { readOptions, runCommand } from './command-line.ts'
 

@@ -1,5 +1,5 @@
 import { signToken } from '../auth/service.ts'
-import { StartError } from '../entrypoints/running.ts'
+import { StartError } from '../entrypoints/failed-start.ts'
 import { SCOPES } from '../platform/auth.ts'
 import { readOptions, readPositive, readScopes, runCommand } from './command-line.ts'
 

@@ -1,12 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
-import { parseEnv as parseFile } from 'node:util'
 import { type Database, type DatabaseConfig, ensureDatabase, openDatabase, writeNothing } from '../platform/database.ts'
 import { PoolExhausted, sqliteCode } from '../platform/database-errors.ts'
 import { type Env, EnvError, parseEnv } from '../platform/env.ts'
 import type { Logger } from '../platform/logging.ts'
 import { migrate, pendingMigrations, seed } from '../platform/migrations.ts'
 import type { Serving } from '../platform/serving.ts'
+import { readEnvFile, reasonOf, StartError, tellFailure } from './failed-start.ts'
 
 const LONGEST_DRAIN_MS = 9_000
 const PARENT_CHECK_MS = 250
@@ -29,22 +29,6 @@ export async function run(
 }
 
 type Fail = (message: string, code: number) => Promise<never>
-
-async function tellFailure(message: string, code: number): Promise<never> {
-  console.error(`\n${message}\n`)
-  process.exit(code)
-}
-
-function readEnvFile(): ReturnType<typeof parseFile> {
-  try {
-    return existsSync('.env') ? parseFile(readFileSync('.env', 'utf8')) : {}
-  } catch (error) {
-    throw new StartError(`.env can't be read: ${reasonOf(error)}`)
-  }
-}
-
-/** A start that can't go on, in words for whoever started it. */
-export class StartError extends Error {}
 
 function explain(error: unknown): string {
   if (error instanceof EnvError || error instanceof StartError) return error.message
@@ -170,12 +154,6 @@ async function prepare(env: Env, db: Database, logger: Logger): Promise<void> {
 
 export function whereIs({ host, port, name, file }: DatabaseConfig): string {
   return host === undefined ? file : `${name} at ${host}:${port}`
-}
-
-export function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ')
-  if (!(error instanceof Error)) return String(error)
-  return error.message || ('code' in error ? String(error.code) : error.name)
 }
 
 /**

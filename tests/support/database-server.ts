@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection } from 'mysql2/promise'
-import { reasonOf, StartError } from '../../src/entrypoints/running.ts'
+import { reasonOf, StartError } from '../../src/entrypoints/failed-start.ts'
 
 export interface DatabaseServer {
   host: string
