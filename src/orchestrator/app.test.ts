@@ -410,11 +410,16 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expectFailure(await call(api, request), 503, 'unavailable')
   })
 
-  it('when Customers cannot be reached, then 503, and nothing is taken', async () => {
-    const { api } = await serveOrchestrator(system, { customersBase: await nowhere() })
+  it('when Customers cannot be reached, then 503, nothing is taken, and the log names it and no database', async () => {
+    const customersBase = await nowhere()
+    const { api, log } = await serveOrchestrator(system, { customersBase })
     const { product, request } = await fourOfTen(system)
     expectFailure(await call(api, request), 503, 'unavailable')
     expect(await stockOf(system, product.id)).toBe(10)
+    const failed = log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'failed')
+    expect(failed).toHaveLength(1)
+    expect(failed[0].err.message).toContain(`${customersBase} cannot be reached`)
+    expect(failed[0]).not.toHaveProperty('why')
   })
 
   it('when Customers is away, then an order that was placed is answered again, with the same bytes', async () => {

@@ -10,7 +10,7 @@ import type { Authenticator, Principal } from './auth.ts'
 import { type BodyConfig, receiveBody } from './body.ts'
 import { claimedClientOf } from './claimed-client.ts'
 import { allowOrigins } from './cors.ts'
-import { databaseFaultOf } from './database-errors.ts'
+import { type DatabaseFault, DatabaseUnavailable, databaseFaultOf } from './database-errors.ts'
 import { addDocs, type DocsConfig } from './docs.ts'
 import { AppError, ERRORS } from './errors.ts'
 import { createFairShare, type FairShare, OVER_SHARE } from './fair-share.ts'
@@ -172,8 +172,7 @@ function receive(
   const reportFailure: ReportFailure = (error, correlation_id) => {
     if (ERRORS[error.code].status < 500 || error === OVER_SHARE) return
     const err = error.cause ?? error
-    const fault = databaseFaultOf(err)
-    logger.error({ err, code: error.code, ...(fault !== 'failed' && { why: fault }), correlation_id }, 'failed')
+    logger.error({ err, code: error.code, why: databaseFaultBehind(error), correlation_id }, 'failed')
   }
 
   const logCall: AddToLog = (fields) => requests.info(fields, 'call')
@@ -212,6 +211,13 @@ function receive(
     if (PROBE.test(c.req.path) && !REFUSED_STATUS.has(c.res.status)) requests.debug(line, 'request')
     else requests.info(line, 'request')
   }
+}
+
+/** What the database's fault was, where it is known to be the database's: a neighbour's errors have the same codes. */
+function databaseFaultBehind(error: AppError): DatabaseFault | undefined {
+  if (error.code !== 'internal_error' && !(error instanceof DatabaseUnavailable)) return undefined
+  const fault = databaseFaultOf(error.cause ?? error)
+  return fault === 'failed' ? undefined : fault
 }
 
 /** The correlation id that the caller sent, if it sent a good one. */

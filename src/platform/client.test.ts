@@ -284,6 +284,29 @@ describe('an answer', () => {
     }
   })
 
+  it.each([
+    ['unavailable', problem('unavailable')],
+    ['overloaded', problem('overloaded')],
+    ['rate limited', problem('rate_limited')],
+    ['503', status(503)],
+    ['504', status(504)],
+    ['502', status(502)],
+    ['401', problem('invalid_token')],
+  ])('when it is %s, then the cause, which is for the log, says who answered and what', async (_, answer) => {
+    const { route } = await neighbour(answer)
+    const { cause } = await refusal({ ...route, attempts: 1 })
+    expect(cause).toMatch(new RegExp(`^${route.base} answered (401|429|502|503|504)`))
+  })
+
+  it('when there is none, then the cause says who did not answer', async () => {
+    const silent = await neighbour(never)
+    const late = await refusal({ ...silent.route, timeoutMs: 50, attempts: 1 })
+    expect(late.cause).toMatchObject({ message: `${silent.route.base} did not answer in time` })
+    const base = await nowhere()
+    const away = await refusal({ ...silent.route, base, attempts: 1 })
+    expect(away.cause).toMatchObject({ message: `${base} cannot be reached`, cause: expect.any(Error) })
+  })
+
   it('when the neighbour failed, then its reasons stay between the services', async () => {
     for (const answer of [problem('internal_error'), problem('unavailable'), status(500), status(504)]) {
       const { route } = await neighbour(answer)

@@ -188,8 +188,9 @@ function reach(route: Route, call: Question): Promise<Reached> {
       try {
         return await untilAborted(signal, exchange(route, call, signal))
       } catch (cause) {
-        if (signal.aborted) throw tooLate(cause)
-        throw new AppError('unavailable', 'A service cannot be reached.', {}, { cause })
+        if (signal.aborted) throw tooLate(new Error(`${route.base} did not answer in time`, { cause }))
+        const unreachable = new Error(`${route.base} cannot be reached`, { cause })
+        throw new AppError('unavailable', 'A service cannot be reached.', {}, { cause: unreachable })
       }
     },
     call.signal,
@@ -280,7 +281,8 @@ function interstitialHeader(base: string): Record<string, string> {
 function refusalOf(reached: Reached, base: string): AppError {
   const seconds = retryAfterOf(reached)
   const when = seconds === undefined ? {} : { retry_after: seconds }
-  if (reached.status === 429) return new AppError('unavailable', 'A service asks to be called less often.', when)
+  const who = { cause: `${base} answered ${reached.status}` }
+  if (reached.status === 429) return new AppError('unavailable', 'A service asks to be called less often.', when, who)
   const { code, detail, type, title, status, request_id, ...extra } = trusted<Record<string, unknown>>(
     reached.body ?? {},
   )
@@ -292,11 +294,11 @@ function refusalOf(reached: Reached, base: string): AppError {
     if (ERRORS[known].status === reached.status) {
       if (reached.status < 500) return new AppError(known, detail, extra)
       // Why a service failed is for the log, not for whoever called us; when to try again is.
-      return new AppError(known, `${ERRORS[known].title}.`, when, { cause: detail })
+      return new AppError(known, `${ERRORS[known].title}.`, when, { cause: `${who.cause}: ${detail}` })
     }
   }
-  if (reached.status === 503) return new AppError('unavailable', 'A service cannot answer right now.', when)
-  if (reached.status === 504) return new AppError('deadline_exceeded', 'A service did not answer in time.')
+  if (reached.status === 503) return new AppError('unavailable', 'A service cannot answer right now.', when, who)
+  if (reached.status === 504) return new AppError('deadline_exceeded', 'A service did not answer in time.', {}, who)
   return upstreamFailed(reached.status, base)
 }
 

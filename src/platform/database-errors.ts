@@ -106,10 +106,17 @@ export function isLockWaitEnded(error: unknown): boolean {
   return errno !== undefined && LOCK_WAIT_ENDED.has(errno)
 }
 
+/** The refusal of work that the database could not do. Its cause is the driver's error. */
+export class DatabaseUnavailable extends AppError {
+  constructor(detail: string, options?: ErrorOptions) {
+    super('unavailable', detail, { retry_after: 1 }, options)
+  }
+}
+
 /** The refusal of work that waited for a lock in vain. */
-export class RowsLocked extends AppError {
+export class RowsLocked extends DatabaseUnavailable {
   constructor(options?: ErrorOptions) {
-    super('unavailable', 'Another transaction locks rows that this needs. Try again soon.', { retry_after: 1 }, options)
+    super('Another transaction locks rows that this needs. Try again soon.', options)
   }
 }
 

@@ -7,6 +7,7 @@ import { Kysely, sql } from 'kysely'
 import { createPool } from 'mysql2'
 import { type ConnectionOptions, createConnection } from 'mysql2/promise'
 import {
+  DatabaseUnavailable,
   isConflict,
   isConnectionLost,
   isDiskFull,
@@ -239,8 +240,7 @@ export async function transact<T>(db: Database, work: (trx: Database) => Promise
       if (again && !late && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
       else if (again || isUnavailable(failure)) {
         if (isDiskFull(failure)) FULL_DISKS.set(db, { error: failure, until: performance.now() + FULL_FOR_MS })
-        const detail = 'The database could not do this now. Try again.'
-        throw new AppError('unavailable', detail, { retry_after: 1 }, { cause: failure })
+        throw new DatabaseUnavailable('The database could not do this now. Try again.', { cause: failure })
       } else throw failure
     }
   }
@@ -254,8 +254,7 @@ export async function transactAlone<T>(db: Database, work: (trx: Database) => Pr
   const limit = LONE_TRANSACTIONS.get(db)
   if (limit === undefined) return transact(db, work)
   const giveBack = await limit.slots.take(performance.now() + limit.waitMs).catch((cause) => {
-    const detail = 'Too many single writes are waiting. Try again soon.'
-    throw new AppError('unavailable', detail, { retry_after: 1 }, { cause })
+    throw new DatabaseUnavailable('Too many single writes are waiting. Try again soon.', { cause })
   })
   return transact(db, work).finally(giveBack)
 }

@@ -4,7 +4,7 @@ import { HTTPException } from 'hono/http-exception'
 import type { $ZodIssue } from 'zod/v4/core'
 import { send } from './answers.ts'
 import type { AppEnv } from './app.ts'
-import { isUnavailable } from './database-errors.ts'
+import { DatabaseUnavailable, isUnavailable } from './database-errors.ts'
 import { AppError, ERRORS, type ErrorCode, type ErrorExtra } from './errors.ts'
 import { int32, MAX_INT32 } from './integers.ts'
 
@@ -68,8 +68,7 @@ export function toAppError(error: unknown): AppError {
     }
   }
   if (isUnavailable(error)) {
-    const detail = 'The database cannot be reached. Try again.'
-    return new AppError('unavailable', detail, { retry_after: 1 }, { cause: error })
+    return new DatabaseUnavailable('The database cannot be reached. Try again.', { cause: error })
   }
   return new AppError('internal_error', 'The request failed. It may be sent again.', {}, { cause: error })
 }
