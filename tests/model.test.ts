@@ -64,6 +64,7 @@ const CASES = [
   'searchProducts: a page',
   'searchProducts: the last page',
   'placeOrder: placed',
+  'placeOrder: placed and confirmed',
   'placeOrder: placed, two lines of one product',
   'placeOrder: placed and confirmed',
   'placeOrder: idempotency_key_required',
