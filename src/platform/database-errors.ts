@@ -42,10 +42,10 @@ const DISK_FULL = new Set([1021, 1114])
 const STORAGE_FULL = /\berror 28\b/
 
 /**
- * 1213 deadlock, 1020 record changed (MariaDB snapshot), 3101 another member of the group was first, 8022, 8028 and 9007
- * TiDB's write conflicts.
+ * 1213 deadlock, 1020 record changed (MariaDB snapshot), 3101 another member of the group was first, 1180 the same during
+ * the commit, 8022, 8028 and 9007 TiDB's write conflicts.
  */
-const ROLLED_BACK = new Set([1213, 1020, 3101, 8022, 8028, 9007])
+const ROLLED_BACK = new Set([1213, 1020, 3101, 1180, 8022, 8028, 9007])
 
 /** 1205 lock wait timeout (in MariaDB also NOWAIT), 3572 NOWAIT, 3024 and 1969 the time limit of a locking read. */
 const LOCK_WAIT_ENDED = new Set([1205, 3572, 3024, 1969])
@@ -82,10 +82,13 @@ function driverError(error: unknown): DriverError {
   return error instanceof Error ? trusted<DriverError>(error) : {}
 }
 
+/** The transaction was ended by the server, which did not say so in an error. */
+export class RolledBack extends Error {}
+
 /** The database undid the transaction because another one was in its way; the same work may be tried again at once. */
 export function isConflict(error: unknown): boolean {
   const { errno } = driverError(error)
-  return (errno !== undefined && ROLLED_BACK.has(errno)) || isFileBusy(error)
+  return error instanceof RolledBack || (errno !== undefined && ROLLED_BACK.has(errno)) || isFileBusy(error)
 }
 
 /** Another program holds the lock of the SQLite file that this needs. */

@@ -1,7 +1,9 @@
 import { setInterval } from 'node:timers'
 import type { Pool, PoolConnection } from 'mysql2'
 import { leadsToReader } from './database-errors.ts'
+import { type MysqlServer, SERVER_QUESTION, serverOf, sessionSettingsOn } from './mysql-server.ts'
 import { createSlots, type GiveBack, untilTime } from './slots.ts'
+import { trusted } from './trusted.ts'
 
 export interface MysqlPoolOptions {
   /** Connections at once: as many as the pool of the driver may have. */
@@ -17,6 +19,7 @@ export interface MysqlPoolOptions {
 /** A connection for one transaction, or for one statement. */
 export interface Loan {
   connection: PoolConnection
+  server: MysqlServer
   /** Must be called for every error of a statement: some say that the connection is of no more use. */
   failed(error: unknown): void
   isUsable(): boolean
@@ -39,6 +42,13 @@ export interface MysqlPool {
   close(): void
 }
 
+/** What is known of a prepared connection. Times are `performance.now()`. */
+interface Known {
+  madeAt: number
+  usedAt: number
+  server: MysqlServer
+}
+
 const IDLE_CHECK_MS = 1_000
 
 /**
@@ -58,7 +68,7 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
   const shares = sharesOf(options.connections)
   const [lists, reads, all] = [createSlots(shares.list), createSlots(shares.read), createSlots(shares.write)]
   const slotsFor = { list: [lists, reads, all], read: [reads, all], write: [all] }
-  const known = new WeakMap<PoolConnection, { madeAt: number; usedAt: number }>()
+  const known = new WeakMap<PoolConnection, Known>()
   const idle = new Set<PoolConnection>()
   const idleCheck = setInterval(endIdle, IDLE_CHECK_MS).unref()
   let movedAt = Number.NEGATIVE_INFINITY
@@ -75,7 +85,7 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       throw error
     }
     const making = connect().then(
-      (connection) => loanOf(connection, giveBackAll),
+      ({ connection, server }) => loanOf(connection, server, giveBackAll),
       (error) => {
         giveBackAll()
         throw error
@@ -84,14 +94,14 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
     return untilTime(until, making, (loan) => loan.giveBack())
   }
 
-  async function connect(): Promise<PoolConnection> {
+  async function connect(): Promise<{ connection: PoolConnection; server: MysqlServer }> {
     for (;;) {
       const askedAt = performance.now()
       const connection = await getConnection(pool)
       idle.delete(connection)
-      const times = known.get(connection)
-      if (times === undefined) return prepare(connection, askedAt)
-      if (times.madeAt > movedAt && !isIdleTooLong(connection)) return connection
+      const one = known.get(connection)
+      if (one === undefined) return prepare(connection, askedAt)
+      if (one.madeAt > movedAt && !isIdleTooLong(connection)) return { connection, server: one.server }
       connection.destroy()
     }
   }
@@ -108,21 +118,25 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
     }
   }
 
-  async function prepare(connection: PoolConnection, madeAt: number): Promise<PoolConnection> {
-    known.set(connection, { madeAt, usedAt: performance.now() })
+  async function prepare(connection: PoolConnection, madeAt: number) {
+    const tell = (statements: readonly string[]) => send(connection, statements.join(';'), options.sessionTimeoutMs)
     try {
-      await send(connection, options.session.join(';'), options.sessionTimeoutMs)
-      return connection
+      const server = serverOf((await tell([...options.session, SERVER_QUESTION])).at(-1))
+      const settings = sessionSettingsOn(server)
+      if (settings.length > 0) await tell(settings)
+      known.set(connection, { madeAt, usedAt: performance.now(), server })
+      return { connection, server }
     } catch (error) {
       connection.destroy()
       throw error
     }
   }
 
-  function loanOf(connection: PoolConnection, giveBackAll: () => void): Loan {
+  function loanOf(connection: PoolConnection, server: MysqlServer, giveBackAll: () => void): Loan {
     let usable = true
     return {
       connection,
+      server,
       failed(error) {
         if (leadsToReader(error)) movedAt = performance.now()
         // Its answer may still come, and would be taken for that of the next statement.
@@ -132,8 +146,8 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       },
       isUsable: () => usable,
       giveBack() {
-        const times = known.get(connection)
-        if (times) times.usedAt = performance.now()
+        const one = known.get(connection)
+        if (one) one.usedAt = performance.now()
         if (usable) idle.add(connection)
         connection.release()
         giveBackAll()
@@ -154,8 +168,11 @@ function getConnection(pool: Pool): Promise<PoolConnection> {
   })
 }
 
-function send(connection: PoolConnection, sql: string, timeout: number): Promise<void> {
+/** @returns what came of each statement; of one alone, that */
+function send(connection: PoolConnection, sql: string, timeout: number): Promise<unknown[]> {
   return new Promise((resolve, reject) => {
-    connection.query({ sql, timeout }, (error) => (error ? reject(error) : resolve()))
+    connection.query({ sql, timeout }, (error, results) =>
+      error ? reject(error) : resolve(trusted<unknown[]>(results)),
+    )
   })
 }

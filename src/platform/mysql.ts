@@ -8,7 +8,14 @@ import {
   type QueryResult,
 } from 'kysely'
 import type { Pool } from 'mysql2'
-import { isConnectionLost, isTimeLimitReached, isTooLate, leadsToReader, ReadTimedOut } from './database-errors.ts'
+import {
+  isConnectionLost,
+  isTimeLimitReached,
+  isTooLate,
+  leadsToReader,
+  ReadTimedOut,
+  RolledBack,
+} from './database-errors.ts'
 import { limitSelectTime } from './dialect.ts'
 import type { GroupingConnection } from './grouping.ts'
 import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions, type WorkKind } from './mysql-pool.ts'
@@ -33,7 +40,7 @@ export interface StatementLimits {
 /**
  * Kysely over mysql2, with fewer round trips than Kysely's own: statements that need not be waited for one by one share a
  * packet. The pool must allow several statements in one query. When one of them fails, the server runs none of those
- * after it.
+ * after it; a Galera node might, so there fewer share one.
  */
 export function mysqlDialect(pool: Pool, options: MysqlPoolOptions, limits: StatementLimits): Dialect {
   return {
@@ -177,7 +184,19 @@ class MysqlConnection implements GroupingConnection {
     })
   }
 
-  #send(loan: Loan, queries: readonly CompiledQuery[], timeout: number): Promise<unknown[]> {
+  async #send(loan: Loan, queries: readonly CompiledQuery[], timeout: number): Promise<unknown[]> {
+    if (!loan.server.isGalera) return this.#sendPacket(loan, queries, timeout)
+    const results: unknown[] = []
+    for (const packet of packetsForGalera(queries)) {
+      const checked = this.#begun && !endsTransaction(packet) ? [...packet, NOTHING] : packet
+      const outcomes = await this.#sendPacket(loan, checked, timeout)
+      if (checked !== packet) refuseRolledBack(outcomes.pop())
+      results.push(...outcomes)
+    }
+    return results
+  }
+
+  #sendPacket(loan: Loan, queries: readonly CompiledQuery[], timeout: number): Promise<unknown[]> {
     const sql = queries.map((query) => query.sql).join(';')
     const values = queries.flatMap((query) => query.parameters)
     refuseOddValues(values)
@@ -190,6 +209,39 @@ class MysqlConnection implements GroupingConnection {
       })
     })
   }
+}
+
+/**
+ * On a Galera node another node's write can roll a transaction back at the end of any of its statements, and MariaDB runs
+ * the packet's next statement in autocommit. So every write, and the commit, has a packet of its own.
+ */
+function packetsForGalera(queries: readonly CompiledQuery[]): CompiledQuery[][] {
+  const packets: CompiledQuery[][] = []
+  let reads: CompiledQuery[] | undefined
+  for (const query of queries) {
+    const isRead = READ.test(query.sql)
+    if (isRead && reads) reads.push(query)
+    else packets.push([query])
+    reads = isRead ? packets.at(-1) : undefined
+  }
+  return packets
+}
+
+/** `begin` and selects, with the comments before them, which to MariaDB are statements' time limits. */
+const READ = /^\s*(?:\/\*.*?\*\/\s*)*(?:begin|select)\b/i
+
+function endsTransaction([query]: readonly CompiledQuery[]): boolean {
+  return query === COMMIT || query === ROLLBACK
+}
+
+/** Its result says in which state the statements before it left the transaction. */
+const NOTHING = CompiledQuery.raw('do 0')
+const IN_TRANSACTION = 1
+
+/** @throws RolledBack when the server does not say that the transaction is open */
+function refuseRolledBack(result: unknown): void {
+  const { serverStatus } = trusted<{ serverStatus: number }>(result)
+  if ((serverStatus & IN_TRANSACTION) === 0) throw new RolledBack("another node's write ended the transaction")
 }
 
 /** A write that a read-only server refused changed nothing, and a read changes nothing. */
