@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'kysely'
 import { DEFAULT_MIGRATION_LOCK_TABLE, type Migration, Migrator } from 'kysely/migration'
-import type { Database } from './database.ts'
+import { type Database, transact } from './database.ts'
 import { isAnyDuplicate, isThereAlready } from './database-errors.ts'
 import { dialectOf, type Engine } from './dialect.ts'
+import { aloneInCluster } from './migration-lease.ts'
 import type { Tables } from './tables.ts'
 
 const DB_FOLDER = new URL('../../db/', import.meta.url)
@@ -55,10 +56,11 @@ export async function pendingMigrations(db: Database): Promise<string[]> {
 
 /**
  * Brings the database to the newest schema and returns the names of what ran. Safe to run twice and from many
- * machines at once: a server-side lock (MySQL) or the write lock (SQLite) lets one in, the others find nothing to do.
+ * machines at once: a lock of the server (MySQL), of the cluster, or of the file (SQLite) lets one in, and the others find
+ * nothing to do.
  */
 export async function migrate(db: Database): Promise<string[]> {
-  const { error, results = [] } = await migratorOf(db).migrateToLatest()
+  const { error, results = [] } = await aloneInCluster(db, () => migratorOf(db).migrateToLatest())
   if (error !== undefined) throw error
   return results.map((result) => result.migrationName)
 }
@@ -143,13 +145,22 @@ function insertDemoData(trx: Database): Promise<void> {
 
 /** Two programs that find the tables empty would both fill them. */
 function aloneInTransaction<T>(db: Database, work: (trx: Database) => Promise<T>): Promise<T> {
-  return db.transaction().execute(async (trx) => {
+  return transact(db, async (trx) => {
     await lockMaintenance(trx)
     return work(trx)
   })
 }
 
-/** Lets one command at a time look after the database, until the transaction ends. No request waits for it. */
+/** A row of its own, beside that of the migrations. */
+const MAINTENANCE = 'maintenance'
+
+/**
+ * Lets one command at a time look after the database, until the transaction ends. No request waits for it. The row is
+ * changed, because the nodes of a cluster share changes, and no locks. A write transaction of SQLite is alone anyway.
+ */
 export async function lockMaintenance(trx: Database): Promise<void> {
-  await sql`select id from ${sql.table(DEFAULT_MIGRATION_LOCK_TABLE)} ${dialectOf(trx).forUpdate}`.execute(trx)
+  if (dialectOf(trx).engine === 'sqlite') return
+  await sql`insert into ${sql.table(DEFAULT_MIGRATION_LOCK_TABLE)} (id, is_locked) values (${MAINTENANCE}, 1) on duplicate key update is_locked = 1 - is_locked`.execute(
+    trx,
+  )
 }
