@@ -126,3 +126,10 @@ CREATE TABLE api_clients (
   KEY api_clients_customer (customer_id),
   CONSTRAINT api_clients_customer_fk FOREIGN KEY (customer_id) REFERENCES customers (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE database_writer (
+  id     TINYINT      NOT NULL,
+  server VARCHAR(300) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'As the server names itself: host name and port',
+  epoch  BIGINT       NOT NULL COMMENT 'Counts the changes of server: of two servers, the one with the higher number is right',
+  PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

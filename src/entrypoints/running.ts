@@ -5,6 +5,7 @@ import { PoolExhausted, sqliteCode } from '../platform/database-errors.ts'
 import { type Env, EnvError, parseEnv } from '../platform/env.ts'
 import type { Logger } from '../platform/logging.ts'
 import { migrate, pendingMigrations, seed } from '../platform/migrations.ts'
+import { hostsOf } from '../platform/mysql-connection.ts'
 import type { Serving } from '../platform/serving.ts'
 import { readEnvFile, reasonOf, StartError, tellFailure } from './failed-start.ts'
 
@@ -72,7 +73,7 @@ export function audienceOf({ serving: { host } }: Env): string {
 export function openPreparedDatabase(env: Env, logger: Logger): Promise<Database> {
   return connected(env, async () => {
     if (!env.production) await ensureDatabase(env.database)
-    const db = await openDatabase(env.database)
+    const db = await openDatabase(env.database, { logger })
     await prepare(env, db, logger)
     // A server that can't be written now may be one that fails over; a file that can't be written stays so.
     if (env.database.host === undefined) await writeNothing(db)
@@ -153,7 +154,10 @@ async function prepare(env: Env, db: Database, logger: Logger): Promise<void> {
 }
 
 export function whereIs({ host, port, name, file }: DatabaseConfig): string {
-  return host === undefined ? file : `${name} at ${host}:${port}`
+  if (host === undefined) return file
+  return `${name} at ${hostsOf({ host, port })
+    .map((one) => `${one.name}:${one.port}`)
+    .join(', ')}`
 }
 
 /**

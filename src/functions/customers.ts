@@ -5,5 +5,6 @@ import { onRequests } from './handling.ts'
 export const handler = onRequests(
   'customers',
   ['/customers-api'],
-  async ({ env, logger }) => composeCustomers(env, await openDatabase(env.database), logger, { draining: false }).app,
+  async ({ env, logger }) =>
+    composeCustomers(env, await openDatabase(env.database, { logger }), logger, { draining: false }).app,
 )

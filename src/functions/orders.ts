@@ -5,5 +5,5 @@ import { onRequests } from './handling.ts'
 
 export const handler = onRequests('orders', ['/orders-api'], async ({ env, logger }) => {
   const { customers } = findNeighbours(env, ['customers'])
-  return composeOrders(env, await openDatabase(env.database), customers, logger, { draining: false }).app
+  return composeOrders(env, await openDatabase(env.database, { logger }), customers, logger, { draining: false }).app
 })

@@ -6,7 +6,9 @@ import { onSchedule } from './handling.ts'
 /** What the timer of the orders process does elsewhere. Runs of it may overlap. */
 export const handler = onSchedule('orders', async ({ env, logger }) => {
   const { customers } = findNeighbours(env, [])
-  const { orders } = composeOrders(env, await openDatabase(env.database), customers, logger, { draining: false })
+  const { orders } = composeOrders(env, await openDatabase(env.database, { logger }), customers, logger, {
+    draining: false,
+  })
   return async () => {
     const released = await orders.releaseExpiredHolds()
     const purged = await orders.purgeExpiredKeys()

@@ -70,6 +70,17 @@ export class ReadTimedOut extends Error {
   readonly code = 'ETIMEDOUT'
 }
 
+/** None of several servers can be written. */
+export class NoWriter extends Error {
+  readonly code = 'ECONNREFUSED'
+}
+
+/** 1146 the table, 1049 its database is not there yet. */
+export function isMissingTable(error: unknown): boolean {
+  const { errno } = driverError(error)
+  return errno === 1146 || errno === 1049
+}
+
 interface DriverError {
   code?: string
   errno?: number

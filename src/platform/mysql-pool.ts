@@ -1,13 +1,16 @@
 import { setInterval } from 'node:timers'
 import type { Pool, PoolConnection } from 'mysql2'
-import { leadsToReader } from './database-errors.ts'
+import { isConnectionLost, leadsToReader } from './database-errors.ts'
 import { type MysqlServer, SERVER_QUESTION, serverOf, sessionSettingsOn } from './mysql-server.ts'
+import type { Writers } from './mysql-writers.ts'
 import { createSlots, type GiveBack, untilTime } from './slots.ts'
 import { trusted } from './trusted.ts'
 
 export interface MysqlPoolOptions {
   /** Connections at once: as many as the pool of the driver may have. */
   connections: number
+  /** Where several servers are named: which of them are written. */
+  writers?: Writers | undefined
   /** What every connection is told, and answers, before it is used. */
   session: readonly string[]
   /** How long it may take to answer that. */
@@ -97,13 +100,20 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
   async function connect(): Promise<{ connection: PoolConnection; server: MysqlServer }> {
     for (;;) {
       const askedAt = performance.now()
-      const connection = await getConnection(pool)
+      await options.writers?.ready()
+      const connection = await getConnection(pool).catch(doubting)
       idle.delete(connection)
       const one = known.get(connection)
       if (one === undefined) return prepare(connection, askedAt)
-      if (one.madeAt > movedAt && !isIdleTooLong(connection)) return { connection, server: one.server }
+      if (one.madeAt > Math.max(movedAt, options.writers?.changedAt() ?? movedAt) && !isIdleTooLong(connection))
+        return { connection, server: one.server }
       connection.destroy()
     }
+  }
+
+  function doubting(error: unknown): never {
+    options.writers?.doubt()
+    throw error
   }
 
   function isIdleTooLong(connection: PoolConnection): boolean {
@@ -138,6 +148,7 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       connection,
       server,
       failed(error) {
+        if (leadsToReader(error) || isConnectionLost(error)) options.writers?.doubt()
         if (leadsToReader(error)) movedAt = performance.now()
         // Its answer may still come, and would be taken for that of the next statement.
         else if (!isTimeout(error)) return
@@ -155,7 +166,12 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
     }
   }
 
-  return { lend, close: () => clearInterval(idleCheck) }
+  function close(): void {
+    clearInterval(idleCheck)
+    options.writers?.close()
+  }
+
+  return { lend, close }
 }
 
 function isTimeout(error: unknown): boolean {

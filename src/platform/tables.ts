@@ -15,6 +15,8 @@ export interface Tables {
     deleted_at: Generated<DbTime | null>
   }
   customer_words: { word: string; customer_id: number }
+  /** One row: which of several servers is written. */
+  database_writer: { id: number; server: string; epoch: number }
   products: {
     id: Generated<number>
     sku: string
