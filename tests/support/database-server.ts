@@ -133,7 +133,7 @@ async function startPrivateServer(binary: string, isMariadb: boolean, settings: 
   }
 }
 
-function initialise(binary: string, isMariadb: boolean, data: string, asRoot: string[]): void {
+export function initialise(binary: string, isMariadb: boolean, data: string, asRoot: string[]): void {
   const [command, ...args] = isMariadb
     ? [
         findBinary('mariadb-install-db') ?? 'mariadb-install-db',
@@ -166,7 +166,7 @@ async function versionOf(address: { host: string; port: number; user: string; pa
   return String(Array.isArray(rows) && rows[0] && 'version' in rows[0] ? rows[0].version : 'unknown')
 }
 
-function findBinary(name: string): string | undefined {
+export function findBinary(name: string): string | undefined {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/usr/local/mysql/bin']
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }
