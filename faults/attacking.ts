@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { CrashableServer } from '../tests/support/database-server.ts'
 import type { JumpyClock } from './clock.ts'
 import type { Hop } from './hop.ts'
-import { type Engine, type Fault, type Planned, type Step, stepOf } from './schedule.ts'
+import { type Fault, type Planned, type Step, stepOf, type Target } from './schedule.ts'
 import type { HopName, System, Victim } from './system.ts'
 
 /** What was done to the system. Of a fault that met nothing, such as a kill of what was dead already, there is no figure. */
@@ -31,7 +32,7 @@ const READ_LIMIT_MS = 20_000
 
 /** @param note is told of each fault as it comes, and of the database's return */
 export function createAttacker(
-  engine: Engine,
+  target: Target,
   system: System,
   clocks: readonly JumpyClock[],
   note: (line: string) => void,
@@ -65,10 +66,13 @@ export function createAttacker(
         kill(fault.victim)
         break
       case 'kill at':
-        killAt(fault.step, stepOf(engine, fault.step))
+        killAt(fault.step, stepOf(target, fault.step))
         break
       case 'kill database':
         killDatabase(fault.awayMs)
+        break
+      case 'kill node':
+        killNode(fault.node, fault.awayMs)
         break
       case 'cut':
         count(fault.kind, hopOf(fault.hop).cut())
@@ -111,7 +115,7 @@ export function createAttacker(
     if (system.processes.get(victim)?.kill()) countKill(victim)
   }
 
-  function countKill(victim: Step['victim']): void {
+  function countKill(victim: string): void {
     note(`${victim} is killed`)
     attacks.kills[victim] = (attacks.kills[victim] ?? 0) + 1
   }
@@ -132,16 +136,26 @@ export function createAttacker(
   }
 
   function killDatabase(awayMs: number): void {
-    const { database } = system
-    if (database === undefined || databaseAway) return
+    if (system.database) takeAway('database', system.database, awayMs)
+  }
+
+  function killNode(node: number, awayMs: number): void {
+    const { cluster } = system
+    if (cluster)
+      takeAway(`node ${node}`, { kill: () => cluster.kill(node), start: () => cluster.restart(node) }, awayMs)
+  }
+
+  /** One at a time: of a cluster, the others are its quorum. */
+  function takeAway(name: string, { kill, start }: Pick<CrashableServer, 'kill' | 'start'>, awayMs: number): void {
+    if (databaseAway) return
     databaseAway = true
-    countKill('database')
+    countKill(name)
     const back = async () => {
-      await database.kill()
+      await kill()
       await sleep(awayMs)
-      await database.start()
+      await start()
       databaseAway = false
-      note('the database is back')
+      note(`${name} is back`)
     }
     databaseBack = back()
     // Whoever waits for it hears of its failure.
@@ -167,7 +181,7 @@ export function createAttacker(
     hopOf(`${service} → database`).swallow(forMs)
     const path = service === 'orders' ? '/orders?limit=1' : '/customers?limit=1'
     const read = async () => {
-      const response = await fetch(`http://127.0.0.1:${system.ports[service]}${path}`, {
+      const response = await fetch(`http://127.0.0.1:${system.ports[0]?.[service]}${path}`, {
         headers: { authorization: `Bearer ${system.token}` },
         signal: AbortSignal.timeout(READ_LIMIT_MS),
       })

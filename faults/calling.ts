@@ -33,10 +33,11 @@ const TWIN_AFTER_MS = 60
  * A caller as there are many: it keeps a request until it has an answer that settles it, sends the very same one again when
  * none came, sometimes twice at once, and sometimes once more when all is done.
  * @param number from 0, below `callers`
+ * @param twins how likely a request is sent twice at once
  */
 export function createCaller(
   number: number,
-  callers: number,
+  { callers, twins }: { callers: number; twins: number },
   wishes: Wishes,
   random: Random,
   send: Send,
@@ -105,7 +106,7 @@ export function createCaller(
     ledger.underWay++
     let wait = FIRST_WAIT_MS
     while (!story.settled && !givenUp?.aborted) {
-      await Promise.all([tryOnce(story, sendable), ...(random.chance(0.08) ? [tryLater(story, sendable)] : [])])
+      await Promise.all([tryOnce(story, sendable), ...(random.chance(twins) ? [tryLater(story, sendable)] : [])])
       if (story.settled) break
       await sleep(random.whole(1, wait))
       wait = Math.min(2 * wait, LONGEST_WAIT_MS)

@@ -1,6 +1,6 @@
 import type { Attacks } from './attacking.ts'
 import type { Ledger } from './calling.ts'
-import type { Violation } from './judging.ts'
+import type { Harm, Violation } from './judging.ts'
 import { doneIn, type Kind } from './stories.ts'
 
 /** What a run found, as `--json` prints it. */
@@ -21,6 +21,8 @@ export interface Found {
   /** From the last blow, which hits everything at once, until every service was ready, and until every caller had its answer. */
   readyAfterSeconds: number | undefined
   answeredAfterSeconds: number
+  /** Transactions that a node rolled back because another one had won; undefined where there is one server. */
+  conflicts: number | undefined
   /** Sent once more when all was over, each to be answered as it was. */
   askedAgain: number
   lost: number
@@ -63,6 +65,7 @@ export function reportOf(found: Found): string {
     ['kills', `${sumOf(attacks.kills)}: ${listOf(attacks.kills)}`],
     ['  of them at', listOf(attacks.atSteps)],
     ['network faults', `${sumOf(attacks.network)}: ${listOf(attacks.network)}`],
+    ...(found.conflicts === undefined ? [] : [['conflicts of nodes', shown(found.conflicts)] as [string, string]]),
     ['pools filled', `${attacks.poolsFilled}`],
     ['clocks jumped', `${attacks.clockJumps}`],
     ['acknowledged', `${shown(found.acknowledged)}: ${listOf(mapOf(stories, ({ acknowledged }) => acknowledged))}`],
@@ -80,15 +83,21 @@ export function reportOf(found: Found): string {
     ['lost', String(found.lost)],
     ['doubled', String(found.doubled)],
     ['differing answers', String(found.differing)],
-    [
-      'other harm',
-      String(found.violations.length - found.lost - found.doubled - found.differing + found.troubles.length),
-    ],
+    ['other harm', otherHarmIn(found)],
   ]
   const width = Math.max(...lines.map(([name]) => name.length))
   const table = lines.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)
   return [...table, '', ...verdictOf(found)].join('\n')
 }
+
+function otherHarmIn({ violations, troubles }: Found): string {
+  const counts: Record<string, number> = {}
+  for (const { harm } of violations) if (!OWN_LINE.includes(harm)) counts[harm] = (counts[harm] ?? 0) + 1
+  const list = listOf({ ...counts, ...(troubles.length > 0 && { 'besides callers': troubles.length }) })
+  return list === 'none' ? '0' : list
+}
+
+const OWN_LINE: readonly Harm[] = ['lost', 'doubled', 'differing']
 
 function verdictOf({ violations, troubles, seed }: Found): string[] {
   if (violations.length + troubles.length === 0)

@@ -2,14 +2,14 @@ import { sql } from 'kysely'
 import { auditBooks } from '../src/audit/service.ts'
 import { createClient } from '../src/auth/service.ts'
 import { SCOPES } from '../src/platform/auth.ts'
-import { type Database, ensureDatabase, openDatabase } from '../src/platform/database.ts'
+import { type Database, type DatabaseConfig, ensureDatabase, openDatabase } from '../src/platform/database.ts'
 import { type Env, parseEnv } from '../src/platform/env.ts'
 import { readClock } from '../src/platform/idempotency.ts'
-import { migrate, seed } from '../src/platform/migrations.ts'
+import { DATA_TABLES, migrate, seed } from '../src/platform/migrations.ts'
 import { addMinutes } from '../src/platform/time.ts'
 import type { Kept, KeptOrder } from './judging.ts'
 
-/** What a run finds in its database, and reads from it at the end. It speaks to the database itself, not through a hop. */
+/** What a run finds in its database. It speaks to the database itself, not through a hop. */
 export interface Ground {
   env: Env
   customers: readonly number[]
@@ -22,12 +22,19 @@ export interface Ground {
    * whose an order is, whatever the system's own records say.
    */
   marks: readonly number[]
+  /** What is there at the end: in the one database, or on each node of a cluster. */
+  copies: readonly Copy[]
+  close(): Promise<void>
+}
+
+export interface Copy {
   kept(): Promise<Kept>
   /** What does not balance. */
   differences(): Promise<string[]>
   /** Holds that ended before the last sweep and were not released, in words. */
   heldTooLong(): Promise<string[]>
-  close(): Promise<void>
+  /** Of each table, what is the same on servers with the same rows. */
+  checksums(): Promise<string>
 }
 
 /** The API client that the callers are. */
@@ -42,10 +49,11 @@ const SEEDED_ORDERS = 4
 /** What the reasons of a run's adjustments begin with. */
 export const REASON = 'faults '
 
-export async function openGround(variables: Record<string, string>): Promise<Ground> {
+/** @param ports of all nodes, where there are some */
+export async function openGround(variables: Record<string, string>, ports: readonly number[] = []): Promise<Ground> {
   const env = parseEnv(variables)
   await ensureDatabase(env.database)
-  let db = await openDatabase({ ...env.database, pool: 1, queryTimeoutMs: 0, readTimeoutMs: 0 })
+  const db = await openDatabase({ ...env.database, ...READING })
   await migrate(db)
   await seed(db)
   await createClient(db, { id: CLIENT, name: 'faults', scopes: SCOPES, customerId: null })
@@ -56,26 +64,43 @@ export async function openGround(variables: Record<string, string>): Promise<Gro
   await addProducts(db, scarce, SCARCE.stock, (id) => 5_000 + id)
   await addProducts(db, marks, MARKS.stock, () => 1)
   await db.destroy()
-  // Opened anew for what comes after the run: this connection would not outlive the database's restarts.
-  const reading = async <T>(read: (db: Database) => Promise<T>) => {
-    db = await openDatabase({ ...env.database, pool: 1, queryTimeoutMs: 0, readTimeoutMs: 0 })
-    return read(db).finally(() => db.destroy())
-  }
+  const { port: own } = env.database
   return {
     env,
     customers: [1, 2, 3],
     plenty,
     scarce,
     marks,
-    kept: () => reading((db) => readKept(db, marks)),
-    differences: () => reading((db) => readDifferences(db, env)),
-    heldTooLong: () => reading((db) => readHeldTooLong(db, env)),
+    copies: (ports.length > 0 ? ports : [own]).map((port) => copyAt({ ...env.database, port }, marks, env)),
     async close() {
       const { host, name } = env.database
       // The file of an embedded one goes with the run's folder.
-      if (host !== undefined) await reading((db) => sql`drop database if exists ${sql.id(name)}`.execute(db))
+      if (host !== undefined)
+        await reading(env.database, (db) => sql`drop database if exists ${sql.id(name)}`.execute(db))
     },
   }
+}
+
+function copyAt(config: DatabaseConfig, marks: readonly number[], env: Env): Copy {
+  return {
+    kept: () => reading(config, (db) => readKept(db, marks)),
+    differences: () => reading(config, (db) => readDifferences(db, env)),
+    heldTooLong: () => reading(config, (db) => readHeldTooLong(db, env)),
+    checksums: () => reading(config, readChecksums),
+  }
+}
+
+const READING = { pool: 1, queryTimeoutMs: 0, readTimeoutMs: 0 }
+
+/** Over a new connection: one from before the run would not outlive the database's restarts. */
+async function reading<T>(config: DatabaseConfig, read: (db: Database) => Promise<T>): Promise<T> {
+  const db = await openDatabase({ ...config, ...READING })
+  return read(db).finally(() => db.destroy())
+}
+
+async function readChecksums(db: Database): Promise<string> {
+  const { rows } = await sql`checksum table ${sql.join(DATA_TABLES.map((name) => sql.table(name)))}`.execute(db)
+  return JSON.stringify(rows)
 }
 
 function idsFrom(first: number, count: number): number[] {
@@ -124,7 +149,10 @@ async function readDifferences(db: Database, env: Env): Promise<string[]> {
   const { findings } = await auditBooks(db, { sweepSeconds: env.orders.sweepSeconds })
   return findings
     .filter(({ differences }) => differences.length > 0)
-    .map(({ check, differences }) => `${check}: ${JSON.stringify(differences[0])} and ${differences.length - 1} more`)
+    .map(
+      ({ check, differences }) =>
+        `the books differ: ${check}: ${JSON.stringify(differences[0])} and ${differences.length - 1} more`,
+    )
 }
 
 async function readHeldTooLong(db: Database, { orders }: Env): Promise<string[]> {

@@ -4,18 +4,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createProgram } from '../scripts/program.ts'
 import { type CrashableServer, HOW_TO_GET_A_SERVER, startCrashableServer } from '../tests/support/database-server.ts'
+import { startGaleraCluster } from '../tests/support/galera.ts'
 import { reportOf } from './figures.ts'
 import { type Plan, runFaults } from './running.ts'
-import { type System, startSystem } from './system.ts'
+import { type System, startSystem, startSystemOnCluster } from './system.ts'
 
 const HELP = `Attacks the system while many callers use it. Then compares what they were told with what the database has.
 
-  npm run faults -- [--seconds 60] [--seed N] [--database mysql|sqlite] [--callers 32] [--json] [--keep]
+  npm run faults -- [--seconds 60] [--seed N] [--database mysql|sqlite|galera] [--callers 32] [--json] [--keep]
 
   --seconds   how long the faults last: 10 to 3600
   --seed      decides the faults, their moments and places, keys, orders; default: a random one, which is printed
   --database  mysql: three services on a private MySQL or MariaDB server, which is killed too; sqlite: one process on a
-              file. Default: mysql
+              file; galera: a private cluster of three nodes with one process at each, where the only faults are nodes that
+              are killed, one at a time, and join again. Default: mysql
+  --kill-every  seconds from one kill of a node to the next; default: 60
   --callers   how many callers work at once, 1 to 200; default: 32
   --json      prints the figures as JSON, for programs
   --keep      keeps the logs of the processes and of the faults; they are always kept when something is wrong
@@ -36,19 +39,22 @@ const values = readOptions({
   seed: { type: 'string' },
   database: { type: 'string' },
   callers: { type: 'string' },
+  'kill-every': { type: 'string' },
   json: { type: 'boolean' },
   keep: { type: 'boolean' },
 })
 if (values.help) console.log(HELP)
 else await main(planOf(values), values.json ?? false)
 
-function planOf({ seconds = '60', seed, database = 'mysql', callers = '32' }: typeof values): Plan {
-  if (database !== 'mysql' && database !== 'sqlite') return fail(`--database ${database}?`)
+function planOf(options: typeof values): Plan {
+  const { seconds = '60', seed, database = 'mysql', callers = '32', 'kill-every': killEvery = '60' } = options
+  if (database !== 'mysql' && database !== 'sqlite' && database !== 'galera') return fail(`--database ${database}?`)
   return {
     seconds: wholeOf(seconds, '--seconds', LEAST_SECONDS, MOST_SECONDS),
     seed: seed === undefined ? randomInt(1, 1_000_000) : wholeOf(seed, '--seed', 0, 999_999_999),
-    engine: database,
+    target: database,
     callers: wholeOf(callers, '--callers', 1, MOST_CALLERS),
+    killEverySeconds: wholeOf(killEvery, '--kill-every', LEAST_SECONDS, MOST_SECONDS),
   }
 }
 
@@ -59,14 +65,15 @@ function wholeOf(text: string, option: string, least: number, most: number): num
 }
 
 async function main(plan: Plan, json: boolean): Promise<void> {
-  tell(`seed ${plan.seed}: ${plan.seconds} s of faults, ${plan.callers} callers, ${plan.engine}`)
-  const server = plan.engine === 'mysql' ? await startServer() : undefined
+  tell(`seed ${plan.seed}: ${plan.seconds} s of faults, ${plan.callers} callers, ${plan.target}`)
+  const server = plan.target === 'mysql' ? await startServer() : undefined
+  const cluster = plan.target === 'galera' ? await startGaleraCluster() : undefined
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-faults-'))
   let system: System | undefined
   let right = false
   try {
-    system = await startSystem(server, folder)
-    const found = await runFaults(plan, system, server?.version ?? 'SQLite', {
+    system = cluster ? await startSystemOnCluster(cluster, folder) : await startSystem(server, folder)
+    const found = await runFaults(plan, system, (server ?? cluster)?.version ?? 'SQLite', {
       progress: tell,
       note: (line) => appendFileSync(join(folder, 'faults.log'), `${new Date().toISOString()} ${line}\n`),
       signal: interruption,
@@ -79,6 +86,7 @@ async function main(plan: Plan, json: boolean): Promise<void> {
   } finally {
     await system?.stop()
     await server?.stop()
+    await cluster?.stop()
     if (!values.keep && (right || interruption.aborted)) rmSync(folder, { recursive: true, force: true })
     else console.error(`The logs of the processes and of the faults are in ${folder}.`)
   }

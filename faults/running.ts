@@ -4,9 +4,10 @@ import { type Attacker, createAttacker } from './attacking.ts'
 import { askOnce, type Caller, createCaller, type Ledger } from './calling.ts'
 import { JumpyClock } from './clock.ts'
 import { countStories, type Found, sumOf } from './figures.ts'
-import { type Harm, judge } from './judging.ts'
+import type { Copy } from './ground.ts'
+import { type Harm, judge, type Violation } from './judging.ts'
 import { type Random, randomOf } from './random.ts'
-import { type Engine, planFaults } from './schedule.ts'
+import { type Planned, planFaults, planNodeKills, type Target } from './schedule.ts'
 import { createSender, type Send } from './sending.ts'
 import { doneIn } from './stories.ts'
 import { SWEEP_SECONDS, type System } from './system.ts'
@@ -14,8 +15,10 @@ import { SWEEP_SECONDS, type System } from './system.ts'
 export interface Plan {
   seed: number
   seconds: number
-  engine: Engine
+  target: Target
   callers: number
+  /** From one kill of a node to the next, of a cluster. */
+  killEverySeconds: number
 }
 
 /** Who follows a run. */
@@ -33,20 +36,25 @@ const RECOVERY_LIMIT_MS = 90_000
 const MOST_ASKED_AGAIN = 4_000
 const ASKED_AT_ONCE = 32
 const PATIENCE_MS = 15_000
+/** How likely a request is sent twice at once. With several instances, to two of them. */
+const TWINS = 0.08
+const TWINS_OF_CLUSTER = 0.3
+const SAME_LIMIT_MS = 15_000
 
 /** A whole run: work under fire, peace, and judgement. */
 export async function runFaults(plan: Plan, system: System, version: string, watching: Watching): Promise<Found> {
-  const { seed, seconds, engine, callers: count } = plan
+  const { seed, seconds, target, callers: count } = plan
   const { progress, note, signal } = watching
   const ledger: Ledger = { wishes: [], outcomes: new Map(), requests: 0, retries: 0, underWay: 0 }
   const send = createSender(system.ports, system.token)
   const wishes = createWishes(seed, system.ground)
+  const habits = { callers: count, twins: system.ports.length > 1 ? TWINS_OF_CLUSTER : TWINS }
   const callers = Array.from({ length: count }, (_, i) =>
-    createCaller(i, count, wishes, randomOf(seed, `caller ${i}`), send, ledger),
+    createCaller(i, habits, wishes, randomOf(seed, `caller ${i}`), send, ledger),
   )
   const clocks = callers.map(({ clock }) => clock)
-  const attacker = createAttacker(engine, system, clocks, note)
-  const faults = planFaults(engine, seconds * 1_000, count, randomOf(seed, 'faults'))
+  const attacker = createAttacker(target, system, clocks, note)
+  const faults = faultsOf(plan, system)
   if ((await whenReady(system, signal)) === undefined) throw new Error('the services did not start')
   progress('all services are ready; the faults begin')
 
@@ -72,6 +80,12 @@ export async function runFaults(plan: Plan, system: System, version: string, wat
   } finally {
     clearInterval(telling)
   }
+}
+
+function faultsOf({ seed, seconds, target, callers, killEverySeconds }: Plan, { ports }: System): Planned[] {
+  const random = randomOf(seed, 'faults')
+  if (target !== 'galera') return planFaults(target, seconds * 1_000, callers, random)
+  return planNodeKills(seconds * 1_000, killEverySeconds * 1_000, ports.length, random)
 }
 
 /** How a system came back from the faults. */
@@ -147,27 +161,53 @@ async function askAgain(send: Send, ledger: Ledger, random: Random, signal: Abor
 async function judgeAll(system: System, ledger: Ledger, recovery: Recovery) {
   const { ground } = system
   const stories = ledger.wishes.map(({ story }) => story)
-  const violations = judge(stories, await ground.kept(), ground.marks)
+  const violations: Violation[] = []
+  for (const copy of ground.copies) {
+    const known = new Set(violations.map((violation) => JSON.stringify(violation)))
+    const found = judge(stories, await copy.kept(), ground.marks)
+    violations.push(...found.filter((violation) => !known.has(JSON.stringify(violation))))
+  }
   const of = (harm: Harm) => violations.filter((violation) => violation.harm === harm).length
   return {
     lost: of('lost'),
     doubled: of('doubled'),
     differing: of('differing'),
     violations,
-    troubles: await troublesOf(system, recovery),
+    troubles: [...(await troublesOf(system, recovery)), ...faultyAnswers(ledger)],
+    conflicts: await system.cluster?.conflicts(),
   }
 }
 
 async function troublesOf(system: System, recovery: Recovery): Promise<string[]> {
-  const { ground } = system
+  const { copies } = system.ground
+  const differences: string[] = []
+  for (const copy of copies) differences.push(...(await copy.differences()), ...(await copy.heldTooLong()))
   return [
-    ...(await ground.differences()).map((difference) => `the books differ: ${difference}`),
-    ...(await ground.heldTooLong()),
+    ...new Set(differences),
+    ...((await becomeSame(copies)) ? [] : ['the nodes of the cluster do not hold the same']),
     ...deathsOf(system),
     ...(recovery.readyAfterSeconds === undefined ? ['not every service became ready again'] : []),
     ...((await system.ready()) ? [] : ['not every service is ready at the end']),
     ...(startsOf(system) > recovery.starts ? ['a process was started again although nothing was done to it'] : []),
   ]
+}
+
+/** Sweeps go on, and a node hears of them a little later. */
+async function becomeSame(copies: readonly Copy[]): Promise<boolean> {
+  if (copies.length === 1) return true
+  const until = Date.now() + SAME_LIMIT_MS
+  while (Date.now() < until) {
+    const checksums = await Promise.all(copies.map((copy) => copy.checksums()))
+    if (new Set(checksums).size === 1) return true
+    await sleep(100)
+  }
+  return false
+}
+
+/** What is away is said to be away: nothing of that is a fault that nobody had thought of. */
+function faultyAnswers({ outcomes }: Ledger): string[] {
+  const count = outcomes.get('500') ?? 0
+  return count === 0 ? [] : [`${count} requests were answered with 500`]
 }
 
 function figuresOf({ processes }: System, ledger: Ledger, { attacks }: Attacker) {

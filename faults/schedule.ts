@@ -2,12 +2,15 @@ import type { Random } from './random.ts'
 import type { HopName, Service, Victim } from './system.ts'
 
 export type Engine = 'mysql' | 'sqlite'
+/** What a run attacks: the engine on one server or file, or a cluster. */
+export type Target = Engine | 'galera'
 
 /** One fault, with all that was chosen about it. Times in ms. */
 export type Fault =
   | { kind: 'kill'; victim: Victim }
   | { kind: 'kill at'; step: string }
   | { kind: 'kill database'; awayMs: number }
+  | { kind: 'kill node'; node: number; awayMs: number }
   | { kind: 'cut'; hop: HopName }
   | { kind: 'half-close'; hop: HopName; side: 'callers' | 'service' }
   | { kind: 'delay'; hop: HopName; ms: number; forMs: number }
@@ -32,7 +35,8 @@ export interface Step {
 const CREATE = ['POST /orders ']
 const PLACEMENTS = ['POST /internal/orders/placements ']
 
-const STEPS: Record<Engine, Record<string, Step>> = {
+const STEPS: Record<Target, Record<string, Step>> = {
+  galera: {},
   mysql: {
     'customer found': {
       victim: 'orchestrator',
@@ -81,8 +85,8 @@ const STEPS: Record<Engine, Record<string, Step>> = {
   },
 }
 
-export function stepOf(engine: Engine, name: string): Step {
-  const step = STEPS[engine][name]
+export function stepOf(target: Target, name: string): Step {
+  const step = STEPS[target][name]
   if (step === undefined) throw new Error(`there is no step ${name}`)
   return step
 }
@@ -106,6 +110,7 @@ const BETWEEN_KILLS_MS = [2_500, 8_000] as const
 const BETWEEN_NETWORK_FAULTS_MS = [500, 2_200] as const
 const BETWEEN_LOSSES_MS = [1_000, 3_500] as const
 const BETWEEN_OTHERS_MS = [3_000, 8_000] as const
+const NODE_AWAY_MS = 10_000
 
 /**
  * The faults of a run, in their order. Each kind of them at each place comes once before any comes again, in an order that
@@ -117,6 +122,18 @@ export function planFaults(engine: Engine, ms: number, callers: number, random: 
   const losses = plan(ms, BETWEEN_LOSSES_MS, random, () => lossesOf(engine, random))
   const others = plan(ms, BETWEEN_OTHERS_MS, random, () => otherFaultsOf(engine, callers, random))
   return [...kills, ...network, ...losses, ...others].sort((a, b) => a.atMs - b.atMs)
+}
+
+/** One node at a time, so that the others are a quorum. All nodes are killed once before any is again. */
+export function planNodeKills(ms: number, everyMs: number, nodes: number, random: Random): Planned[] {
+  const planned: Planned[] = []
+  let deck: number[] = []
+  for (let atMs = everyMs / 2; atMs < ms - CALM_MS; atMs += everyMs) {
+    if (deck.length === 0) deck = random.shuffled(Array.from({ length: nodes }, (_, node) => node))
+    const fault: Fault = { kind: 'kill node', node: deck.pop() ?? 0, awayMs: random.whole(0, NODE_AWAY_MS) }
+    planned.push({ atMs, fault })
+  }
+  return planned
 }
 
 function plan(ms: number, [least, most]: readonly [number, number], random: Random, allOf: () => Fault[]): Planned[] {

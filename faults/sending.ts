@@ -19,15 +19,25 @@ export type Send = (sendable: Sendable, clock: JumpyClock, limitMs: number) => P
 /** However a caller's clock jumps, it does not wait longer than this. */
 const LONGEST_WAIT_MS = 25_000
 
-/** Sends over kept connections, as callers do. */
-export function createSender(ports: Record<Service, number>, token: string): Send {
+/** Sends over kept connections, as callers do. @param instances where they are; a request sent again goes to the next one */
+export function createSender(instances: readonly Record<Service, number>[], token: string): Send {
   const agent = new Agent({ keepAlive: true })
-  return ({ service, method, path, headers, body }, clock, limitMs) =>
+  const turns = new WeakMap<Sendable, number>()
+  let first = 0
+
+  function portFor(sendable: Sendable): number {
+    const turn = turns.get(sendable) ?? first++
+    turns.set(sendable, turn + 1)
+    return instances[turn % instances.length]?.[sendable.service] ?? 0
+  }
+
+  return (sendable, clock, limitMs) =>
     new Promise((resolve) => {
+      const { method, path, headers, body } = sendable
       const outgoing = request({
         agent,
         host: '127.0.0.1',
-        port: ports[service],
+        port: portFor(sendable),
         method,
         path,
         headers: {

@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { endProcess, hasEnded } from '../scripts/children.ts'
 
-export interface Program {
-  name: string
+export interface Program<Name extends string = string> {
+  name: Name
   /** From here. */
   file: string
   variables: Record<string, string>

@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { signToken } from '../src/auth/service.ts'
 import { SCOPES } from '../src/platform/auth.ts'
-import { type CrashableServer, freePort } from '../tests/support/database-server.ts'
+import { type CrashableServer, type DatabaseServer, freePort } from '../tests/support/database-server.ts'
+import type { GaleraCluster } from '../tests/support/galera.ts'
 import { CLIENT, type Ground, openGround } from './ground.ts'
 import { type Hop, openHop } from './hop.ts'
-import { type Supervised, supervise } from './supervisor.ts'
+import { type Program, type Supervised, supervise } from './supervisor.ts'
 
 export type Service = 'customers' | 'orders' | 'orchestrator'
 export const SERVICES = ['customers', 'orders', 'orchestrator'] as const
@@ -19,19 +20,20 @@ export type HopName =
   | 'orders → database'
   | 'customers → database'
 
-/** What can be killed: the three services, or the one process that is all of them. */
-export type Victim = Service | 'all'
+/** What can be killed: the three services, or the one process that is all of them, of which a cluster has one at each node. */
+export type Victim = Service | 'all' | `all-${number}`
 
 /** Real processes over a real database, with a hop in front of each of them. */
 export interface System {
   ground: Ground
-  /** Where callers go: the beginnings of the hops. */
-  ports: Record<Service, number>
+  /** Where callers go, of each instance: the beginnings of the hops. */
+  ports: readonly Record<Service, number>[]
   token: string
   hops: ReadonlyMap<HopName, Hop>
   processes: ReadonlyMap<Victim, Supervised>
-  /** Undefined where it is a file. */
+  /** Undefined where it is a file, or a cluster. */
   database: CrashableServer | undefined
+  cluster: GaleraCluster | undefined
   /** Whether each service says that it can do its work. */
   ready(): Promise<boolean>
   stop(): Promise<void>
@@ -55,16 +57,8 @@ const SETTINGS = {
 
 /** @param database undefined for SQLite in one process */
 export async function startSystem(database: CrashableServer | undefined, folder: string): Promise<System> {
-  const own: Record<Service, number> = {
-    customers: await freePort(),
-    orders: await freePort(),
-    orchestrator: await freePort(),
-  }
-  const common = {
-    ...SETTINGS,
-    JWT_SECRET: randomBytes(32).toString('hex'),
-    SERVICE_TOKEN: randomBytes(32).toString('hex'),
-  }
+  const own = await freePorts()
+  const common = commonSettings()
   const where = database ? databaseAt(database, database.port) : { DB_FILE: join(folder, 'b2b.sqlite') }
   const ground = await openGround({ ...common, ...where })
   const hops = await openHops(own, database)
@@ -72,21 +66,50 @@ export async function startSystem(database: CrashableServer | undefined, folder:
   const programs = database
     ? threePrograms({ ...common, ...where }, own, portOf)
     : [oneProgram({ ...common, ...where }, own)]
+  const ports = {
+    customers: portOf('callers → customers'),
+    orders: portOf('callers → orders'),
+    orchestrator: portOf('callers → orchestrator'),
+  }
+  return run(ground, programs, folder, { ports: [ports], own: [own], hops, database, cluster: undefined })
+}
+
+/** One process at each node of the cluster, which works on that node alone. Callers go to all of them. */
+export async function startSystemOnCluster(cluster: GaleraCluster, folder: string): Promise<System> {
+  const common = commonSettings()
+  const [first] = cluster.nodes
+  if (first === undefined) throw new Error('the cluster has no node')
+  const nodePorts = cluster.nodes.map(({ port }) => port)
+  const ground = await openGround({ ...common, ...databaseAt(first, first.port) }, nodePorts)
+  const own = await Promise.all(cluster.nodes.map(freePorts))
+  const programs = cluster.nodes.map((node, i): Program<Victim> => {
+    const ports = own[i] ?? { customers: 0, orders: 0, orchestrator: 0 }
+    return { ...oneProgram({ ...common, ...databaseAt(node, node.port) }, ports), name: `all-${i}` }
+  })
+  return run(ground, programs, folder, { ports: own, own, hops: new Map(), database: undefined, cluster })
+}
+
+async function run(
+  ground: Ground,
+  programs: readonly Program<Victim>[],
+  folder: string,
+  {
+    own,
+    hops,
+    ...parts
+  }: Pick<System, 'ports' | 'hops' | 'database' | 'cluster'> & { own: readonly Record<Service, number>[] },
+): Promise<System> {
   const client = { clientId: CLIENT, scope: SCOPES.join(' '), customerId: null }
   const { access_token } = await signToken({ ...ground.env.jwt, ttlSeconds: 24 * 3600 }, client)
   const processes = new Map(programs.map((program) => [program.name, supervise(program, folder)]))
+  const all = own.flatMap((ports) => SERVICES.map((service) => ports[service]))
   return {
     ground,
-    ports: {
-      customers: portOf('callers → customers'),
-      orders: portOf('callers → orders'),
-      orchestrator: portOf('callers → orchestrator'),
-    },
     token: access_token,
     hops,
     processes,
-    database,
-    ready: async () => (await Promise.all(SERVICES.map((service) => isReady(own[service])))).every((ready) => ready),
+    ...parts,
+    ready: async () => (await Promise.all(all.map(isReady))).every((ready) => ready),
     async stop() {
       for (const hop of hops.values()) hop.heal()
       await Promise.all([...processes.values()].map((process) => process.stop()))
@@ -96,7 +119,22 @@ export async function startSystem(database: CrashableServer | undefined, folder:
   }
 }
 
-function databaseAt({ host, user, password }: CrashableServer, port: number): Record<string, string> {
+async function freePorts(): Promise<Record<Service, number>> {
+  return { customers: await freePort(), orders: await freePort(), orchestrator: await freePort() }
+}
+
+function commonSettings() {
+  return {
+    ...SETTINGS,
+    JWT_SECRET: randomBytes(32).toString('hex'),
+    SERVICE_TOKEN: randomBytes(32).toString('hex'),
+  }
+}
+
+function databaseAt(
+  { host, user, password }: Pick<DatabaseServer, 'host' | 'user' | 'password'>,
+  port: number,
+): Record<string, string> {
   return { DB_HOST: host, DB_PORT: String(port), DB_USER: user, DB_PASS: password, DB_NAME: 'b2b_faults' }
 }
 

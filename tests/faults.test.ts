@@ -4,7 +4,7 @@ import { JumpyClock } from '../faults/clock.ts'
 import { openHop } from '../faults/hop.ts'
 import { judge, type Kept, type KeptOrder } from '../faults/judging.ts'
 import { randomOf } from '../faults/random.ts'
-import { planFaults } from '../faults/schedule.ts'
+import { planFaults, planNodeKills } from '../faults/schedule.ts'
 import { createSender, type Reply } from '../faults/sending.ts'
 import { type Kind, newStory, type Story, tell } from '../faults/stories.ts'
 import { freePort } from './support/database-server.ts'
@@ -171,6 +171,14 @@ describe('the choices of a fault run', () => {
   })
 })
 
+describe('the kills of a cluster', () => {
+  it('when there are as many as nodes, then each node is killed once', () => {
+    const planned = planNodeKills(180_000, 60_000, 3, randomOf(1, 'faults'))
+    expect(planned.map(({ atMs }) => atMs)).toEqual([30_000, 90_000, 150_000])
+    expect(new Set(planned.map(({ fault }) => 'node' in fault && fault.node))).toEqual(new Set([0, 1, 2]))
+  })
+})
+
 describe('a hop', () => {
   const ANSWER = 'an answer of some length'
 
@@ -188,7 +196,7 @@ describe('a hop', () => {
       server.closeAllConnections()
       server.close()
     })
-    const send = createSender({ customers: hop.port, orders: hop.port, orchestrator: hop.port }, 'token')
+    const send = createSender([{ customers: hop.port, orders: hop.port, orchestrator: hop.port }], 'token')
     const clock = new JumpyClock()
     const ask = (limitMs = 5_000): Promise<Reply> =>
       send({ service: 'orders', method: 'POST', path: '/orders', headers: {}, body: '{}' }, clock, limitMs)
