@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { hasEnded } from '../../scripts/children.ts'
-import { StartError } from '../../src/entrypoints/running.ts'
+import { StartError } from '../../src/entrypoints/failed-start.ts'
 import { findBinary, initialise } from './database-server.ts'
 
 /** A private Galera cluster on this machine. Nodes are named by their index, from 0. */
