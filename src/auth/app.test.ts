@@ -6,7 +6,7 @@ import { newCustomer, newOrder, newProduct, newWord } from '../../tests/support/
 import { nowhere, serveOrchestrator, serveOrders } from '../../tests/support/services.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../tests/support/system.ts'
 import { SCOPES, type Scope } from '../platform/auth.ts'
-import { createClient, disableClient, enableClient, rotateSecret } from './service.ts'
+import { createClient, disableClient, enableClient, rotateSecret, signToken } from './service.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const GRANT = { grant_type: 'client_credentials' }
@@ -313,6 +313,29 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     expect(await enableClient(system.db, client.id)).toEqual({ disabledSince: since })
     expect(await statusesOf(token)).toEqual(REFUSED)
     expect(await statusesOf(await tokenFor(client))).toEqual(TAKEN)
+  })
+
+  it('when the database that issued a token has a clock 2 s ahead, then a rotation withdraws it all the same', async () => {
+    const client = await newClient()
+    const { access_token: ahead } = await signToken(
+      system.env.jwt,
+      { clientId: client.id, scope: SCOPES.join(' '), customerId: null },
+      Date.now() + 2_000,
+    )
+    const rotated = await rotateSecret(system.db, client.id)
+    expect(await statusesOf(ahead)).toEqual(REFUSED)
+    const between = await tokenFor({ ...client, secret: rotated?.clientSecret ?? '' })
+    expect(await statusesOf(between)).toEqual(TAKEN)
+    const next = await rotateSecret(system.db, client.id)
+    expect(await statusesOf(await tokenFor({ ...client, secret: next?.clientSecret ?? '' }))).toEqual(TAKEN)
+  })
+
+  it('when a secret is rotated twice in a moment, then the tokens of between are withdrawn too', async () => {
+    const client = await newClient()
+    const rotated = await rotateSecret(system.db, client.id)
+    const between = await tokenFor({ ...client, secret: rotated?.clientSecret ?? '' })
+    await rotateSecret(system.db, client.id)
+    expect(await statusesOf(between)).toEqual(REFUSED)
   })
 
   it('when there is no such client, then nothing is done', async () => {

@@ -3,7 +3,7 @@ import type { Database } from '../platform/database.ts'
 import { AppError } from '../platform/errors.ts'
 import { randomSecret, sameSecret, sha256 } from '../platform/hash.ts'
 import { readClock } from '../platform/idempotency.ts'
-import { type DbTime, toRfc3339, toRfc3339OrNull } from '../platform/time.ts'
+import { type DbTime, fromRfc3339, toRfc3339, toRfc3339OrNull } from '../platform/time.ts'
 import { type ApiClient, findClient, findClientNow, findClients, insertClient, updateClient } from './store.ts'
 
 export interface TokenConfig {
@@ -46,7 +46,7 @@ export function createTokenService(db: Database, config: TokenConfig) {
       if (!proven || client === undefined || isDisabled(client))
         throw new AppError('invalid_client', 'The client id or secret is wrong.', { error: 'invalid_client' })
       const scope = narrowScope(client.scope, asked)
-      return signToken(config, { clientId, scope, customerId: client.customer_id }, msOf(client.now))
+      return signToken(config, { clientId, scope, customerId: client.customer_id }, issueTimeOf(client))
     },
 
     /** For whoever is shown a token of this client. */
@@ -65,6 +65,11 @@ export function createTokenService(db: Database, config: TokenConfig) {
 
 function msOf(time: DbTime): number {
   return Date.parse(toRfc3339(time))
+}
+
+/** Not before the time from which the client's tokens are taken: that is a little ahead of the clock just after a rotation. */
+function issueTimeOf({ now, tokens_from }: { now: DbTime; tokens_from: DbTime | null }): number {
+  return Math.max(msOf(now), tokens_from === null ? 0 : msOf(tokens_from))
 }
 
 /** @throws AppError `invalid_scope` */
@@ -159,7 +164,7 @@ export async function rotateSecret(
   if (client === undefined) return undefined
   const clientSecret = randomSecret()
   await updateClient(db, id, { secret_hash: sha256(clientSecret) })
-  await withdrawTokens(db, id)
+  await withdrawTokens(db, client)
   return { clientSecret, disabledSince: toRfc3339OrNull(client.disabled_at) }
 }
 
@@ -172,7 +177,7 @@ export async function disableClient(db: Database, id: string): Promise<{ since: 
   if (client === undefined) return undefined
   const since = client.disabled_at ?? (await readClock(db))
   await updateClient(db, id, { disabled_at: since })
-  await withdrawTokens(db, id)
+  await withdrawTokens(db, client)
   return { since: toRfc3339(since), before: client.disabled_at !== null }
 }
 
@@ -184,10 +189,15 @@ export async function enableClient(db: Database, id: string): Promise<{ disabled
   return { disabledSince: toRfc3339OrNull(client.disabled_at) }
 }
 
+/** How far the clocks of the servers of one cluster may be apart. */
+const MAX_CLOCK_SKEW_MS = 5_000
+
 /**
- * A statement of its own, after the one that ended what tokens are got by: whoever was issued one until then was so
- * before this moment, by the same clock.
+ * Must run after the secret changed or the client was disabled: every token that was issued until then has an earlier `iat`,
+ * also one by the clock of another node. Each withdrawal has a later time than the one before.
  */
-async function withdrawTokens(db: Database, id: string): Promise<void> {
-  await updateClient(db, id, { tokens_from: await readClock(db) })
+async function withdrawTokens(db: Database, { id, tokens_from }: ApiClient): Promise<void> {
+  const last = tokens_from === null ? 0 : msOf(tokens_from)
+  const from = Math.max(msOf(await readClock(db)) + MAX_CLOCK_SKEW_MS, last + 1)
+  await updateClient(db, id, { tokens_from: fromRfc3339(new Date(from).toISOString()) })
 }
