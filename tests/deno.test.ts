@@ -5,7 +5,7 @@ import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { Engine } from '../src/platform/dialect.ts'
 import { readBanner } from './support/banner.ts'
 import { freePort } from './support/database-server.ts'
-import { ANSWER, CREATE_AND_CONFIRM, REQUEST, shown } from './support/printed.ts'
+import { CREATE_AND_CONFIRM, printedAnswer, REQUEST, shown } from './support/printed.ts'
 import {
   BINARIES,
   freshDatabase,
@@ -69,8 +69,9 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
       const { orchestrator } = await readBanner(first)
       const send = (services: { orchestrator: typeof orchestrator }) =>
         services.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, { body: REQUEST, token: null })
-      expect(shown(await send({ orchestrator }))).toEqual({ status: 201, text: JSON.stringify(ANSWER), replayed: null })
-      const stored = { status: 201, text: JSON.stringify(ANSWER), replayed: 'true' }
+      const answer = await send({ orchestrator })
+      expect(shown(answer)).toEqual({ status: 201, text: printedAnswer(answer), replayed: null })
+      const stored = { status: 201, text: answer.text, replayed: 'true' }
       expect(shown(await send({ orchestrator }))).toEqual(stored)
       expect(await first.stop()).toMatchObject({ code: 0 })
       expect(first.log().at(-1)).toMatchObject({ msg: 'stopped' })

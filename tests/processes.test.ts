@@ -7,7 +7,7 @@ import { parseEnv } from '../src/platform/env.ts'
 import { serve } from '../src/platform/serving.ts'
 import { type ApiAnswer, apiClient } from './support/api-client.ts'
 import { readBanner } from './support/banner.ts'
-import { ANSWER, CREATE_AND_CONFIRM, REQUEST, shown } from './support/printed.ts'
+import { CREATE_AND_CONFIRM, printedAnswer, REQUEST, shown } from './support/printed.ts'
 import {
   addressOf,
   freshDatabase,
@@ -40,15 +40,15 @@ describeEachEngine('npm start', (engine) => {
     const first = startProgram('start', variables)
     const services = await readBanner(first)
     const answer = await services.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
-    expect(shown(answer)).toEqual({ status: 201, text: JSON.stringify(ANSWER), replayed: null })
+    expect(shown(answer)).toEqual({ status: 201, text: printedAnswer(answer), replayed: null })
     const again = await services.orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously(REQUEST))
     expect(shown(again)).toEqual({ ...shown(answer), replayed: 'true' })
-    const order = await services.orders.get('/orders/5')
+    const order = await services.orders.get(`/orders/${answer.body.data.order.id}`)
     expect(await first.stop()).toMatchObject({ code: 0 })
 
     const second = startProgram('start', variables)
     const restarted = await readBanner(second)
-    expect((await restarted.orders.get('/orders/5')).text).toBe(order.text)
+    expect((await restarted.orders.get(`/orders/${answer.body.data.order.id}`)).text).toBe(order.text)
     const later = await restarted.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
     expect(shown(later)).toEqual({ ...shown(answer), replayed: 'true' })
     expect((await restarted.orders.get('/orders')).body.data).toHaveLength(5)
@@ -69,7 +69,8 @@ describeEachEngine('npm start', (engine) => {
       /curl -X POST (\S+) \\\n +-H '(\S+: \S+)' -d '(.*)'\n/.exec(banner) ?? []
     const [name = '', value = ''] = header.split(': ')
     const response = await fetch(url, { method: 'POST', headers: { [name]: value }, body })
-    expect(await response.json()).toEqual(ANSWER)
+    const text = await response.text()
+    expect(text).toBe(printedAnswer({ body: JSON.parse(text) }))
     expect((await orders.get('/orders')).status).toBe(200)
     expect((await customers.post('/customers', { name: 'New', email: 'new@example.com' })).status).toBe(201)
   })
@@ -122,10 +123,13 @@ describeEachEngine('three processes over one database', (engine) => {
       expect((await service.get('/ready')).status).toBe(200)
     }
     const answer = await orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
-    expect(shown(answer)).toEqual({ status: 201, text: JSON.stringify(ANSWER), replayed: null })
+    expect(shown(answer)).toEqual({ status: 201, text: printedAnswer(answer), replayed: null })
     const again = await orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously(REQUEST))
     expect(shown(again)).toEqual({ ...shown(answer), replayed: 'true' })
-    expect((await orders.get('/orders/5')).body).toMatchObject({ status: 'CONFIRMED', total_cents: 259800 })
+    expect((await orders.get(`/orders/${answer.body.data.order.id}`)).body).toMatchObject({
+      status: 'CONFIRMED',
+      total_cents: 259800,
+    })
     const ends = await Promise.all(programs.map((program) => program.stop()))
     expect(ends.map(({ code }) => code)).toEqual([0, 0, 0])
   })

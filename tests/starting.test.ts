@@ -357,8 +357,10 @@ describeEachEngine('production', (engine) => {
       })
     expect(await tokenFor('demo', 'demo-secret')).toMatchObject({ status: 401, body: { code: 'invalid_client' } })
     const { access_token } = (await tokenFor(id, secret)).body
-    expect((await orchestrator.call('POST', path, { body, token: access_token })).status).toBe(201)
-    expect((await orders.get('/orders/5', { token: access_token })).body).toMatchObject({ status: 'CONFIRMED' })
+    const placed = await orchestrator.call('POST', path, { body, token: access_token })
+    expect(placed.status).toBe(201)
+    const order = await orders.get(`/orders/${placed.body.data.order.id}`, { token: access_token })
+    expect(order.body).toMatchObject({ status: 'CONFIRMED' })
     expect(await program.stop()).toMatchObject({ code: 0 })
   })
 

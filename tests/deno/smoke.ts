@@ -12,7 +12,7 @@ import { createLogger } from '../../src/platform/logging.ts'
 import { migrate, seed } from '../../src/platform/migrations.ts'
 import { serve } from '../../src/platform/serving.ts'
 import { type ApiClient, apiClient } from '../support/api-client.ts'
-import { ANSWER, CREATE_AND_CONFIRM, REQUEST, shown } from '../support/printed.ts'
+import { CREATE_AND_CONFIRM, printedAnswer, REQUEST, shown } from '../support/printed.ts'
 import { atOnce, statusCounts } from '../support/rows.ts'
 
 // The whole flow under Deno, over HTTP, on both engines: `deno task test:smoke`. One line a check; ends with 1 when one
@@ -51,12 +51,12 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
 
   await check(`${engine}: one call creates and confirms an order`, async () => {
     const answer = await anonymous(REQUEST)
-    assert.deepEqual(shown(answer), { status: 201, text: JSON.stringify(ANSWER), replayed: null })
+    assert.deepEqual(shown(answer), { status: 201, text: printedAnswer(answer), replayed: null })
   })
 
   await check(`${engine}: the same call again gets the same bytes`, async () => {
     const answer = await anonymous(REQUEST)
-    assert.deepEqual(shown(answer), { status: 201, text: JSON.stringify(ANSWER), replayed: 'true' })
+    assert.deepEqual(shown(answer), { status: 201, text: printedAnswer(answer), replayed: 'true' })
   })
 
   await check(`${engine}: a client gets a token with its secret, and nothing without`, async () => {

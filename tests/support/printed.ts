@@ -23,6 +23,12 @@ export const ANSWER = {
   },
 }
 
+/** The printed answer, as text, with the id that the order got: the nodes of a cluster count in steps. */
+export function printedAnswer({ body }: Pick<ApiAnswer, 'body'>): string {
+  const order = { ...ANSWER.data.order, id: body.data.order.id }
+  return JSON.stringify({ ...ANSWER, data: { ...ANSWER.data, order } })
+}
+
 /** What callers see of an answer, and whether it was stored. */
 export function shown({ status, text, headers }: ApiAnswer) {
   return { status, text, replayed: headers.get('idempotent-replayed') }
