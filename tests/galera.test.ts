@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'v
 import { runFaults } from '../faults/running.ts'
 import { type Service, type System, startSystemOnCluster } from '../faults/system.ts'
 import { type ApiAnswer, apiClient } from './support/api-client.ts'
+import { readBanner } from './support/banner.ts'
 import { type GaleraCluster, HOW_TO_GET_GALERA, hasGalera, startGaleraCluster } from './support/galera.ts'
-import { runProgram, type Variables } from './support/programs.ts'
+import { runProgram, startProgram, type Variables } from './support/programs.ts'
 import { atOnce, newKey } from './support/rows.ts'
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 })
@@ -115,6 +116,104 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     expect(unexpected).toEqual([])
   })
 
+  describe('of which DB_HOST names every node', () => {
+    const severalServers = (database: string): Variables => ({
+      DB_HOST: cluster.nodes.map(({ host, port }) => `${host}:${port}`).join(','),
+      DB_USER: 'root',
+      DB_NAME: database,
+      CUSTOMERS_PORT: '0',
+      ORDERS_PORT: '0',
+      ORCHESTRATOR_PORT: '0',
+    })
+    const order = { customer_id: 1, items: [{ product_id: 2, qty: 1 }], confirm: true }
+
+    /** What each node has committed of its own, so far; -1 where it does not run. */
+    async function commitsOfNodes(): Promise<number[]> {
+      return Promise.all(
+        cluster.nodes.map((_, i) =>
+          cluster.status(i, 'wsrep_local_commits').then(
+            (count) => Number(count),
+            () => -1,
+          ),
+        ),
+      )
+    }
+
+    /** The nodes that committed something of their own meanwhile. */
+    async function writersDuring(work: () => Promise<unknown>): Promise<number[]> {
+      const before = await commitsOfNodes()
+      await work()
+      const after = await commitsOfNodes()
+      return [...after.keys()].filter((i) => (after[i] ?? 0) > (before[i] ?? 0))
+    }
+
+    const startOn = (variables: Variables) => readBanner(startProgram('start', variables))
+    type Started = Awaited<ReturnType<typeof startOn>>
+
+    async function placeUntilDone({ orders }: Started, key: string): Promise<void> {
+      await expect
+        .poll(async () => (await orders.post('/orders', order, { headers: { 'idempotency-key': key } })).status, {
+          timeout: 20_000,
+          interval: 100,
+        })
+        .toBe(201)
+    }
+
+    it('when the writer is killed, then another is written, by all processes, and stays when the first is back', async () => {
+      const variables = severalServers('b2b_several')
+      const processes = [await startOn(variables), await startOn(variables)]
+      const keys: string[] = []
+      const placeSome = () =>
+        atOnce(20, (i) => {
+          const key = newKey()
+          keys.push(key)
+          const process = processes[i % processes.length]
+          if (process === undefined) throw new Error('there is no process')
+          return placeUntilDone(process, key)
+        })
+
+      const [writer = -1, ...others] = await writersDuring(placeSome)
+      expect(others).toEqual([])
+      await cluster.kill(writer)
+      const killedAt = performance.now()
+      await placeSome()
+      const outageMs = performance.now() - killedAt
+      for (const { orders } of processes) {
+        await expect.poll(async () => (await orders.get('/ready')).status, { timeout: 10_000 }).toBe(200)
+      }
+      const [next = -1, ...more] = await writersDuring(placeSome)
+      expect([next === writer, more]).toEqual([false, []])
+
+      await cluster.restart(writer)
+      processes.push(await startOn(variables))
+      expect(await writersDuring(placeSome)).toEqual([next])
+      const placed = new Set<number>()
+      for (const key of keys) {
+        const headers = { 'idempotency-key': key }
+        const again = await processes[0]?.orders.post('/orders', order, { headers })
+        expect([again?.status, again?.headers.get('idempotent-replayed')]).toEqual([201, 'true'])
+        placed.add(again?.body.id)
+      }
+      expect(placed.size).toBe(keys.length)
+      console.log(`orders were placed again ${Math.round(outageMs)} ms after the kill`)
+    })
+
+    it('when DB_WRITERS is all, then every node is written', async () => {
+      const process = await startOn({ ...severalServers('b2b_all'), DB_WRITERS: 'all' })
+      const placeSome = () => atOnce(60, () => placeUntilDone(process, newKey()))
+      const writers = new Set<number>()
+      await expect
+        .poll(
+          async () => {
+            for (const writer of await writersDuring(placeSome)) writers.add(writer)
+            return writers.size
+          },
+          { timeout: 30_000 },
+        )
+        .toBe(cluster.nodes.length)
+    })
+  })
+
   it('when all nodes write and one is killed, then nothing is lost, and each key has one answer', async () => {
     const system = await systemOnCluster()
     await cluster.untilSynced()
@@ -133,5 +232,25 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     })
     expect(Object.keys(attacks.kills).filter((name) => name.startsWith('node'))).toHaveLength(1)
     expect((await cluster.conflicts()) - before).toBeGreaterThan(LEAST_CONFLICTS)
+  })
+
+  // The last one: no node has a cluster after it.
+  it('when a node has lost the others, then it is not ready, refuses orders with 503, and nothing is a 500', async () => {
+    const [alone] = variablesOf('b2b_alone')
+    const ports = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
+    const { customers, orders } = await readBanner(startProgram('start', { ...alone, ...ports }))
+    const order = { customer_id: 1, items: [{ product_id: 2, qty: 1 }] }
+    expect((await orders.post('/orders', order)).status).toBe(201)
+    await Promise.all([cluster.kill(1), cluster.kill(2)])
+    await expect.poll(() => cluster.status(0, 'wsrep_cluster_status'), { timeout: 30_000 }).toBe('non-Primary')
+    const answers = [
+      await orders.post('/orders', order),
+      await orders.get('/orders'),
+      await customers.get('/customers/1'),
+      await customers.post('/customers', { name: 'Ann', email: 'ann@example.com' }),
+    ]
+    expect(answers.map(({ status }) => status)).toEqual([503, 503, 503, 503])
+    const ready = await orders.get('/ready')
+    expect([ready.status, ready.body.checks.database]).toEqual([503, 'read_only'])
   })
 })

@@ -1,7 +1,17 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { NoWriter } from './database-errors.ts'
+import { parseEnv } from './env.ts'
 import { hostsOf } from './mysql-connection.ts'
-import { type Candidate, chooseWriter } from './mysql-writers.ts'
+import { type Candidate, chooseWriter, hasSeveralServers } from './mysql-writers.ts'
+
+vi.mock('node:dns/promises', () => ({
+  lookup: async (name: string) => (ADDRESSES[name] ?? []).map((address) => ({ address })),
+}))
+const ADDRESSES: Record<string, string[]> = {
+  'three.example': ['10.0.0.1', '10.0.0.2', '10.0.0.3'],
+  'one.example': ['10.0.0.1'],
+  localhost: ['::1', '127.0.0.1'],
+}
 
 function candidate(name: string, fields: Partial<Candidate> = {}): Candidate {
   const named = { server: '', epoch: 0 }
@@ -78,5 +88,16 @@ describe('DB_HOST', () => {
     ],
   ])('when it is %s, then it names %j', (host, expected) => {
     expect(hostsOf({ host, port: 3306 }).map((one) => [one.host, one.port])).toEqual(expected)
+  })
+
+  it.each([
+    ['one.example', false],
+    ['three.example', true],
+    ['one.example,10.0.0.2', true],
+    ['localhost', false],
+    ['10.0.0.1', false],
+    ['nowhere.example', false],
+  ])('when it is %s, then it means several servers: %s', async (DB_HOST, expected) => {
+    expect(await hasSeveralServers(parseEnv({ DB_HOST }).database)).toBe(expected)
   })
 })
