@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { ensureDatabase, openDatabase } from '../src/platform/database.ts'
 import { parseEnv } from '../src/platform/env.ts'
@@ -253,6 +254,23 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('a database on %s', () 
     const message = refusal(await runProgram('start', { ...FREE_PORTS, ...freshDatabase('mysql'), DB_PASS: password }))
     expect(message).toMatch(/can't be used: Access denied.*\nCheck DB_USER and DB_PASS\.$/)
     expect(message).not.toContain(password)
+  })
+
+  it('when its Unix socket is named, then it is used over that', async () => {
+    const { host, port, user, password } = inject('mysql') ?? expect.unreachable()
+    const admin = await createConnection({ host, port, user, password })
+    const [[variables]] = await admin.query<RowDataPacket[]>('select @@socket as path')
+    await admin.end()
+    const { DB_HOST: _, ...database } = freshDatabase('mysql')
+    const program = startProgram('start', { ...FREE_PORTS, ...database, DB_SOCKET: variables?.path })
+    const { text, orders } = await readBanner(program)
+    expect(text).toContain(`${database.DB_NAME} at ${variables?.path}\n`)
+    expect((await orders.get('/orders/1')).status).toBe(200)
+  })
+
+  it('when there is no such socket, then the start is refused and says which', async () => {
+    const message = refusal(await runProgram('start', { ...FREE_PORTS, DB_SOCKET: '/nowhere/mysqld.sock' }))
+    expect(message).toMatch(/^The database b2b at \/nowhere\/mysqld.sock can't be used: .*ENOENT.*\nCheck DB_SOCKET\.$/)
   })
 
   it('when it is not made yet, then production says how to make it', async () => {

@@ -20,6 +20,7 @@ const OUTSIDE_COMPOSE: Reasons = {
   ORCHESTRATOR_PORT: 'PORT says it',
   DB_PORT: "inside the stack it is MySQL's own; MYSQL_PORT is the one outside",
   DB_FILE: 'the database is a server',
+  DB_SOCKET: 'the database is in another container',
   DB_TLS: 'the database is in the same network of one machine',
 }
 
@@ -44,7 +45,10 @@ const OUTSIDE_LAMBDA: Reasons = {
   ORDER_SWEEP_SECONDS: 'a schedule calls the sweep',
 }
 
-const ON_DISK: Reasons = { DB_FILE: 'there is no disk to keep it on' }
+const ON_DISK: Reasons = {
+  DB_FILE: 'there is no disk to keep it on',
+  DB_SOCKET: 'there is no server on that machine',
+}
 
 const LAMBDA: Record<string, Reasons> = {
   orchestrator: {
@@ -88,7 +92,7 @@ const LAMBDA: Record<string, Reasons> = {
 
 /** The functions that answer no callers of ours are given these, and no others. */
 const LAMBDA_INSIDE: Record<string, RegExp> = {
-  sweep: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$)\w+)$/,
+  sweep: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+)$/,
   docs: /^(NODE_ENV|LOG_LEVEL)$/,
 }
 

@@ -5,7 +5,7 @@ import { PoolExhausted, sqliteCode } from '../platform/database-errors.ts'
 import { type Env, EnvError, parseEnv } from '../platform/env.ts'
 import type { Logger } from '../platform/logging.ts'
 import { migrate, pendingMigrations, seed } from '../platform/migrations.ts'
-import { hostsOf } from '../platform/mysql-connection.ts'
+import { hostsOf, textOf } from '../platform/mysql-connection.ts'
 import type { Serving } from '../platform/serving.ts'
 import { readEnvFile, reasonOf, StartError, tellFailure } from './failed-start.ts'
 
@@ -97,6 +97,7 @@ export async function connected<T>(env: Env, work: () => Promise<T>): Promise<T>
 const REMEDIES: Record<string, string> = {
   ECONNREFUSED: 'Does it run there? Check DB_HOST and DB_PORT.',
   ENOTFOUND: 'Check DB_HOST.',
+  ENOENT: 'Check DB_SOCKET.',
   EAI_AGAIN: 'Check DB_HOST.',
   ETIMEDOUT: 'Does it run there? Check DB_HOST and DB_PORT.',
   ER_ACCESS_DENIED_ERROR: 'Check DB_USER and DB_PASS.',
@@ -155,9 +156,7 @@ async function prepare(env: Env, db: Database, logger: Logger): Promise<void> {
 
 export function whereIs({ host, port, name, file }: DatabaseConfig): string {
   if (host === undefined) return file
-  return `${name} at ${hostsOf({ host, port })
-    .map((one) => `${one.name}:${one.port}`)
-    .join(', ')}`
+  return `${name} at ${hostsOf({ host, port }).map(textOf).join(', ')}`
 }
 
 /**

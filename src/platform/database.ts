@@ -21,7 +21,7 @@ import {
 import { AppError } from './errors.ts'
 import type { Logger } from './logging.ts'
 import { mysqlDialect } from './mysql.ts'
-import { connectionOf, dial, hostsOf, type ServerAddress } from './mysql-connection.ts'
+import { connectionOf, dial, hostsOf, type ServerAddress, textOf } from './mysql-connection.ts'
 import { createWriters, hasSeveralServers } from './mysql-writers.ts'
 import { createSlots, type Slots } from './slots.ts'
 import { sqliteDialect } from './sqlite.ts'
@@ -32,7 +32,7 @@ export type Database = Kysely<Tables>
 
 /** Where the data is. Without `host` it is the embedded SQLite file. */
 export interface DatabaseConfig {
-  /** One server, or several with commas between: `a,b:3307`. */
+  /** One server, several with commas between (`a,b:3307`), or the path of a Unix socket. */
   host?: string | undefined
   /** Of the hosts that name none. */
   port: number
@@ -157,8 +157,7 @@ function firstOf(config: DatabaseConfig): ServerAddress {
 
 function tellWriters(logger: Logger | undefined) {
   return (addresses: readonly ServerAddress[], isFirst: boolean) => {
-    const writers = addresses.map(({ name, host, port }) => `${name === host ? host : `${name} (${host})`}:${port}`)
-    logger?.[isFirst ? 'info' : 'warn']({ writers }, 'database writers')
+    logger?.[isFirst ? 'info' : 'warn']({ writers: addresses.map(textOf) }, 'database writers')
   }
 }
 

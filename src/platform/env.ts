@@ -47,6 +47,7 @@ const Known = z.object({
   ORDERS_PORT: port.default(3010),
   ORCHESTRATOR_PORT: port.default(3000),
   DB_HOST: hosts.optional(),
+  DB_SOCKET: z.string().startsWith('/', 'must be the absolute path of a Unix socket').optional(),
   DB_PORT: port.default(3306),
   DB_WRITERS: oneOf('one', 'all').default('one'),
   DB_USER: z.string().default('root'),
@@ -177,6 +178,9 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
   if (serviceTokens.length > 2 || serviceTokens.includes('')) {
     faults.push('SERVICE_TOKEN: must be one token, or two with a comma between while one is rotated')
   }
+  if (given.DB_SOCKET !== undefined && given.DB_HOST !== undefined) {
+    faults.push('DB_SOCKET: is the server of this machine, so DB_HOST must be unset')
+  }
   if (jwtSecrets.length > 2 || jwtSecrets.includes('')) {
     faults.push('JWT_SECRET: must be one secret, or two with a comma between while one is rotated')
   }
@@ -196,7 +200,7 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
       orchestrator: vars.ORCHESTRATOR_PORT,
     },
     database: {
-      host: vars.DB_HOST,
+      host: vars.DB_SOCKET ?? vars.DB_HOST,
       port: vars.DB_PORT,
       writers: vars.DB_WRITERS,
       user: vars.DB_USER,

@@ -10,8 +10,9 @@ export interface ServerAddress {
   port: number
 }
 
-/** `a,b:3307,[::1]:3306` as addresses that are not looked up yet. */
+/** `a,b:3307,[::1]:3306` as addresses that are not looked up yet. The path of a socket is one. */
 export function hostsOf({ host = 'localhost', port }: Pick<DatabaseConfig, 'host' | 'port'>): ServerAddress[] {
+  if (isSocket(host)) return [{ name: host, host, port }]
   return host
     .split(',')
     .map((text) => text.trim())
@@ -23,12 +24,25 @@ export function hostsOf({ host = 'localhost', port }: Pick<DatabaseConfig, 'host
     })
 }
 
-/** What the driver needs to connect to a server. */
+function isSocket(host: string): boolean {
+  return host.startsWith('/')
+}
+
+/** The address as people write it. */
+export function textOf({ name, host, port }: ServerAddress): string {
+  if (isSocket(host)) return host
+  return `${name === host ? host : `${name} (${host})`}:${port}`
+}
+
+/** What the driver needs to connect to a server. What goes over a socket of this machine needs no TLS. */
 export async function connectionOf(config: DatabaseConfig, address: ServerAddress) {
   const { user, password, connectTimeoutMs } = config
   const { host, port } = address
-  const common = { host, port, user, password, connectTimeout: connectTimeoutMs }
+  const common = { user, password, connectTimeout: connectTimeoutMs }
+  if (isSocket(host)) return { ...common, socketPath: host }
   return {
+    host,
+    port,
     ...common,
     ...(await tlsOf(config)),
     ...(needsOwnSocket(config, address) && { stream: () => dial(address) }),

@@ -4,7 +4,7 @@ import { setInterval } from 'node:timers'
 import { type Connection, createConnection } from 'mysql2/promise'
 import type { DatabaseConfig } from './database.ts'
 import { isMissingTable, NoWriter } from './database-errors.ts'
-import { connectionOf, hostsOf, type ServerAddress } from './mysql-connection.ts'
+import { connectionOf, hostsOf, type ServerAddress, textOf } from './mysql-connection.ts'
 import { type MysqlServer, SERVER_QUESTION, serverOf } from './mysql-server.ts'
 import { trusted } from './trusted.ts'
 
@@ -52,7 +52,8 @@ async function addressesOf({ name, port }: ServerAddress): Promise<ServerAddress
 
 /** Whether `DB_HOST` may mean several servers: it has several names, or its one name has addresses of several machines. */
 export async function hasSeveralServers(config: DatabaseConfig): Promise<boolean> {
-  if (hostsOf(config).length > 1) return true
+  const hosts = hostsOf(config)
+  if (hosts.length !== 1 || hosts[0]?.host.startsWith('/')) return hosts.length > 1
   const machines = (await findServers(config)).map(({ host }) => (LOOPBACK.test(host) ? LOCALHOST : host))
   return new Set(machines).size > 1
 }
@@ -114,10 +115,6 @@ export function createWriters(config: DatabaseConfig, onChange: OnChange): Write
     changedAt: () => changedAt,
     close: () => clearInterval(watch),
   }
-}
-
-function textOf({ host, port }: ServerAddress): string {
-  return `${host}:${port}`
 }
 
 async function isStillWriter(config: DatabaseConfig, address: ServerAddress | undefined): Promise<boolean> {
