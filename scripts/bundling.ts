@@ -26,6 +26,19 @@ export function copyDocsFiles(folder: string): void {
   }
 }
 
+/**
+ * `node:http` by `require`: an import reads all that it exports, and one of these, `WebSocket`, loads Node's `fetch`.
+ */
+export const requireHttp: Plugin = {
+  name: 'require node:http',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:http$/ }, ({ kind }) =>
+      kind === 'import-statement' ? { path: 'node:http', namespace: 'required' } : undefined,
+    )
+    onLoad({ filter: /^/, namespace: 'required' }, () => ({ contents: "module.exports = require('node:http')" }))
+  },
+}
+
 /** A function that starts reads all that is in its bundle, so what none of them can use is left out of it. */
 const trims: Plugin[] = [
   // zod carries its messages in fifty languages, all of them reachable; ours is English.
@@ -37,8 +50,9 @@ const trims: Plugin[] = [
   replaceModule(/iconv-lite[\\/]encodings[\\/]index\.js$/, () => "module.exports = require('./internal.js')"),
   // What writes logs from a thread of its own: we let none.
   replaceModule(/pino[\\/]lib[\\/]transport\.js$/, () => 'module.exports = undefined'),
-  // Four thousand assignments, as one text that is parsed at once.
+  // Four thousand names of errors, as one text that is parsed when the first error comes.
   replaceModule(/mysql2[\\/]lib[\\/]constants[\\/]errors\.js$/, asData),
+  requireHttp,
 ]
 
 /** Bundles one Lambda function to one file, with all it needs and nothing else. */
@@ -52,6 +66,7 @@ export async function bundleFunction(source: string, outfile: string, plugins = 
     sourcesContent: false,
     metafile: true,
     plugins,
+    ...(plugins === trims && { inject: ['src/functions/fetch-api.ts'] }),
   })
   thinOut(`${outfile}.map`)
   return metafile
@@ -97,5 +112,7 @@ function replaceModule(path: RegExp, contentsOf: (path: string) => string): Plug
 /** A CommonJS module that exports nothing but numbers and texts. */
 function asData(path: string): string {
   const json = JSON.stringify(createRequire(import.meta.url)(path))
-  return `module.exports = JSON.parse(${JSON.stringify(json)})`
+  return `let all
+const read = () => (all ??= JSON.parse(${JSON.stringify(json)}))
+module.exports = new Proxy({}, { get: (_, name) => read()[name] })`
 }

@@ -19,7 +19,7 @@ import { createAwsClient } from '../platform/aws.ts'
 import { pingService, type Route } from '../platform/client.ts'
 import { type Database, probeWrites } from '../platform/database.ts'
 import type { Env } from '../platform/env.ts'
-import { createServiceFetch } from '../platform/http.ts'
+import { createHttpFetch, createServiceFetch } from '../platform/http.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/lambda.ts'
 import type { Logger } from '../platform/logging.ts'
 import type { Check } from '../platform/readiness.ts'
@@ -156,7 +156,7 @@ function tokensOf(env: Env, db: Database) {
 }
 
 const serviceFetch = createServiceFetch()
-const lambdaFetch = createLambdaFetch(createAwsClient('lambda', process.env, serviceFetch))
+const lambdaFetch = createLambdaFetch(createAwsClient('lambda', process.env, createHttpFetch()))
 
 function routeTo(base: string, env: Env): Route {
   const send = base.startsWith(LAMBDA) ? lambdaFetch : serviceFetch

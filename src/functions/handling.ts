@@ -1,6 +1,6 @@
 import type { ServiceApp } from '../platform/app.ts'
 import { type Env, parseEnv } from '../platform/env.ts'
-import { createServiceFetch } from '../platform/http.ts'
+import { createHttpFetch } from '../platform/http.ts'
 import { createLogger, type Logger } from '../platform/logging.ts'
 import { behindGateway } from './gateway.ts'
 import { withParameters } from './parameters.ts'
@@ -43,7 +43,7 @@ function startOnce<T>(
 ): () => Promise<T> {
   let started: Promise<T> | undefined
   const begin = async () => {
-    const env = parseEnv(await withParameters(process.env, createServiceFetch()), options)
+    const env = parseEnv(await withParameters(process.env, createHttpFetch()), options)
     return start({ env, logger: await openLog(env.logLevel, service) })
   }
   const get = () => {

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'
 import { expect, it, onTestFinished } from 'vitest'
 import { nowhere } from '../../tests/support/services.ts'
 import { createHttpFetch, type FetchInit } from './http.ts'
@@ -149,3 +149,23 @@ it('when a header cannot be sent, then it is refused and not thrown', async () =
   const calling = Promise.resolve().then(() => createHttpFetch()(base, asking({ headers: { 'x-a': 'é\n' } })))
   await expect(calling).rejects.toThrow(/invalid/i)
 })
+
+it('when the address is one of HTTPS, then it speaks TLS and names the host', async () => {
+  const first = Promise.withResolvers<Buffer>()
+  const server = createTcpServer((socket) =>
+    socket.once('data', (bytes) => {
+      first.resolve(bytes)
+      socket.destroy()
+    }),
+  )
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  const { port } = addressOf(server.address())
+  await expect(createHttpFetch()(`https://localhost:${port}`, asking())).rejects.toThrow()
+  const hello = await first.promise
+  expect(hello[0]).toBe(TLS_HANDSHAKE)
+  expect(hello.includes('localhost')).toBe(true)
+})
+
+/** The kind of record that a client begins with (RFC 8446, section 5.1). */
+const TLS_HANDSHAKE = 22

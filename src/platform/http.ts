@@ -17,31 +17,47 @@ export interface Fetched {
   text(): Promise<string>
 }
 
-/** HTTPS through `fetch`, plain HTTP through {@link createHttpFetch}. */
+/** For the other services: plain HTTP through {@link createHttpFetch}, HTTPS, as tunnels have it, through `fetch`. */
 export function createServiceFetch(): Fetch {
   const httpFetch = createHttpFetch()
   return (url, init) => (url.startsWith('http:') ? httpFetch(url, init) : fetch(url, init))
 }
 
-/** Plain HTTP over connections that are kept, for services in one network. It takes a third of what `fetch` takes. */
+/**
+ * HTTP over connections that are kept. It takes a third of what `fetch` takes for a request, and none of the processor
+ * time that the first use of `fetch` takes to load it.
+ */
 export function createHttpFetch(): Fetch {
-  const agent = new Agent({ keepAlive: true })
-  return (url, { method, headers, body, signal }) =>
-    new Promise((resolve, reject) => {
-      const outgoing = request(url, { agent, method, headers, signal }, (incoming) => {
-        const { statusCode = 0, headers: answered } = incoming
-        let text = ''
-        incoming.setEncoding('utf8')
-        incoming.on('data', (chunk: string) => {
-          text += chunk
-        })
-        incoming.on('error', reject)
-        incoming.on('end', () => {
-          const get = (name: string) => answered[name]?.toString() ?? null
-          resolve({ status: statusCode, headers: { get }, text: async () => text })
-        })
+  const plain = new Agent({ keepAlive: true })
+  let secure: Promise<typeof import('node:https') & { agent: Agent }> | undefined
+  return async (url, init) => {
+    if (url.startsWith('http:')) return exchange(request, url, { ...init, agent: plain })
+    secure ??= import('node:https').then((https) => ({ ...https, agent: new https.Agent({ keepAlive: true }) }))
+    const https = await secure
+    return exchange(https.request, url, { ...init, agent: https.agent })
+  }
+}
+
+function exchange(
+  send: typeof request,
+  url: string,
+  { method, headers, body, signal, agent }: FetchInit & { agent: Agent },
+): Promise<Fetched> {
+  return new Promise((resolve, reject) => {
+    const outgoing = send(url, { agent, method, headers, signal }, (incoming) => {
+      const { statusCode = 0, headers: answered } = incoming
+      let text = ''
+      incoming.setEncoding('utf8')
+      incoming.on('data', (chunk: string) => {
+        text += chunk
       })
-      outgoing.on('error', reject)
-      outgoing.end(body)
+      incoming.on('error', reject)
+      incoming.on('end', () => {
+        const get = (name: string) => answered[name]?.toString() ?? null
+        resolve({ status: statusCode, headers: { get }, text: async () => text })
+      })
     })
+    outgoing.on('error', reject)
+    outgoing.end(body)
+  })
 }
