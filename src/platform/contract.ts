@@ -315,16 +315,19 @@ const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
 }
 
 function problemResponse({ schema, of }: ProblemShape, codes: ErrorCode[]) {
-  const examples = codes.map((code) => {
-    const error = new AppError(code, ERRORS[code].title, EXAMPLE_EXTRA[code])
-    return [code, { value: of(error, '2f1c4b0e-7a39-4c54-9d0e-1f4a7a0f6c11') }]
-  })
   const [status] = codes.map((code) => ERRORS[code].status)
   const headers = status === undefined ? undefined : PROBLEM_HEADERS[status]
+  const exampleOf = (code: ErrorCode) => {
+    const error = new AppError(code, ERRORS[code].title, EXAMPLE_EXTRA[code])
+    return [code, { value: of(error, '2f1c4b0e-7a39-4c54-9d0e-1f4a7a0f6c11') }]
+  }
   return {
     description: [...new Set(codes.map((code) => ERRORS[code].title))].join('; '),
     ...(headers && { headers }),
-    content: { 'application/problem+json': { schema, examples: Object.fromEntries(examples) } },
+    // Only the document asks for it, and few processes are ever asked for their document.
+    get content() {
+      return { 'application/problem+json': { schema, examples: Object.fromEntries(codes.map(exampleOf)) } }
+    },
   }
 }
 
