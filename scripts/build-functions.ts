@@ -1,9 +1,12 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bundleFunction, copyDocsFiles } from './bundling.ts'
+import { addCompileCache } from './compile-cache.ts'
 import { createProgram } from './program.ts'
 
-const HELP = `Bundles every Lambda function into one file, <folder>/<function>/index.mjs. What was in the folder goes.
+const HELP = `Bundles every Lambda function into one file, <folder>/<function>/app.mjs, with V8's cache of it for this version of Node
+and a small index.mjs that loads both. What was in the folder goes.
 
   npm run build:functions [-- folder]
 
@@ -19,8 +22,9 @@ if (existsSync(OUT) && readdirSync(OUT).some((name) => !FUNCTIONS.includes(name)
 
 rmSync(OUT, { recursive: true, force: true })
 for (const name of FUNCTIONS) {
-  const file = `${OUT}/${name}/index.mjs`
+  const file = `${OUT}/${name}/app.mjs`
   await bundleFunction(`src/functions/${name}.ts`, file)
+  addCompileCache(resolve(OUT, name))
   console.log(`${name}  ${Math.round(statSync(file).size / 1024)} KiB`)
 }
 

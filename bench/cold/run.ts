@@ -1,10 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { deflateRawSync } from 'node:zlib'
 import { bundleFunction } from '../../scripts/bundling.ts'
+import { giveCacheTo, RUNTIME_OPTIONS } from '../../scripts/compile-cache.ts'
 import { createProgram } from '../../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../tests/support/database-server.ts'
 import { resultsFile } from '../report.ts'
@@ -14,7 +15,8 @@ const RESULTS = resultsFile('cold', {})
 const NARROWED_RESULTS = resultsFile('cold', { narrowed: true })
 
 const HELP = `The time from the start of a process to its first answered event, for each Lambda function, beside the stack that
-this system replaces (Express, axios, mysql2, jsonwebtoken, zod), in turns, on this machine.
+this system replaces (Express, axios, mysql2, jsonwebtoken, zod), in turns, on this machine. Each function is started as it is
+packed, with V8's compile cache, and also without that cache.
 
   npm run bench:cold -- [--quick] [--rounds 15]
 
@@ -43,6 +45,8 @@ interface Side {
 interface Contest {
   name: keyof Events
   ours: Side
+  /** Ours without V8's compile cache. */
+  uncached: Side
   /** Absent where the other stack has no such function. */
   baseline: Side | undefined
 }
@@ -82,6 +86,7 @@ interface Summary {
 interface Row {
   name: string
   ours: Summary
+  uncached: Summary
   baseline: Summary | undefined
   /** Of the medians: ours to the other stack's. */
   ratio: number | undefined
@@ -131,6 +136,9 @@ async function bundle(folder: string): Promise<{ ours: string; baseline: string 
   const ours = join(folder, 'ours')
   const baseline = join(folder, 'baseline')
   execFileSync(NODE, ['scripts/build-functions.ts', ours], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const user = process.getuid?.()
+  if (user === undefined) return fail('It needs a system whose users have numbers, as Lambda has.')
+  for (const name of [...COMPARED, ...ALONE]) giveCacheTo(user, join(ours, name, 'cache'))
   for (const name of COMPARED) {
     await bundleFunction(`bench/cold/baseline/${name}.ts`, `${baseline}/${name}/index.mjs`, [])
   }
@@ -141,32 +149,27 @@ function contestsOf(bundles: { ours: string; baseline: string }, { variables }: 
   // What a stack needs at run time is part of it.
   const [, options] = /^ *NODE_OPTIONS: (.+)$/m.exec(readFileSync('serverless.yml', 'utf8')) ?? []
   const deployed = { ...variables, ...(options !== undefined && { NODE_OPTIONS: options }) }
-  const side = (folder: string, name: string, its: Record<string, string>) => ({
-    bundle: join(folder, name, 'index.mjs'),
-    variables: its,
+  const both = (name: keyof Events) => ({
+    name,
+    ours: { bundle: join(bundles.ours, name, 'index.mjs'), variables: deployed },
+    uncached: { bundle: join(bundles.ours, name, 'app.mjs'), variables: deployed },
   })
   const compared = COMPARED.map((name) => ({
-    name,
-    ours: side(bundles.ours, name, deployed),
-    baseline: side(bundles.baseline, name, variables),
+    ...both(name),
+    baseline: { bundle: join(bundles.baseline, name, 'index.mjs'), variables },
   }))
-  const alone = ALONE.map((name) => ({
-    name,
-    ours: side(bundles.ours, name, deployed),
-    baseline: undefined,
-  }))
-  return [...compared, ...alone]
+  return [...compared, ...ALONE.map((name) => ({ ...both(name), baseline: undefined }))]
 }
 
 async function measure(contests: Contest[], neighbourhood: Neighbourhood, rounds: number): Promise<Row[]> {
   const until = Date.now() + LONGEST_BENCH_MS
   const rows: Row[] = []
-  for (const { name, ours, baseline } of contests) {
-    const samples: { ours: Sample[]; baseline: Sample[] } = { ours: [], baseline: [] }
+  for (const { name, ours, uncached, baseline } of contests) {
+    const samples: Record<'ours' | 'uncached' | 'baseline', Sample[]> = { ours: [], uncached: [], baseline: [] }
     // The first round brings the files into the machine's memory, and does not count.
     for (let round = 0; round <= rounds && Date.now() < until; round++) {
       // By turns, and by turns the first, so that whatever else the machine does meets both.
-      const sides = [['ours', ours] as const, ['baseline', baseline] as const]
+      const sides = [['ours', ours] as const, ['uncached', uncached] as const, ['baseline', baseline] as const]
       for (const [which, side] of round % 2 === 0 ? sides : sides.toReversed()) {
         if (side === undefined) continue
         const sample = await startOnce(side, neighbourhood.events[name]())
@@ -177,6 +180,7 @@ async function measure(contests: Contest[], neighbourhood: Neighbourhood, rounds
     const row = {
       name,
       ours: summarise(samples.ours, ours),
+      uncached: summarise(samples.uncached, uncached),
       baseline: baseline && summarise(samples.baseline, baseline),
     }
     rows.push({
@@ -185,7 +189,9 @@ async function measure(contests: Contest[], neighbourhood: Neighbourhood, rounds
       cpuRatio: row.baseline && row.ours.cpuMedian / row.baseline.cpuMedian,
     })
     showProgress('')
-    console.error(`${name}: ${describe(row.ours)}${row.baseline ? `, the other stack ${describe(row.baseline)}` : ''}`)
+    console.error(
+      `${name}: ${describe(row.ours)}, without the cache ${describe(row.uncached)}${row.baseline ? `, the other stack ${describe(row.baseline)}` : ''}`,
+    )
   }
   return rows
 }
@@ -203,7 +209,7 @@ async function measureNode(folder: string, rounds: number): Promise<{ median: nu
 async function startOnce({ bundle, variables }: Side, event: object): Promise<Sample> {
   interruption.throwIfAborted()
   const started = process.hrtime.bigint()
-  const child = spawn(NODE, [DRIVER, bundle, JSON.stringify(event)], {
+  const child = spawn(NODE, [...RUNTIME_OPTIONS, DRIVER, bundle, JSON.stringify(event)], {
     env: { PATH: process.env.PATH, ...variables },
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     timeout: LONGEST_RUN_MS,
@@ -251,12 +257,23 @@ function summarise(samples: Sample[], { bundle }: Side): Summary {
   }
 }
 
+/** Of a function's own bundle, `index.mjs` is only the entry. */
 function sizesOf(bundle: string) {
   const folder = join(bundle, '..')
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file))
-  const packed = files.filter((file) => statSync(file).isFile()).map(compressedSize)
-  const rawBytes = statSync(bundle).size
-  return { rawBytes, gzipBytes: compressedSize(bundle), zipBytes: packed.reduce((sum, bytes) => sum + bytes, 0) }
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  const main = join(folder, files.find((file) => file === 'app.mjs') ?? basename(bundle))
+  const isPacked = (file: string) => statSync(join(folder, file)).isFile() && !leftOut(bundle).test(file)
+  const packed = files.filter(isPacked).map((file) => compressedSize(join(folder, file)))
+  return {
+    rawBytes: statSync(main).size,
+    gzipBytes: compressedSize(main),
+    zipBytes: packed.reduce((sum, bytes) => sum + bytes, 0),
+  }
+}
+
+/** What a bundle that is started by itself does not need. */
+function leftOut(bundle: string): RegExp {
+  return basename(bundle) === 'app.mjs' ? /^(cache|index\.mjs)/ : /^$/
 }
 
 /** Deflated, as in a zip and in gzip, whose headers of some bytes are left out. */
@@ -280,26 +297,30 @@ function describe({ median, min, max }: Summary): string {
 
 function report(rows: readonly Row[], node: { median: number }): void {
   const kib = (bytes: number) => `${Math.round(bytes / 1024)}`
-  const cells = rows.flatMap(({ name, ours, baseline, ratio, cpuRatio }) =>
-    [ours, baseline].flatMap((summary, i) =>
-      summary === undefined
-        ? []
-        : [
-            [
-              i === 0 ? name : '',
-              i === 0 ? 'ours' : 'other stack',
-              summary.median.toFixed(0),
-              `${summary.min.toFixed(0)}–${summary.max.toFixed(0)}`,
-              summary.importMedian.toFixed(0),
-              (i === 0 && ratio?.toFixed(2)) || '',
-              summary.cpuMedian.toFixed(0),
-              (i === 0 && cpuRatio?.toFixed(2)) || '',
-              kib(summary.rawBytes),
-              kib(summary.gzipBytes),
-              kib(summary.zipBytes),
-            ],
-          ],
-    ),
+  const cells = rows.flatMap(({ name, ours, uncached, baseline }) =>
+    [
+      { label: 'ours', summary: ours },
+      { label: 'without cache', summary: uncached },
+      { label: 'other stack', summary: baseline },
+    ].flatMap(({ label, summary }) => {
+      if (summary === undefined) return []
+      const times = baseline === undefined || summary === baseline ? undefined : baseline
+      return [
+        [
+          summary === ours ? name : '',
+          label,
+          summary.median.toFixed(0),
+          `${summary.min.toFixed(0)}–${summary.max.toFixed(0)}`,
+          summary.importMedian.toFixed(0),
+          times ? (summary.median / times.median).toFixed(2) : '',
+          summary.cpuMedian.toFixed(0),
+          times ? (summary.cpuMedian / times.cpuMedian).toFixed(2) : '',
+          kib(summary.rawBytes),
+          kib(summary.gzipBytes),
+          kib(summary.zipBytes),
+        ],
+      ]
+    }),
   )
   const head = [
     'function',
@@ -322,7 +343,7 @@ function report(rows: readonly Row[], node: { median: number }): void {
     console.log(padded.join('  '))
   }
   console.log(`\nMedians in ms, of which Node itself, importing nothing, takes ${node.median.toFixed(0)}.`)
-  console.log("The zip holds the bundle and what lies beside it: the source map, in docs' Swagger UI.")
+  console.log("The zip holds the bundle and what lies beside it: the cache, the source map, in docs' Swagger UI.")
 }
 
 interface Found {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { RUNTIME_OPTIONS } from '../../scripts/compile-cache.ts'
 import type { UnpackedFunction } from './packages.ts'
 import { type LogLine, type Variables, within } from './programs.ts'
 
@@ -33,7 +34,7 @@ interface Pending {
  * @param variables instead of the template's, and in place of its references
  */
 export async function startInstanceOf(unpacked: UnpackedFunction, variables: Variables): Promise<LambdaInstance> {
-  const child = spawn(NODE, [RUNTIME, unpacked.handler], {
+  const child = spawn(NODE, [...RUNTIME_OPTIONS, RUNTIME, unpacked.handler], {
     cwd: unpacked.folder,
     env: {
       AWS_LAMBDA_FUNCTION_NAME: unpacked.name,

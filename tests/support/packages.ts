@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, syml
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
+import { giveCacheTo } from '../../scripts/compile-cache.ts'
 import { ROOT, type Variables } from './programs.ts'
 
 /** All that packing needs, so that neither other tests' builds nor a developer's `.env` can meet it. */
@@ -83,7 +84,10 @@ function readFolder(folder: string): Record<string, Buffer> {
   return Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]))
 }
 
-/** Unpacks a function into an empty folder, from which no package can be found but those that it brings. */
+/**
+ * Unpacks a function into an empty folder, from which no package can be found but those that it brings. V8's cache is for
+ * the user that starts it here.
+ */
 export function unpack({ files, template }: Packages, name: string): UnpackedFunction {
   const folder = mkdtempSync(join(tmpdir(), `b2b-orders-function-${name}-`))
   for (const [path, bytes] of Object.entries(readZip(files[`${name}.zip`] ?? Buffer.alloc(0)))) {
@@ -91,6 +95,7 @@ export function unpack({ files, template }: Packages, name: string): UnpackedFun
     writeFileSync(join(folder, path), bytes)
   }
   const { Handler, Environment } = resourceOf(template, name).Properties
+  giveCacheTo(process.getuid?.() ?? 0, join(folder, dirname(Handler), 'cache'))
   const { SSM_PARAMETERS = '', ...variables }: Record<string, string> = Environment.Variables
   return { name, folder, handler: Handler, variables, parameters: SSM_PARAMETERS }
 }
