@@ -29,6 +29,7 @@ export async function buildPrograms(folder: string): Promise<void> {
 
 /** What the image starts a service with. `npm start`, which runs all of them in one process, has Node's own defaults. */
 export const IMAGE_OPTIONS = ['--max-semi-space-size=8']
+export const IMAGE_VARIABLES = { MALLOC_ARENA_MAX: '2' }
 
 /** Where {@link buildPrograms} put one. */
 export function programIn(folder: string, from: keyof typeof PROGRAMS, name: string): string {

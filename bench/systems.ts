@@ -8,7 +8,7 @@ import { signToken } from '../src/auth/service.ts'
 import { SCOPES } from '../src/platform/auth.ts'
 import type { Env } from '../src/platform/env.ts'
 import { type DatabaseServer, freePort } from '../tests/support/database-server.ts'
-import { buildPrograms, IMAGE_OPTIONS, programIn } from './building.ts'
+import { buildPrograms, IMAGE_OPTIONS, IMAGE_VARIABLES, programIn } from './building.ts'
 import { type Books, CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS, type Shop } from './ground.ts'
 import type { Ground, Service } from './workloads.ts'
 
@@ -65,7 +65,8 @@ export async function startSystem(
 
   const label = name.replace(/\W+/g, '-')
   const options = name === 'services' ? [...IMAGE_OPTIONS, ...nodeOptions] : nodeOptions
-  const start = (program: Program) => startProgram(program, label, variables, folder, options)
+  const own = name === 'services' ? { ...variables, ...IMAGE_VARIABLES } : variables
+  const start = (program: Program) => startProgram(program, label, own, folder, options)
   const children = programsOf(name, ports, folder).map(start)
   const stop = async () => {
     await Promise.all(children.map(({ child }) => endProcess(child)))
