@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
+import { dialectOf } from '../src/platform/dialect.ts'
 import { readClock } from '../src/platform/idempotency.ts'
 import { addMinutes } from '../src/platform/time.ts'
 import { differencesIn } from './support/books.ts'
@@ -112,9 +113,10 @@ describeEachEngine('npm run purge', (engine) => {
       .where('id', '=', model)
       .executeTakeFirstOrThrow()
     const { insertId } = await system.db.insertInto('orders').values(Array(450).fill(row)).executeTakeFirstOrThrow()
-    const first = engine === 'mysql' ? Number(insertId) : Number(insertId) - 449
+    const { idStep, insertedIds } = dialectOf(system.db)
+    const { step } = await system.db.selectNoFrom(idStep.as('step')).executeTakeFirstOrThrow()
     const line = { product_id: product, qty: 2, unit_price_cents: 1000, subtotal_cents: 2000 }
-    const lines = Array.from({ length: 450 }, (_, i) => ({ ...line, order_id: first + i }))
+    const lines = insertedIds(insertId, 450, step).map((order_id) => ({ ...line, order_id }))
     await system.db.insertInto('order_items').values(lines).execute()
     await system.db
       .updateTable('products')
