@@ -21,7 +21,13 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     onTestFinished(() => session.end())
     await session.query('begin')
     await session.query(statement, values)
-    return { release: () => session.query('rollback') }
+    return {
+      release: () => session.query('rollback'),
+      async commit(last: string, values: unknown[]) {
+        await session.query(last, values)
+        await session.query('commit')
+      },
+    }
   }
 
   const lock = (table: string, id: number) => leaveOpen('select id from ?? where id = ? for update', [table, id])
@@ -153,6 +159,32 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     const replay = await place(product.id, { key })
     expect([replay.status, replay.headers.get('idempotent-replayed')]).toEqual([201, 'true'])
     expect(replay.ms).toBeLessThan(DELAY_MS + GRACE_MS)
+  })
+
+  it('when another session releases an ended hold, then an order that needs its stock waits, and is placed', async () => {
+    const product = await newProduct(system, { stock: 1 })
+    const hold = await newOrder(system, [{ product_id: product.id, qty: 1 }])
+    await endHold(system, hold.id)
+    const session = await leaveOpen("update orders set status = 'CANCELED', canceled_at = created_at where id = ?", [
+      hold.id,
+    ])
+    const waiting = place(product.id)
+    expectUndisturbed([await place((await newProduct(system)).id)], 201)
+    await session.commit('update products set stock = stock + 1 where id = ?', [product.id])
+    expect((await waiting).status).toBe(201)
+    expect(await stockOf(system, product.id)).toBe(0)
+  })
+
+  it('when an ended hold stays locked, then an order that needs its stock is refused in time, and no other one', async () => {
+    const product = await newProduct(system, { stock: 1 })
+    const hold = await newOrder(system, [{ product_id: product.id, qty: 1 }])
+    await endHold(system, hold.id)
+    const session = await lock('orders', hold.id)
+    const waiting = place(product.id)
+    expectUndisturbed([await place((await newProduct(system)).id)], 201)
+    expectRefusedInTime(await waiting)
+    await session.release()
+    expect((await place(product.id)).status).toBe(201)
   })
 
   it('when an ended hold needs a locked product, then the sweep releases the others', async () => {

@@ -35,7 +35,10 @@ export async function placeOrders(
   return outcomes.map((outcome) => (isShort(outcome) ? (again.shift() ?? outcome) : outcome))
 }
 
-/** @returns for each command its outcome; nothing where no stock came back */
+/**
+ * @returns for each command its outcome. It is set aside where others have locked all of these holds: they may be giving
+ *   the stock back at this moment, so a refusal could be wrong
+ */
 async function placeAfterRelease(
   db: Database,
   commands: readonly PlaceCommand[],
@@ -44,7 +47,9 @@ async function placeAfterRelease(
   mode: RunMode,
 ): Promise<Outcome[]> {
   try {
-    return (await releaseHolds(db, endedHolds, config)) ? await placeOrders(db, commands, config, mode) : []
+    const locked = await releaseHolds(db, endedHolds, config)
+    if (locked !== undefined) return commands.map(() => new SetAside(locked))
+    return await placeOrders(db, commands, config, mode)
   } catch (error) {
     // The others of the batch are placed: a failure is that of these alone.
     if (error instanceof AppError) return commands.map(() => error)
@@ -175,11 +180,16 @@ function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }
 /**
  * The sweeper releases ended holds, but no order is refused for what they still hold. Orders are locked before products, so
  * this is a transaction of its own.
- * @returns whether stock came back; false too where others have locked all of these orders
+ * @returns the rows that others have locked, where that are all of these orders; undefined where any is released
  */
-async function releaseHolds(db: Database, orderIds: readonly number[], config: WriteConfig): Promise<boolean> {
+async function releaseHolds(
+  db: Database,
+  orderIds: readonly number[],
+  config: WriteConfig,
+): Promise<string[] | undefined> {
   const outcomes = await changeOrders(db, orderIds.map(releaseHold), config, { waitsForLocks: false })
-  return outcomes.some((outcome) => !(outcome instanceof SetAside))
+  const locked = outcomes.flatMap((outcome) => (outcome instanceof SetAside ? [outcome.rows] : []))
+  return locked.length === outcomes.length ? locked.flat() : undefined
 }
 
 function isShort(outcome: Outcome | undefined): outcome is AppError {
