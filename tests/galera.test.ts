@@ -200,7 +200,9 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
 
     it('when DB_WRITERS is all, then every node is written', async () => {
       const process = await startOn({ ...severalServers('b2b_all'), DB_WRITERS: 'all' })
-      const placeSome = () => atOnce(60, () => placeUntilDone(process, newKey()))
+      // Orders share transactions; each new customer has one of its own, so these need many connections.
+      const addCustomer = () => process.customers.post('/customers', { name: 'Ann', email: `${newKey()}@example.com` })
+      const placeSome = () => Promise.all([placeUntilDone(process, newKey()), atOnce(40, addCustomer)])
       const writers = new Set<number>()
       await expect
         .poll(

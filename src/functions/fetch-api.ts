@@ -186,4 +186,6 @@ class FunctionResponse extends Message {
   }
 }
 
-export { FunctionHeaders as Headers, FunctionRequest as Request, FunctionResponse as Response }
+export const Headers = FunctionHeaders
+export const Request = FunctionRequest
+export const Response = FunctionResponse

@@ -15,8 +15,9 @@ const LOOKS_BEFORE_TAKEOVER = 15
 const FREE = 0
 
 /**
- * Runs work that changes the schema on one node of a cluster at a time. The server's own locks (`GET_LOCK`) end at its node, so here the lock is a
- * row that all nodes have: its number is the holder's, who changes it every second. No clock is compared with another.
+ * Runs work that changes the schema on one node of a cluster at a time. The server's own locks (`GET_LOCK`) end at its
+ * node, so here the lock is a row that all nodes have. Its number is the holder's, who changes it every second. No clock is
+ * compared with another.
  */
 export async function aloneInCluster<T>(db: Database, work: () => Promise<T>): Promise<T> {
   if (!(await isCluster(db))) return work()

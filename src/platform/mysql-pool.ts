@@ -99,8 +99,8 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
 
   async function connect(): Promise<{ connection: PoolConnection; server: MysqlServer }> {
     for (;;) {
-      const askedAt = performance.now()
       await options.writers?.ready()
+      const askedAt = performance.now()
       const connection = await getConnection(pool).catch(doubting)
       idle.delete(connection)
       const one = known.get(connection)
