@@ -10,7 +10,7 @@ export function createProgress(): Reporter {
   return {
     onTestRunStart(files) {
       all = files.length
-      const time = all > MANY_FILES ? ', in about eight minutes on two cores' : ''
+      const time = all > MANY_FILES ? ', in about ten minutes on two cores' : ''
       console.log(`\nTesting ${all} ${all === 1 ? 'file' : 'files'}${time}.\n`)
     },
     onTestModuleEnd() {
