@@ -75,6 +75,11 @@ export class NoWriter extends Error {
   readonly code = 'ECONNREFUSED'
 }
 
+/** 1227: a statement needs a right that the user does not have. */
+export function isPrivilegeMissing(error: unknown): boolean {
+  return driverError(error).errno === 1227
+}
+
 /** 1146 the table, 1049 its database is not there yet. */
 export function isMissingTable(error: unknown): boolean {
   const { errno } = driverError(error)

@@ -1,6 +1,6 @@
 import { setInterval } from 'node:timers'
 import type { Pool, PoolConnection } from 'mysql2'
-import { isConnectionLost, leadsToReader } from './database-errors.ts'
+import { isConnectionLost, isPrivilegeMissing, leadsToReader } from './database-errors.ts'
 import { type MysqlServer, SERVER_QUESTION, serverOf, sessionSettingsOn } from './mysql-server.ts'
 import type { Writers } from './mysql-writers.ts'
 import { createSlots, type GiveBack, untilTime } from './slots.ts'
@@ -133,7 +133,7 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
     try {
       const server = serverOf((await tell([...options.session, SERVER_QUESTION])).at(-1))
       const settings = sessionSettingsOn(server)
-      if (settings.length > 0) await tell(settings)
+      if (settings.length > 0) await tell(settings).catch(unlessNotAllowed)
       known.set(connection, { madeAt, usedAt: performance.now(), server })
       return { connection, server }
     } catch (error) {
@@ -172,6 +172,11 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
   }
 
   return { lend, close }
+}
+
+/** A user who may not set how a session reads, reads as the server is set up. @throws all other errors */
+function unlessNotAllowed(error: unknown): void {
+  if (!isPrivilegeMissing(error)) throw error
 }
 
 function isTimeout(error: unknown): boolean {
