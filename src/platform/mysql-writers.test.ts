@@ -16,7 +16,8 @@ const ADDRESSES: Record<string, string[]> = {
 function candidate(name: string, fields: Partial<Candidate> = {}): Candidate {
   const named = { server: '', epoch: 0 }
   const address = { name, host: name, port: 3306 }
-  return { server: `${name}:3306`, address, canWrite: true, isGalera: true, isGroupMember: false, named, ...fields }
+  const server = { name: `${name}:3306`, isReadOnly: false, isGalera: true, isGroupMember: false }
+  return { ...server, address, canWrite: true, named, ...fields }
 }
 
 const naming = (name: string, epoch: number) => ({ named: { server: `${name}:3306`, epoch } })

@@ -4,15 +4,13 @@ import { setInterval } from 'node:timers'
 import { type Connection, createConnection } from 'mysql2/promise'
 import type { DatabaseConfig } from './database.ts'
 import { isMissingTable, NoWriter } from './database-errors.ts'
-import { connectionOf, hostsOf, type ServerAddress, textOf } from './mysql-connection.ts'
+import { connectionOf, hostsOf, isSocket, type ServerAddress, textOf } from './mysql-connection.ts'
 import { type MysqlServer, SERVER_QUESTION, serverOf } from './mysql-server.ts'
 import { trusted } from './trusted.ts'
 
-/** What one server says of itself. */
+/** A server that may be the writer. */
 export interface Candidate extends MysqlServer {
   address: ServerAddress
-  /** As the server names itself: two addresses of one server have the same name. */
-  server: string
   canWrite: boolean
   /** The writer that its row names, and how often that changed; undefined where the table is not there yet. */
   named: { server: string; epoch: number } | undefined
@@ -46,14 +44,14 @@ async function findServers(config: DatabaseConfig): Promise<ServerAddress[]> {
 }
 
 async function addressesOf({ name, port }: ServerAddress): Promise<ServerAddress[]> {
-  const found = isIP(name) === 0 ? await lookup(name, { all: true }).catch(() => []) : [{ address: name }]
+  const isAddress = isIP(name) !== 0 || isSocket(name)
+  const found = isAddress ? [{ address: name }] : await lookup(name, { all: true }).catch(() => [])
   return found.map(({ address }) => ({ name, host: address, port }))
 }
 
 /** Whether `DB_HOST` may mean several servers: it has several names, or its one name has addresses of several machines. */
 export async function hasSeveralServers(config: DatabaseConfig): Promise<boolean> {
-  const hosts = hostsOf(config)
-  if (hosts.length !== 1 || hosts[0]?.host.startsWith('/')) return hosts.length > 1
+  if (hostsOf(config).length > 1) return true
   const machines = (await findServers(config)).map(({ host }) => (LOOPBACK.test(host) ? LOCALHOST : host))
   return new Set(machines).size > 1
 }
@@ -120,7 +118,7 @@ export function createWriters(config: DatabaseConfig, onChange: OnChange): Write
 async function isStillWriter(config: DatabaseConfig, address: ServerAddress | undefined): Promise<boolean> {
   if (address === undefined) return false
   const found = await ask(config, address).catch(() => undefined)
-  return found?.canWrite === true && (found.named === undefined || found.named.server === found.server)
+  return found?.canWrite === true && (found.named === undefined || found.named.server === found.name)
 }
 
 async function findWriters(config: DatabaseConfig): Promise<ServerAddress[]> {
@@ -149,9 +147,9 @@ export function chooseWriter(found: readonly Candidate[]): { writer: Candidate; 
   const usable = found.filter(({ canWrite }) => canWrite)
   const epoch = epochIn(found)
   const named = found.find((one) => one.named?.epoch === epoch)?.named
-  const writer = usable.find(({ server }) => server === named?.server) ?? usable[0]
+  const writer = usable.find(({ name }) => name === named?.server) ?? usable[0]
   if (writer === undefined) throw new NoWriter('none of the servers can be written')
-  return { writer, isNamed: named === undefined || writer.server === named.server }
+  return { writer, isNamed: named === undefined || writer.name === named.server }
 }
 
 /** A server that was away has an older number. */
@@ -160,13 +158,13 @@ function epochIn(found: readonly Candidate[]): number {
 }
 
 /** @returns whether the row names it now; not where somebody else was first */
-async function claim(config: DatabaseConfig, { address, server, named }: Candidate, epoch: number): Promise<boolean> {
+async function claim(config: DatabaseConfig, { address, name, named }: Candidate, epoch: number): Promise<boolean> {
   if (named === undefined) return true
   return onServer(config, address, CLAIM_LIMIT_MS, async (connection, timeout) => {
     const row = "insert ignore into ??.database_writer (id, server, epoch) values (1, '', 0)"
     await connection.query({ sql: row, timeout }, [config.name])
     const sql = 'update ??.database_writer set server = ?, epoch = ? where id = 1 and epoch = ?'
-    const [result] = await connection.query({ sql, timeout }, [config.name, server, epoch + 1, named.epoch])
+    const [result] = await connection.query({ sql, timeout }, [config.name, name, epoch + 1, named.epoch])
     return trusted<{ affectedRows: number }>(result).affectedRows === 1
   }).catch(() => false)
 }
@@ -181,23 +179,19 @@ async function askAll(config: DatabaseConfig): Promise<Candidate[]> {
   throw new NoWriter(`none of ${addresses.map(textOf).join(', ') || config.host} can be reached`, { cause: causes[0] })
 }
 
-const VARIABLES = "show variables where variable_name in ('read_only', 'super_read_only', 'innodb_read_only')"
 const NODE_STATE = "show status where variable_name in ('wsrep_ready', 'wsrep_cluster_status')"
 
 function ask(config: DatabaseConfig, address: ServerAddress): Promise<Candidate> {
   return onServer(config, address, config.connectTimeoutMs, async (connection, timeout) => {
     const rowsOf = async (sql: string) =>
       trusted<Record<string, string>[]>((await connection.query({ sql, timeout }))[0])
-    const [names] = await rowsOf('select @@hostname as name, @@port as port')
-    const kind = serverOf(await rowsOf(SERVER_QUESTION))
-    const isReadOnly = (await rowsOf(VARIABLES)).some(({ Value }) => Value === 'ON')
-    const state = kind.isGalera ? (await rowsOf(NODE_STATE)).map(({ Value }) => Value) : []
-    const isApart = kind.isGalera && !(state.includes('ON') && state.includes('Primary'))
+    const server = serverOf(await rowsOf(SERVER_QUESTION))
+    const state = server.isGalera ? (await rowsOf(NODE_STATE)).map(({ Value }) => Value) : []
+    const isApart = server.isGalera && !(state.includes('ON') && state.includes('Primary'))
     return {
-      ...kind,
+      ...server,
       address,
-      server: `${names?.name}:${names?.port}`,
-      canWrite: !isReadOnly && !isApart,
+      canWrite: !server.isReadOnly && !isApart,
       named: await readNamed(connection, config.name, timeout),
     }
   })
