@@ -3,7 +3,7 @@ import type { Database } from '../platform/database.ts'
 import { AppError } from '../platform/errors.ts'
 import { randomSecret, sameSecret, sha256 } from '../platform/hash.ts'
 import { readClock } from '../platform/idempotency.ts'
-import { type DbTime, fromRfc3339, toRfc3339, toRfc3339OrNull } from '../platform/time.ts'
+import { addMs, type DbTime, laterOf, msOf, toRfc3339, toRfc3339OrNull } from '../platform/time.ts'
 import { type ApiClient, findClient, findClientNow, findClients, insertClient, updateClient } from './store.ts'
 
 export interface TokenConfig {
@@ -63,13 +63,9 @@ export function createTokenService(db: Database, config: TokenConfig) {
   }
 }
 
-function msOf(time: DbTime): number {
-  return Date.parse(toRfc3339(time))
-}
-
 /** Not before the time from which the client's tokens are taken: that is a little ahead of the clock just after a rotation. */
 function issueTimeOf({ now, tokens_from }: { now: DbTime; tokens_from: DbTime | null }): number {
-  return Math.max(msOf(now), tokens_from === null ? 0 : msOf(tokens_from))
+  return msOf(laterOf(now, tokens_from ?? now))
 }
 
 /** @throws AppError `invalid_scope` */
@@ -197,7 +193,6 @@ const MAX_CLOCK_SKEW_MS = 5_000
  * also one by the clock of another node. Each withdrawal has a later time than the one before.
  */
 async function withdrawTokens(db: Database, { id, tokens_from }: ApiClient): Promise<void> {
-  const last = tokens_from === null ? 0 : msOf(tokens_from)
-  const from = Math.max(msOf(await readClock(db)) + MAX_CLOCK_SKEW_MS, last + 1)
-  await updateClient(db, id, { tokens_from: fromRfc3339(new Date(from).toISOString()) })
+  const from = addMs(await readClock(db), MAX_CLOCK_SKEW_MS)
+  await updateClient(db, id, { tokens_from: tokens_from === null ? from : laterOf(from, addMs(tokens_from, 1)) })
 }

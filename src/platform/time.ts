@@ -33,14 +33,24 @@ export function msSince(start: number): number {
   return Math.round((performance.now() - start) * 10) / 10
 }
 
-/** A database time moved by so many minutes, which may be negative. */
+/** A time in ms since 1970. */
+export function msOf(time: DbTime): number {
+  return Date.parse(toRfc3339(time))
+}
+
+/** A database time moved by so many milliseconds, which may be negative. */
+export function addMs(time: DbTime, ms: number): DbTime {
+  return toDbTime(msOf(time) + ms)
+}
+
+/** Like {@link addMs}, by minutes. */
 export function addMinutes(time: DbTime, minutes: number): DbTime {
-  return toDbTime(Date.parse(toRfc3339(time)) + minutes * 60_000)
+  return addMs(time, minutes * 60_000)
 }
 
 export const MINUTES_A_DAY = 24 * 60
 
-/** A database time moved by so many days of 24 hours, which may be negative. */
+/** Like {@link addMs}, by days of 24 hours. */
 export function addDays(time: DbTime, days: number): DbTime {
   return addMinutes(time, days * MINUTES_A_DAY)
 }
