@@ -20,7 +20,6 @@ const FREE = 0
  * compared with another.
  */
 export async function aloneInCluster<T>(db: Database, work: () => Promise<T>): Promise<T> {
-  if (!(await isCluster(db))) return work()
   await makeRow(db)
   const release = await takeLease(db)
   try {
@@ -30,7 +29,8 @@ export async function aloneInCluster<T>(db: Database, work: () => Promise<T>): P
   }
 }
 
-async function isCluster(db: Database): Promise<boolean> {
+/** Whether the database is a node of a cluster, whose other nodes know nothing of its server's locks. */
+export async function isCluster(db: Database): Promise<boolean> {
   if (dialectOf(db).engine === 'sqlite') return false
   const { rows } = await sql.raw(SERVER_QUESTION).execute(db)
   const { isGalera, isGroupMember } = serverOf(rows)

@@ -4,7 +4,7 @@ import { DEFAULT_MIGRATION_LOCK_TABLE, type Migration, Migrator } from 'kysely/m
 import { type Database, transact } from './database.ts'
 import { isAnyDuplicate, isThereAlready } from './database-errors.ts'
 import { dialectOf, type Engine } from './dialect.ts'
-import { aloneInCluster } from './migration-lease.ts'
+import { aloneInCluster, isCluster } from './migration-lease.ts'
 import type { Tables } from './tables.ts'
 
 const DB_FOLDER = new URL('../../db/', import.meta.url)
@@ -61,8 +61,9 @@ export async function pendingMigrations(db: Database): Promise<string[]> {
  */
 export async function migrate(db: Database): Promise<string[]> {
   const run = () => migratorOf(db).migrateToLatest()
-  // A user that may not make tables may start a service where nothing is to be done.
-  const { error, results = [] } = (await pendingMigrations(db)).length > 0 ? await aloneInCluster(db, run) : await run()
+  // The lock needs the right to make tables, which a service need not have where nothing is to be done.
+  const needsLock = (await isCluster(db)) && (await pendingMigrations(db)).length > 0
+  const { error, results = [] } = await (needsLock ? aloneInCluster(db, run) : run())
   if (error !== undefined) throw error
   return results.map((result) => result.migrationName)
 }
