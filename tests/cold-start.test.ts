@@ -102,11 +102,15 @@ describe('a cache that does not fit', () => {
     expect(start('customers', copy)).toMatchObject(NOT_TAKEN)
   })
 
-  it.runIf(OTHER)('when Node is of another version, then the function compiles and answers', () => {
-    const copy = unpacked('customers')
-    expect(start('customers', copy, { node: OTHER ?? '', options: [] })).toMatchObject(NOT_TAKEN)
-    expect(readdirSync(join(copy, 'cache'))).toHaveLength(1)
-  })
+  // CI must not pass without one.
+  it.runIf(OTHER || process.env.CI === 'true')(
+    'when Node is of another version, then the function compiles and answers',
+    () => {
+      const copy = unpacked('customers')
+      expect(start('customers', copy, { node: OTHER ?? '', options: [] })).toMatchObject(NOT_TAKEN)
+      expect(readdirSync(join(copy, 'cache'))).toHaveLength(1)
+    },
+  )
 
   it('when it was made for another version of Node, then it is not even looked for', () => {
     const copy = unpacked('customers')
