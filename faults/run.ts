@@ -11,17 +11,18 @@ import { type System, startSystem, startSystemOnCluster } from './system.ts'
 
 const HELP = `Attacks the system while many callers use it. Then compares what they were told with what the database has.
 
-  npm run faults -- [--seconds 60] [--seed N] [--database mysql|sqlite|galera] [--callers 32] [--json] [--keep]
+  npm run faults -- [--seconds 60] [--seed N] [--database mysql|sqlite|galera] [--kill-every 60]
+                         [--callers 32] [--json] [--keep]
 
-  --seconds   how long the faults last: 10 to 3600
-  --seed      decides the faults, their moments and places, keys, orders; default: a random one, which is printed
-  --database  mysql: three services on a private MySQL or MariaDB server, which is killed too; sqlite: one process on a
-              file; galera: a private cluster of three nodes with one process at each, where the only faults are nodes that
-              are killed, one at a time, and join again. Default: mysql
-  --kill-every  seconds from one kill of a node to the next; default: 60
-  --callers   how many callers work at once, 1 to 200; default: 32
-  --json      prints the figures as JSON, for programs
-  --keep      keeps the logs of the processes and of the faults; they are always kept when something is wrong
+  --seconds     how long the faults last: 10 to 3600
+  --seed        decides the faults, their moments and places, keys, orders; default: a random one, which is printed
+  --database    mysql: three services on a private MySQL or MariaDB server, which is killed too; sqlite: one process on a
+                file; galera: a private cluster of three nodes with one process at each, where the only faults are nodes
+                that are killed, one at a time, and join again. Default: mysql
+  --kill-every  with galera: seconds from one kill of a node to the next, 10 to 3600; default: 60
+  --callers     how many callers work at once, 1 to 200; default: 32
+  --json        prints the figures as JSON, for programs
+  --keep        keeps the logs of the processes and of the faults; they are always kept when something is wrong
 
 Services are killed (SIGKILL) at random and at chosen steps, and started again. On each hop between callers, services and
 database, connections are cut, half-closed, delayed or silenced, and answers are lost. Ends with 1 when anything was lost,

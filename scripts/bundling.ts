@@ -29,7 +29,7 @@ export function copyDocsFiles(folder: string): void {
 /**
  * `node:http` by `require`: an import reads all that it exports, and one of these, `WebSocket`, loads Node's `fetch`.
  */
-export const requireHttp: Plugin = {
+const requireHttp: Plugin = {
   name: 'require node:http',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^node:http$/ }, ({ kind }) =>

@@ -1,4 +1,5 @@
--- One row: which of several servers is written. It is made when several are named. The version before this one does not look, and may go on serving meanwhile.
+-- One row: which of several servers is written. It is made when several are named. The version before this one does not look,
+-- and may go on serving meanwhile.
 
 CREATE TABLE IF NOT EXISTS database_writer (
   id TINYINT NOT NULL PRIMARY KEY,
