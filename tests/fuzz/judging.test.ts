@@ -67,6 +67,7 @@ describe('the judge of answers', () => {
     ['a creation', add(), answered(201, CUSTOMER, CREATED)],
     ['a refusal of what is forbidden', add({ name: '' }), refused(400, 'validation_failed', { errors: [] })],
     ['a conflict', add(), refused(409, 'email_taken')],
+    ['a refusal with a token in it', read, refused(404, 'not_found', { detail: 'eyJhb.eyJpc.ERERGqTi-ER_DUP-zod-x' })],
     ['a thing that is not there', read, refused(404, 'not_found')],
     [
       'an odd request that is taken for another route',
@@ -94,6 +95,12 @@ describe('the judge of answers', () => {
       read,
       refused(404, 'not_found', { detail: 'Error: no\n    at work (/app/src/orders/store.ts:7:3)' }),
       expect.arrayContaining(['its insides show: /\\/(src|dist)\\//']),
+    ],
+    [
+      'a code of the database',
+      read,
+      refused(404, 'not_found', { detail: 'ER_DUP_ENTRY' }),
+      [expect.stringMatching('its insides show')],
     ],
     [
       'SQL',
