@@ -1,10 +1,10 @@
 import { defineConfig } from 'vitest/config'
-import { createProgress } from './tests/support/progress.ts'
+import { createProgress } from './testing/progress.ts'
 
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'tests/**/*.test.ts'],
-    globalSetup: ['tests/support/global-setup.ts'],
+    globalSetup: ['testing/global-setup.ts'],
     reporters: ['default', createProgress()],
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -1,4 +1,4 @@
-import type { Shop } from './ground.ts'
+import type { Shop } from './fixture.ts'
 import type { Answer } from './http.ts'
 import { padTable } from './report.ts'
 import type { System } from './systems.ts'

@@ -1,5 +1,5 @@
+import { answerLoads, type Caller, type Load } from './caller-loop.ts'
 import { Connection, textOf } from './http.ts'
-import { answerLoads, type Caller, type Load } from './loading.ts'
 import { type Service, WORKLOADS } from './workloads.ts'
 
 /**

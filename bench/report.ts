@@ -1,5 +1,5 @@
+import type { Result } from './caller-loop.ts'
 import type { CheckResult } from './checks.ts'
-import type { Result } from './loading.ts'
 
 /** One system under one load for a few seconds. */
 export interface Sample extends Result {

@@ -3,10 +3,10 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
-import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../tests/support/database-server.ts'
+import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
 import { padTable, resultsFile } from './report.ts'
 import { CASES, type Case } from './scale/cases.ts'
-import { type Ground, openGround, type Size } from './scale/ground.ts'
+import { type Ground, openGround, type Size } from './scale/fixture.ts'
 
 const RESULTS = resultsFile('scale', {})
 const NARROWED_RESULTS = resultsFile('scale', { narrowed: true })

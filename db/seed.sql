@@ -1,4 +1,4 @@
--- Demo data, for both engines. It goes into an empty database, in one transaction: see `seed` in src/platform/migrations.ts.
+-- Demo data, for both engines. It goes into an empty database, in one transaction: see `seed` in src/platform/database/migrations.ts.
 -- The four orders balance with the stock: what was adjusted, less what live orders took, is what is there.
 -- The examples of /docs remove customer 4, confirm order 2 and cancel order 4. The first order that is placed is the fifth.
 

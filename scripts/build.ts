@@ -12,13 +12,10 @@ createProgram(`Bundles every entrypoint and command into dist/, each one file th
 const programs = ['src/entrypoints', 'src/commands'].flatMap((folder) =>
   readdirSync(folder).map((file) => `${folder}/${file}`),
 )
-const notPrograms = ['composing.ts', 'neighbours.ts', 'running.ts', 'usage.ts', 'command-line.ts']
 
 rmSync('dist', { recursive: true, force: true })
 const { metafile } = await build({
-  entryPoints: programs.filter(
-    (file) => !notPrograms.some((name) => file.endsWith(name)) && !file.endsWith('.test.ts'),
-  ),
+  entryPoints: programs,
   outbase: 'src',
   outdir: 'dist',
   ...forNode,

@@ -1,7 +1,7 @@
 // Whether the environment may be deployed from: ends with 1, and with all that is wrong, where it may not. The rules for
 // secrets are those of a start in production.
-import { EnvError, parseEnv } from '../src/platform/env.ts'
-import { randomSecret } from '../src/platform/hash.ts'
+import { EnvError, parseEnv } from '../src/compose/env.ts'
+import { randomSecret } from '../src/platform/core/crypto.ts'
 
 const ABSOLUTE_PATH = /^(\/[\w.-]+)+$/
 const WHERE_SECRETS_ARE = `The functions read their secrets from SSM when they start; none is written into the template.

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { onNpmGone } from '../src/entrypoints/running.ts'
+import { onNpmGone } from '../src/compose/process.ts'
 import { createProgram } from './program.ts'
 
 const { interruption, readNothing } =

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { onNpmGone, openPreparedDatabase, run } from '../src/entrypoints/running.ts'
-import { createLogger } from '../src/platform/logging.ts'
+import { onNpmGone, openPreparedDatabase, run } from '../src/compose/process.ts'
+import { createLogger } from '../src/platform/telemetry/logger.ts'
 
 const HELP = `Runs the orchestrator's function on http://localhost:3000/dev, against the APIs on ports 3001 and 3010.
 

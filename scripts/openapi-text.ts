@@ -1,4 +1,4 @@
-import { composeApps, type ServiceName } from '../tests/support/openapi.ts'
+import { composeApps, type ServiceName } from '../testing/openapi.ts'
 
 /** Where the services are that the saved documents speak of: on the machine of whoever tries them. */
 const URLS: Record<ServiceName, string> = {

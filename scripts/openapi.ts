@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { SERVICES } from '../tests/support/openapi.ts'
+import { SERVICES } from '../testing/openapi.ts'
 import { openapiText } from './openapi-text.ts'
 import { createProgram } from './program.ts'
 

@@ -1,6 +1,6 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
-import { StartError } from '../src/entrypoints/failed-start.ts'
-import { isSystemError } from '../src/entrypoints/running.ts'
+import { isSystemError } from '../src/compose/process.ts'
+import { StartError } from '../src/compose/start-failure.ts'
 
 /**
  * What programs have in common at their edges: the command line, progress, and being stopped.

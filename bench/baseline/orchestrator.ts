@@ -1,6 +1,6 @@
 import axios from 'axios'
+import { CreateAndConfirm, createAndConfirm } from './create-and-confirm.ts'
 import { answerErrors, createApp, HttpError } from './express-app.ts'
-import { CreateAndConfirm, createAndConfirm } from './orchestrating.ts'
 
 const app = createApp()
 

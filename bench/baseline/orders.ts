@@ -4,8 +4,8 @@ import type { RequestHandler } from 'express'
 import type { PoolConnection, RowDataPacket } from 'mysql2/promise'
 import { z } from 'zod'
 import { answerErrors, createApp, HttpError, openPool, requireScope } from './express-app.ts'
-import { customers } from './neighbours.ts'
-import { inTransaction, NewOrder, placeOrder } from './placing.ts'
+import { inTransaction, NewOrder, placeOrder } from './place-order.ts'
+import { customers } from './services.ts'
 
 const Params = z.object({ id: z.coerce.number().int().positive() })
 const Page = z.object({ limit: z.coerce.number().int().min(1).max(100).default(20) })

@@ -7,9 +7,9 @@ import { deflateRawSync } from 'node:zlib'
 import { bundleFunction } from '../../scripts/bundling.ts'
 import { giveCacheTo, RUNTIME_OPTIONS } from '../../scripts/compile-cache.ts'
 import { createProgram } from '../../scripts/program.ts'
-import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../tests/support/database-server.ts'
+import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../testing/database-server.ts'
 import { resultsFile } from '../report.ts'
-import { type Events, type Neighbourhood, startNeighbourhood } from './neighbourhood.ts'
+import { type Events, type Neighbourhood, startNeighbourhood } from './services.ts'
 
 const RESULTS = resultsFile('cold', {})
 const NARROWED_RESULTS = resultsFile('cold', { narrowed: true })

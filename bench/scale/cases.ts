@@ -1,5 +1,5 @@
-import { cutPage } from '../../src/platform/pages.ts'
-import type { Ground, Place } from './ground.ts'
+import { cutPage } from '../../src/platform/http/pagination.ts'
+import type { Ground, Place } from './fixture.ts'
 
 /** One kind of request. */
 export interface Case {

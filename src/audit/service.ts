@@ -1,7 +1,7 @@
-import { type Database, transactAlone } from '../platform/database.ts'
-import { readClock } from '../platform/idempotency.ts'
-import { lockMaintenance } from '../platform/migrations.ts'
-import { toRfc3339 } from '../platform/time.ts'
+import { toRfc3339 } from '../platform/core/time.ts'
+import { type Database, transactAlone } from '../platform/database/database.ts'
+import { lockMaintenance } from '../platform/database/migrations.ts'
+import { readClock } from '../platform/idempotency/idempotency.ts'
 import { lockStock, moveStock, recordAdjustment } from '../products/client.ts'
 import {
   clockBefore,

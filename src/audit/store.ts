@@ -1,7 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
-import type { Database } from '../platform/database.ts'
-import { readClock } from '../platform/idempotency.ts'
-import { addMinutes } from '../platform/time.ts'
+import { addMinutes } from '../platform/core/time.ts'
+import type { Database } from '../platform/database/database.ts'
+import { readClock } from '../platform/idempotency/idempotency.ts'
 
 /** One thing in the books that is not as it must be: what it is about, and the figures that disagree. */
 export type Difference = Record<string, string | number | null>

@@ -8,11 +8,11 @@ import {
   fixStock,
   MOST_DIFFERENCES,
 } from '../audit/service.ts'
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
-import type { Database } from '../platform/database.ts'
-import type { Env } from '../platform/env.ts'
-import { askToGoOn, readOptionsAndRest, readPositive, runCommand, UsageError } from './command-line.ts'
+import { askToGoOn, readOptionsAndRest, readPositive, runCommand, UsageError } from '../compose/command-line.ts'
+import type { Env } from '../compose/env.ts'
+import { connected, openMigratedDatabase, whereIs } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
+import type { Database } from '../platform/database/database.ts'
 
 const HELP = `Proves the books: stock, totals, states, keys and holds. Safe on a live database.
 Reads only, unless it is told to fix something. Exits with 1 when anything differs.

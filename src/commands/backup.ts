@@ -1,9 +1,9 @@
 import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs'
 import { sql } from 'kysely'
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected } from '../entrypoints/running.ts'
-import { openDatabase } from '../platform/database.ts'
-import { readOptions, runCommand, UsageError } from './command-line.ts'
+import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
+import { connected } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
+import { openDatabase } from '../platform/database/database.ts'
 
 const HELP = `Copies the embedded database to a new file, as it is at one moment. Services may run meanwhile.
 A MySQL server has its own means: see "Back up" in docs/operations.md.

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { createClient } from '../auth/service.ts'
+import { readOptions, readPositive, readScopes, runCommand, UsageError } from '../compose/command-line.ts'
+import { connected, openMigratedDatabase } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
 import { findCustomer } from '../customers/store.ts'
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected, openMigratedDatabase } from '../entrypoints/running.ts'
-import { readOptions, readPositive, readScopes, runCommand, UsageError } from './command-line.ts'
+import { createClient } from '../identity/service.ts'
 
 const HELP = `Makes an API client and prints its secret, once: only a hash of it is kept.
 

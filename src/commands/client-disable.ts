@@ -1,8 +1,8 @@
-import { disableClient, enableClient } from '../auth/service.ts'
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected, openMigratedDatabase } from '../entrypoints/running.ts'
-import type { Database } from '../platform/database.ts'
-import { readOptions, runCommand, UsageError } from './command-line.ts'
+import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
+import { connected, openMigratedDatabase } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
+import { disableClient, enableClient } from '../identity/service.ts'
+import type { Database } from '../platform/database/database.ts'
 
 const HELP = `Disables an API client: it gets no token from then on.
 Those that it has are refused everywhere within a minute.

@@ -1,6 +1,6 @@
-import { type ClientSummary, listClients } from '../auth/service.ts'
-import { connected, openMigratedDatabase } from '../entrypoints/running.ts'
-import { readOptions, runCommand } from './command-line.ts'
+import { readOptions, runCommand } from '../compose/command-line.ts'
+import { connected, openMigratedDatabase } from '../compose/process.ts'
+import { type ClientSummary, listClients } from '../identity/service.ts'
 
 const HELP = `Lists the API clients: what each may do, for which customer, and whether it is disabled. Shows no secrets.
 

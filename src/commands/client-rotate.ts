@@ -1,7 +1,7 @@
-import { rotateSecret } from '../auth/service.ts'
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected, openMigratedDatabase } from '../entrypoints/running.ts'
-import { readOptions, runCommand, UsageError } from './command-line.ts'
+import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
+import { connected, openMigratedDatabase } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
+import { rotateSecret } from '../identity/service.ts'
 
 const HELP = `Gives an API client a new secret and prints it, once: only a hash of it is kept.
 The old one gets no token from then on, and tokens of before are refused everywhere within a minute.

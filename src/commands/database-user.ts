@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
-import type { Database } from '../platform/database.ts'
-import { randomSecret } from '../platform/hash.ts'
-import { readOptions, runCommand, UsageError } from './command-line.ts'
+import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
+import { connected, openMigratedDatabase, whereIs } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
+import { randomSecret } from '../platform/core/crypto.ts'
+import type { Database } from '../platform/database/database.ts'
 
 const HELP = `Makes the database user that the services work as: it reads and writes rows, and may not change the schema. Safe to run
 twice; what it may do already, it keeps. Run it as a user that may make users (DB_USER, DB_PASS).

@@ -1,9 +1,9 @@
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected, whereIs } from '../entrypoints/running.ts'
-import { type Database, ensureDatabase, openDatabase } from '../platform/database.ts'
-import type { Env } from '../platform/env.ts'
-import { findHolding, migrate, resetDemoData } from '../platform/migrations.ts'
-import { askToGoOn, readOptions, runCommand } from './command-line.ts'
+import { askToGoOn, readOptions, runCommand } from '../compose/command-line.ts'
+import type { Env } from '../compose/env.ts'
+import { connected, whereIs } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
+import { type Database, ensureDatabase, openDatabase } from '../platform/database/database.ts'
+import { findHolding, migrate, resetDemoData } from '../platform/database/migrations.ts'
 
 const HELP = `Starts over with the demo data: deletes every row, and puts the demo data in. Refused in production.
 An embedded database with the demo data is reset at once. Before any other database is emptied, it asks.

@@ -1,7 +1,7 @@
-import { connected, whereIs } from '../entrypoints/running.ts'
-import { ensureDatabase, openDatabase } from '../platform/database.ts'
-import { migrate } from '../platform/migrations.ts'
-import { readOptions, runCommand } from './command-line.ts'
+import { readOptions, runCommand } from '../compose/command-line.ts'
+import { connected, whereIs } from '../compose/process.ts'
+import { ensureDatabase, openDatabase } from '../platform/database/database.ts'
+import { migrate } from '../platform/database/migrations.ts'
 
 const HELP = `Brings the database to the newest schema, and makes it where it is not there. Safe to run twice.
 

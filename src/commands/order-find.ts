@@ -1,13 +1,13 @@
-import { connected, openMigratedDatabase } from '../entrypoints/running.ts'
-import { composeSupport } from '../entrypoints/support.ts'
+import { readDays, readOptions, readPositive, runCommand, UsageError } from '../compose/command-line.ts'
+import type { Env } from '../compose/env.ts'
+import { composeSupport } from '../compose/order-support.ts'
+import { connected, openMigratedDatabase } from '../compose/process.ts'
 import type { FoundOrder, KeySearch, OrderSupport } from '../orders/support.ts'
-import { idempotencyKey } from '../platform/contract.ts'
-import type { Env } from '../platform/env.ts'
-import { AppError } from '../platform/errors.ts'
-import { sha256 } from '../platform/hash.ts'
-import { addDays, fromRfc3339, toRfc3339 } from '../platform/time.ts'
-import { CORRELATION_ID } from '../platform/trace.ts'
-import { readDays, readOptions, readPositive, runCommand, UsageError } from './command-line.ts'
+import { sha256 } from '../platform/core/crypto.ts'
+import { AppError } from '../platform/core/errors.ts'
+import { addDays, fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
+import { idempotencyKey } from '../platform/http/contract.ts'
+import { CORRELATION_ID } from '../platform/telemetry/trace.ts'
 
 const HELP = `Answers: was this order placed? It only reads, so it is safe at any time.
 

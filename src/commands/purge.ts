@@ -1,11 +1,11 @@
 import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs'
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
-import { type Archived, archiveOrders, countArchivable } from '../orders/archiving.ts'
-import type { Env } from '../platform/env.ts'
-import { readClock } from '../platform/idempotency.ts'
-import { addDays, MINUTES_A_DAY, toRfc3339 } from '../platform/time.ts'
-import { askToGoOn, readDays, readOptions, runCommand, UsageError } from './command-line.ts'
+import { askToGoOn, readDays, readOptions, runCommand, UsageError } from '../compose/command-line.ts'
+import type { Env } from '../compose/env.ts'
+import { connected, openMigratedDatabase, whereIs } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
+import { type Archived, archiveOrders, countArchivable } from '../orders/archive.ts'
+import { addDays, MINUTES_A_DAY, toRfc3339 } from '../platform/core/time.ts'
+import { readClock } from '../platform/idempotency/idempotency.ts'
 
 const HELP = `Takes old orders out of the database, into a file of JSON lines. Without --to it only counts them.
 It takes orders that were placed, and confirmed or canceled, before that time: they are not found any more from then on.

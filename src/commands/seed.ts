@@ -1,7 +1,7 @@
-import { StartError } from '../entrypoints/failed-start.ts'
-import { connected, openMigratedDatabase, whereIs } from '../entrypoints/running.ts'
-import { type Holding, seed } from '../platform/migrations.ts'
-import { readOptions, runCommand } from './command-line.ts'
+import { readOptions, runCommand } from '../compose/command-line.ts'
+import { connected, openMigratedDatabase, whereIs } from '../compose/process.ts'
+import { StartError } from '../compose/start-failure.ts'
+import { type Holding, seed } from '../platform/database/migrations.ts'
 
 const HELP = `Puts the demo data into an empty database; never changes one that has rows. Refused in production.
 Safe to run twice, and from two machines at once. Exits with 1 when the database has rows of its own.

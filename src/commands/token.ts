@@ -1,7 +1,7 @@
-import { signToken } from '../auth/service.ts'
-import { StartError } from '../entrypoints/failed-start.ts'
-import { SCOPES } from '../platform/auth.ts'
-import { readOptions, readPositive, readScopes, runCommand } from './command-line.ts'
+import { readOptions, readPositive, readScopes, runCommand } from '../compose/command-line.ts'
+import { StartError } from '../compose/start-failure.ts'
+import { signToken } from '../identity/service.ts'
+import { SCOPES } from '../platform/http/auth.ts'
 
 const HELP = `Prints a token for development, signed with JWT_SECRET. Nothing is looked up.
 

@@ -1,16 +1,16 @@
 import { sql } from 'kysely'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { idsOf, readPages } from '../../tests/support/lists.ts'
-import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
+import { idsOf, readPages } from '../../testing/lists.ts'
+import { expectFaults, expectProblem } from '../../testing/problems.ts'
 import {
   describeKeyedCreation,
   describePages,
   describeRequests,
   describeSearch,
   type Resource,
-} from '../../tests/support/resource-suites.ts'
-import { newCustomer, newOrder, newProduct, newWord, statusCounts } from '../../tests/support/rows.ts'
-import { describeEachEngine, startSystem, useSystem } from '../../tests/support/system.ts'
+} from '../../testing/resource-suites.ts'
+import { newCustomer, newOrder, newProduct, newWord, statusCounts } from '../../testing/rows.ts'
+import { describeEachEngine, startSystem, useSystem } from '../../testing/system.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 

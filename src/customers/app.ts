@@ -1,11 +1,11 @@
-import { addClientRoute, addTokenRoute } from '../auth/app.ts'
-import type { TokenService } from '../auth/service.ts'
-import { etagOfAnswer, sendAnswer, sendJson, sendVersioned } from '../platform/answers.ts'
-import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/app.ts'
-import { keyOf, preconditionsOf } from '../platform/contract.ts'
-import type { LoginLimits } from '../platform/limits.ts'
-import { nextLink } from '../platform/pages.ts'
-import { answerEach } from '../platform/together.ts'
+import { addClientRoute, addTokenRoute } from '../identity/app.ts'
+import type { TokenService } from '../identity/service.ts'
+import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/http/app.ts'
+import { keyOf, preconditionsOf } from '../platform/http/contract.ts'
+import { nextLink } from '../platform/http/pagination.ts'
+import type { LoginLimits } from '../platform/http/rate-limit.ts'
+import { etagOfAnswer, sendAnswer, sendJson, sendVersioned } from '../platform/http/response.ts'
+import { answerEach } from '../platform/rpc/batch-route.ts'
 import {
   createCustomer,
   deleteCustomer,

@@ -22,9 +22,9 @@ import {
   Timestamp,
   text,
   Version,
-} from '../platform/contract.ts'
-import { NextLink, pageOf, SearchQuery } from '../platform/pages.ts'
-import { SharedAnswer, sharedCalls } from '../platform/together.ts'
+} from '../platform/http/contract.ts'
+import { NextLink, pageOf, SearchQuery } from '../platform/http/pagination.ts'
+import { SharedAnswer, sharedCalls } from '../platform/rpc/batch-route.ts'
 
 /** RFC 5322's dot-atom, at a name of the DNS. */
 const EMAIL =

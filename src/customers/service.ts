@@ -1,9 +1,13 @@
 import type { z } from 'zod'
-import type { Caller } from '../platform/app.ts'
-import { createGatherer } from '../platform/batcher.ts'
-import type { Database } from '../platform/database.ts'
-import { isDuplicate } from '../platform/database-errors.ts'
-import { AppError } from '../platform/errors.ts'
+import { createGatherer } from '../platform/batching/batcher.ts'
+import { AppError } from '../platform/core/errors.ts'
+import { toRfc3339 } from '../platform/core/time.ts'
+import { trusted } from '../platform/core/unsafe-cast.ts'
+import type { Database } from '../platform/database/database.ts'
+import { isDuplicate } from '../platform/database/errors.ts'
+import type { Caller } from '../platform/http/app.ts'
+import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
+import { type Page, type PageRequest, searchablePage } from '../platform/http/pagination.ts'
 import {
   type Answer,
   claimOf,
@@ -11,11 +15,7 @@ import {
   once,
   rewriteAnswers,
   rewriteAnswersWith,
-} from '../platform/idempotency.ts'
-import { type Page, type PageRequest, searchablePage } from '../platform/pages.ts'
-import { type Preconditions, requireVersion } from '../platform/preconditions.ts'
-import { toRfc3339 } from '../platform/time.ts'
-import { trusted } from '../platform/trusted.ts'
+} from '../platform/idempotency/idempotency.ts'
 import type { Customer as CustomerSchema, NewCustomer } from './contract.ts'
 import {
   type CustomerFields,

@@ -1,10 +1,10 @@
 import { type Selectable, sql } from 'kysely'
-import type { Database } from '../platform/database.ts'
-import { dialectOf } from '../platform/dialect.ts'
-import { insertWords, searchWords, type WordSearch } from '../platform/search.ts'
-import type { Tables } from '../platform/tables.ts'
-import type { DbTime } from '../platform/time.ts'
-import { wordsOf } from '../platform/words.ts'
+import type { DbTime } from '../platform/core/time.ts'
+import type { Database } from '../platform/database/database.ts'
+import { dialectOf } from '../platform/database/dialect.ts'
+import type { Tables } from '../platform/database/tables.ts'
+import { wordsOf } from '../platform/database/tokenize.ts'
+import { insertWords, searchWords, type WordSearch } from '../platform/database/word-index.ts'
 
 export type CustomerRow = Selectable<Tables['customers']>
 

@@ -1,13 +1,13 @@
-import { signToken } from '../auth/service.ts'
+import { type Env, EnvError } from '../compose/env.ts'
+import { audienceOf, openPreparedDatabase, stopGracefully, urlOf, whereIs } from '../compose/process.ts'
+import { runService } from '../compose/program.ts'
+import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from '../compose/services.ts'
+import { demoCurl } from '../compose/signposts.ts'
+import { signToken } from '../identity/service.ts'
 import { startSweeper } from '../orders/sweeper.ts'
-import { SCOPES } from '../platform/auth.ts'
-import { type Env, EnvError } from '../platform/env.ts'
-import { createLogger } from '../platform/logging.ts'
-import { serve } from '../platform/serving.ts'
-import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from './composing.ts'
-import { audienceOf, openPreparedDatabase, stopGracefully, urlOf, whereIs } from './running.ts'
-import { demoCurl } from './service-links.ts'
-import { runService } from './usage.ts'
+import { SCOPES } from '../platform/http/auth.ts'
+import { serve } from '../platform/http/server.ts'
+import { createLogger } from '../platform/telemetry/logger.ts'
 
 const BANNER_TOKEN_SECONDS = 12 * 3600
 

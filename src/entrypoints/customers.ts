@@ -1,8 +1,8 @@
-import { createLogger } from '../platform/logging.ts'
-import { serve } from '../platform/serving.ts'
-import { composeCustomers } from './composing.ts'
-import { openPreparedDatabase, stopGracefully, urlOf } from './running.ts'
-import { runService } from './usage.ts'
+import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
+import { runService } from '../compose/program.ts'
+import { composeCustomers } from '../compose/services.ts'
+import { serve } from '../platform/http/server.ts'
+import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the Customers API alone. Takes no options.
 

@@ -1,9 +1,9 @@
-import { createLogger } from '../platform/logging.ts'
-import { serve } from '../platform/serving.ts'
-import { composeOrchestrator } from './composing.ts'
-import { findNeighbours } from './neighbours.ts'
-import { stopGracefully, urlOf } from './running.ts'
-import { runService } from './usage.ts'
+import { stopGracefully, urlOf } from '../compose/process.ts'
+import { runService } from '../compose/program.ts'
+import { findNeighbours } from '../compose/service-urls.ts'
+import { composeOrchestrator } from '../compose/services.ts'
+import { serve } from '../platform/http/server.ts'
+import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the orchestrator alone. Takes no options.
 

@@ -1,10 +1,10 @@
+import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
+import { runService } from '../compose/program.ts'
+import { findNeighbours } from '../compose/service-urls.ts'
+import { composeOrders } from '../compose/services.ts'
 import { startSweeper } from '../orders/sweeper.ts'
-import { createLogger } from '../platform/logging.ts'
-import { serve } from '../platform/serving.ts'
-import { composeOrders } from './composing.ts'
-import { findNeighbours } from './neighbours.ts'
-import { openPreparedDatabase, stopGracefully, urlOf } from './running.ts'
-import { runService } from './usage.ts'
+import { serve } from '../platform/http/server.ts'
+import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the Orders API alone. Takes no options.
 

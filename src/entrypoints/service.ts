@@ -1,6 +1,6 @@
 // The program of the image: runs the service that SERVICE names.
 import { extname } from 'node:path'
-import { failStart } from './failed-start.ts'
+import { failStart } from '../compose/start-failure.ts'
 
 const SERVICES = ['customers', 'orders', 'orchestrator', 'all']
 const { SERVICE = '' } = process.env

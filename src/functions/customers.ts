@@ -1,6 +1,6 @@
-import { composeCustomers } from '../entrypoints/composing.ts'
-import { openDatabase } from '../platform/database.ts'
-import { onRequests } from './handling.ts'
+import { composeCustomers } from '../compose/services.ts'
+import { openDatabase } from '../platform/database/database.ts'
+import { onRequests } from './lambda-handler.ts'
 
 export const handler = onRequests(
   'customers',

@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
-import type { AppEnv } from '../platform/app.ts'
-import { addDocsFiles } from '../platform/docs.ts'
+import type { AppEnv } from '../platform/http/app.ts'
+import { addDocsFiles } from '../platform/http/docs.ts'
 import { behindGateway } from './gateway.ts'
 
 const app = new Hono<AppEnv>()

@@ -1,12 +1,12 @@
 import { type Env, Hono } from 'hono'
 import { handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda'
-import { sameSecret } from '../platform/hash.ts'
+import { sameSecret } from '../platform/core/crypto.ts'
 
 /**
  * A handler for the events of a REST API (v1), an HTTP API (v2), a function URL, a load balancer (ALB) and VPC Lattice
  * (v2): all reach the same paths. The app never sees the stage or the prefix that the gateway has in front of them; its
  * links are relative, so they hold there.
- * Other functions invoke this one directly (`platform/lambda.ts`); a gateway's events can't look like that.
+ * Other functions invoke this one directly (`platform/rpc/lambda-fetch.ts`); a gateway's events can't look like that.
  * @param prefixes the paths below which the app lies at the gateway, e.g. `/orders-api`
  * @param serviceTokens they open nothing to those who come through a gateway
  */

@@ -1,6 +1,6 @@
-import { composeOrchestrator } from '../entrypoints/composing.ts'
-import { findNeighbours } from '../entrypoints/neighbours.ts'
-import { onRequests } from './handling.ts'
+import { findNeighbours } from '../compose/service-urls.ts'
+import { composeOrchestrator } from '../compose/services.ts'
+import { onRequests } from './lambda-handler.ts'
 
 export const handler = onRequests('orchestrator', ['/orchestrator-api'], async ({ env, logger }) =>
   composeOrchestrator(env, findNeighbours(env, ['customers', 'orders']), logger, { draining: false }),

@@ -1,7 +1,7 @@
-import { composeOrders } from '../entrypoints/composing.ts'
-import { findNeighbours } from '../entrypoints/neighbours.ts'
-import { openDatabase } from '../platform/database.ts'
-import { onRequests } from './handling.ts'
+import { findNeighbours } from '../compose/service-urls.ts'
+import { composeOrders } from '../compose/services.ts'
+import { openDatabase } from '../platform/database/database.ts'
+import { onRequests } from './lambda-handler.ts'
 
 export const handler = onRequests('orders', ['/orders-api'], async ({ env, logger }) => {
   const { customers } = findNeighbours(env, ['customers'])

@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { createAwsClient } from '../platform/aws.ts'
-import { EnvError } from '../platform/env.ts'
-import type { Fetch } from '../platform/http.ts'
-import { withTimeLimit } from '../platform/time-limit.ts'
+import { EnvError } from '../compose/env.ts'
+import { withTimeLimit } from '../platform/core/timeout.ts'
+import { createAwsClient } from '../platform/rpc/aws.ts'
+import type { Fetch } from '../platform/rpc/http-fetch.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>
 

@@ -1,7 +1,7 @@
-import { composeOrders } from '../entrypoints/composing.ts'
-import { findNeighbours } from '../entrypoints/neighbours.ts'
-import { openDatabase } from '../platform/database.ts'
-import { onSchedule } from './handling.ts'
+import { findNeighbours } from '../compose/service-urls.ts'
+import { composeOrders } from '../compose/services.ts'
+import { openDatabase } from '../platform/database/database.ts'
+import { onSchedule } from './lambda-handler.ts'
 
 /** What the timer of the orders process does elsewhere. Runs of it may overlap. */
 export const handler = onSchedule('orders', async ({ env, logger }) => {

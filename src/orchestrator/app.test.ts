@@ -1,8 +1,8 @@
 import { expect, it, vi } from 'vitest'
-import type { ApiAnswer, ApiClient, ApiRequest } from '../../tests/support/api-client.ts'
-import { differencesIn } from '../../tests/support/books.ts'
-import { at, type Fault, type FaultOf, type FaultyProxy, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
-import { expectFailure } from '../../tests/support/problems.ts'
+import type { ApiAnswer, ApiClient, ApiRequest } from '../../testing/api-client.ts'
+import { differencesIn } from '../../testing/books.ts'
+import { at, type Fault, type FaultOf, type FaultyProxy, startFaultyProxy } from '../../testing/faulty-proxy.ts'
+import { expectFailure } from '../../testing/problems.ts'
 import {
   atOnce,
   newCustomer,
@@ -12,9 +12,9 @@ import {
   ordersOf,
   statusCounts,
   stockOf,
-} from '../../tests/support/rows.ts'
-import { nowhere, serveOrchestrator } from '../../tests/support/services.ts'
-import { describeEachEngine, type TestSystem, useSystem } from '../../tests/support/system.ts'
+} from '../../testing/rows.ts'
+import { nowhere, serveOrchestrator } from '../../testing/services.ts'
+import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
 
 const PATH = '/orchestrator/create-and-confirm-order'
 const NOBODY = 9_007_199_254_740_991

@@ -1,5 +1,4 @@
 import type { Context } from 'hono'
-import { sendAnswer } from '../platform/answers.ts'
 import {
   type AppEnv,
   callerOf,
@@ -7,8 +6,9 @@ import {
   createServiceApp,
   type ServiceApp,
   type ServiceDeps,
-} from '../platform/app.ts'
-import { idempotencyKey } from '../platform/contract.ts'
+} from '../platform/http/app.ts'
+import { idempotencyKey } from '../platform/http/contract.ts'
+import { sendAnswer } from '../platform/http/response.ts'
 import { createAndConfirmOrder, failureShape } from './contract.ts'
 import { correlationIdOf } from './keys.ts'
 import type { OrchestratorService } from './service.ts'

@@ -13,9 +13,9 @@ import {
   protectedBy,
   Replayed,
   takeCorrelationId,
-} from '../platform/contract.ts'
-import { Problem, type ProblemShape, problemDocument } from '../platform/problems.ts'
-import { CORRELATION_ID } from '../platform/trace.ts'
+} from '../platform/http/contract.ts'
+import { Problem, type ProblemShape, problemDocument } from '../platform/http/problem-details.ts'
+import { CORRELATION_ID } from '../platform/telemetry/trace.ts'
 
 export const CreateAndConfirm = z
   .strictObject({

@@ -1,4 +1,4 @@
-import { sha256 } from '../platform/hash.ts'
+import { sha256 } from '../platform/core/crypto.ts'
 
 /** Earlier versions tried up to so many orders under one key, and counted them. */
 const MAX_ATTEMPTS = 5

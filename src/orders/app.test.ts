@@ -1,10 +1,10 @@
 import { request } from 'node:http'
 import { expect, it } from 'vitest'
-import type { ApiAnswer, ApiRequest } from '../../tests/support/api-client.ts'
-import { differencesIn } from '../../tests/support/books.ts'
-import { type Fault, startFaultyProxy } from '../../tests/support/faulty-proxy.ts'
-import { idsOf, readPages } from '../../tests/support/lists.ts'
-import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
+import type { ApiAnswer, ApiRequest } from '../../testing/api-client.ts'
+import { differencesIn } from '../../testing/books.ts'
+import { type Fault, startFaultyProxy } from '../../testing/faulty-proxy.ts'
+import { idsOf, readPages } from '../../testing/lists.ts'
+import { expectFaults, expectProblem } from '../../testing/problems.ts'
 import {
   ageConfirmation,
   atOnce,
@@ -18,10 +18,10 @@ import {
   ordersOf,
   statusCounts,
   stockOf,
-} from '../../tests/support/rows.ts'
-import { nowhere, serveOrders } from '../../tests/support/services.ts'
-import { describeEachEngine, type TestSystem, useSystem } from '../../tests/support/system.ts'
-import type { Scope } from '../platform/auth.ts'
+} from '../../testing/rows.ts'
+import { nowhere, serveOrders } from '../../testing/services.ts'
+import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
+import type { Scope } from '../platform/http/auth.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 const NOBODY = 9_007_199_254_740_991

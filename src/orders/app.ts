@@ -1,6 +1,6 @@
-import { addTokenRoute } from '../auth/app.ts'
-import type { TokenService } from '../auth/service.ts'
-import { sendAnswer, sendJson } from '../platform/answers.ts'
+import { addTokenRoute } from '../identity/app.ts'
+import type { TokenService } from '../identity/service.ts'
+import { AppError } from '../platform/core/errors.ts'
 import {
   type AddToLog,
   callerOf,
@@ -8,14 +8,14 @@ import {
   locationOf,
   type ServiceApp,
   type ServiceDeps,
-} from '../platform/app.ts'
-import { actFor, SERVICE } from '../platform/auth.ts'
-import { idempotencyKey, keyOf } from '../platform/contract.ts'
-import { AppError } from '../platform/errors.ts'
-import type { Answer } from '../platform/idempotency.ts'
-import type { LoginLimits } from '../platform/limits.ts'
-import { nextLink } from '../platform/pages.ts'
-import { answerEach } from '../platform/together.ts'
+} from '../platform/http/app.ts'
+import { actFor, SERVICE } from '../platform/http/auth.ts'
+import { idempotencyKey, keyOf } from '../platform/http/contract.ts'
+import { nextLink } from '../platform/http/pagination.ts'
+import type { LoginLimits } from '../platform/http/rate-limit.ts'
+import { sendAnswer, sendJson } from '../platform/http/response.ts'
+import type { Answer } from '../platform/idempotency/idempotency.ts'
+import { answerEach } from '../platform/rpc/batch-route.ts'
 import { addProductRoutes } from '../products/app.ts'
 import type { ProductsService } from '../products/service.ts'
 import {

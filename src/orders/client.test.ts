@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import type { Caller } from '../platform/app.ts'
-import { SERVICE } from '../platform/auth.ts'
+import type { Caller } from '../platform/http/app.ts'
+import { SERVICE } from '../platform/http/auth.ts'
 import { createLocalOrdersClient } from './client.ts'
 
 it('when Orders is in the same process, then it is called as the service, on behalf of the caller', async () => {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import type { Caller } from '../platform/app.ts'
-import { actFor, callerIdOf, SERVICE } from '../platform/auth.ts'
-import { createSharedCalls, type Reply, type Route, within } from '../platform/client.ts'
+import type { Caller } from '../platform/http/app.ts'
+import { actFor, callerIdOf, SERVICE } from '../platform/http/auth.ts'
+import { createSharedCalls, type Reply, type Route, within } from '../platform/rpc/client.ts'
 import type { ValidatedOrder } from './contract.ts'
 import type { OrdersService } from './service.ts'
 

@@ -1,5 +1,5 @@
 import type { CustomerBrief } from '../customers/client.ts'
-import { type Claim, claimId, type Operation } from '../platform/idempotency.ts'
+import { type Claim, claimId, type Operation } from '../platform/idempotency/idempotency.ts'
 import type { ChangeRequest } from './order-states.ts'
 import type { OrderRequest } from './placement-rules.ts'
 import type { OrderOrigin } from './store.ts'

@@ -23,11 +23,11 @@ import {
   serviceOnly,
   Timestamp,
   text,
-} from '../platform/contract.ts'
-import { int32, MAX_INT32 } from '../platform/integers.ts'
-import { NextLink, PageQuery, pageOf } from '../platform/pages.ts'
-import { SharedAnswer, sharedCalls } from '../platform/together.ts'
-import { PRINCIPAL_ID } from '../platform/trace.ts'
+} from '../platform/http/contract.ts'
+import { int32, MAX_INT32 } from '../platform/http/integers.ts'
+import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
+import { SharedAnswer, sharedCalls } from '../platform/rpc/batch-route.ts'
+import { PRINCIPAL_ID } from '../platform/telemetry/trace.ts'
 
 export const OrderStatus = z.enum(['CREATED', 'CONFIRMED', 'CANCELED']).openapi('OrderStatus')
 

@@ -1,6 +1,6 @@
-import { SetAside } from '../platform/batcher.ts'
-import type { Database } from '../platform/database.ts'
-import { AppError } from '../platform/errors.ts'
+import { SetAside } from '../platform/batching/batcher.ts'
+import { AppError } from '../platform/core/errors.ts'
+import type { Database } from '../platform/database/database.ts'
 import {
   type Answer,
   type Answers,
@@ -10,7 +10,7 @@ import {
   type Opening,
   replayOf,
   saveAnswers,
-} from '../platform/idempotency.ts'
+} from '../platform/idempotency/idempotency.ts'
 import { claimsOf, namesOf, type OrderCommand } from './commands.ts'
 
 export type Outcome = Answer | AppError | SetAside

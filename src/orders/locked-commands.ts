@@ -1,9 +1,16 @@
-import { type RunMode, SetAside } from '../platform/batcher.ts'
-import { type Database, RunAgain, transact } from '../platform/database.ts'
-import type { AppError } from '../platform/errors.ts'
-import { type Answer, type Answers, claimId, findLockedClaims, openWith, replayOf } from '../platform/idempotency.ts'
-import { findLockedIds } from '../platform/row-locks.ts'
-import type { DbTime } from '../platform/time.ts'
+import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
+import type { AppError } from '../platform/core/errors.ts'
+import type { DbTime } from '../platform/core/time.ts'
+import { type Database, RunAgain, transact } from '../platform/database/database.ts'
+import { findLockedIds } from '../platform/database/row-locks.ts'
+import {
+  type Answer,
+  type Answers,
+  claimId,
+  findLockedClaims,
+  openWith,
+  replayOf,
+} from '../platform/idempotency/idempotency.ts'
 import { claimsOf, namesOf, type OrderCommand, type Rows, rowsOf } from './commands.ts'
 import type { Outcome } from './keyed-commands.ts'
 import { isHoldEnded } from './order-states.ts'

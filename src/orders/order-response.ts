@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import type { CustomerBrief } from '../customers/client.ts'
-import { toRfc3339, toRfc3339OrNull } from '../platform/time.ts'
+import { toRfc3339, toRfc3339OrNull } from '../platform/core/time.ts'
 import type { Order as OrderSchema, OrderSummary as OrderSummarySchema } from './contract.ts'
 import type { OrderLine, OrderRow } from './store.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { AppError } from '../platform/errors.ts'
-import type { OrderStatus } from '../platform/tables.ts'
+import { AppError } from '../platform/core/errors.ts'
+import type { OrderStatus } from '../platform/database/tables.ts'
 import { type ChangeRequest, decideChanges, type Transition, transit } from './order-states.ts'
 
 const CREATED_AT = '2026-11-01 09:00:00.000'

@@ -1,6 +1,6 @@
-import { AppError } from '../platform/errors.ts'
-import type { OrderStatus } from '../platform/tables.ts'
-import { addMinutes, type DbTime, laterOf } from '../platform/time.ts'
+import { AppError } from '../platform/core/errors.ts'
+import { addMinutes, type DbTime, laterOf } from '../platform/core/time.ts'
+import type { OrderStatus } from '../platform/database/tables.ts'
 
 /** What the rules of an order's states read and change. */
 export interface OrderState {

@@ -1,11 +1,17 @@
 import { findingCustomers, lockingCustomers } from '../customers/client.ts'
-import { type RunMode, SetAside } from '../platform/batcher.ts'
-import type { Database } from '../platform/database.ts'
-import { AppError } from '../platform/errors.ts'
-import { limited, together } from '../platform/grouping.ts'
-import { type Answer, type Opening, openingOf, openingQuery, yieldToTwins } from '../platform/idempotency.ts'
-import { addMinutes, type DbTime } from '../platform/time.ts'
-import { trusted } from '../platform/trusted.ts'
+import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
+import { AppError } from '../platform/core/errors.ts'
+import { addMinutes, type DbTime } from '../platform/core/time.ts'
+import { trusted } from '../platform/core/unsafe-cast.ts'
+import type { Database } from '../platform/database/database.ts'
+import { limited, together } from '../platform/database/pipeline.ts'
+import {
+  type Answer,
+  type Opening,
+  openingOf,
+  openingQuery,
+  yieldToTwins,
+} from '../platform/idempotency/idempotency.ts'
 import { lockingShelves, moveStock } from '../products/client.ts'
 import { changeOrders, type WriteConfig } from './change-orders.ts'
 import { PLACE_ORDER, type PlaceCommand, releaseHold } from './commands.ts'

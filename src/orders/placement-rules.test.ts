@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { AppError } from '../platform/errors.ts'
+import { AppError } from '../platform/core/errors.ts'
 import { decidePlacements, type OrderRequest } from './placement-rules.ts'
 
 const PRODUCTS = new Map<number, { readonly price_cents: number; readonly stock: number }>([

@@ -1,4 +1,4 @@
-import { AppError } from '../platform/errors.ts'
+import { AppError } from '../platform/core/errors.ts'
 import type { OrderLine } from './store.ts'
 
 export interface OrderRequest {

@@ -1,12 +1,16 @@
 import type { z } from 'zod'
 import type { CustomersClient } from '../customers/client.ts'
-import type { Caller } from '../platform/app.ts'
-import { callerIdOf, type Principal } from '../platform/auth.ts'
-import { createBatcher, createGatherer, createLockMemory } from '../platform/batcher.ts'
-import type { Database } from '../platform/database.ts'
-import { RowsLocked } from '../platform/database-errors.ts'
-import { AppError } from '../platform/errors.ts'
-import { sha256 } from '../platform/hash.ts'
+import { createBatcher, createGatherer, createLockMemory } from '../platform/batching/batcher.ts'
+import { sha256 } from '../platform/core/crypto.ts'
+import { AppError } from '../platform/core/errors.ts'
+import { createSharedReads } from '../platform/core/single-flight.ts'
+import { fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
+import { trusted } from '../platform/core/unsafe-cast.ts'
+import type { Database } from '../platform/database/database.ts'
+import { RowsLocked } from '../platform/database/errors.ts'
+import type { Caller } from '../platform/http/app.ts'
+import { callerIdOf, type Principal } from '../platform/http/auth.ts'
+import { cutPage, type Page, readCursor } from '../platform/http/pagination.ts'
 import {
   type Answer,
   type Claim,
@@ -15,11 +19,7 @@ import {
   openWith,
   purgeExpiredKeys,
   replayOf,
-} from '../platform/idempotency.ts'
-import { cutPage, type Page, readCursor } from '../platform/pages.ts'
-import { createSharedReads } from '../platform/single-flight.ts'
-import { fromRfc3339, toRfc3339 } from '../platform/time.ts'
-import { trusted } from '../platform/trusted.ts'
+} from '../platform/idempotency/idempotency.ts'
 import { changeOrders } from './change-orders.ts'
 import {
   CANCEL_ORDER,

@@ -1,11 +1,11 @@
 import { type CompiledQuery, type Selectable, sql } from 'kysely'
-import { compileOnce } from '../platform/compiling.ts'
-import type { Database } from '../platform/database.ts'
-import { dialectOf } from '../platform/dialect.ts'
-import { later, runTogether, together } from '../platform/grouping.ts'
-import { insertOf, portions } from '../platform/inserting.ts'
-import type { OrderStatus, Tables } from '../platform/tables.ts'
-import type { DbTime } from '../platform/time.ts'
+import type { DbTime } from '../platform/core/time.ts'
+import { insertOf, portions } from '../platform/database/bulk-insert.ts'
+import { compileOnce } from '../platform/database/compiled-query.ts'
+import type { Database } from '../platform/database/database.ts'
+import { dialectOf } from '../platform/database/dialect.ts'
+import { later, runTogether, together } from '../platform/database/pipeline.ts'
+import type { OrderStatus, Tables } from '../platform/database/tables.ts'
 
 type StoredOrder = Selectable<Tables['orders']>
 

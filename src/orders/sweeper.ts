@@ -1,4 +1,4 @@
-import type { Logger } from '../platform/logging.ts'
+import type { Logger } from '../platform/telemetry/logger.ts'
 import type { OrdersService } from './service.ts'
 
 /**

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { idsOf, readPages } from '../../tests/support/lists.ts'
-import { expectFaults, expectProblem } from '../../tests/support/problems.ts'
+import { idsOf, readPages } from '../../testing/lists.ts'
+import { expectFaults, expectProblem } from '../../testing/problems.ts'
 import {
   describeKeyedCreation,
   describePages,
   describeRequests,
   describeSearch,
   type Resource,
-} from '../../tests/support/resource-suites.ts'
-import { atOnce, newKey, newOrder, newProduct, newWord, statusCounts, stockOf } from '../../tests/support/rows.ts'
-import { describeEachEngine, useSystem } from '../../tests/support/system.ts'
+} from '../../testing/resource-suites.ts'
+import { atOnce, newKey, newOrder, newProduct, newWord, statusCounts, stockOf } from '../../testing/rows.ts'
+import { describeEachEngine, useSystem } from '../../testing/system.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 

@@ -1,7 +1,7 @@
-import { etagOfAnswer, sendAnswer, sendJson, sendVersioned } from '../platform/answers.ts'
-import { callerOf, locationOf, type ServiceApp } from '../platform/app.ts'
-import { keyOf, preconditionsOf } from '../platform/contract.ts'
-import { nextLink } from '../platform/pages.ts'
+import { callerOf, locationOf, type ServiceApp } from '../platform/http/app.ts'
+import { keyOf, preconditionsOf } from '../platform/http/contract.ts'
+import { nextLink } from '../platform/http/pagination.ts'
+import { etagOfAnswer, sendAnswer, sendJson, sendVersioned } from '../platform/http/response.ts'
 import { adjustStock, changeProduct, createProduct, getProduct, listProducts } from './contract.ts'
 import type { ProductsService } from './service.ts'
 

@@ -1,9 +1,9 @@
 import { CompiledQuery } from 'kysely'
-import { compileOnce } from '../platform/compiling.ts'
-import type { Database } from '../platform/database.ts'
-import { dialectOf } from '../platform/dialect.ts'
-import { later } from '../platform/grouping.ts'
-import type { DbTime } from '../platform/time.ts'
+import type { DbTime } from '../platform/core/time.ts'
+import { compileOnce } from '../platform/database/compiled-query.ts'
+import type { Database } from '../platform/database/database.ts'
+import { dialectOf } from '../platform/database/dialect.ts'
+import { later } from '../platform/database/pipeline.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
 // What an order does with products, inside its own transaction.

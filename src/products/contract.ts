@@ -21,9 +21,9 @@ import {
   Replayed,
   Timestamp,
   Version,
-} from '../platform/contract.ts'
-import { int32, int64 } from '../platform/integers.ts'
-import { NextLink, pageOf, SearchQuery } from '../platform/pages.ts'
+} from '../platform/http/contract.ts'
+import { int32, int64 } from '../platform/http/integers.ts'
+import { NextLink, pageOf, SearchQuery } from '../platform/http/pagination.ts'
 
 const Price = Cents.max(100_000_000_000).openapi({ maximum: 100_000_000_000 })
 const Stock = int64(0).max(1_000_000_000_000).openapi({ maximum: 1_000_000_000_000 })

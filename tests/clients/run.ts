@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createProgram } from '../../scripts/program.ts'
-import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../support/database-server.ts'
+import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../testing/database-server.ts'
 import { CHECKS, type Check, type Ground } from './checks.ts'
 import { execute, isInstalled } from './commands.ts'
 import { type Services, startServices } from './services.ts'

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createConnection } from 'mysql2/promise'
 import { endProcess, hasEnded } from '../../scripts/children.ts'
-import { type DatabaseServer, freePort } from '../support/database-server.ts'
+import { type DatabaseServer, freePort } from '../../testing/database-server.ts'
 import { execute } from './commands.ts'
 
 const SOURCES = fileURLToPath(new URL('../../src', import.meta.url))

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
-import { trusted } from '../../src/platform/trusted.ts'
-import { type OpenApiDocument, resolveRef } from '../support/openapi.ts'
-import { ODD_CHARACTERS } from './oddities.ts'
+import { trusted } from '../../src/platform/core/unsafe-cast.ts'
+import { type OpenApiDocument, resolveRef } from '../../testing/openapi.ts'
+import { ODD_CHARACTERS } from './hostile-values.ts'
 
 /** The part of JSON Schema that our documents use for what callers send. */
 export interface Schema {

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
-import { type OpenApiDocument, type Operation, pointerTo } from '../support/openapi.ts'
+import { type OpenApiDocument, type Operation, pointerTo } from '../../testing/openapi.ts'
+import { checkerOf, FORM_TYPE, isStrict, type Parameter, parametersOf } from './classify-request.ts'
 import { type Hints, type Schema, valuesOf } from './inputs.ts'
-import { checkerOf, FORM_TYPE, isStrict, type Parameter, parametersOf } from './reading.ts'
-import type { RawRequest } from './sending.ts'
+import type { RawRequest } from './raw-http.ts'
 
 /** What there is to be named in requests. */
 export interface World {

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
-import { SCOPES } from '../../src/platform/auth.ts'
-import type { ApiClient } from '../support/api-client.ts'
-import { atOnce } from '../support/rows.ts'
-import type { TestSystem } from '../support/system.ts'
-import type { Observed } from './linearizing.ts'
+import { SCOPES } from '../../src/platform/http/auth.ts'
+import type { ApiClient } from '../../testing/api-client.ts'
+import { atOnce } from '../../testing/rows.ts'
+import type { TestSystem } from '../../testing/system.ts'
+import { type Callee, send } from './driver.ts'
+import type { Observed } from './linearizability.ts'
 import { type Call, type LaterOrders, type Place, type Seen, type State, stateOf } from './model.ts'
-import { type Callee, send } from './sending.ts'
 import { anyBeginning, anyContender, anyShared, anyVerb, firstCalls, type Known, learn, type Verb } from './verbs.ts'
 
 /** What callers do: first one of them alone, then several at the same time. */

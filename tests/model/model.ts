@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { ApiAnswer } from '../support/api-client.ts'
-import { LONG_AGO } from '../support/rows.ts'
+import type { ApiAnswer } from '../../testing/api-client.ts'
+import { LONG_AGO } from '../../testing/rows.ts'
 
 // What the contract says of customers, products, orders and keys, in memory and one call after another. It is written
 // from the contract, not from the sources. Of an answer it takes only what the contract leaves to the system: the ids

@@ -1,6 +1,6 @@
 import axios from 'axios'
 import { z } from 'zod'
-import { CreateAndConfirm, createAndConfirm } from '../../baseline/orchestrating.ts'
+import { CreateAndConfirm, createAndConfirm } from '../../baseline/create-and-confirm.ts'
 
 /** The orchestrator needs no routes: it answers the event itself, without Express. */
 export async function handler(event: { body: string | null; isBase64Encoded?: boolean }) {

@@ -2,8 +2,8 @@ import axios from 'axios'
 import type { RowDataPacket } from 'mysql2/promise'
 import serverless from 'serverless-http'
 import { answerErrors, createApp, HttpError, openPool, requireScope } from '../../baseline/express-app.ts'
-import { customers } from '../../baseline/neighbours.ts'
-import { inTransaction, NewOrder, placeOrder } from '../../baseline/placing.ts'
+import { inTransaction, NewOrder, placeOrder } from '../../baseline/place-order.ts'
+import { customers } from '../../baseline/services.ts'
 
 const pool = openPool()
 const app = createApp()

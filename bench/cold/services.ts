@@ -1,0 +1,127 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
+import { parseEnv } from '../../src/compose/env.ts'
+import { composeCustomers, composeOrders } from '../../src/compose/services.ts'
+import { createClient, signToken } from '../../src/identity/service.ts'
+import { ensureDatabase, openDatabase } from '../../src/platform/database/database.ts'
+import { migrate, seed } from '../../src/platform/database/migrations.ts'
+import { SCOPES } from '../../src/platform/http/auth.ts'
+import { serve } from '../../src/platform/http/server.ts'
+import { createLogger } from '../../src/platform/telemetry/logger.ts'
+import type { DatabaseServer } from '../../testing/database-server.ts'
+
+/** The first event of each function: as API Gateway's REST API sends it, or for the sweep its schedule. */
+export interface Events {
+  customers(): object
+  orders(): object
+  orchestrator(): object
+  sweep(): object
+  docs(): object
+}
+
+/** What the functions find around them: a database with the demo data in it, and the services that they call. */
+export interface Neighbourhood {
+  /** The environment of a function that is deployed here. */
+  variables: Record<string, string>
+  events: Events
+  stop(): Promise<void>
+}
+
+/** More than any run orders. */
+const STOCK = 1_000_000
+
+export async function startNeighbourhood(server: DatabaseServer): Promise<Neighbourhood> {
+  const shared = {
+    NODE_ENV: 'production',
+    DB_HOST: server.host,
+    DB_PORT: String(server.port),
+    DB_USER: server.user,
+    DB_PASS: server.password,
+    DB_NAME: `b2b_bench_${randomBytes(6).toString('hex')}`,
+    JWT_SECRET: randomBytes(32).toString('hex'),
+    SERVICE_TOKEN: randomBytes(32).toString('hex'),
+  }
+  const env = parseEnv(shared)
+  await ensureDatabase(env.database)
+  const db = await openDatabase(env.database)
+  await migrate(db)
+  await seed(db)
+  await createClient(db, { id: 'bench', name: 'Bench', scopes: SCOPES, customerId: null })
+  await db.updateTable('products').set({ stock: STOCK }).where('id', '=', 1).execute()
+
+  const logger = await createLogger('silent')
+  const lifecycle = { draining: false }
+  const customers = await serve(composeCustomers(env, db, logger, lifecycle).app, 0)
+  const customersBase = `http://127.0.0.1:${customers.port}`
+  const orders = await serve(composeOrders(env, db, customersBase, logger, lifecycle).app, 0)
+  const { access_token } = await signToken(env.jwt, { clientId: 'bench', scope: SCOPES.join(' '), customerId: null })
+  return {
+    variables: {
+      ...shared,
+      AWS_LAMBDA_FUNCTION_NAME: 'bench',
+      DB_POOL: '2',
+      CUSTOMERS_API_BASE: customersBase,
+      ORDERS_API_BASE: `http://127.0.0.1:${orders.port}`,
+      ORCHESTRATOR_PUBLIC: 'true',
+    },
+    events: eventsFor(access_token),
+    async stop() {
+      await Promise.all([customers.close(), orders.close()])
+      await sql`drop database ${sql.id(env.database.name)}`.execute(db)
+      await db.destroy()
+    },
+  }
+}
+
+function eventsFor(token: string): Events {
+  const order = { customer_id: 1, items: [{ product_id: 1, qty: 2 }] }
+  return {
+    customers: () => restEvent('GET', '/customers-api/customers/1', { token }),
+    orders: () => restEvent('POST', '/orders-api/orders', { token, body: order }),
+    orchestrator: () =>
+      restEvent('POST', '/orchestrator/create-and-confirm-order', {
+        body: { ...order, idempotency_key: randomUUID(), correlation_id: 'bench' },
+      }),
+    sweep: () => ({ 'detail-type': 'Scheduled Event', source: 'aws.events' }),
+    docs: () => restEvent('GET', '/docs/swagger-ui-dist/swagger-ui.css', {}),
+  }
+}
+
+/** An event of a REST API (v1) whose binary media types are all types: bodies come in base64. */
+function restEvent(httpMethod: string, path: string, { token, body }: { token?: string; body?: object }) {
+  const headers = {
+    Accept: 'application/json',
+    Host: 'example.execute-api.us-east-1.amazonaws.com',
+    'User-Agent': 'bench',
+    'X-Forwarded-For': '192.0.2.1',
+    'X-Forwarded-Port': '443',
+    'X-Forwarded-Proto': 'https',
+    ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+    ...(body !== undefined && { 'Content-Type': 'application/json' }),
+  }
+  const multiValueHeaders = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value]]))
+  return {
+    resource: '/{proxy+}',
+    path,
+    httpMethod,
+    headers,
+    multiValueHeaders,
+    queryStringParameters: null,
+    multiValueQueryStringParameters: null,
+    pathParameters: { proxy: path.slice(1) },
+    stageVariables: null,
+    requestContext: {
+      accountId: '123456789012',
+      apiId: 'example',
+      httpMethod,
+      identity: { sourceIp: '192.0.2.1', userAgent: 'bench' },
+      path: `/dev${path}`,
+      protocol: 'HTTP/1.1',
+      requestId: randomUUID(),
+      resourcePath: '/{proxy+}',
+      stage: 'dev',
+    },
+    body: body === undefined ? null : Buffer.from(JSON.stringify(body)).toString('base64'),
+    isBase64Encoded: body !== undefined,
+  }
+}

@@ -1,0 +1,56 @@
+import { createPool } from 'mysql2/promise'
+import { answerLoads, type Caller, type Load } from '../caller-loop.ts'
+import { type Line, WORKLOADS } from '../workloads.ts'
+import { createBatches } from './batches.ts'
+import { orderAtOnce } from './one-transaction.ts'
+import { orderStepwise } from './two-transactions.ts'
+
+// The limit: what the database does for orders when nothing is in between. A loop for each connection of the load.
+
+const MOST_CONNECTIONS = 64
+
+const { DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME } = process.env
+const pool = createPool({
+  host: DB_HOST ?? 'localhost',
+  port: Number(DB_PORT ?? 3306),
+  user: DB_USER ?? 'root',
+  password: DB_PASS ?? '',
+  database: DB_NAME ?? 'b2b',
+  connectionLimit: MOST_CONNECTIONS,
+  charset: 'utf8mb4',
+  timezone: 'Z',
+  dateStrings: true,
+  multipleStatements: true,
+})
+pool.on('connection', (connection) => {
+  connection.query('set session transaction isolation level read committed')
+})
+
+const alone = (order: typeof orderAtOnce) => async (customerId: number, lines: readonly Line[]) => {
+  const connection = await pool.getConnection()
+  try {
+    await order(connection, customerId, lines)
+  } finally {
+    connection.release()
+  }
+}
+const FORMS: Record<string, (customerId: number, lines: readonly Line[]) => Promise<void>> = {
+  'at-once': alone(orderAtOnce),
+  stepwise: alone(orderStepwise),
+  batches: createBatches(pool),
+}
+const order = FORMS[process.argv[2] ?? ''] ?? alone(orderStepwise)
+
+answerLoads(openCaller)
+
+function openCaller({ workload, ground }: Load): Caller {
+  const linesOf = WORKLOADS.find(({ name }) => name === workload)?.lines
+  if (linesOf === undefined) throw new Error(`no loop for ${workload}`)
+  return {
+    async act() {
+      await order(ground.customerId, linesOf(ground))
+      return { placed: true }
+    },
+    close() {},
+  }
+}

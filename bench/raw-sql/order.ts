@@ -1,0 +1,91 @@
+import { createHash } from 'node:crypto'
+import type { RowDataPacket } from 'mysql2/promise'
+import { addMinutes, type DbTime, toRfc3339 } from '../../src/platform/core/time.ts'
+import type { Line } from '../workloads.ts'
+
+// What the loop works out itself, between its statements.
+
+export interface PricedLine extends Line {
+  unit_price_cents: number
+  subtotal_cents: number
+}
+
+export interface Priced {
+  lines: PricedLine[]
+  totalCents: number
+  /** Pieces by product, in the order of their ids. */
+  taken: [product: number, pieces: number][]
+}
+
+export interface Shelf extends RowDataPacket {
+  id: number
+  price_cents: number
+  stock: number
+}
+
+export const KEY_COLUMNS =
+  'operation, `key`, principal, request_hash, target_type, target_id, status, response_body, created_at, expires_at'
+const HOLD_MINUTES = 15
+const KEY_MINUTES = 24 * 60
+
+/** In the order in which they are locked. */
+export function productsOf(lines: readonly Line[]): number[] {
+  return [...new Set(lines.map((line) => line.product_id))].sort((a, b) => a - b)
+}
+
+/** @throws Error when a product is not there, or has too few pieces */
+export function price(wanted: readonly Line[], shelves: readonly Shelf[]): Priced {
+  const byId = new Map(shelves.map((shelf) => [shelf.id, shelf]))
+  const taken = new Map<number, number>(shelves.map(({ id }) => [id, 0]))
+  const lines = wanted.map(({ product_id, qty }) => {
+    const shelf = byId.get(product_id)
+    if (shelf === undefined) throw new Error(`no product ${product_id}`)
+    const pieces = (taken.get(product_id) ?? 0) + qty
+    if (pieces > shelf.stock) throw new Error(`not enough pieces of ${product_id}`)
+    taken.set(product_id, pieces)
+    return { product_id, qty, unit_price_cents: shelf.price_cents, subtotal_cents: shelf.price_cents * qty }
+  })
+  return { lines, totalCents: lines.reduce((sum, line) => sum + line.subtotal_cents, 0), taken: [...taken] }
+}
+
+export function holdEnd(now: DbTime): DbTime {
+  return addMinutes(now, HOLD_MINUTES)
+}
+
+export function keyEnd(now: DbTime): DbTime {
+  return addMinutes(now, KEY_MINUTES)
+}
+
+/** The answer of either step, but for its beginning, the id. */
+export function answerAfterId(
+  customerId: number,
+  status: 'CREATED' | 'CONFIRMED',
+  totalCents: number,
+  lines: readonly object[],
+  createdAt: DbTime,
+  confirmedAt: DbTime | null,
+): string {
+  const rest = {
+    customer_id: customerId,
+    status,
+    total_cents: totalCents,
+    items: lines,
+    created_at: toRfc3339(createdAt),
+    confirmed_at: confirmedAt && toRfc3339(confirmedAt),
+    canceled_at: null,
+    expires_at: confirmedAt === null ? toRfc3339(holdEnd(createdAt)) : null,
+  }
+  return `,${JSON.stringify(rest).slice(1)}`
+}
+
+export function hashOf(...request: unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(request)).digest('hex')
+}
+
+/** The statement that takes pieces off the shelves, and its values. */
+export function takeStock(taken: Priced['taken'], now: DbTime): [statement: string, values: unknown[]] {
+  const cases = 'when ? then ? '.repeat(taken.length)
+  const statement = `update products set stock = stock - case id ${cases}else 0 end, version = version + 1, updated_at = ?
+    where id in (?)`
+  return [statement, [...taken.flat(), now, taken.map(([id]) => id)]]
+}

@@ -1,0 +1,167 @@
+import { sql } from 'kysely'
+import { auditBooks } from '../src/audit/service.ts'
+import { type Env, parseEnv } from '../src/compose/env.ts'
+import { createClient } from '../src/identity/service.ts'
+import { addMinutes } from '../src/platform/core/time.ts'
+import { type Database, type DatabaseConfig, ensureDatabase, openDatabase } from '../src/platform/database/database.ts'
+import { DATA_TABLES, migrate, seed } from '../src/platform/database/migrations.ts'
+import { SCOPES } from '../src/platform/http/auth.ts'
+import { readClock } from '../src/platform/idempotency/idempotency.ts'
+import type { Kept, KeptOrder } from './checker.ts'
+
+/** What a run finds in its database. It speaks to the database itself, not through a hop. */
+export interface Ground {
+  env: Env
+  customers: readonly number[]
+  /** Sold in small numbers, in stock in large ones. */
+  plenty: readonly number[]
+  /** In stock in small numbers, so that some orders are refused. */
+  scarce: readonly number[]
+  /**
+   * Each order has a line of one of these, whose quantity is the number of the request that it answers: so it can be told
+   * whose an order is, whatever the system's own records say.
+   */
+  marks: readonly number[]
+  /** What is there at the end: in the one database, or on each node of a cluster. */
+  copies: readonly Copy[]
+  close(): Promise<void>
+}
+
+export interface Copy {
+  kept(): Promise<Kept>
+  /** What does not balance. */
+  differences(): Promise<string[]>
+  /** Holds that ended before the last sweep and were not released, in words. */
+  heldTooLong(): Promise<string[]>
+  /** Of each table, what is the same on servers with the same rows. */
+  checksums(): Promise<string>
+}
+
+/** The API client that the callers are. */
+export const CLIENT = 'faults'
+const FIRST_STOCK_AT = '2026-01-05 09:00:00.000'
+const FIRST_PRODUCT = 1_001
+const PLENTY = { count: 40, stock: 1_000_000 }
+const SCARCE = { count: 8, stock: 60 }
+const MARKS = { count: 4, stock: 900_000_000_000 }
+/** The demo data's own orders. */
+const SEEDED_ORDERS = 4
+/** What the reasons of a run's adjustments begin with. */
+export const REASON = 'faults '
+
+/** @param ports of all nodes, where there are some */
+export async function openGround(variables: Record<string, string>, ports: readonly number[] = []): Promise<Ground> {
+  const env = parseEnv(variables)
+  await ensureDatabase(env.database)
+  const db = await openDatabase({ ...env.database, ...READING })
+  await migrate(db)
+  await seed(db)
+  await createClient(db, { id: CLIENT, name: 'faults', scopes: SCOPES, customerId: null })
+  const plenty = idsFrom(FIRST_PRODUCT, PLENTY.count)
+  const scarce = idsFrom(FIRST_PRODUCT + PLENTY.count, SCARCE.count)
+  const marks = idsFrom(FIRST_PRODUCT + PLENTY.count + SCARCE.count, MARKS.count)
+  await addProducts(db, plenty, PLENTY.stock, (id) => 100 + (id % 900))
+  await addProducts(db, scarce, SCARCE.stock, (id) => 5_000 + id)
+  await addProducts(db, marks, MARKS.stock, () => 1)
+  await db.destroy()
+  const { port: own } = env.database
+  return {
+    env,
+    customers: [1, 2, 3],
+    plenty,
+    scarce,
+    marks,
+    copies: (ports.length > 0 ? ports : [own]).map((port) => copyAt({ ...env.database, port }, marks, env)),
+    async close() {
+      const { host, name } = env.database
+      // The file of an embedded one goes with the run's folder.
+      if (host !== undefined)
+        await reading(env.database, (db) => sql`drop database if exists ${sql.id(name)}`.execute(db))
+    },
+  }
+}
+
+function copyAt(config: DatabaseConfig, marks: readonly number[], env: Env): Copy {
+  return {
+    kept: () => reading(config, (db) => readKept(db, marks)),
+    differences: () => reading(config, (db) => readDifferences(db, env)),
+    heldTooLong: () => reading(config, (db) => readHeldTooLong(db, env)),
+    checksums: () => reading(config, readChecksums),
+  }
+}
+
+const READING = { pool: 1, queryTimeoutMs: 0, readTimeoutMs: 0 }
+
+/** Over a new connection: one from before the run would not outlive the database's restarts. */
+async function reading<T>(config: DatabaseConfig, read: (db: Database) => Promise<T>): Promise<T> {
+  const db = await openDatabase({ ...config, ...READING })
+  return read(db).finally(() => db.destroy())
+}
+
+async function readChecksums(db: Database): Promise<string> {
+  const { rows } = await sql`checksum table ${sql.join(DATA_TABLES.map((name) => sql.table(name)))}`.execute(db)
+  return JSON.stringify(rows)
+}
+
+function idsFrom(first: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => first + i)
+}
+
+async function addProducts(db: Database, ids: readonly number[], stock: number, priceOf: (id: number) => number) {
+  const times = { created_at: FIRST_STOCK_AT, updated_at: FIRST_STOCK_AT }
+  const products = ids.map((id) => {
+    return { id, sku: `FAULTS-${id}`, name: `Product ${id}`, price_cents: priceOf(id), stock, ...times }
+  })
+  const adjustments = ids.map((product_id) => {
+    return { product_id, delta: stock, reason: 'first stock', principal: 'ground', created_at: FIRST_STOCK_AT }
+  })
+  await db.insertInto('products').values(products).execute()
+  await db.insertInto('stock_adjustments').values(adjustments).execute()
+}
+
+async function readKept(db: Database, marks: readonly number[]): Promise<Kept> {
+  const orders = await db
+    .selectFrom('orders as o')
+    .leftJoin('order_items as i', (join) => join.onRef('i.order_id', '=', 'o.id').on('i.product_id', 'in', marks))
+    .select(['o.id', 'i.qty', 'o.status', 'o.confirmed_at', 'o.total_cents'])
+    .where('o.id', '>', SEEDED_ORDERS)
+    .execute()
+  const adjustments = await db
+    .selectFrom('stock_adjustments')
+    .select(['id', 'reason'])
+    .where('reason', 'like', `${REASON}%`)
+    .execute()
+  const customers = await db.selectFrom('customers').select(['id', 'email']).execute()
+  const products = await db.selectFrom('products').select(['id', 'sku']).execute()
+  return {
+    orders: orders.map(({ id, qty, status, confirmed_at, total_cents }): KeptOrder => {
+      return { id, serial: qty ?? undefined, status, wasConfirmed: confirmed_at !== null, totalCents: total_cents }
+    }),
+    others: [
+      ...adjustments.map(({ id, reason }) => ({ id, name: reason })),
+      ...customers.map(({ id, email }) => ({ id, name: email })),
+      ...products.map(({ id, sku }) => ({ id, name: sku })),
+    ],
+  }
+}
+
+async function readDifferences(db: Database, env: Env): Promise<string[]> {
+  const { findings } = await auditBooks(db, { sweepSeconds: env.orders.sweepSeconds })
+  return findings
+    .filter(({ differences }) => differences.length > 0)
+    .map(
+      ({ check, differences }) =>
+        `the books differ: ${check}: ${JSON.stringify(differences[0])} and ${differences.length - 1} more`,
+    )
+}
+
+async function readHeldTooLong(db: Database, { orders }: Env): Promise<string[]> {
+  const now = await readClock(db)
+  const rows = await db
+    .selectFrom('orders')
+    .select(['id', 'expires_at'])
+    .where('status', '=', 'CREATED')
+    .where('expires_at', '<', addMinutes(now, -(orders.sweepSeconds + 1) / 60))
+    .execute()
+  return rows.map(({ id, expires_at }) => `order ${id} is held, and its hold ended at ${expires_at}; it is ${now}`)
+}

@@ -1,0 +1,197 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { CrashableServer } from '../testing/database-server.ts'
+import type { JumpyClock } from './clock.ts'
+import type { Hop } from './proxy.ts'
+import { type Fault, type Planned, type Step, stepOf, type Target } from './schedule.ts'
+import type { HopName, System, Victim } from './system.ts'
+
+/** What was done to the system. Of a fault that met nothing, such as a kill of what was dead already, there is no figure. */
+export interface Attacks {
+  kills: Record<string, number>
+  atSteps: Record<string, number>
+  network: Record<string, number>
+  clockJumps: number
+  poolsFilled: number
+}
+
+export interface Attacker {
+  attacks: Attacks
+  /**
+   * Ends with everything being killed at once, over a network that is whole again. Resolves when the database is back.
+   * @returns when that was
+   */
+  attack(planned: readonly Planned[], signal: AbortSignal): Promise<number>
+}
+
+/** A step that nothing comes to within this time is given up. */
+const STEP_LIMIT_MS = 2_500
+const LOSS_LIMIT_MS = 1_500
+/** Statements that are under way at once, to take all connections of a pool. */
+const READERS = 60
+const READ_LIMIT_MS = 20_000
+
+/** @param note is told of each fault as it comes, and of the database's return */
+export function createAttacker(
+  target: Target,
+  system: System,
+  clocks: readonly JumpyClock[],
+  note: (line: string) => void,
+): Attacker {
+  const attacks: Attacks = { kills: {}, atSteps: {}, network: {}, clockJumps: 0, poolsFilled: 0 }
+  let databaseBack: Promise<void> = Promise.resolve()
+  let databaseAway = false
+
+  async function attack(planned: readonly Planned[], signal: AbortSignal): Promise<number> {
+    const began = Date.now()
+    const readers: Promise<unknown>[] = []
+    for (const { atMs, fault } of planned) {
+      await sleep(Math.max(0, began + atMs - Date.now()), undefined, { signal })
+      note(JSON.stringify(fault))
+      perform(fault, readers)
+    }
+    await sleep(STEP_LIMIT_MS, undefined, { signal })
+    await Promise.all(readers)
+    await databaseBack
+    for (const hop of system.hops.values()) hop.heal()
+    for (const victim of system.processes.keys()) kill(victim)
+    killDatabase(0)
+    const last = performance.now()
+    await databaseBack
+    return last
+  }
+
+  function perform(fault: Fault, readers: Promise<unknown>[]): void {
+    switch (fault.kind) {
+      case 'kill':
+        kill(fault.victim)
+        break
+      case 'kill at':
+        killAt(fault.step, stepOf(target, fault.step))
+        break
+      case 'kill database':
+        killDatabase(fault.awayMs)
+        break
+      case 'kill node':
+        killNode(fault.node, fault.awayMs)
+        break
+      case 'cut':
+        count(fault.kind, hopOf(fault.hop).cut())
+        break
+      case 'half-close':
+        count(fault.kind, hopOf(fault.hop).halfClose(fault.side))
+        break
+      case 'delay':
+        hopOf(fault.hop).delay(fault.ms, fault.forMs)
+        count(fault.kind, 1)
+        break
+      case 'swallow':
+        hopOf(fault.hop).swallow(fault.forMs)
+        count(fault.kind, 1)
+        break
+      case 'lose a request':
+      case 'lose an answer':
+        lose(fault.kind, fault.hop, fault.afterBytes)
+        break
+      case 'fill the pool':
+        fillPool(fault.service, fault.forMs, readers)
+        break
+      case 'jump a clock':
+        clocks[fault.caller]?.jump(fault.byMs)
+        attacks.clockJumps++
+    }
+  }
+
+  function hopOf(name: HopName): Hop {
+    const hop = system.hops.get(name)
+    if (hop === undefined) throw new Error(`there is no hop ${name}`)
+    return hop
+  }
+
+  function count(kind: string, met: number): void {
+    if (met > 0) attacks.network[kind] = (attacks.network[kind] ?? 0) + 1
+  }
+
+  function kill(victim: Victim): void {
+    if (system.processes.get(victim)?.kill()) countKill(victim)
+  }
+
+  function countKill(victim: string): void {
+    note(`${victim} is killed`)
+    attacks.kills[victim] = (attacks.kills[victim] ?? 0) + 1
+  }
+
+  function killAt(name: string, { victim, hop, texts, at }: Step): void {
+    const giveUp = hopOf(hop).watch({
+      texts,
+      at,
+      act() {
+        attacks.atSteps[name] = (attacks.atSteps[name] ?? 0) + 1
+        if (victim === 'database') killDatabase(0)
+        else kill(victim)
+        // What was under way to the victim at this very moment does not get there; what it asked for stays unknown to it.
+        return at === 'answer' ? { cutAfter: 0 } : 'pass'
+      },
+    })
+    setTimeout(giveUp, STEP_LIMIT_MS)
+  }
+
+  function killDatabase(awayMs: number): void {
+    if (system.database) takeAway('database', system.database, awayMs)
+  }
+
+  function killNode(node: number, awayMs: number): void {
+    const { cluster } = system
+    if (cluster)
+      takeAway(`node ${node}`, { kill: () => cluster.kill(node), start: () => cluster.restart(node) }, awayMs)
+  }
+
+  /** One at a time: of a cluster, the others are its quorum. */
+  function takeAway(name: string, { kill, start }: Pick<CrashableServer, 'kill' | 'start'>, awayMs: number): void {
+    if (databaseAway) return
+    databaseAway = true
+    countKill(name)
+    const back = async () => {
+      await kill()
+      await sleep(awayMs)
+      await start()
+      databaseAway = false
+      note(`${name} is back`)
+    }
+    databaseBack = back()
+    // Whoever waits for it hears of its failure.
+    databaseBack.catch(() => {})
+  }
+
+  /** Of a request or an answer only so many bytes arrive: what was asked is not done, or it is and nobody hears of it. */
+  function lose(kind: 'lose a request' | 'lose an answer', name: HopName, afterBytes: number): void {
+    const giveUp = hopOf(name).watch({
+      texts: ANY_WORK,
+      at: kind === 'lose a request' ? 'departure' : 'answer',
+      act() {
+        count(kind, 1)
+        return { cutAfter: afterBytes }
+      },
+    })
+    setTimeout(giveUp, LOSS_LIMIT_MS)
+  }
+
+  /** All connections to the database lead nowhere, and there are more readers than connections. */
+  function fillPool(service: 'customers' | 'orders', forMs: number, readers: Promise<unknown>[]): void {
+    attacks.poolsFilled++
+    hopOf(`${service} → database`).swallow(forMs)
+    const path = service === 'orders' ? '/orders?limit=1' : '/customers?limit=1'
+    const read = async () => {
+      const response = await fetch(`http://127.0.0.1:${system.ports[0]?.[service]}${path}`, {
+        headers: { authorization: `Bearer ${system.token}` },
+        signal: AbortSignal.timeout(READ_LIMIT_MS),
+      })
+      await response.text()
+    }
+    for (let i = 0; i < READERS; i++) readers.push(read().catch(() => {}))
+  }
+
+  return { attacks, attack }
+}
+
+/** Requests that change something: over HTTP, and to the database at the commit. */
+const ANY_WORK = ['POST /', 'commit']

@@ -1,0 +1,90 @@
+import { createInterface } from 'node:readline'
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { SCOPES, type Scope } from '../platform/http/auth.ts'
+import type { Env } from './env.ts'
+import { run } from './process.ts'
+import { StartError } from './start-failure.ts'
+
+/** A command line that can't be understood, with the help that says how it should look. */
+export class UsageError extends StartError {
+  constructor(fault: string, help: string) {
+    super(`${fault}\n\n${help}`)
+  }
+}
+
+/**
+ * Runs a command, which answers no callers and so needs no secrets. `--help` prints the help and does nothing.
+ * @param failure the exit code of a command that could not do its work
+ */
+export async function runCommand(help: string, command: (env: Env) => Promise<void>, failure = 1): Promise<void> {
+  if (process.argv.some((argument) => argument === '--help' || argument === '-h')) console.log(help)
+  else await run((env) => command(patient(env)), { serves: false, failure })
+}
+
+/** A migration or an audit of a large database takes longer than a caller would wait. */
+function patient(env: Env): Env {
+  return { ...env, database: { ...env.database, queryTimeoutMs: 0, readTimeoutMs: 0 } }
+}
+
+/** Reads options. @throws UsageError */
+export function readOptions<O extends ParseArgsOptionsConfig>(options: O, help: string) {
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error), help)
+  }
+}
+
+/** Like {@link readOptions}, with the arguments that belong to no option. @throws UsageError */
+export function readOptionsAndRest<O extends ParseArgsOptionsConfig>(options: O, help: string) {
+  try {
+    const { values, positionals } = parseArgs({ options, allowPositionals: true })
+    return { values, rest: positionals }
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error), help)
+  }
+}
+
+/**
+ * Asks the person at the terminal before something that can't be taken back.
+ * @param yes the answer was given on the command line
+ * @throws StartError when the answer is no, and when there is no terminal to ask on
+ */
+export async function askToGoOn(question: string, yes: boolean): Promise<void> {
+  if (yes) return
+  if (!process.stdin.isTTY) throw new StartError(`${question}\nNothing was changed. To go on, add --yes.`)
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await new Promise<string>((resolve) => {
+    terminal.once('close', () => resolve(''))
+    terminal.question(`${question}\nGo on? [y/N] `, resolve)
+  })
+  terminal.close()
+  if (!/^\s*y(es)?\s*$/i.test(answer)) throw new StartError('Nothing was changed.')
+}
+
+/** @throws UsageError for a scope that does not exist */
+export function readScopes(text: string, help: string): Scope[] {
+  const names = [...new Set(text.split(/[\s,]+/).filter((name) => name !== ''))]
+  const scopes = SCOPES.filter((scope) => names.includes(scope))
+  const unknown = names.filter((name) => !scopes.some((scope) => scope === name))
+  if (unknown.length > 0)
+    throw new UsageError(`Unknown scope: ${unknown.join(', ')}. There are: ${SCOPES.join(', ')}.`, help)
+  if (scopes.length === 0) throw new UsageError('At least one scope is needed.', help)
+  return scopes
+}
+
+/** @throws UsageError for anything but a positive integer */
+export function readPositive(text: string | undefined, option: string, help: string): number | undefined {
+  if (text === undefined) return undefined
+  const number = Number(text)
+  if (Number.isSafeInteger(number) && number > 0) return number
+  throw new UsageError(`${option} must be a positive integer.`, help)
+}
+
+const DAYS = /^(\d{1,5})d$/
+
+/** A length of time such as `30d`, in days; undefined when it is no such thing. */
+export function readDays(text: string): number | undefined {
+  const [, days] = DAYS.exec(text) ?? []
+  return days === undefined ? undefined : Number(days)
+}

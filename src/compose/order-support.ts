@@ -1,0 +1,16 @@
+import { findClients } from '../identity/store.ts'
+import { derivedKeys } from '../orchestrator/keys.ts'
+import { createOrderSupport, type OrderSupport } from '../orders/support.ts'
+import type { Database } from '../platform/database/database.ts'
+import { ANONYMOUS_ID, principalId } from '../platform/http/auth.ts'
+import type { Env } from './env.ts'
+
+/** What answers whether an order was placed, by whichever API. */
+export function composeSupport({ idempotencyTtlMinutes }: Env, db: Database): OrderSupport {
+  const principalsOf = async (client: string | undefined) => {
+    if (client === ANONYMOUS_ID) return [ANONYMOUS_ID, principalId(client)]
+    if (client !== undefined) return [principalId(client)]
+    return [ANONYMOUS_ID, ...(await findClients(db)).map(({ id }) => principalId(id))]
+  }
+  return createOrderSupport(db, { idempotencyTtlMinutes, derivedKeys, principalsOf })
+}

@@ -1,0 +1,173 @@
+import { createCustomersApp } from '../customers/app.ts'
+import {
+  type CustomersClient,
+  createCustomersClient,
+  createLocalCustomersClient,
+  shareLookups,
+} from '../customers/client.ts'
+import { type CustomersService, createCustomersService } from '../customers/service.ts'
+import { createClientsClient } from '../identity/client.ts'
+import { createTokenService } from '../identity/service.ts'
+import { createOrchestratorApp } from '../orchestrator/app.ts'
+import { createOrchestratorService } from '../orchestrator/service.ts'
+import { createOrdersApp } from '../orders/app.ts'
+import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
+import { createOrdersService, type OrdersService } from '../orders/service.ts'
+import { type Database, probeWrites } from '../platform/database/database.ts'
+import type { ServiceApp } from '../platform/http/app.ts'
+import { ANONYMOUS_ID, createAuthenticator, type FindClient, type Principal } from '../platform/http/auth.ts'
+import type { Check } from '../platform/http/readiness.ts'
+import { createAwsClient } from '../platform/rpc/aws.ts'
+import { pingService, type Route } from '../platform/rpc/client.ts'
+import { createHttpFetch, createServiceFetch } from '../platform/rpc/http-fetch.ts'
+import { createLambdaFetch, LAMBDA } from '../platform/rpc/lambda-fetch.ts'
+import type { Logger } from '../platform/telemetry/logger.ts'
+import { createProductsService } from '../products/service.ts'
+import type { Env } from './env.ts'
+import { composeSupport } from './order-support.ts'
+import { signpostsOf } from './signposts.ts'
+
+/** What stands in `PUBLIC_URL` for the name of a service. */
+export const SERVICE_IN_URL = '{service}'
+
+export interface Lifecycle {
+  draining: boolean
+  /** Whether a proxy that nobody counted was warned of. */
+  proxyWarned?: boolean
+}
+
+/** Where another service is: an address, or its verbs in this process. */
+export type Neighbour<Service> = string | Service
+
+const ANONYMOUS: Principal = { id: ANONYMOUS_ID, scopes: new Set(['orders:write']), customerId: null }
+
+export function composeCustomers(env: Env, db: Database, logger: Logger, lifecycle: Lifecycle) {
+  const customers = createCustomersService(db, env)
+  const tokens = tokensOf(env, db)
+  const app = createCustomersApp({
+    ...common(env, 'customers', logger, lifecycle),
+    signposts: signpostsOf('customers', env),
+    authenticator: authenticatorOf(env, tokens?.findStanding),
+    customers,
+    tokens,
+    logins: env.logins,
+    checks: { database: essential(() => probeWrites(db)) },
+  })
+  return { app, customers, findClient: tokens?.findStanding }
+}
+
+export function composeOrders(
+  env: Env,
+  db: Database,
+  customersAt: Neighbour<CustomersService>,
+  logger: Logger,
+  lifecycle: Lifecycle,
+) {
+  const customers = reachCustomers(customersAt, env)
+  const orders = createOrdersService(db, customers, { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes })
+  const tokens = tokensOf(env, db)
+  const app = createOrdersApp({
+    ...common(env, 'orders', logger, lifecycle),
+    signposts: signpostsOf('orders', env),
+    authenticator: authenticatorOf(env, tokens?.findStanding),
+    orders,
+    support: composeSupport(env, db),
+    products: createProductsService(db, env),
+    tokens,
+    logins: env.logins,
+    // Without Customers nothing is placed, but orders are read, confirmed and canceled, and placed ones are replayed.
+    checks: {
+      database: essential(() => probeWrites(db)),
+      customers: { essential: false, ask: () => pingNeighbour(customersAt, env) },
+    },
+  })
+  return { app, orders }
+}
+
+/** What the orchestrator works with. It has no database: how a client stands is asked of Customers, unless it is in this process. */
+export interface OrchestratorNeighbours {
+  customers: Neighbour<CustomersService>
+  orders: Neighbour<OrdersService>
+  findClient?: FindClient | undefined
+}
+
+export function composeOrchestrator(
+  env: Env,
+  neighbours: OrchestratorNeighbours,
+  logger: Logger,
+  lifecycle: Lifecycle,
+): ServiceApp {
+  const customers = reachCustomers(neighbours.customers, env)
+  const orders =
+    typeof neighbours.orders === 'string'
+      ? createOrdersClient(routeTo(neighbours.orders, env))
+      : createLocalOrdersClient(neighbours.orders)
+  const findClient =
+    typeof neighbours.customers === 'string'
+      ? createClientsClient(routeTo(neighbours.customers, env), env.httpTimeoutMs)
+      : neighbours.findClient
+  return createOrchestratorApp({
+    ...common(env, 'orchestrator', logger, lifecycle),
+    signposts: signpostsOf('orchestrator', env),
+    authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
+    orchestrator: createOrchestratorService(customers, orders, env.orchestrator),
+    checks: {
+      customers: essential(() => pingNeighbour(neighbours.customers, env)),
+      orders: essential(() => pingNeighbour(neighbours.orders, env)),
+    },
+  })
+}
+
+function reachCustomers(customers: Neighbour<CustomersService>, env: Env): CustomersClient {
+  const client =
+    typeof customers === 'string'
+      ? createCustomersClient(routeTo(customers, env))
+      : createLocalCustomersClient(customers)
+  return shareLookups(client, 2 * env.httpTimeoutMs)
+}
+
+/** Of all services in this process. */
+const bodiesInFlight = { bytes: 0 }
+
+function common(env: Env, service: string, logger: Logger, lifecycle: Lifecycle) {
+  const { production, rateLimitPerMinute, mostRequests, logins, corsOrigins } = env
+  const bodies = { inFlight: bodiesInFlight, maxBytesInFlight: env.maxBodyBytesInFlight }
+  const { trustedProxies } = logins
+  const publicUrl = env.publicUrl?.replaceAll(SERVICE_IN_URL, service).replace(/\/+$/, '')
+  const ofAll = { production, rateLimitPerMinute, mostRequests, bodies, trustedProxies, corsOrigins }
+  return { ...ofAll, logger, lifecycle, publicUrl }
+}
+
+function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {
+  const { jwt, serviceTokens, production } = env
+  return createAuthenticator({
+    jwt,
+    serviceTokens,
+    findClient,
+    takesUnknownClients: !production,
+    ...(anonymous && { anonymous }),
+  })
+}
+
+/** An identity provider issues the tokens where one is set up; else we do. The demo client is refused in production. */
+function tokensOf(env: Env, db: Database) {
+  if (env.jwt.jwksUrl !== undefined) return undefined
+  return createTokenService(db, { ...env.jwt, refusedClients: env.production ? ['demo'] : [] })
+}
+
+const serviceFetch = createServiceFetch()
+const lambdaFetch = createLambdaFetch(createAwsClient('lambda', process.env, createHttpFetch()))
+
+function routeTo(base: string, env: Env): Route {
+  const send = base.startsWith(LAMBDA) ? lambdaFetch : serviceFetch
+  return { base, fetch: send, token: env.serviceTokens[0] ?? '', timeoutMs: env.httpTimeoutMs, attempts: 4 }
+}
+
+function essential(ask: () => Promise<void>): Check {
+  return { essential: true, ask }
+}
+
+/** A service in this process is there as long as we are. @throws CheckFailed */
+async function pingNeighbour(neighbour: Neighbour<unknown>, env: Env): Promise<void> {
+  if (typeof neighbour === 'string') await pingService(routeTo(neighbour, env))
+}

@@ -1,0 +1,46 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { parseEnv as parseFile } from 'node:util'
+import { createLogger } from '../platform/telemetry/logger.ts'
+
+/** A start that can't go on, in words for whoever started it. */
+export class StartError extends Error {}
+
+/** What `.env` in the folder of the start says. @throws StartError when it can't be read */
+export function readEnvFile(): ReturnType<typeof parseFile> {
+  try {
+    return existsSync('.env') ? parseFile(readFileSync('.env', 'utf8')) : {}
+  } catch (error) {
+    throw new StartError(`.env can't be read: ${reasonOf(error)}`)
+  }
+}
+
+/** The message of an error, or of each of several. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ')
+  if (!(error instanceof Error)) return String(error)
+  return error.message || ('code' in error ? String(error.code) : error.name)
+}
+
+/** Prints why a command failed, and ends the process. */
+export async function tellFailure(message: string, code = 1): Promise<never> {
+  console.error(`\n${message}\n`)
+  process.exit(code)
+}
+
+/** Like {@link tellFailure}, for a service: in production the message is one line of the log. */
+export async function failStart(message: string, code = 1): Promise<never> {
+  if (!isProduction()) return tellFailure(message, code)
+  const lines = message.split('\n').filter((line) => line !== '')
+  const logger = await createLogger('fatal')
+  logger.fatal({ reasons: lines }, 'the start failed')
+  process.exit(code)
+}
+
+/** The environment itself may be what is wrong. */
+function isProduction(): boolean {
+  try {
+    return (process.env.NODE_ENV ?? readEnvFile().NODE_ENV) === 'production'
+  } catch {
+    return false
+  }
+}

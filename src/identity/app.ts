@@ -1,0 +1,131 @@
+import type { Context, MiddlewareHandler } from 'hono'
+import { z } from 'zod'
+import { AppError } from '../platform/core/errors.ts'
+import type { AppEnv, ServiceApp } from '../platform/http/app.ts'
+import { validationError } from '../platform/http/problem-details.ts'
+import { type LoginLimits, limitLogins } from '../platform/http/rate-limit.ts'
+import { sendJson } from '../platform/http/response.ts'
+import { getInternalClient, issueToken, TokenRequest } from './contract.ts'
+import type { Credentials, TokenService } from './service.ts'
+
+const MAX_REQUEST_BYTES = 4 * 1024
+
+export function addTokenRoute(app: ServiceApp, tokens: TokenService, limits: LoginLimits): void {
+  const { limitAddress, limitClient } = limitLogins(limits)
+  // `app.openapi` would hold every body to the form's schema and to the JSON's: here it is one or the other.
+  app.openAPIRegistry.registerPath(issueToken)
+  app.post(issueToken.getRoutingPath(), noteClient, limitAddress, limitClient, async (c) => {
+    if (await isTooLarge(c)) throw TOO_LARGE
+    const { grant_type, client_id, client_secret, scope } = await readTokenRequest(c)
+    if (grant_type !== 'client_credentials') {
+      const error = 'unsupported_grant_type'
+      throw new AppError(error, 'grant_type must be client_credentials.', { error })
+    }
+    const credentials = credentialsOf(c.req.header('authorization'), client_id, client_secret)
+    return sendJson(c, await tokens.issueToken(credentials, scope ?? undefined), 200)
+  })
+}
+
+const TOO_LARGE = new AppError('payload_too_large', `The body is larger than ${MAX_REQUEST_BYTES / 1024} KiB.`, {
+  error: 'invalid_request',
+})
+
+/** Notes the client id that a request names, be the rest of it right or wrong: limits and the log go by it. */
+const noteClient: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const basic = basicCredentials(c.req.header('authorization'))
+  c.set('claimedClient', basic?.clientId ?? (await clientIdInBody(c)) ?? '')
+  await next()
+}
+
+const NamesClient = z.object({ client_id: z.string() })
+
+async function clientIdInBody(c: Context<AppEnv>): Promise<string | undefined> {
+  if (await isTooLarge(c)) return undefined
+  const body = await readBody(c).catch(() => undefined)
+  return NamesClient.safeParse(body).data?.client_id
+}
+
+/** A body that is no text is refused where it is read. */
+function isTooLarge(c: Context<AppEnv>): Promise<boolean> {
+  return c.req.arrayBuffer().then(
+    ({ byteLength }) => byteLength > MAX_REQUEST_BYTES,
+    () => false,
+  )
+}
+
+/** For the services that have no database to look into. */
+export function addClientRoute(app: ServiceApp, tokens: TokenService): void {
+  app.openapi(getInternalClient, async (c) => {
+    const { id } = c.req.valid('param')
+    const client = await tokens.findStanding(id)
+    if (client === undefined) throw new AppError('not_found', 'There is no client with this id.')
+    const { disabled, tokensFrom } = client
+    const tokens_from = tokensFrom === null ? null : new Date(tokensFrom).toISOString()
+    return sendJson(c, { disabled, tokens_from }, 200)
+  })
+}
+
+const MEDIA_TYPE = /^application\/(json|x-www-form-urlencoded) *(;|$)/i
+
+/**
+ * A parameter that a form repeats is a list, which the schema of a known one does not take.
+ * @throws AppError `unsupported_media_type`, `malformed_json`
+ */
+async function readBody(c: Context<AppEnv>): Promise<unknown> {
+  const [, type] = MEDIA_TYPE.exec(c.req.header('content-type') ?? '') ?? []
+  if (type === undefined) throw new AppError('unsupported_media_type', 'Send the body as a form or as JSON.')
+  const isForm = type.toLowerCase() !== 'json'
+  return isForm ? formIn(await c.req.text()) : c.req.json().catch(refuseMalformedJson)
+}
+
+/** Not by `formData`, whose first use loads all of Node's `fetch`. */
+function formIn(text: string): Record<string, unknown> {
+  const form = new Map<string, string | string[]>()
+  for (const [name, value] of new URLSearchParams(text)) {
+    const known = form.get(name)
+    if (Array.isArray(known)) known.push(value)
+    else form.set(name, known === undefined ? value : [known, value])
+  }
+  return Object.fromEntries(form)
+}
+
+/** @throws AppError `unsupported_media_type`, `malformed_json`, `validation_failed` */
+async function readTokenRequest(c: Context<AppEnv>): Promise<z.output<typeof TokenRequest>> {
+  const request = TokenRequest.safeParse(await readBody(c))
+  if (request.success) return request.data
+  const { code, message, extra } = validationError('json', request.error.issues)
+  throw new AppError(code, message, { ...extra, error: 'invalid_request' })
+}
+
+function refuseMalformedJson(error: unknown): never {
+  if (error instanceof AppError) throw error
+  throw new AppError('malformed_json', 'The body could not be parsed as JSON.')
+}
+
+/** From the Basic header, or else from the body's fields (RFC 6749, section 2.3.1). */
+function credentialsOf(
+  authorization: string | undefined,
+  id: string | null | undefined,
+  secret: string | null | undefined,
+): Credentials {
+  const basic = basicCredentials(authorization)
+  if (basic) return basic
+  if (authorization === undefined && typeof id === 'string' && typeof secret === 'string') {
+    return { clientId: id, clientSecret: secret }
+  }
+  throw new AppError('invalid_client', 'Send client_id and client_secret, in a Basic header or in the body.', {
+    error: 'invalid_client',
+  })
+}
+
+function basicCredentials(authorization: string | undefined): Credentials | undefined {
+  const [, encoded] = /^Basic +([\w+/]+=*)$/i.exec(authorization ?? '') ?? []
+  if (encoded === undefined) return undefined
+  try {
+    const [id, ...secret] = new TextDecoder().decode(Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0))).split(':')
+    if (id === undefined || secret.length === 0) return undefined
+    return { clientId: decodeURIComponent(id), clientSecret: decodeURIComponent(secret.join(':')) }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,88 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { createStrictRoute, jsonAnswer, optional, problems, serviceOnly, Timestamp } from '../platform/http/contract.ts'
+import { int32 } from '../platform/http/integers.ts'
+
+/**
+ * RFC 6749, section 4.4. JSON says the same as a form. Parameters that it does not name, such as `audience` and
+ * `resource`, are ignored (section 3.2). A form has no null, so the document names none.
+ */
+export const TokenRequest = z
+  .object({
+    // Another one has a code of its own, `unsupported_grant_type`.
+    grant_type: z.string().openapi({ enum: ['client_credentials'], example: 'client_credentials' }),
+    client_id: optional(z.string()).openapi({ type: 'string', example: 'demo' }),
+    client_secret: optional(z.string()).openapi({ type: 'string', example: 'demo-secret' }),
+    scope: optional(z.string()).openapi({
+      type: 'string',
+      description: 'The scopes that the token gets, of those of the client. Absent: all of them.',
+      example: 'orders:write',
+    }),
+  })
+  .openapi('TokenRequest')
+
+export const Token = z
+  .object({
+    access_token: z.string().meta({ example: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2ln' }),
+    token_type: z.literal('Bearer'),
+    expires_in: int32(1, 86_400).meta({ description: 'Seconds', example: 3600 }),
+    scope: z.string().meta({ example: 'orders:read orders:write' }),
+  })
+  .openapi('Token')
+
+export const issueToken = createRoute({
+  method: 'post',
+  path: '/auth/token',
+  operationId: 'issueToken',
+  tags: ['Auth'],
+  summary: 'Get a token (OAuth 2 client credentials)',
+  description:
+    'The client is named by HTTP Basic, or by `client_id` and `client_secret`. JSON with the same fields is taken too. ' +
+    'At most 4 KiB; unknown parameters are ignored. After too many failed attempts within a minute, a client at an ' +
+    'address must wait; after many more, of any clients, the whole address must wait.',
+  security: [{ basic: [] }, {}],
+  request: {
+    body: {
+      required: true,
+      // JSON is not declared: clients generated from two body forms send the fields of one as the other.
+      content: { 'application/x-www-form-urlencoded': { schema: TokenRequest } },
+    },
+  },
+  responses: {
+    200: jsonAnswer(Token, 'The token'),
+    ...problems(
+      'malformed_json',
+      'validation_failed',
+      'unsupported_grant_type',
+      'invalid_scope',
+      'invalid_client',
+      'payload_too_large',
+      'unsupported_media_type',
+      'rate_limited',
+      'unavailable',
+    ),
+  },
+})
+
+export const ClientStanding = z
+  .object({
+    disabled: z.boolean(),
+    tokens_from: Timestamp.nullable().meta({
+      description: 'Tokens issued before this time are refused.',
+      example: '2026-01-05T09:00:00.000Z',
+    }),
+  })
+  .openapi('ClientStanding')
+
+export const getInternalClient = createStrictRoute({
+  ...serviceOnly,
+  method: 'get',
+  path: '/internal/clients/{id}',
+  operationId: 'getInternalClient',
+  tags: ['Internal'],
+  summary: 'Whether the tokens of a client are valid, for services without a database',
+  request: { params: z.object({ id: z.string().openapi({ param: { name: 'id', in: 'path' }, example: 'demo' }) }) },
+  responses: {
+    200: jsonAnswer(ClientStanding, 'The state of the client'),
+    ...problems('unauthorized', 'invalid_token', 'not_found', 'unavailable'),
+  },
+})

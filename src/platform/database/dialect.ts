@@ -1,0 +1,87 @@
+import { CompiledQuery, type Kysely, type RawBuilder, type SqlBool, SqliteAdapter, sql } from 'kysely'
+import type { DbTime } from '../core/time.ts'
+import type { Tables } from './tables.ts'
+
+export type Engine = 'mysql' | 'sqlite'
+
+/** All that differs between the two engines. Stores ask for it with {@link dialectOf} and are otherwise written once. */
+export interface SqlDialect {
+  engine: Engine
+  /** The database's clock, UTC with milliseconds. */
+  now: RawBuilder<DbTime>
+  /** How far apart the ids are that the server generates; clusters set it to more than 1. */
+  idStep: RawBuilder<number>
+  /**
+   * Written after a table's alias: read it by this index and no other. Left to themselves, planners of the MySQL family
+   * take a limit as a hope that the next rows will do, and read all that are newer than a page.
+   */
+  byIndex(name: string): RawBuilder<unknown>
+  /** Like {@link byIndex}, for the primary key. */
+  byPrimaryKey: RawBuilder<unknown>
+  /**
+   * Rows past a place in the order of two columns of an index: `>` when it is read forwards, `<` when backwards. Said in
+   * the other engine's words, each would read its way to the place instead of going there.
+   */
+  past(columns: readonly [string, string], direction: '<' | '>', place: readonly [string, number]): RawBuilder<SqlBool>
+  /** Appended to a select that must lock its rows. SQLite's transactions hold the whole file's write lock already. */
+  forUpdate: RawBuilder<unknown>
+  /** Like `forUpdate`, and fails at once where another transaction has locked a row. */
+  forUpdateNoWait: RawBuilder<unknown>
+  /**
+   * The same select, which the server ends with an error when it takes longer, be it by waiting for a lock. SQLite's
+   * selects wait for nobody.
+   */
+  limitTime<R>(select: CompiledQuery<R>, ms: number): CompiledQuery<R>
+  /** How many rows one insert may carry: SQLite takes 32,766 values a statement, MySQL a packet of 16 MiB or more. */
+  rowsPerInsert(columns: number): number
+  /** The ids of `count` rows that one insert made, in their order. */
+  insertedIds(insertId: bigint | undefined, count: number, step: number): number[]
+}
+
+const mysql: SqlDialect = {
+  engine: 'mysql',
+  now: sql<DbTime>`utc_timestamp(3)`,
+  idStep: sql<number>`@@session.auto_increment_increment`,
+  byIndex: (name) => sql`force index (${sql.ref(name)})`,
+  byPrimaryKey: sql`force index (primary)`,
+  past: (columns, direction, [first, second]) => {
+    const [a, b] = [sql.ref(columns[0]), sql.ref(columns[1])]
+    const beyond = sql.raw(direction)
+    return sql`(${a} ${beyond} ${first} or (${a} = ${first} and ${b} ${beyond} ${second}))`
+  },
+  forUpdate: sql`for update`,
+  forUpdateNoWait: sql`for update nowait`,
+  limitTime: limitSelectTime,
+  rowsPerInsert: () => 5_000,
+  // MySQL reports the first id; the ids of one insert of known size are consecutive in every lock mode.
+  insertedIds: (insertId, count, step) => Array.from({ length: count }, (_, i) => Number(insertId) + i * step),
+}
+
+const sqlite: SqlDialect = {
+  engine: 'sqlite',
+  now: sql<DbTime>`strftime('%Y-%m-%d %H:%M:%f', 'now')`,
+  idStep: sql<number>`1`,
+  byIndex: (name) => sql`indexed by ${sql.ref(name)}`,
+  // SQLite has no name for it, and no doubts where nothing else fits.
+  byPrimaryKey: sql``,
+  past: (columns, direction, place) => {
+    const [a, b] = [sql.ref(columns[0]), sql.ref(columns[1])]
+    return sql`(${a}, ${b}) ${sql.raw(direction)} (${sql.join(place)})`
+  },
+  forUpdate: sql``,
+  forUpdateNoWait: sql``,
+  limitTime: (select) => select,
+  rowsPerInsert: (columns) => Math.floor(32_000 / columns),
+  // SQLite reports the last id; a write transaction is alone, so the ids are consecutive.
+  insertedIds: (insertId, count) => Array.from({ length: count }, (_, i) => Number(insertId) - count + 1 + i),
+}
+
+/** To MariaDB the first comment is a part of the statement; to MySQL and TiDB the second one is. */
+export function limitSelectTime<R>(select: CompiledQuery<R>, ms: number): CompiledQuery<R> {
+  const head = `/*M!100100 set statement max_statement_time=${ms / 1_000} for */ select /*+ MAX_EXECUTION_TIME(${ms}) */`
+  return CompiledQuery.raw(select.sql.replace(/^\s*select\b/i, head), [...select.parameters])
+}
+
+export function dialectOf(db: Kysely<Tables>): SqlDialect {
+  return db.getExecutor().adapter instanceof SqliteAdapter ? sqlite : mysql
+}

@@ -1,0 +1,199 @@
+import { setInterval } from 'node:timers'
+import type { Pool, PoolConnection } from 'mysql2'
+import { trusted } from '../core/unsafe-cast.ts'
+import { isConnectionLost, isPrivilegeMissing, leadsToReader } from './errors.ts'
+import { type MysqlServer, SERVER_QUESTION, serverOf, sessionSettingsOn } from './mysql-server.ts'
+import type { Writers } from './mysql-writers.ts'
+import { createSlots, type GiveBack, untilTime } from './slots.ts'
+
+export interface MysqlPoolOptions {
+  /** Connections at once: as many as the pool of the driver may have. */
+  connections: number
+  /** Where several servers are named: which of them are written. */
+  writers?: Writers | undefined
+  /** What every connection is told, and answers, before it is used. */
+  session: readonly string[]
+  /** How long it may take to answer that. */
+  sessionTimeoutMs: number
+  /** A connection that was idle for longer is ended and not used again: the server is about to do so. */
+  maxIdleMs: number
+}
+
+/** A connection for one transaction, or for one statement. */
+export interface Loan {
+  connection: PoolConnection
+  server: MysqlServer
+  /** Must be called for every error of a statement: some say that the connection is of no more use. */
+  failed(error: unknown): void
+  isUsable(): boolean
+  giveBack(): void
+}
+
+/** Reads are outside transactions. A list is a read whose cost depends on what the caller asks for. */
+export type WorkKind = 'list' | 'read' | 'write'
+
+export interface LendOptions {
+  kind: WorkKind
+  /** When to give up waiting, by `performance.now()`. */
+  until: number
+}
+
+export interface MysqlPool {
+  /** @throws PoolExhausted when no connection could be had in time, and the driver's error when none could be made */
+  lend(options: LendOptions): Promise<Loan>
+  /** Before the driver's pool is ended. */
+  close(): void
+}
+
+/** What is known of a prepared connection. Times are `performance.now()`. */
+interface Known {
+  madeAt: number
+  usedAt: number
+  server: MysqlServer
+}
+
+const IDLE_CHECK_MS = 1_000
+
+/**
+ * How many connections each kind of work may have at once. Reads leave a quarter to transactions. Lists leave half of the
+ * rest to lookups, because orders wait for those. Every kind has at least one.
+ */
+export function sharesOf(connections: number): Record<WorkKind, number> {
+  const read = Math.max(1, connections - Math.ceil(connections / 4))
+  return { write: connections, read, list: Math.max(1, Math.ceil(read / 2)) }
+}
+
+/**
+ * Lends the connections of the driver's pool, each prepared, and only those that lead where the address leads now: once
+ * one turns out to lead to a read-only server, no connection that was made before is used again.
+ */
+export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPool {
+  const shares = sharesOf(options.connections)
+  const [lists, reads, all] = [createSlots(shares.list), createSlots(shares.read), createSlots(shares.write)]
+  const slotsFor = { list: [lists, reads, all], read: [reads, all], write: [all] }
+  const known = new WeakMap<PoolConnection, Known>()
+  const idle = new Set<PoolConnection>()
+  const idleCheck = setInterval(endIdle, IDLE_CHECK_MS).unref()
+  let movedAt = Number.NEGATIVE_INFINITY
+
+  async function lend({ kind, until }: LendOptions): Promise<Loan> {
+    const giveBacks: GiveBack[] = []
+    const giveBackAll = () => {
+      for (const giveBack of giveBacks) giveBack()
+    }
+    try {
+      for (const slots of slotsFor[kind]) giveBacks.push(await slots.take(until))
+    } catch (error) {
+      giveBackAll()
+      throw error
+    }
+    const making = connect().then(
+      ({ connection, server }) => loanOf(connection, server, giveBackAll),
+      (error) => {
+        giveBackAll()
+        throw error
+      },
+    )
+    return untilTime(until, making, (loan) => loan.giveBack())
+  }
+
+  async function connect(): Promise<{ connection: PoolConnection; server: MysqlServer }> {
+    for (;;) {
+      await options.writers?.ready()
+      const askedAt = performance.now()
+      const connection = await getConnection(pool).catch(doubting)
+      idle.delete(connection)
+      const one = known.get(connection)
+      if (one === undefined) return prepare(connection, askedAt)
+      if (one.madeAt > Math.max(movedAt, options.writers?.changedAt() ?? movedAt) && !isIdleTooLong(connection))
+        return { connection, server: one.server }
+      connection.destroy()
+    }
+  }
+
+  function doubting(error: unknown): never {
+    options.writers?.doubt()
+    throw error
+  }
+
+  function isIdleTooLong(connection: PoolConnection): boolean {
+    return performance.now() - (known.get(connection)?.usedAt ?? 0) > options.maxIdleMs
+  }
+
+  function endIdle(): void {
+    for (const connection of idle) {
+      if (!isIdleTooLong(connection)) continue
+      idle.delete(connection)
+      connection.end()
+    }
+  }
+
+  async function prepare(connection: PoolConnection, madeAt: number) {
+    const tell = (statements: readonly string[]) => send(connection, statements.join(';'), options.sessionTimeoutMs)
+    try {
+      const server = serverOf((await tell([...options.session, SERVER_QUESTION])).at(-1))
+      const settings = sessionSettingsOn(server)
+      if (settings.length > 0) await tell(settings).catch(unlessNotAllowed)
+      known.set(connection, { madeAt, usedAt: performance.now(), server })
+      return { connection, server }
+    } catch (error) {
+      connection.destroy()
+      throw error
+    }
+  }
+
+  function loanOf(connection: PoolConnection, server: MysqlServer, giveBackAll: () => void): Loan {
+    let usable = true
+    return {
+      connection,
+      server,
+      failed(error) {
+        if (leadsToReader(error) || isConnectionLost(error)) options.writers?.doubt()
+        if (leadsToReader(error)) movedAt = performance.now()
+        // Its answer may still come, and would be taken for that of the next statement.
+        else if (!isTimeout(error)) return
+        usable = false
+        connection.destroy()
+      },
+      isUsable: () => usable,
+      giveBack() {
+        const one = known.get(connection)
+        if (one) one.usedAt = performance.now()
+        if (usable) idle.add(connection)
+        connection.release()
+        giveBackAll()
+      },
+    }
+  }
+
+  function close(): void {
+    clearInterval(idleCheck)
+    options.writers?.close()
+  }
+
+  return { lend, close }
+}
+
+/** A user who may not set how a session reads, reads as the server is set up. @throws all other errors */
+function unlessNotAllowed(error: unknown): void {
+  if (!isPrivilegeMissing(error)) throw error
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'PROTOCOL_SEQUENCE_TIMEOUT'
+}
+
+function getConnection(pool: Pool): Promise<PoolConnection> {
+  return new Promise((resolve, reject) => {
+    pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)))
+  })
+}
+
+/** @returns what came of each statement; of one alone, that */
+function send(connection: PoolConnection, sql: string, timeout: number): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    connection.query({ sql, timeout }, (error, results) =>
+      error ? reject(error) : resolve(trusted<unknown[]>(results)),
+    )
+  })
+}

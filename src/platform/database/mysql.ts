@@ -1,0 +1,263 @@
+import {
+  CompiledQuery,
+  type Dialect,
+  type Driver,
+  MysqlAdapter,
+  MysqlIntrospector,
+  MysqlQueryCompiler,
+  type QueryResult,
+} from 'kysely'
+import type { Pool } from 'mysql2'
+import { trusted } from '../core/unsafe-cast.ts'
+import { limitSelectTime } from './dialect.ts'
+import { isConnectionLost, isTimeLimitReached, isTooLate, leadsToReader, ReadTimedOut, RolledBack } from './errors.ts'
+import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions, type WorkKind } from './mysql-pool.ts'
+import type { GroupingConnection } from './pipeline.ts'
+import { hideValues, refuseOddValues } from './statement-values.ts'
+
+const BEGIN = CompiledQuery.raw('begin')
+const COMMIT = CompiledQuery.raw('commit')
+const ROLLBACK = CompiledQuery.raw('rollback')
+
+/** We wait this much longer than the server's own limit: a read that the server gives up keeps its connection. */
+const ANSWER_GRACE_MS = 500
+const MAX_MOVES = 2
+
+/** Times in ms; 0 is no limit. */
+export interface StatementLimits {
+  queryTimeoutMs: number
+  /** Of a read outside a transaction, from the moment it is asked for. */
+  readTimeoutMs: number
+}
+
+/**
+ * Kysely over mysql2, with fewer round trips than Kysely's own: statements that need not be waited for one by one share a
+ * packet. The pool must allow several statements in one query. When one of them fails, the server runs none of those
+ * after it; a Galera node might, so there fewer share one.
+ */
+export function mysqlDialect(pool: Pool, options: MysqlPoolOptions, limits: StatementLimits): Dialect {
+  return {
+    createAdapter: () => new MysqlAdapter(),
+    createDriver: () => new MysqlDriver(pool, createMysqlPool(pool, options), limits),
+    createIntrospector: (db) => new MysqlIntrospector(db),
+    createQueryCompiler: () => new MysqlQueryCompiler(),
+  }
+}
+
+class MysqlDriver implements Driver {
+  readonly #driverPool: Pool
+  readonly #pool: MysqlPool
+  readonly #limits: StatementLimits
+
+  constructor(driverPool: Pool, pool: MysqlPool, limits: StatementLimits) {
+    this.#driverPool = driverPool
+    this.#pool = pool
+    this.#limits = limits
+  }
+
+  async init(): Promise<void> {}
+
+  async acquireConnection(): Promise<MysqlConnection> {
+    return new MysqlConnection(this.#pool, this.#limits)
+  }
+
+  /** `begin` travels with the first statement. */
+  async beginTransaction(connection: MysqlConnection): Promise<void> {
+    connection.begin()
+  }
+
+  async commitTransaction(connection: MysqlConnection): Promise<void> {
+    await connection.executeQuery(COMMIT)
+  }
+
+  async rollbackTransaction(connection: MysqlConnection): Promise<void> {
+    await connection.rollback()
+  }
+
+  async releaseConnection(connection: MysqlConnection): Promise<void> {
+    connection.release()
+  }
+
+  destroy(): Promise<void> {
+    this.#pool.close()
+    return new Promise((resolve, reject) => {
+      this.#driverPool.end((error) => (error ? reject(error) : resolve()))
+    })
+  }
+}
+
+/** Takes a connection of the pool with its first statement: only then is it known whether it is a transaction's. */
+class MysqlConnection implements GroupingConnection {
+  readonly #pool: MysqlPool
+  readonly #limits: StatementLimits
+  #loan: Loan | undefined
+  #begun = false
+  #waiting: CompiledQuery[] = []
+
+  constructor(pool: MysqlPool, limits: StatementLimits) {
+    this.#pool = pool
+    this.#limits = limits
+  }
+
+  begin(): void {
+    this.#begun = true
+    this.#waiting.push(BEGIN)
+  }
+
+  /** Without its connection the server rolls back by itself. */
+  async rollback(): Promise<void> {
+    this.#waiting = []
+    if (this.#loan?.isUsable()) await this.executeQuery(ROLLBACK)
+  }
+
+  async later(query: CompiledQuery): Promise<void> {
+    this.#waiting.push(query)
+  }
+
+  release(): void {
+    this.#loan?.giveBack()
+  }
+
+  async together(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
+    if (queries.length === 0) return []
+    const all = [...this.#waiting, ...queries]
+    this.#waiting = []
+    const results = await this.#run(all).catch((error) => {
+      throw withWhere(error, new Error())
+    })
+    return results.slice(-queries.length).map(resultOf)
+  }
+
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    const [result] = await this.together([query])
+    return trusted<QueryResult<R>>(result)
+  }
+
+  // biome-ignore lint/correctness/useYield: Kysely asks for the method; nothing here streams.
+  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+    throw new Error('streaming is not supported')
+  }
+
+  /** A statement outside a transaction runs again on another connection when its own can't be used any more. */
+  async #run(queries: readonly CompiledQuery[]): Promise<unknown[]> {
+    const kind = this.#begun || this.#limits.readTimeoutMs === 0 ? 'write' : kindOf(queries)
+    const isRead = kind !== 'write'
+    const mayMove = !this.#begun && this.#loan === undefined
+    const until = this.#untilFor(isRead)
+    for (let moves = 0; ; moves++) {
+      try {
+        return await this.#runOn(await this.#borrow(kind, until), queries, isRead, until)
+      } catch (error) {
+        if (!mayMove || moves === MAX_MOVES || this.#loan === undefined || !isWorthMoving(error, isRead)) throw error
+        this.#loan.giveBack()
+        this.#loan = undefined
+      }
+    }
+  }
+
+  /** Nothing waits for a free connection longer than for a statement. */
+  #untilFor(isRead: boolean): number {
+    const { queryTimeoutMs, readTimeoutMs } = this.#limits
+    const limits = [queryTimeoutMs, isRead ? readTimeoutMs : 0].filter((ms) => ms > 0)
+    return performance.now() + Math.min(...limits, Number.POSITIVE_INFINITY)
+  }
+
+  async #borrow(kind: WorkKind, until: number): Promise<Loan> {
+    this.#loan ??= await this.#pool.lend({ kind, until })
+    return this.#loan
+  }
+
+  /** For a read the wait for its connection is part of its time. */
+  async #runOn(loan: Loan, queries: readonly CompiledQuery[], isRead: boolean, until: number): Promise<unknown[]> {
+    if (!isRead) return this.#send(loan, queries, this.#limits.queryTimeoutMs)
+    const leftMs = Math.max(1, Math.ceil(until - performance.now()))
+    const limited = queries.map((query) => limitSelectTime(query, leftMs))
+    return this.#send(loan, limited, leftMs + ANSWER_GRACE_MS).catch((error) => {
+      throw isTimeLimitReached(error) ? new ReadTimedOut('the read took too long', { cause: error }) : error
+    })
+  }
+
+  async #send(loan: Loan, queries: readonly CompiledQuery[], timeout: number): Promise<unknown[]> {
+    if (!loan.server.isGalera) return this.#sendPacket(loan, queries, timeout)
+    const results: unknown[] = []
+    for (const packet of packetsForGalera(queries)) {
+      const checked = this.#begun && !endsTransaction(packet) ? [...packet, NOTHING] : packet
+      const outcomes = await this.#sendPacket(loan, checked, timeout)
+      if (checked !== packet) refuseRolledBack(outcomes.pop())
+      results.push(...outcomes)
+    }
+    return results
+  }
+
+  #sendPacket(loan: Loan, queries: readonly CompiledQuery[], timeout: number): Promise<unknown[]> {
+    const sql = queries.map((query) => query.sql).join(';')
+    const values = queries.flatMap((query) => query.parameters)
+    refuseOddValues(values)
+    return new Promise((resolve, reject) => {
+      loan.connection.query({ sql, values, timeout }, (error, result) => {
+        if (!error) return resolve(queries.length > 1 ? trusted<unknown[]>(result) : [result])
+        hideValues(error, sql, values)
+        loan.failed(error)
+        reject(error)
+      })
+    })
+  }
+}
+
+/**
+ * On a Galera node another node's write can roll a transaction back at the end of any of its statements, and MariaDB runs
+ * the packet's next statement in autocommit. So every write, and the commit, has a packet of its own.
+ */
+function packetsForGalera(queries: readonly CompiledQuery[]): CompiledQuery[][] {
+  const packets: CompiledQuery[][] = []
+  let reads: CompiledQuery[] | undefined
+  for (const query of queries) {
+    const isRead = READ.test(query.sql)
+    if (isRead && reads) reads.push(query)
+    else packets.push([query])
+    reads = isRead ? packets.at(-1) : undefined
+  }
+  return packets
+}
+
+/** `begin` and selects, with the comments before them, which to MariaDB are statements' time limits. */
+const READ = /^\s*(?:\/\*.*?\*\/\s*)*(?:begin|select)\b/i
+
+function endsTransaction([query]: readonly CompiledQuery[]): boolean {
+  return query === COMMIT || query === ROLLBACK
+}
+
+/** Its result says in which state the statements before it left the transaction. */
+const NOTHING = CompiledQuery.raw('do 0')
+const IN_TRANSACTION = 1
+
+/** @throws RolledBack when the server does not say that the transaction is open */
+function refuseRolledBack(result: unknown): void {
+  const { serverStatus } = trusted<{ serverStatus: number }>(result)
+  if ((serverStatus & IN_TRANSACTION) === 0) throw new RolledBack("another node's write ended the transaction")
+}
+
+/** A write that a read-only server refused changed nothing, and a read changes nothing. */
+function isWorthMoving(error: unknown, isRead: boolean): boolean {
+  return leadsToReader(error) || (isRead && isConnectionLost(error) && !isTooLate(error))
+}
+
+/** A page of a list has a limit. Selects of user locks and of the schema may take longer than reads of rows. */
+function kindOf(queries: readonly CompiledQuery[]): WorkKind {
+  if (!queries.every(({ sql }) => /^\s*select\b/i.test(sql) && /\bfrom\s+(?!`information_schema)/i.test(sql)))
+    return 'write'
+  return queries.some(({ sql }) => /\blimit\b/i.test(sql)) ? 'list' : 'read'
+}
+
+/** The driver's own stack ends at the socket: it does not say whose statement failed. */
+function withWhere(error: unknown, where: Error): unknown {
+  if (error instanceof Error) error.stack += `\n${where.stack?.split('\n').slice(1).join('\n')}`
+  return error
+}
+
+/** Rows, or the server's OK: of how many rows, and of the first id that it generated. */
+function resultOf(result: unknown): QueryResult<unknown> {
+  if (Array.isArray(result)) return { rows: result }
+  const { insertId, affectedRows } = trusted<{ insertId: number | string; affectedRows: number }>(result)
+  return { rows: [], insertId: BigInt(insertId), numAffectedRows: BigInt(affectedRows) }
+}

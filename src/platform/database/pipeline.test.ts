@@ -1,0 +1,667 @@
+import { randomBytes } from 'node:crypto'
+import { type CompiledQuery, type Selectable, sql } from 'kysely'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../../testing/system.ts'
+import { parseEnv } from '../../compose/env.ts'
+import { insertOf, portions } from './bulk-insert.ts'
+import { type Database, openDatabase, transact } from './database.ts'
+import type { Engine } from './dialect.ts'
+import { isDuplicate } from './errors.ts'
+import { later, together } from './pipeline.ts'
+import type { Tables } from './tables.ts'
+
+const AT = '2026-02-01 10:00:00.000'
+
+function unique(): string {
+  return randomBytes(8).toString('hex')
+}
+
+interface Databases {
+  /** One connection alone: what a transaction leaves on it, the next one meets. */
+  db: Database
+  /** Another process's view of the same data. */
+  other: Database
+}
+
+/** A fresh database, in two hands, for the tests of the surrounding suite. */
+function useDatabases(engine: Engine, variables: Record<string, string> = {}): Databases {
+  const databases: Partial<Databases> = {}
+  let made: TestDatabase
+  beforeAll(async () => {
+    made = await createTestDatabase(engine)
+    databases.other = made.db
+    databases.db = await openDatabase(parseEnv({ ...made.variables, DB_POOL: '1', ...variables }).database)
+  })
+  afterAll(async () => {
+    await databases.db?.destroy()
+    await made.drop()
+  })
+  const opened = (database: Database | undefined) => {
+    if (database === undefined) throw new Error('the databases may be used only inside tests')
+    return database
+  }
+  return {
+    get db() {
+      return opened(databases.db)
+    },
+    get other() {
+      return opened(databases.other)
+    },
+  }
+}
+
+type NewProduct = Omit<Selectable<Tables['products']>, 'id'>
+
+function product(fields: Partial<NewProduct> = {}): NewProduct {
+  const sku = unique()
+  return { sku, name: sku, price_cents: 1, stock: 10, version: 1, created_at: AT, updated_at: AT, ...fields }
+}
+
+const PRODUCT_COLUMNS = ['sku', 'name', 'price_cents', 'stock', 'version', 'created_at', 'updated_at'] as const
+
+function inserting(...products: NewProduct[]): CompiledQuery {
+  return insertOf('products', PRODUCT_COLUMNS, products)
+}
+
+function taking(db: Database, sku: string, pieces: number): CompiledQuery {
+  return db
+    .updateTable('products')
+    .set((eb) => ({ stock: eb('stock', '-', pieces) }))
+    .where('sku', '=', sku)
+    .compile()
+}
+
+const KEY_COLUMNS = ['operation', 'key', 'principal', 'request_hash', 'target_type', 'target_id'] as const
+const ANSWER_COLUMNS = ['status', 'response_body', 'created_at', 'expires_at'] as const
+
+/** An idempotency key with this answer: where every text fits, beside a column whose name is a word of SQL. */
+function record(response_body: string, key = unique()) {
+  const record = { operation: 'tests', key, principal: 'tests', request_hash: '0'.repeat(64) }
+  const answer = { status: 201, response_body, created_at: AT, expires_at: '2099-01-01 00:00:00.000' }
+  return { ...record, target_type: 'test', target_id: 1, ...answer }
+}
+
+function recording(...records: ReturnType<typeof record>[]): CompiledQuery {
+  return insertOf('idempotency_keys', [...KEY_COLUMNS, ...ANSWER_COLUMNS], records)
+}
+
+/** The answers to these keys; undefined where there is none. */
+async function answersTo(db: Database, ...keys: string[]): Promise<(string | undefined)[]> {
+  const rows = await db
+    .selectFrom('idempotency_keys')
+    .select(['key', 'response_body'])
+    .where('key', 'in', keys)
+    .execute()
+  const texts = new Map(rows.map((row) => [row.key, row.response_body]))
+  return keys.map((key) => texts.get(key))
+}
+
+function withSkus(db: Database, ...skus: string[]) {
+  return db.selectFrom('products').selectAll().where('sku', 'in', skus).orderBy('id')
+}
+
+/** The stock of those of these products that are there, in the order they were made. */
+async function stocks(db: Database, ...products: NewProduct[]): Promise<number[]> {
+  const rows = await withSkus(db, ...products.map(({ sku }) => sku)).execute()
+  return rows.map(({ stock }) => stock)
+}
+
+/** The connection is in no transaction and owes nothing: what it writes now is at once there for all. */
+async function expectClean({ db, other }: Databases): Promise<void> {
+  const one = product()
+  await db.executeQuery(inserting(one))
+  expect(await stocks(other, one)).toEqual([10])
+}
+
+describeEachEngine('a write for later', (engine) => {
+  const databases = useDatabases(engine)
+
+  it('when the transaction commits, then it is there', async () => {
+    const { db, other } = databases
+    const one = product()
+    await db.transaction().execute((trx) => later(trx, inserting(one)))
+    expect(await stocks(other, one)).toEqual([10])
+    await expectClean(databases)
+  })
+
+  it('when the transaction reads or writes after it, then that comes after it', async () => {
+    const { db } = databases
+    const [one, two] = [product(), product()]
+    await db.transaction().execute(async (trx) => {
+      await later(trx, inserting(one))
+      expect(await stocks(trx, one)).toEqual([10])
+      await later(trx, inserting(two))
+      await later(trx, taking(trx, two.sku, 4))
+      const { numAffectedRows } = await trx.executeQuery(taking(trx, two.sku, 1))
+      expect(numAffectedRows).toBe(1n)
+      expect(await stocks(trx, one, two)).toEqual([10, 5])
+    })
+    expect(await stocks(db, one, two)).toEqual([10, 5])
+  })
+
+  it('when several wait, then they are done in their order', async () => {
+    const { db } = databases
+    const one = product()
+    await db.transaction().execute(async (trx) => {
+      await later(trx, inserting(one))
+      for (const pieces of [9, -5, 6]) await later(trx, taking(trx, one.sku, pieces))
+    })
+    expect(await stocks(db, one)).toEqual([0])
+  })
+
+  it('when an insert comes after it, then that one’s ids and counts are its own', async () => {
+    const { db } = databases
+    const [one, two, three] = [product(), product(), product()]
+    await db.transaction().execute(async (trx) => {
+      await later(trx, inserting(one))
+      const { insertId, numAffectedRows } = await trx.executeQuery(inserting(two, three))
+      const ids = (await withSkus(trx, two.sku, three.sku).execute()).map(({ id }) => id)
+      expect(insertId).toBe(BigInt((engine === 'mysql' ? ids.at(0) : ids.at(-1)) ?? 0))
+      expect(numAffectedRows).toBe(2n)
+    })
+  })
+
+  it('when it is not committed yet, then nobody else sees it', async () => {
+    const { db, other } = databases
+    const one = product()
+    await db.transaction().execute(async (trx) => {
+      await later(trx, inserting(one))
+      expect(await stocks(trx, one)).toEqual([10])
+      expect(await stocks(other, one)).toEqual([])
+    })
+    expect(await stocks(other, one)).toEqual([10])
+  })
+
+  it('when many transactions have some at once, then each has its own', async () => {
+    const { other } = databases
+    const pairs = Array.from({ length: 30 }, () => [product(), product()] as const)
+    const refused = new Error('every third')
+    const outcomes = await Promise.allSettled(
+      pairs.map(([one, two], i) =>
+        other.transaction().execute(async (trx) => {
+          await later(trx, inserting(one))
+          await later(trx, inserting(two))
+          if (i % 3 === 0) throw refused
+          return stocks(trx, one, two)
+        }),
+      ),
+    )
+    for (const [i, outcome] of outcomes.entries()) {
+      expect(outcome).toEqual(
+        i % 3 === 0 ? { status: 'rejected', reason: refused } : { status: 'fulfilled', value: [10, 10] },
+      )
+      expect(await stocks(other, ...(pairs[i] ?? []))).toEqual(i % 3 === 0 ? [] : [10, 10])
+    }
+  })
+})
+
+describeEachEngine('a write for later that fails', (engine) => {
+  const databases = useDatabases(engine)
+
+  /** What cannot be done, and how it is known. */
+  const faults: [string, (db: Database, taken: NewProduct) => CompiledQuery, (error: unknown) => boolean][] = [
+    [
+      'a row that is there already',
+      (_, taken) => inserting(product({ sku: taken.sku })),
+      (error) => isDuplicate(error, { index: 'products_sku', column: 'products.sku' }),
+    ],
+    [
+      'a stock below zero',
+      (db, taken) => taking(db, taken.sku, 11),
+      (error) =>
+        /constraint.*products_stock_check|products_stock_check.*violated|CHECK constraint/i.test(String(error)),
+    ],
+    [
+      'a row of a product that is not there',
+      () =>
+        insertOf(
+          'stock_adjustments',
+          ['product_id', 'delta', 'reason', 'principal', 'created_at'],
+          [{ product_id: 987_654_321, delta: 1, reason: 'none', principal: 'tests', created_at: AT }],
+        ),
+      (error) => /foreign key constraint/i.test(String(error)),
+    ],
+  ]
+
+  async function takenProduct(): Promise<NewProduct> {
+    const taken = product()
+    await databases.other.executeQuery(inserting(taken))
+    return taken
+  }
+
+  async function refusalOf(work: Promise<unknown>): Promise<unknown> {
+    return work.then(
+      () => expect.unreachable('it was not refused'),
+      (error: unknown) => error,
+    )
+  }
+
+  describe.each(faults)('for %s', (_, faulty, isTheFault) => {
+    it('when the transaction would commit, then that fails, says why, and nothing is left', async () => {
+      const { db, other } = databases
+      const [taken, before, after] = [await takenProduct(), product(), product()]
+      const refusal = await refusalOf(
+        db.transaction().execute(async (trx) => {
+          await later(trx, inserting(before))
+          await later(trx, faulty(trx, taken))
+          await later(trx, inserting(after))
+        }),
+      )
+      expect(isTheFault(refusal), String(refusal)).toBe(true)
+      expect(await stocks(other, taken, before, after)).toEqual([10])
+      await expectClean(databases)
+    })
+
+    it('when the transaction reads or writes after it, then that fails, says why, and nothing is left', async () => {
+      const { db, other } = databases
+      const ways = [
+        (trx: Database, one: NewProduct) => stocks(trx, one),
+        (trx: Database, one: NewProduct) => trx.executeQuery(inserting(one)),
+        (trx: Database, one: NewProduct) => together(trx, withSkus(trx, one.sku).compile(), inserting(one)),
+      ]
+      for (const goOn of ways) {
+        const [taken, before, after] = [await takenProduct(), product(), product()]
+        const refusal = await refusalOf(
+          db.transaction().execute(async (trx) => {
+            await trx.executeQuery(inserting(before))
+            await later(trx, faulty(trx, taken))
+            await goOn(trx, after)
+            expect.unreachable('what comes after it must not be done')
+          }),
+        )
+        expect(isTheFault(refusal), String(refusal)).toBe(true)
+        expect(await stocks(other, taken, before, after)).toEqual([10])
+      }
+      await expectClean(databases)
+    })
+  })
+})
+
+describeEachEngine('a transaction', (engine) => {
+  const databases = useDatabases(engine)
+
+  it('when it does nothing, then it commits, and the next one is not touched', async () => {
+    const { db } = databases
+    expect(await db.transaction().execute(async () => 'nothing')).toBe('nothing')
+    await expectClean(databases)
+  })
+
+  it('when it fails before it has done anything, then the next one is not touched', async () => {
+    const { db } = databases
+    const failing = db.transaction().execute(async () => {
+      throw new Error('at once')
+    })
+    await expect(failing).rejects.toThrow('at once')
+    await expectClean(databases)
+  })
+
+  it('when it is rolled back while writes wait, then they are forgotten, and the next one does its own alone', async () => {
+    const { db, other } = databases
+    const [undone, waiting, next] = [product(), product(), product()]
+    const failing = db.transaction().execute(async (trx) => {
+      await trx.executeQuery(inserting(undone))
+      await later(trx, inserting(waiting))
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    await expectClean(databases)
+    await db.transaction().execute((trx) => later(trx, inserting(next)))
+    expect(await stocks(other, undone, waiting, next)).toEqual([10])
+  })
+
+  it('when it is rolled back while a write waits that could not be done, then it fails for its own reason, and is over', async () => {
+    const { db, other } = databases
+    const [taken, undone] = [product(), product()]
+    await db.executeQuery(inserting(taken))
+    const failing = db.transaction().execute(async (trx) => {
+      await trx.executeQuery(inserting(undone))
+      // SQLite does it at once, and so refuses it here.
+      await later(trx, inserting(taken)).catch(() => {})
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    expect(await stocks(other, undone)).toEqual([])
+    await expectClean(databases)
+  })
+
+  it('when only reads are in it, then they are of one transaction, and nothing is left behind', async () => {
+    const { db } = databases
+    const one = product()
+    await db.executeQuery(inserting(one))
+    const read = await db.transaction().execute(async (trx) => [await stocks(trx, one), await stocks(trx, one)])
+    expect(read).toEqual([[10], [10]])
+    await expectClean(databases)
+  })
+})
+
+describeEachEngine('two queries together', (engine) => {
+  const databases = useDatabases(engine)
+  const nobody = () => withSkus(databases.db, unique()).compile()
+  const skusOf = (rows: { sku: string }[]) => rows.map(({ sku }) => sku)
+
+  it('when both have rows, then each gets its own, in their order', async () => {
+    const { db } = databases
+    const [one, two, three] = [product(), product(), product()]
+    await db.executeQuery(inserting(one, two, three))
+    const [first, second] = await together(
+      db,
+      withSkus(db, three.sku, one.sku).compile(),
+      db.selectFrom('products').select(['sku', 'stock']).where('sku', '=', two.sku).compile(),
+    )
+    expect(skusOf(first)).toEqual([one.sku, three.sku])
+    expect(second).toEqual([{ sku: two.sku, stock: 10 }])
+  })
+
+  it('when the first, the second or both are empty, then that one is', async () => {
+    const { db } = databases
+    const one = product()
+    await db.executeQuery(inserting(one))
+    const some = withSkus(db, one.sku).compile()
+    for (const inner of [db, 'in a transaction'] as const) {
+      const ask = async (on: Database) => [
+        await together(on, some, nobody()),
+        await together(on, nobody(), some),
+        await together(on, nobody(), nobody()),
+      ]
+      const answers = await (inner === db ? ask(db) : db.transaction().execute(ask))
+      expect(answers.map((pair) => pair.map(skusOf))).toEqual([
+        [[one.sku], []],
+        [[], [one.sku]],
+        [[], []],
+      ])
+    }
+  })
+
+  it('when writes wait before them, then both see those', async () => {
+    const { db } = databases
+    const [one, two] = [product(), product()]
+    await db.transaction().execute(async (trx) => {
+      await later(trx, inserting(one, two))
+      await later(trx, taking(trx, two.sku, 3))
+      const [first, second] = await together(trx, withSkus(trx, one.sku).compile(), withSkus(trx, two.sku).compile())
+      expect([first, second].map((rows) => rows.map(({ sku, stock }) => ({ sku, stock })))).toEqual([
+        [{ sku: one.sku, stock: 10 }],
+        [{ sku: two.sku, stock: 7 }],
+      ])
+      const [none, both] = await together(trx, nobody(), withSkus(trx, one.sku, two.sku).compile())
+      expect([none, skusOf(both)]).toEqual([[], [one.sku, two.sku]])
+    })
+  })
+
+  it('when one of them fails, then both do, and the transaction is undone', async () => {
+    const { db, other } = databases
+    const one = product()
+    const broken = sql<{ n: number }>`select n from no_such_table`.compile(db)
+    for (const pair of [[nobody(), broken] as const, [broken, nobody()] as const]) {
+      const failing = db.transaction().execute(async (trx) => {
+        await later(trx, inserting(one))
+        await together(trx, ...pair)
+      })
+      await expect(failing).rejects.toThrow(/no_such_table/)
+      expect(await stocks(other, one)).toEqual([])
+      await expectClean(databases)
+    }
+  })
+})
+
+const HOSTILE = [
+  "'",
+  "''",
+  '"',
+  '`',
+  '\\',
+  "\\'",
+  "\\\\'",
+  "'; drop table products; -- ",
+  "\\'; drop table products; -- ",
+  '; commit; begin; ',
+  '/* */ # --',
+  '?',
+  "'?'",
+  '??',
+  '? ? ?;?',
+  ':name $1 @x %s {0}',
+  'before\u0000after',
+  '\u0000',
+  '\b\t\n\r\u001a',
+  '🏭 株式会社 مكتب é e\u0301',
+  '\u2028\u2029\ufeff\u200d',
+  ' spaces at both ends ',
+  '',
+]
+
+describeEachEngine('an insert of many rows', (engine) => {
+  const databases = useDatabases(engine)
+  it.each(HOSTILE)('when a text is %j, then it is kept exactly', async (text) => {
+    const { db } = databases
+    const one = record(text)
+    await db.executeQuery(recording(one))
+    expect(await answersTo(db, one.key)).toEqual([text])
+  })
+
+  it('when hostile texts stand side by side, in statements that travel together, then each is kept exactly', async () => {
+    const { db, other } = databases
+    const records = HOSTILE.map((text) => record(text))
+    const named = HOSTILE.map((name) => product({ name }))
+    const back = HOSTILE.toReversed().map((text) => record(text))
+    await db.transaction().execute(async (trx) => {
+      await later(trx, recording(...records))
+      await later(trx, inserting(...named))
+      await later(trx, recording(...back))
+      const rows = await withSkus(trx, ...named.map(({ sku }) => sku)).execute()
+      expect(rows.map(({ name }) => name)).toEqual(HOSTILE)
+    })
+    const keys = [...records, ...back].map(({ key }) => key)
+    expect(await answersTo(other, ...keys)).toEqual([...HOSTILE, ...HOSTILE.toReversed()])
+  })
+
+  it('when texts are very long, then they are kept exactly, alone and beside others', async () => {
+    const { db, other } = databases
+    const long = 'a?\'\\;"🏭\u0000'.repeat(150_000)
+    const records = [record(long), record('short'), record(long)]
+    await db.transaction().execute(async (trx) => {
+      await later(trx, recording(...records))
+      await later(trx, inserting(product()))
+    })
+    const texts = await answersTo(other, ...records.map(({ key }) => key))
+    expect(texts.map((text) => text?.length)).toEqual([long.length, 5, long.length])
+    expect(texts[0] === long && texts[2] === long).toBe(true)
+  })
+
+  it('when values are null, zero, negative, or as large as they may be, then they are kept exactly', async () => {
+    const { db } = databases
+    const customer = { name: 'A', phone: null, version: 1, created_at: AT, updated_at: AT, deleted_at: null }
+    const columns = [
+      'name',
+      'email',
+      'email_key',
+      'phone',
+      'version',
+      'created_at',
+      'updated_at',
+      'deleted_at',
+    ] as const
+    const email = `${unique()}@example.com`
+    await db.executeQuery(insertOf('customers', columns, [{ ...customer, email, email_key: email }]))
+    const row = await db.selectFrom('customers').selectAll().where('email', '=', email).executeTakeFirstOrThrow()
+    expect(row).toEqual({ ...customer, email, email_key: email, id: expect.any(Number) })
+
+    const numbers = [
+      product({ price_cents: Number.MAX_SAFE_INTEGER, stock: 0 }),
+      product({ price_cents: 0, version: -1 }),
+    ]
+    await db.executeQuery(inserting(...numbers))
+    const rows = await withSkus(db, ...numbers.map(({ sku }) => sku)).execute()
+    expect(rows.map(({ id: _, ...fields }) => fields)).toEqual(numbers)
+  })
+
+  it('when many rows go in at once, then they are there in their order', async () => {
+    const { db } = databases
+    const products = Array.from({ length: 2_500 }, (_, i) => product({ stock: i }))
+    for (const some of portions(products, 1_000)) await db.executeQuery(inserting(...some))
+    const rows = await db.selectFrom('products').select(['sku', 'stock']).orderBy('id', 'desc').limit(2_500).execute()
+    expect(rows.toReversed()).toEqual(products.map(({ sku, stock }) => ({ sku, stock })))
+  })
+})
+
+describe('portions', () => {
+  it.each([
+    [[], 2, []],
+    [[1], 2, [[1]]],
+    [[1, 2], 2, [[1, 2]]],
+    [[1, 2, 3], 2, [[1, 2], [3]]],
+    [[1, 2, 3], 1, [[1], [2], [3]]],
+  ])('when %j is cut by %d, then it is %j', (rows, size, expected) => {
+    expect([...portions<number>(rows, size)]).toEqual(expected)
+  })
+})
+
+describeEachEngine('work in a transaction', (engine) => {
+  const databases = useDatabases(engine)
+  /** Work that, on its first try, does not see what another one wrote meanwhile. */
+  function workOf(key: string, one: NewProduct) {
+    const tries: number[] = []
+    const work = async (trx: Database) => {
+      tries.push(tries.length + 1)
+      const [answer] = tries.length === 1 ? [] : await answersTo(trx, key)
+      if (answer !== undefined) return answer
+      await later(trx, inserting(one))
+      await later(trx, recording(record('own', key)))
+      return 'own'
+    }
+    return { work, tries }
+  }
+
+  it('when its key was written first by another one, then it starts again, and finds that answer', async () => {
+    const { db, other } = databases
+    const [key, one] = [unique(), product()]
+    await other.executeQuery(recording(record('of the other', key)))
+    const { work, tries } = workOf(key, one)
+    expect(await transact(db, work)).toBe('of the other')
+    expect(tries).toEqual([1, 2])
+    expect(await stocks(other, one)).toEqual([])
+    await expectClean(databases)
+  })
+
+  it('when ten do the work of one key at once, then it is done once, and all have that answer', async () => {
+    const { other } = databases
+    const key = unique()
+    const products = Array.from({ length: 10 }, () => product())
+    const answers = await Promise.all(
+      products.map((one, i) =>
+        transact(other, async (trx) => {
+          const [answer] = await answersTo(trx, key)
+          if (answer !== undefined) return answer
+          await later(trx, inserting(one))
+          await later(trx, recording(record(`of ${i}`, key)))
+          return `of ${i}`
+        }),
+      ),
+    )
+    expect(new Set(answers).size).toBe(1)
+    expect(await stocks(other, ...products)).toEqual([10])
+    expect(await answersTo(other, key)).toEqual([answers[0]])
+  })
+
+  it('when a row other than a key is there already, then it is not tried again', async () => {
+    const { db } = databases
+    const one = product()
+    await db.executeQuery(inserting(one))
+    let tries = 0
+    const working = transact(db, async (trx) => {
+      tries++
+      await later(trx, inserting(product({ sku: one.sku })))
+    })
+    await expect(working).rejects.toThrow(/duplicate|unique/i)
+    expect(tries).toBe(1)
+  })
+
+  // SQLite lets one transaction write at a time, and has no connection that could be lost.
+  if (engine === 'mysql') {
+    it('when two write what the other one has written, with writes that wait, then both are done, and once', async () => {
+      const { other } = databases
+      const [a, b] = [product(), product()]
+      await other.executeQuery(inserting(a, b))
+      const bothBegan = Promise.withResolvers<void>()
+      let began = 0
+      const takeOfBoth = (first: NewProduct, second: NewProduct) =>
+        transact(other, async (trx) => {
+          await later(trx, taking(trx, first.sku, 1))
+          expect(await stocks(trx, first)).toHaveLength(1)
+          if (++began === 2) bothBegan.resolve()
+          await bothBegan.promise
+          await later(trx, taking(trx, second.sku, 1))
+        })
+      await Promise.all([takeOfBoth(a, b), takeOfBoth(b, a)])
+      expect(began).toBeGreaterThan(2)
+      expect(await stocks(other, a, b)).toEqual([8, 8])
+    })
+
+    it('when its connection is lost while writes wait, then it is done again, and once', async () => {
+      const { db, other } = databases
+      const one = product()
+      let tries = 0
+      await transact(db, async (trx) => {
+        if (++tries === 1) {
+          const { rows } = await sql<{ id: number }>`select connection_id() as id`.execute(trx)
+          await sql`kill ${sql.lit(rows[0]?.id ?? 0)}`.execute(other)
+        }
+        await later(trx, inserting(one))
+      })
+      expect(tries).toBe(2)
+      expect(await stocks(other, one)).toEqual([10])
+      await expectClean(databases)
+    })
+  }
+})
+
+describe.each(inject('mysql') === null ? [] : ['MySQL'])('a packet that is cut off on %s', () => {
+  const databases = useDatabases('mysql')
+
+  /**
+   * Sends three writes whose second one waits for a lock, and kills it there.
+   * @returns which of the others were done
+   */
+  async function leftBy(send: (writes: CompiledQuery[]) => Promise<unknown>, kill: 'query' | 'connection') {
+    const { db, other } = databases
+    const [before, locked, after] = [product(), product(), product()]
+    await other.executeQuery(inserting(locked))
+    const { rows } = await sql<{ id: number }>`select connection_id() as id`.execute(db)
+    const id = rows[0]?.id
+    await other.transaction().execute(async (trx) => {
+      await trx.executeQuery(taking(trx, locked.sku, 1))
+      const sent = send([inserting(before), taking(db, locked.sku, 1), inserting(after)]).then(
+        () => 'done',
+        () => 'cut off',
+      )
+      // The server keeps what this table says for 0.1 s after each read.
+      const state = sql<{ state: string }>`
+        select trx_state as state from information_schema.innodb_trx where trx_mysql_thread_id = ${id}`
+      await expect
+        .poll(async () => (await state.execute(other)).rows[0]?.state, { timeout: 10_000, interval: 200 })
+        .toBe('LOCK WAIT')
+      await sql.raw(`kill ${kill} ${id}`).execute(other)
+      expect(await sent).toBe('cut off')
+    })
+    const skus = await other.selectFrom('products').select('sku').where('sku', 'in', [before.sku, after.sku]).execute()
+    return { before: skus.some(({ sku }) => sku === before.sku), after: skus.some(({ sku }) => sku === after.sku) }
+  }
+
+  const inTransaction = (writes: CompiledQuery[]) =>
+    databases.db.transaction().execute(async (trx) => {
+      for (const write of writes) await later(trx, write)
+    })
+
+  it('when the same statements are sent without a transaction, then the first is left: so the kill came in the middle', async () => {
+    const left = await leftBy((writes) => together(databases.db, ...writes), 'query')
+    expect(left).toEqual({ before: true, after: false })
+  })
+
+  it.each(['query', 'connection'] as const)(
+    'when KILL %s comes in the middle, then nothing of it is left',
+    async (kill) => {
+      expect(await leftBy(inTransaction, kill)).toEqual({ before: false, after: false })
+      await expectClean(databases)
+    },
+  )
+})

@@ -1,0 +1,74 @@
+import { PoolExhausted } from './errors.ts'
+
+/** Gives a slot back. */
+export type GiveBack = () => void
+
+export interface Slots {
+  /**
+   * Takes a slot, as soon as those that asked earlier have theirs.
+   * @param until when to give up, by `performance.now()`
+   * @throws PoolExhausted when none became free by then
+   */
+  take(until: number): Promise<GiveBack>
+}
+
+/** At most `count` at once; the others wait in the order they came in. */
+export function createSlots(count: number): Slots {
+  let free = count
+  const waiting = new Set<(giveBack: GiveBack) => void>()
+
+  function lend(): GiveBack {
+    let lent = true
+    return () => {
+      if (lent) pass()
+      lent = false
+    }
+  }
+
+  function pass(): void {
+    const [next] = waiting
+    if (next === undefined) free++
+    else {
+      waiting.delete(next)
+      next(lend())
+    }
+  }
+
+  return {
+    async take(until) {
+      if (free === 0) return wait(until)
+      free--
+      return lend()
+    },
+  }
+
+  function wait(until: number): Promise<GiveBack> {
+    return new Promise((resolve, reject) => {
+      const get = (giveBack: GiveBack) => {
+        clearTimeout(timer)
+        resolve(giveBack)
+      }
+      const timer = atTime(until, () => {
+        waiting.delete(get)
+        reject(new PoolExhausted('no connection became free in time'))
+      })
+      waiting.add(get)
+    })
+  }
+}
+
+/** What comes of the work. What comes too late goes to `late`. @throws PoolExhausted when nothing came by then */
+export function untilTime<T>(until: number, work: Promise<T>, late: (result: T) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let over = false
+    const timer = atTime(until, () => {
+      over = true
+      reject(new PoolExhausted('no connection could be used in time'))
+    })
+    work.then((result) => (over ? late(result) : resolve(result)), reject).finally(() => clearTimeout(timer))
+  })
+}
+
+function atTime(until: number, work: () => void): NodeJS.Timeout | undefined {
+  return until === Number.POSITIVE_INFINITY ? undefined : setTimeout(work, Math.max(0, until - performance.now()))
+}

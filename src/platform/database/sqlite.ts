@@ -1,0 +1,207 @@
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  CompiledQuery,
+  type Dialect,
+  type Driver,
+  type QueryResult,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from 'kysely'
+import { trusted } from '../core/unsafe-cast.ts'
+import { isFileBusy, PoolExhausted } from './errors.ts'
+import type { GroupingConnection } from './pipeline.ts'
+import { createSlots, type GiveBack, type Slots } from './slots.ts'
+import { refuseOddValues } from './statement-values.ts'
+
+const PREPARED_STATEMENTS = 200
+
+/** How long a transaction or a write waits for its turn and for other programs that hold the file, together. */
+const MAX_FILE_WAIT_MS = 5_000
+const MAX_PAUSE_MS = 50
+/** The deadline is forgotten when no write found the file held for so long. */
+const HELD_MEMORY_MS = 1_000
+const NOT_HELD = { since: Number.NEGATIVE_INFINITY, seen: Number.NEGATIVE_INFINITY }
+
+class TransactionalSqliteAdapter extends SqliteAdapter {
+  /** Migrations run in one transaction here, so two processes that migrate one file at once cannot meet half-way. */
+  override get supportsTransactionalDdl(): boolean {
+    return true
+  }
+
+  /** The driver lets one in at a time itself: Kysely's own queue has no time limit. */
+  override get supportsMultipleConnections(): boolean {
+    return true
+  }
+}
+
+/**
+ * Kysely over Node's own `node:sqlite`: one connection, handed to one transaction at a time.
+ * A transaction takes the write lock when it begins (`BEGIN IMMEDIATE`), so it can never fail half-way for want of it.
+ * The file's busy timeout must be 0: a wait inside SQLite would stop the event loop.
+ * @param readTimeoutMs how long a read outside a transaction waits for its turn and the file; 0 is as long as a write
+ */
+export function sqliteDialect(database: DatabaseSync, readTimeoutMs: number): Dialect {
+  return {
+    createAdapter: () => new TransactionalSqliteAdapter(),
+    createDriver: () => new SqliteDriver(database, readTimeoutMs || MAX_FILE_WAIT_MS),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  }
+}
+
+class SqliteDriver implements Driver {
+  readonly #file: SqliteFile
+  readonly #readWaitMs: number
+
+  constructor(database: DatabaseSync, readWaitMs: number) {
+    this.#file = new SqliteFile(database)
+    this.#readWaitMs = readWaitMs
+  }
+
+  async init(): Promise<void> {}
+
+  async acquireConnection(): Promise<SqliteConnection> {
+    return new SqliteConnection(this.#file, this.#readWaitMs)
+  }
+
+  async beginTransaction(connection: SqliteConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'))
+  }
+
+  async commitTransaction(connection: SqliteConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('commit'))
+  }
+
+  async rollbackTransaction(connection: SqliteConnection): Promise<void> {
+    if (this.#file.isInTransaction()) await connection.executeQuery(CompiledQuery.raw('rollback'))
+  }
+
+  async releaseConnection(connection: SqliteConnection): Promise<void> {
+    connection.release()
+  }
+
+  async destroy(): Promise<void> {
+    this.#file.close()
+  }
+}
+
+/** The one connection to the file, with the statements that it has prepared. */
+class SqliteFile {
+  readonly #database: DatabaseSync
+  readonly #prepared = new Map<string, ReturnType<DatabaseSync['prepare']>>()
+  readonly turn: Slots = createSlots(1)
+  /** Since when, and when last, a write found that another program holds the file. */
+  #held = NOT_HELD
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  /**
+   * Until when a write waits for the file, by `performance.now()`. Waiting writes share one deadline, so that a write
+   * that queued behind others does not wait as long again.
+   */
+  writesUntil(): number {
+    const now = performance.now()
+    const { since, seen } = this.#held
+    return seen + HELD_MEMORY_MS < now ? now + MAX_FILE_WAIT_MS : Math.max(now, since + MAX_FILE_WAIT_MS)
+  }
+
+  run<R>(sql: string, values: readonly unknown[]): QueryResult<R> {
+    try {
+      const result = this.#run<R>(sql, values)
+      if (!isRead(sql)) this.#held = NOT_HELD
+      return result
+    } catch (error) {
+      if (isFileBusy(error) && !isRead(sql)) this.#noteHeld(performance.now())
+      throw error
+    }
+  }
+
+  #noteHeld(now: number): void {
+    const { since, seen } = this.#held
+    this.#held = { since: seen + HELD_MEMORY_MS < now ? now : since, seen: now }
+  }
+
+  #run<R>(sql: string, values: readonly unknown[]): QueryResult<R> {
+    refuseOddValues(values)
+    const inputs = trusted<SQLInputValue[]>(values)
+    const statement = this.#prepare(sql)
+    if (statement.columns().length > 0) return { rows: trusted<R[]>(statement.all(...inputs)) }
+    const { changes, lastInsertRowid } = statement.run(...inputs)
+    return { rows: [], insertId: BigInt(lastInsertRowid), numAffectedRows: BigInt(changes) }
+  }
+
+  isInTransaction(): boolean {
+    return this.#database.isTransaction
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+
+  #prepare(sql: string) {
+    const known = this.#prepared.get(sql)
+    if (known) return known
+    const statement = this.#database.prepare(sql)
+    if (this.#prepared.size >= PREPARED_STATEMENTS) this.#prepared.clear()
+    this.#prepared.set(sql, statement)
+    return statement
+  }
+}
+
+/** Has the file for itself from its first statement until its release. */
+class SqliteConnection implements GroupingConnection {
+  readonly #file: SqliteFile
+  readonly #readWaitMs: number
+  #giveBack: GiveBack | undefined
+
+  constructor(file: SqliteFile, readWaitMs: number) {
+    this.#file = file
+    this.#readWaitMs = readWaitMs
+  }
+
+  /** Retries while another program holds the file. Before a transaction has begun, others may use the file meanwhile. */
+  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    const hasBegun = this.#giveBack !== undefined
+    const until = isRead(sql) ? performance.now() + this.#readWaitMs : this.#file.writesUntil()
+    for (let longestMs = 2; ; longestMs = Math.min(2 * longestMs, MAX_PAUSE_MS)) {
+      this.#giveBack ??= await this.#file.turn.take(until)
+      try {
+        return this.#file.run(sql, parameters)
+      } catch (cause) {
+        if (!isFileBusy(cause)) throw cause
+        if (performance.now() >= until) throw new PoolExhausted('another program holds the database file', { cause })
+      }
+      if (!hasBegun) this.release()
+      await sleep(1 + Math.random() * longestMs)
+    }
+  }
+
+  release(): void {
+    this.#giveBack?.()
+    this.#giveBack = undefined
+  }
+
+  /** SQLite is in-process: there is no round trip to save, so the statement runs now. */
+  async later(query: CompiledQuery): Promise<void> {
+    await this.executeQuery(query)
+  }
+
+  async together(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
+    const results: QueryResult<unknown>[] = []
+    for (const query of queries) results.push(await this.executeQuery(query))
+    return results
+  }
+
+  // biome-ignore lint/correctness/useYield: Kysely asks for the method; nothing here streams.
+  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+    throw new Error('streaming is not supported on SQLite')
+  }
+}
+
+function isRead(sql: string): boolean {
+  return /^\s*select\b/i.test(sql)
+}

@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest'
+import { wordsOf } from './tokenize.ts'
+
+describe('words', () => {
+  it.each([
+    ['ACME Corp', ['acme', 'corp']],
+    ['ops.eu+x@acme-corp.com', ['ops', 'eu', 'x', 'acme', 'corp', 'com']],
+    ['Laptop 15"', ['laptop', '15']],
+    ["  O'Neil\t& Sons!  ", ['o', 'neil', 'sons']],
+    ['LAP_15/USB-C', ['lap', '15', 'usb', 'c']],
+    ['', []],
+    ['!? -- %_*', []],
+  ])('when a text is %j, then it is cut at all but letters and digits', (text, words) => {
+    expect(wordsOf(text)).toEqual(words)
+  })
+
+  it.each([
+    ['Café', 'CAFÉ'],
+    ['Núñez', 'Nunez'],
+    ['Cafe\u0301', 'Caf\u00e9'],
+    ['Straße', 'STRASSE'],
+    ['ΟΔΟΣ', 'οδός'],
+    ['İzmir', 'izmir'],
+    ['ﬁne', 'fine'],
+    ['ＡＢＣ１２', 'abc12'],
+    ['Ελλάς', 'ΕΛΛΑΣ'],
+    ['Øl', 'ol'],
+    ['ØRSTED', 'orsted'],
+    ['Ǿ', 'o'],
+    ['Đorđe', 'Dorde'],
+    ['Ærø', 'AERO'],
+    ['Łódź', 'lodz'],
+    ['Þórður', 'Thordur'],
+    ['Œuvre', 'oeuvre'],
+    ['STRAẞE', 'strasse'],
+    ['Ħaż-Żebbuġ', 'haz zebbug'],
+    ['Kárášjohka Ŋ Ŧ', 'karasjohka n t'],
+    ['Əliyev', 'eliyev'],
+  ])('when texts are as alike as %s and %s, then their words are the same', (one, other) => {
+    expect(wordsOf(one)).toEqual(wordsOf(other))
+  })
+
+  it('when scripts have no case, then their words stay as they are', () => {
+    expect(wordsOf('株式会社 مكتب')).toEqual(['株式会社', 'مكتب'])
+  })
+
+  it('when a text is Cyrillic or Greek, then its letters are not written in Latin ones', () => {
+    expect(wordsOf('Ђорђе Øst δρόμος')).toEqual(['ђорђе', 'ost', 'δρομοσ'])
+  })
+
+  it('when a word comes twice, or in several texts, then it is there once', () => {
+    expect(wordsOf('Acme ACME', 'ops@acme.com')).toEqual(['acme', 'ops', 'com'])
+  })
+
+  it('when a word is longer than the column, then it is cut between characters, not inside of one', () => {
+    expect(wordsOf('a'.repeat(70))).toEqual(['a'.repeat(64)])
+    expect(wordsOf('Æ'.repeat(40))).toEqual(['ae'.repeat(32)])
+    expect(wordsOf('𝒳x'.repeat(40))).toEqual(['x'.repeat(64)])
+    expect(wordsOf('𐐨'.repeat(70))).toEqual(['𐐨'.repeat(64)])
+  })
+})

@@ -1,0 +1,398 @@
+import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
+import type { Context, MiddlewareHandler } from 'hono'
+import { AppError, ERRORS, type ErrorCode } from '../core/errors.ts'
+import { CORRELATION_ID } from '../telemetry/trace.ts'
+import type { AppEnv } from './app.ts'
+import { actFor, type Scope } from './auth.ts'
+import type { Preconditions } from './etag.ts'
+import { int64, MAX_INT32 } from './integers.ts'
+import { type ProblemShape, plainProblem } from './problem-details.ts'
+
+export const Id = int64(1)
+
+export const Cents = int64(0).openapi({ description: 'Integer cents' })
+
+/** The version of a resource, and its `ETag`. */
+export const Version = int64(1)
+
+export const Timestamp = z.iso.datetime({ precision: 3 }).meta({ description: 'RFC 3339, UTC, milliseconds' })
+
+/** Text of so many characters at most: Unicode's, as JSON Schema and the database count them, and not UTF-16's. */
+export const text = (max: number) =>
+  z
+    .string()
+    .refine((text) => text.length <= max || [...text].length <= max, `Too big: at most ${max} characters`)
+    .openapi({ maxLength: max })
+
+// As the document must say it: not every reader of patterns knows of `\p{Cc}`.
+const CONTROL = '\\x00-\\x1f\\x7f-\\x9f'
+const LINE = new RegExp(`^\\s*[^\\s${CONTROL}]([^${CONTROL}]*[^\\s${CONTROL}])?\\s*$`)
+
+/** One line of text, storable in UTF-8. The space around it counts, but is not kept. */
+export const line = (max: number) =>
+  text(max)
+    .regex(LINE, 'Must be one line of text')
+    .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
+    .trim()
+
+/** A field of a JSON body that may be left out. `null` says the same, for clients that write every field they know. */
+export const optional = <T extends z.ZodType>(schema: T) =>
+  schema
+    .nullish()
+    .transform((value) => value ?? undefined)
+    .optional()
+
+/** A query parameter that may be left out, or be sent without a value. */
+export const emptyIsAbsent = <T extends z.ZodType>(schema: T) =>
+  z
+    .preprocess((text) => (text === '' ? undefined : text), schema.optional())
+    .openapi({ param: { allowEmptyValue: true } })
+
+const NO_QUERY = z.strictObject({})
+
+/**
+ * A route of the API. Its query is strict: a misspelled filter must not be answered with everything, so a route that
+ * names no query takes none.
+ */
+export function createStrictRoute<P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(config: R) {
+  return createRoute<P, R>({ ...config, request: { query: NO_QUERY, ...config.request } })
+}
+
+export const IdParams = z.object({
+  id: z
+    .string()
+    .regex(/^[1-9]\d{0,15}$/)
+    .transform(Number)
+    .pipe(Id)
+    .openapi({
+      param: { name: 'id', in: 'path' },
+      type: 'integer',
+      format: 'int64',
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+      example: 1,
+    }),
+})
+
+/** {@link IdParams} with an id for which a route's example does what the route says, on the demo data. */
+export function idParamsLike(example: number) {
+  return z.object({ id: IdParams.shape.id.openapi({ example }) })
+}
+
+// Request headers are described here and read where they are used: a validator of headers would copy them all first.
+
+interface TextSchema {
+  pattern: string
+  maxLength: number
+}
+
+/** `*`, or a list of entity tags (RFC 9110, section 8.8.3). */
+const TAGS: TextSchema = {
+  pattern: '^(\\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$',
+  maxLength: 1024,
+}
+
+/** What {@link idempotencyKey} takes. A lone pair of quotes is an empty key. */
+export const KEYS: TextSchema = {
+  pattern: '^([!#-~][!-~]{0,254}|"([!-~]{0,253}[!#-~])?|"[!-~]{1,255}")$',
+  maxLength: 257,
+}
+
+/** What a write may ask of the version that it finds. */
+export const preconditionHeaders = [
+  header(
+    'if-match',
+    'The `ETag` last read, such as `"1"`. If the resource has changed since: 412. A replay ignores this header: ' +
+      'the same key gets its first answer, whatever the version is now.',
+    TAGS,
+    '"1"',
+  ),
+  header('if-none-match', '`*`, or an `ETag`: if the resource exists, or has that version, 412.', TAGS, '*'),
+]
+
+/** What a read may say of the version that its caller has. */
+export const ifNoneMatchHeader = [
+  header(
+    'if-none-match',
+    'The `ETag` last read, such as `"1"`. If the resource has not changed since: 304.',
+    TAGS,
+    '"1"',
+  ),
+]
+
+// The same as in the orchestrator's body, where two keys must not differ.
+const EXAMPLE_KEY = 'abc-123'
+
+/** What makes a request safe to send again. */
+export const idempotencyHeaders = [
+  header(
+    'idempotency-key',
+    'Makes the request safe to send again: the same key and request get the first answer, byte for byte. ' +
+      '1 to 255 visible ASCII characters, bare or in double quotes.',
+    KEYS,
+    EXAMPLE_KEY,
+  ),
+  header('x-idempotency-key', 'The same, by its older name.', KEYS, EXAMPLE_KEY),
+]
+
+/**
+ * {@link idempotencyHeaders} with a key, so that a route's example may be run again: it is replayed then. Swagger UI sends
+ * the one of the two that has an `example` of its own; other tools send both, so both have one key.
+ */
+export function idempotencyHeadersLike(example: string) {
+  return idempotencyHeaders.map((header) => {
+    const like = { ...header, schema: { ...header.schema, examples: [example] } }
+    return header.name === 'idempotency-key' ? { ...like, example } : like
+  })
+}
+
+/** `examples` are shown. Swagger UI would send a single `example`, two keys and two preconditions with every request. */
+function header(name: string, description: string, schema: TextSchema, example: string) {
+  const described = { type: 'string' as const, ...schema, examples: [example] }
+  return { in: 'header' as const, name, required: false, description, schema: described }
+}
+
+export const ETag = {
+  ETag: {
+    description: 'The version, for `If-Match` and `If-None-Match`',
+    required: true,
+    schema: { type: 'string' as const },
+    example: '"1"',
+  },
+}
+
+export const notModified = { 304: { description: '`If-None-Match` names the current version', headers: ETag } }
+
+const KEY = /^[\x21-\x7e]{1,255}$/
+
+export const IdempotencyKey = z.string().regex(KEY).meta({ example: EXAMPLE_KEY })
+
+/**
+ * The idempotency key of a request: 1–255 visible ASCII characters, bare or quoted as in the IETF draft. It may be said
+ * in several places, as long as they say the same.
+ * @throws AppError `invalid_idempotency_key`
+ */
+export function idempotencyKey(...given: (string | undefined)[]): string | undefined {
+  let key: string | undefined
+  for (const text of given) {
+    if (text === undefined) continue
+    const bare = /^".*"$/.test(text) ? text.slice(1, -1) : text
+    if (!KEY.test(bare)) {
+      throw new AppError('invalid_idempotency_key', 'An idempotency key is 1 to 255 visible ASCII characters.')
+    }
+    if (key !== undefined && key !== bare) {
+      throw new AppError('invalid_idempotency_key', 'The request names two different idempotency keys.')
+    }
+    key = bare
+  }
+  return key
+}
+
+/** The idempotency key that a request's headers name. @throws AppError `invalid_idempotency_key` */
+export function keyOf(c: Context): string | undefined {
+  return idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
+}
+
+export function preconditionsOf(c: Context): Preconditions {
+  return { ifMatch: c.req.header('if-match'), ifNoneMatch: c.req.header('if-none-match') }
+}
+
+export const Replayed = {
+  'Idempotent-Replayed': {
+    description: '`true` when this is the stored first answer to an earlier request with the same key',
+    schema: { type: 'string' as const, enum: ['true'] },
+  },
+}
+
+export function locationLike(example: string) {
+  const description = "Where the new resource is, relative to the request's URL"
+  return { Location: { description, required: true, schema: { type: 'string' as const }, example } }
+}
+
+/** @param example where the one that the schema's parts make is not right for the route */
+export function jsonBody<T extends z.ZodType>(schema: T, example?: z.input<T>) {
+  const media = { schema, ...(example !== undefined && { example }) }
+  return { required: true, content: { 'application/json': media } } as const
+}
+
+/** @param example as for {@link jsonBody} */
+export function jsonAnswer<T extends z.ZodType, H extends object>(
+  schema: T,
+  description: string,
+  headers?: H,
+  example?: z.output<T>,
+) {
+  const media = { schema, ...(example !== undefined && { example }) }
+  return { description, content: { 'application/json': media }, ...(headers && { headers }) }
+}
+
+/** The refusals that any route can answer with, and those that any route with a token can. */
+const ANY_ROUTE = ['validation_failed', 'internal_error'] as const satisfies ErrorCode[]
+const ANY_PROTECTED_ROUTE = [
+  'unauthorized',
+  'invalid_token',
+  'rate_limited',
+  'overloaded',
+] as const satisfies ErrorCode[]
+
+/** The refusals of any route that takes a JSON body. */
+export const bodyProblems = [
+  'malformed_json',
+  'validation_failed',
+  'payload_too_large',
+  'unsupported_media_type',
+] as const satisfies ErrorCode[]
+
+type StatusOf<C extends ErrorCode> = (typeof ERRORS)[C]['status']
+type ProblemResponse = ReturnType<typeof problemResponse>
+
+/** Declares every refusal of a route, grouped by status, each with an example of its document. */
+export function problems<const C extends ErrorCode>(...codes: C[]) {
+  return declareProblems(plainProblem, [...codes, ...ANY_ROUTE])
+}
+
+/** Like {@link problems}, for a route that asks who is calling. */
+export function protectedProblems<const C extends ErrorCode>(...codes: C[]) {
+  return declareProblems(plainProblem, [...codes, ...ANY_ROUTE, ...ANY_PROTECTED_ROUTE])
+}
+
+/** Like {@link problems}, for a service that writes its refusals in a shape of its own. */
+export function declareProblems<C extends ErrorCode>(
+  shape: ProblemShape,
+  codes: C[],
+): Record<StatusOf<C>, ProblemResponse> {
+  const groups = new Map<number, C[]>()
+  for (const code of codes) {
+    const { status } = ERRORS[code]
+    groups.set(status, [...(groups.get(status) ?? []), code])
+  }
+  const responses = [...groups].map(([status, group]) => [status, problemResponse(shape, group)])
+  return Object.fromEntries(responses)
+}
+
+type HeaderDescription = {
+  description: string
+  required?: boolean
+  schema: { type: 'string' } | { type: 'integer'; format: 'int32'; minimum: number; maximum: number }
+  example?: string
+}
+
+const challenge: HeaderDescription = {
+  description: 'How to authenticate, and what was wrong with the attempt (RFC 6750)',
+  schema: { type: 'string' },
+}
+const retryAfter: HeaderDescription = {
+  description: 'Seconds to wait',
+  schema: { type: 'integer', format: 'int32', minimum: 0, maximum: MAX_INT32 },
+}
+
+/** The headers that refusals of a status come with. */
+const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
+  401: { 'WWW-Authenticate': { ...challenge, required: true } },
+  403: { 'WWW-Authenticate': challenge },
+  415: {
+    'Accept-Encoding': {
+      description: '`identity`, if the body had a Content-Encoding (RFC 9110)',
+      schema: { type: 'string' },
+    },
+  },
+  429: {
+    'Retry-After': { ...retryAfter, required: true },
+    RateLimit: {
+      description: '`limit`, `remaining` and `reset` (seconds) of the current minute (IETF draft, version 7)',
+      required: true,
+      schema: { type: 'string' },
+      example: 'limit=60, remaining=0, reset=12',
+    },
+    'RateLimit-Policy': {
+      description: 'The number of requests, and the seconds in which they are allowed',
+      required: true,
+      schema: { type: 'string' },
+      example: '60;w=60',
+    },
+  },
+  503: { 'Retry-After': retryAfter },
+}
+
+function problemResponse({ schema, of }: ProblemShape, codes: ErrorCode[]) {
+  const [status] = codes.map((code) => ERRORS[code].status)
+  const headers = status === undefined ? undefined : PROBLEM_HEADERS[status]
+  const exampleOf = (code: ErrorCode) => {
+    const error = new AppError(code, ERRORS[code].title, EXAMPLE_EXTRA[code])
+    return [code, { value: of(error, '2f1c4b0e-7a39-4c54-9d0e-1f4a7a0f6c11') }]
+  }
+  return {
+    description: [...new Set(codes.map((code) => ERRORS[code].title))].join('; '),
+    ...(headers && { headers }),
+    // Only the document asks for it, and few processes are ever asked for their document.
+    get content() {
+      return { 'application/problem+json': { schema, examples: Object.fromEntries(codes.map(exampleOf)) } }
+    },
+  }
+}
+
+const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
+  validation_failed: { errors: [{ path: 'items.0.qty', message: 'Too small: expected number to be >=1' }] },
+  insufficient_stock: { lines: [{ product_id: 1, requested: 3, available: 2 }] },
+  product_not_found: { product_ids: [99] },
+  too_many_holds: { max_open_holds: 100 },
+  insufficient_scope: { scope: 'orders:write' },
+  overloaded: { retry_after: 1 },
+}
+
+/** A route for callers with a token that has this scope. Tools that take only one scheme take the first: any token does. */
+export function protectedBy(scope: Scope) {
+  return { security: [{ bearer: [scope] }, { oauth2: [scope] }], middleware: [requireScope(scope)] }
+}
+
+/** A route for the other services alone. Tools that publish documents leave out what is `x-internal`. */
+export const serviceOnly = {
+  security: [{ serviceToken: [] }],
+  middleware: [requireServiceToken()],
+  'x-internal': true,
+}
+
+/** For a body that may be left out: no bytes are no body, whatever content type a client announces with them. */
+export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
+  if (c.req.header('content-type') !== undefined && (await c.req.text()) === '') {
+    const { url, method, headers } = c.req.raw
+    const named = new Headers(headers)
+    named.set('content-type', 'application/json')
+    c.req.raw = new Request(url, { method, headers: named, body: '{}' })
+    c.req.bodyCache = {}
+  }
+  await next()
+}
+
+/**
+ * For a body that may name the request's correlation id. It is taken before anything else is asked, so that a request that
+ * is refused has it too.
+ */
+export const takeCorrelationId: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const body = BodyCorrelation.safeParse(await c.req.json().catch(() => undefined))
+  if (body.success) c.set('trace', { ...c.get('trace'), correlationId: body.data.correlation_id })
+  await next()
+}
+
+const BodyCorrelation = z.object({ correlation_id: z.string().regex(CORRELATION_ID) })
+
+function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const authorization = c.req.header('authorization')
+    const bearer = await c.get('authenticator').caller(authorization, c.get('trace'))
+    const principal = actFor(bearer, c.req.header('x-on-behalf-of'))
+    c.set('principal', principal)
+    if (!principal.scopes.has(scope)) {
+      throw new AppError('insufficient_scope', `This needs a token with the scope ${scope}.`, { scope })
+    }
+    const limitRate = c.get('limitRate')
+    return c.get('fairShare').run(principal, async () => (limitRate ? limitRate(c, next) : next()), authorization)
+  }
+}
+
+function requireServiceToken(): MiddlewareHandler<AppEnv> {
+  return (c, next) => {
+    c.set('principal', c.get('authenticator').service(c.req.header('authorization')))
+    return next()
+  }
+}

@@ -1,0 +1,263 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { swaggerUI } from '@hono/swagger-ui'
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { type Context, Hono } from 'hono'
+import { html } from 'hono/html'
+import packageJson from '../../../package.json' with { type: 'json' }
+import { contentHash } from '../core/crypto.ts'
+import type { AppEnv } from './app.ts'
+import { SCOPES } from './auth.ts'
+import { namesTag } from './etag.ts'
+import { HEALTH_TAG } from './health.ts'
+import { addHome, calledPath, type ServiceLink, type Signposts } from './home.ts'
+import { send } from './response.ts'
+
+export interface DocsConfig {
+  title: string
+  description: string
+  /** Whether this service hands out tokens at `/auth/token`. */
+  tokens: boolean
+  /** Whether it has routes for the other services. */
+  internal: boolean
+}
+
+export interface Whereabouts {
+  production: boolean
+  /** Where callers reach the service, without a slash at its end; undefined, wherever the document was read. */
+  publicUrl?: string | undefined
+  signposts: Signposts
+}
+
+/** `/openapi.json` and `/docs`, the latter with Swagger UI's own files, so that it works with no internet. */
+export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Whereabouts): void {
+  addHome(app, { ...config, version: packageJson.version }, where.signposts)
+  registerSecuritySchemes(app, config, where)
+  let document: { text: string; etag: string } | undefined
+  app.get('/openapi.json', (c) => {
+    document ??= withTag(writeDocument(app, config, where))
+    const { text, etag } = document
+    const headers = { etag, 'cache-control': 'no-cache' }
+    if (namesTag(c.req.header('if-none-match') ?? '', etag)) return send(c, null, 304, headers)
+    return send(c, text, 200, { ...headers, 'content-type': 'application/json' })
+  })
+  addDocsFiles(app)
+  let page: Promise<Page> | undefined
+  app.get('/docs', async (c) => {
+    page ??= renderPage(`${config.title} – API`)
+    const { text, policy } = await page
+    const linked = text.replace('<body>', `<body>${renderLinks(c, where.signposts)}`)
+    return send(c, linked, 200, { 'content-type': 'text/html; charset=UTF-8', 'content-security-policy': policy })
+  })
+  app.get('/docs/', (c) => send(c, null, 308, { location: '../docs' }))
+}
+
+/** An `ETag` by what is in it: it is the same on every instance of one version. */
+function withTag(text: string) {
+  return { text, etag: `"${createHash('sha256').update(text).digest('base64url')}"` }
+}
+
+function writeDocument(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Whereabouts): string {
+  return JSON.stringify(describe(app, config, where), (key, value: unknown) => {
+    const told = where.production ? withoutDemo(key, value) : value
+    return config.tokens ? told : withoutOAuth(key, told)
+  })
+}
+
+/** Swagger UI's own files, from its package. Where a bundle does not carry them they are not found. */
+export function addDocsFiles(app: Hono<AppEnv>): void {
+  app.get('/docs/swagger-ui-dist/:file', async (c) => {
+    const file = c.req.param('file')
+    const type = FILES.get(file)
+    const bytes = type === undefined ? undefined : await readPackageFile(file)
+    if (type === undefined || bytes === undefined) return c.notFound()
+    return send(c, new Uint8Array(bytes), 200, { 'content-type': type, 'cache-control': 'public, max-age=86400' })
+  })
+}
+
+async function readPackageFile(file: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(fileURLToPath(import.meta.resolve(`swagger-ui-dist/${file}`)))
+  } catch {
+    return undefined
+  }
+}
+
+const ICON = 'docs/swagger-ui-dist/favicon-32x32.png'
+
+/** A plugin of Swagger UI: refusals are one line below the success, then a line each, so that an operation fits a screen. */
+const FOLD_REFUSALS = `({ React }) => {
+  const { createElement: make, useState } = React
+  const fold = (isOpen, setOpen, text) => make('button',
+    { type: 'button', className: 'fold', 'aria-expanded': isOpen, onClick: () => setOpen(!isOpen) }, text)
+  const cell = (name, content) => make('td', { className: name }, content)
+  const isRefusal = (code) => /^[45]/.test(code)
+  return { wrapComponents: {
+    responses: (Responses) => (props) => {
+      const [isOpen, setOpen] = useState(false)
+      const codes = props.responses.keySeq().filter(isRefusal).join(', ')
+      return make('div', { className: isOpen ? '' : 'folded' }, make(Responses, props),
+        make('p', { className: 'refusals' }, fold(isOpen, setOpen, 'Refusals: ' + codes)))
+    },
+    response: (Response) => (props) => {
+      const [isOpen, setOpen] = useState(false)
+      if (isOpen || !isRefusal(props.code)) return make(Response, props)
+      return make('tr', { className: 'response refusal', 'data-code': props.code },
+        cell('response-col_status', props.code),
+        cell('response-col_description', fold(isOpen, setOpen, props.response.get('description'))))
+    },
+  } }
+}`
+
+const STYLE = `<style>
+nav { padding: 10px 20px; font: 14px sans-serif; background: #f0f0f0 }
+.folded tr.refusal { display: none }
+.swagger-ui table tbody tr.refusal td { padding: 2px 0 }
+.swagger-ui .refusals { margin: 0; padding: 0 20px 10px; font: 14px sans-serif }
+.swagger-ui .fold { border: 0; padding: 0; font: inherit; color: inherit; background: none; text-align: left; cursor: pointer }
+.swagger-ui .fold::before { content: '▸ ' }
+.swagger-ui .fold[aria-expanded=true]::before { content: '▾ ' }
+.swagger-ui .response-control-media-type, .swagger-ui .parameters input:disabled { display: none }
+.swagger-ui .opblock-section .highlight-code > .microlight,
+.swagger-ui .responses-table:not(.live-responses-table) .highlight-code > .microlight { max-height: 160px }
+.swagger-ui .responses-inner, .swagger-ui .opblock-description-wrapper { padding: 5px 20px }
+.swagger-ui .parameter__name { white-space: nowrap }
+.swagger-ui .parameters td p, .swagger-ui .responses-table td p { margin: 0 }
+.swagger-ui .opblock .table-container { padding: 5px 20px }
+</style>`
+
+interface Page {
+  text: string
+  /** Lets the page run its own scripts, talk to its own origin, and nothing else. */
+  policy: string
+}
+
+/** Swagger UI's page. Its addresses are relative, so that it holds behind a stage. */
+async function renderPage(title: string): Promise<Page> {
+  const page = swaggerUI({
+    title,
+    url: 'openapi.json',
+    baseUrl: 'docs',
+    // The browser's storage is open to every script of this origin, and outlives the tab: no secret is put there.
+    persistAuthorization: false,
+    displayRequestDuration: true,
+    displayOperationId: false,
+    defaultModelsExpandDepth: 0,
+    plugins: [FOLD_REFUSALS],
+    validatorUrl: '',
+    // Else a wrong secret, answered with the Basic challenge of RFC 6749, opens the browser's own login window.
+    requestInterceptor: "(request) => Object.assign(request, { credentials: 'omit' })",
+  })
+  const made = await (await new Hono().get('/', page).request('/')).text()
+  const text = made.replace('</head>', `<link rel="icon" type="image/png" href="${ICON}" />${STYLE}</head>`)
+  const scripts = [...text.matchAll(/<script>(.*?)<\/script>/gs)].map(([, script]) => `'${contentHash(script ?? '')}'`)
+  const policy = [
+    "default-src 'none'",
+    `script-src 'self' ${scripts.join(' ')}`,
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ]
+  return { text, policy: policy.join('; ') }
+}
+
+/** To this service's root and to the documentation of the others. */
+function renderLinks(c: Context<AppEnv>, { links }: Signposts): string {
+  const others = links(c).map(({ title, docs }: ServiceLink) => html` · <a href="${docs}">${title}</a>`)
+  return String(html`<nav><a href="${rootFrom(calledPath(c))}">This service</a>${others}</nav>`)
+}
+
+/** A gateway may know a service's root only without the slash at its end. */
+function rootFrom(docsPath: string): string {
+  const [parent = ''] = docsPath.split('/').slice(-2, -1)
+  return parent === '' ? './' : `../${parent}`
+}
+
+const FILES = new Map([
+  ['favicon-32x32.png', 'image/png'],
+  ['swagger-ui.css', 'text/css; charset=utf-8'],
+  ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
+])
+
+/** OpenAPI has no word for it. */
+const QUERIES = 'Routes that need a token refuse unknown and repeated query parameters.'
+/** What holds for every body, and no schema can say. */
+const OF_BODIES = 'Send a body without a `Content-Encoding`. An object in it must not have a field twice.'
+
+/**
+ * The document, from the routes themselves. Without a public address its server is wherever the document was read, so it
+ * holds behind a stage.
+ */
+function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig, { publicUrl }: Whereabouts) {
+  return app.getOpenAPI31Document({
+    openapi: '3.1.0',
+    info: {
+      title,
+      description: `${description} ${QUERIES} ${OF_BODIES}`,
+      version: packageJson.version,
+      license: { name: 'MIT', url: 'https://spdx.org/licenses/MIT.html' },
+    },
+    servers: [{ url: publicUrl ?? '.', description: 'this service' }],
+    tags: tagsOf(app).map((name) => ({ name })),
+  })
+}
+
+/** As the routes come, but what every service has at the end. */
+function tagsOf(app: OpenAPIHono<AppEnv>): string[] {
+  const tags = new Set(app.openAPIRegistry.definitions.flatMap((it) => (it.type === 'route' && it.route.tags) || []))
+  tags.delete(HEALTH_TAG)
+  return [...tags, HEALTH_TAG]
+}
+
+/** A JSON replacer: where no tokens are handed out there is no OAuth flow to name, and callers are left with `bearer`. */
+function withoutOAuth(key: string, value: unknown): unknown {
+  if (key !== 'security' || !Array.isArray(value)) return value
+  return value.filter((requirement: object) => !('oauth2' in requirement))
+}
+
+/** The client of the demo data and its secret are examples for trying the system. Production refuses them. */
+const DEMO = /\bdemo\b/
+
+/** A JSON replacer. */
+function withoutDemo(key: string, value: unknown): unknown {
+  return key === 'example' && typeof value === 'string' && DEMO.test(value) ? undefined : value
+}
+
+function registerSecuritySchemes(
+  app: OpenAPIHono<AppEnv>,
+  { tokens, internal }: DocsConfig,
+  { production, publicUrl }: Whereabouts,
+): void {
+  const registry = app.openAPIRegistry
+  const scopes = Object.fromEntries(SCOPES.map((scope) => [scope, scope.replace(/(.*):(.*)/, '$2 $1')]))
+  if (tokens) {
+    registry.registerComponent('securitySchemes', 'oauth2', {
+      type: 'oauth2',
+      description: `Client credentials.${production ? '' : ' The demo client is `demo` with the secret `demo-secret`.'}`,
+      flows: { clientCredentials: { tokenUrl: publicUrl ? `${publicUrl}/auth/token` : 'auth/token', scopes } },
+    })
+    registry.registerComponent('securitySchemes', 'basic', {
+      type: 'http',
+      scheme: 'basic',
+      description: 'A client and its secret, form-encoded (RFC 6749, section 2.3.1): for `POST /auth/token` alone.',
+    })
+  }
+  registry.registerComponent('securitySchemes', 'bearer', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description:
+      'A token from `POST /auth/token` of Customers or Orders (or from `npm run token`), or of the identity provider ' +
+      'where one is set up. Each route names the scope that must be in it.',
+  })
+  if (!internal) return
+  registry.registerComponent('securitySchemes', 'serviceToken', {
+    type: 'http',
+    scheme: 'bearer',
+    description: '`SERVICE_TOKEN`: for the other services, never for callers.',
+  })
+}

@@ -1,0 +1,139 @@
+import { z } from '@hono/zod-openapi'
+import { AppError } from '../core/errors.ts'
+import { wordsOf } from '../database/tokenize.ts'
+import type { Found, SearchPlace } from '../database/word-index.ts'
+import { emptyIsAbsent, Id, text } from './contract.ts'
+
+export const PageQuery = z.strictObject({
+  limit: z
+    .string()
+    .regex(/^(100|[1-9]\d?)$/, 'Must be an integer from 1 to 100')
+    .transform(Number)
+    .default(20)
+    .openapi({ type: 'integer', format: 'int32', minimum: 1, maximum: 100, default: 20 }),
+  cursor: emptyIsAbsent(z.string().max(500)).openapi({
+    description: '`next_cursor` of the page before. Empty: the first page.',
+    example: '',
+  }),
+})
+
+export const SearchQuery = PageQuery.extend({
+  search: emptyIsAbsent(text(200)).openapi({
+    description:
+      'Beginnings of words, such as `acm`, in any order. Case and accents do not matter, and `o` finds ø. Empty: all ' +
+      'rows. A page searches a limited number of rows, so it may have fewer than `limit`, or none, and still a ' +
+      '`next_cursor`.',
+  }),
+})
+
+const NextCursor = z.string().nullable().meta({
+  description:
+    'The cursor of the next page; null on the last page. Only this tells whether more rows follow, not their number.',
+})
+
+export function pageOf<T extends z.ZodType>(row: T) {
+  return z.object({ data: z.array(row), next_cursor: NextCursor })
+}
+
+export const NextLink = {
+  Link: {
+    description: 'The next page, if there is one: `rel="next"` (RFC 8288)',
+    schema: { type: 'string' as const },
+  },
+}
+
+export interface PageRequest {
+  search?: string | undefined
+  cursor?: string | undefined
+  limit: number
+}
+
+export interface Page<T> {
+  data: T[]
+  next_cursor: string | null
+}
+
+/**
+ * One page of a keyset list. The caller reads one row more than the page holds; it tells whether there is a next one.
+ * @param list the list's name, so that a cursor of another list is refused
+ * @param keyOf the row's place in the list's order
+ * @param end the last place that was looked at, when rows may follow although the page is not full
+ */
+export function cutPage<T>(
+  list: string,
+  rows: T[],
+  limit: number,
+  keyOf: (row: T) => (string | number)[],
+  end?: (string | number)[],
+): Page<T> {
+  const data = rows.slice(0, limit)
+  const last = data.at(-1)
+  const place = rows.length > limit && last !== undefined ? keyOf(last) : end
+  return { data, next_cursor: place ? encodeCursor([list, ...place]) : null }
+}
+
+function encodeCursor(values: (string | number)[]): string {
+  const bytes = new TextEncoder().encode(JSON.stringify(values))
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '')
+}
+
+/**
+ * The place a cursor names, as its list's key; undefined without a cursor.
+ * @throws AppError `validation_failed` for anything that this list did not hand out
+ */
+export function readCursor<T extends z.ZodTuple>(
+  list: string,
+  cursor: string | undefined,
+  key: T,
+): z.output<T> | undefined {
+  if (cursor === undefined) return undefined
+  try {
+    const text = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'))
+    const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0))
+    const [name, ...values] = z
+      .array(z.unknown())
+      .parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)))
+    if (name !== list) throw new Error('a cursor of another list')
+    return key.parse(values)
+  } catch (cause) {
+    const errors = [{ path: 'cursor', message: 'Not a cursor of this list' }]
+    throw new AppError('validation_failed', 'The query has an error.', { errors }, { cause })
+  }
+}
+
+/** RFC 8288. Relative to the request, so that it holds behind any prefix a gateway adds. */
+export function nextLink(requestUrl: string, page: Page<unknown>): Record<string, string> {
+  if (page.next_cursor === null) return {}
+  const query = new URL(requestUrl).searchParams
+  query.set('cursor', page.next_cursor)
+  return { link: `<?${query}>; rel="next"` }
+}
+
+/** Each word of a search is a condition of the query: those past this many are not asked for. */
+const MOST_WORDS = 60
+
+const ById = z.tuple([Id])
+const ByWord = z.tuple([z.string().max(64), Id])
+
+/**
+ * A page of a list that goes by id, or, with a search, by the word that matched. The two have cursors of their own.
+ * @throws AppError `validation_failed` for a cursor that this list did not hand out
+ */
+export async function searchablePage<Row extends { id: number }>(
+  list: string,
+  { search, cursor, limit }: PageRequest,
+  byId: (after: number | undefined, limit: number) => Promise<Row[]>,
+  byWord: (words: string[], after: SearchPlace | undefined, limit: number) => Promise<Found<Row>>,
+): Promise<Page<Row>> {
+  if (!search?.trim()) {
+    const [after] = readCursor(list, cursor, ById) ?? []
+    return cutPage(list, await byId(after, limit + 1), limit, (row) => [row.id])
+  }
+  const place = readCursor(`${list}.search`, cursor, ByWord)
+  const after = place && { word: place[0], id: place[1] }
+  const { rows, end } = await byWord(wordsOf(search).slice(0, MOST_WORDS), after, limit + 1)
+  return cutPage(`${list}.search`, rows, limit, (row) => [row.matched_word, row.id], end && [end.word, end.id])
+}

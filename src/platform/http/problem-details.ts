@@ -1,0 +1,132 @@
+import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { HTTPException } from 'hono/http-exception'
+import type { $ZodIssue } from 'zod/v4/core'
+import { AppError, ERRORS, type ErrorCode, type ErrorExtra } from '../core/errors.ts'
+import { DatabaseUnavailable, isUnavailable } from '../database/errors.ts'
+import type { AppEnv } from './app.ts'
+import { int32, MAX_INT32 } from './integers.ts'
+import { send } from './response.ts'
+
+/** RFC 9457. The one shape of every refusal, of every service. */
+export const Problem = z
+  .looseObject({
+    type: z
+      .string()
+      .meta({ description: 'A URI reference that names the kind of problem: `urn:problem:` and the code.' }),
+    title: z.string(),
+    status: int32(400, 599),
+    detail: z.string(),
+    code: z.string().meta({ description: 'Stable. Programs decide by this one.' }),
+    request_id: z.string().meta({ description: 'The correlation id of the request. Name it when you ask for help.' }),
+    errors: z
+      .array(z.object({ path: z.string(), message: z.string() }).openapi('FieldProblem'))
+      .optional()
+      .meta({ description: 'For validation: what is wrong and where. At most 50.' }),
+    more_errors: int32(1, MAX_INT32).optional().meta({ description: 'How many more errors there are.' }),
+  })
+  .openapi('Problem')
+
+export interface ProblemDocument extends ErrorExtra {
+  type: string
+  title: string
+  status: number
+  detail: string
+  code: ErrorCode
+  request_id: string
+}
+
+/** How a service writes its refusals. */
+export interface ProblemShape {
+  schema: z.ZodType
+  of(error: AppError, requestId: string): object
+}
+
+export const plainProblem: ProblemShape = { schema: Problem, of: problemDocument }
+
+export function problemDocument(error: AppError, requestId: string): ProblemDocument {
+  const { status, title } = ERRORS[error.code]
+  return {
+    type: `urn:problem:${error.code}`,
+    title,
+    status,
+    detail: error.message,
+    code: error.code,
+    request_id: requestId,
+    ...error.extra,
+  }
+}
+
+/** What was thrown, as the refusal a caller may see. What we did not foresee is a 500 that says nothing. */
+export function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  if (error instanceof HTTPException) {
+    if (error.status === 400) return new AppError('malformed_json', 'The body could not be parsed as JSON.')
+    if (error.status === 413) return new AppError('payload_too_large', 'The body is larger than 64 KiB.')
+    if (error.status === 415) {
+      return new AppError('unsupported_media_type', 'Send the body with the content type that this route declares.')
+    }
+  }
+  if (isUnavailable(error)) {
+    return new DatabaseUnavailable('The database cannot be reached. Try again.', { cause: error })
+  }
+  return new AppError('internal_error', 'The request failed. It may be sent again.', {}, { cause: error })
+}
+
+export function sendProblem(c: Context<AppEnv>, error: AppError, shape: ProblemShape): Response {
+  const { status } = ERRORS[error.code]
+  return send(c, JSON.stringify(shape.of(error, c.get('trace').correlationId)), status, problemHeaders(error))
+}
+
+function problemHeaders(error: AppError): Record<string, string> {
+  const headers: Record<string, string> = { 'content-type': 'application/problem+json' }
+  const challenge = challengeOf(error)
+  if (challenge !== undefined) headers['www-authenticate'] = challenge
+  const { retry_after, allow, accept_encoding } = error.extra
+  if (typeof retry_after === 'number') headers['retry-after'] = String(retry_after)
+  if (Array.isArray(allow)) headers.allow = allow.join(', ')
+  if (typeof accept_encoding === 'string') headers['accept-encoding'] = accept_encoding
+  return headers
+}
+
+/** RFC 6750: says how to authenticate, and what was wrong with the attempt. */
+function challengeOf(error: AppError): string | undefined {
+  if (error.code === 'invalid_client') return 'Basic realm="b2b-orders"'
+  if (error.code === 'unauthorized') return 'Bearer realm="b2b-orders"'
+  if (error.code === 'invalid_token') return 'Bearer realm="b2b-orders", error="invalid_token"'
+  if (error.code === 'insufficient_scope') {
+    return `Bearer realm="b2b-orders", error="insufficient_scope", scope="${error.extra.scope}"`
+  }
+  return undefined
+}
+
+const MAX_LISTED_ERRORS = 50
+
+/**
+ * The refusal for input that a schema did not take, with a line for each of its first faults.
+ * @param queries the values of each name in the query
+ */
+export function validationError(
+  target: string,
+  issues: readonly $ZodIssue[],
+  queries: Readonly<Record<string, readonly string[]>> = {},
+): AppError {
+  if (target === 'param') return new AppError('invalid_id', 'The id in the path must be a positive integer.')
+  const errors = issues.flatMap((issue) => {
+    if (issue.code !== 'unrecognized_keys') return [{ path: issue.path.join('.'), message: messageOf(issue) }]
+    const message = target === 'query' ? 'Unknown query parameter' : 'Unknown field'
+    return issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message }))
+  })
+  const more = errors.length - MAX_LISTED_ERRORS
+  const where = { json: 'body', form: 'body', query: 'query', header: 'headers' }[target] ?? target
+  return new AppError(
+    'validation_failed',
+    `The ${where} has ${errors.length === 1 ? 'an error' : `${errors.length} errors`}.`,
+    { errors: errors.slice(0, MAX_LISTED_ERRORS), ...(more > 0 && { more_errors: more }) },
+  )
+
+  function messageOf({ path, message }: $ZodIssue): string {
+    const values = target === 'query' ? queries[String(path[0])] : undefined
+    return values !== undefined && values.length > 1 ? 'Given more than once' : message
+  }
+}

@@ -1,0 +1,77 @@
+import type { Context, TypedResponse } from 'hono'
+import type { StatusCode } from 'hono/utils/http-status'
+import { trusted } from '../core/unsafe-cast.ts'
+import type { Answer } from '../idempotency/idempotency.ts'
+import type { AppEnv } from './app.ts'
+import { etagOf, namesVersion } from './etag.ts'
+
+/** Answers are data: nothing to keep, to run, to frame, or to guess the type of (OWASP's cheat sheet for REST). */
+export const ALWAYS: Readonly<Record<string, string>> = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'origin-agent-cluster': '?1',
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=15552000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+  'x-dns-prefetch-control': 'off',
+  'x-download-options': 'noopen',
+  'x-frame-options': 'SAMEORIGIN',
+  'x-permitted-cross-domain-policies': 'none',
+  'x-xss-protection': '0',
+}
+
+/**
+ * Answers with what every answer carries. The headers are given as they are: to set them one by one on a response that
+ * is there already costs more than all else that is done to it.
+ */
+export function send(
+  c: Context<AppEnv>,
+  body: string | Uint8Array<ArrayBuffer> | null,
+  status: StatusCode,
+  headers?: Readonly<Record<string, string>>,
+): Response {
+  const trace = c.get('trace')
+  const all = { ...ALWAYS, ...(trace && { 'x-correlation-id': trace.correlationId }), ...headers }
+  // Where the rate is limited, what is left of it was set on the context before.
+  return c.get('limited') ? c.newResponse(body, status, all) : new Response(body, { status, headers: all })
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+/** Sends a value as JSON, typed so that the route's own declaration of its answers is held to it. */
+export function sendJson<T, S extends StatusCode>(
+  c: Context<AppEnv>,
+  value: T,
+  status: S,
+  headers?: Readonly<Record<string, string>>,
+): Response & TypedResponse<T, S, 'json'> {
+  const all = headers ? { ...headers, ...JSON_TYPE } : JSON_TYPE
+  return trusted<Response & TypedResponse<T, S, 'json'>>(send(c, JSON.stringify(value), status, all))
+}
+
+/** Sends an answer's own bytes, so that the first answer and its replays are one. A 204 has none, and so no type. */
+export function sendAnswer<T>(
+  c: Context<AppEnv>,
+  answer: Pick<Answer, 'status' | 'body' | 'replayed'>,
+  headers: Readonly<Record<string, string>> = {},
+): T {
+  const hasBody = answer.status !== 204
+  const replayed = answer.replayed && { 'idempotent-replayed': 'true' }
+  const all = { ...headers, ...(hasBody && JSON_TYPE), ...replayed }
+  return trusted<T>(send(c, hasBody ? answer.body : null, trusted<StatusCode>(answer.status), all))
+}
+
+/** The `ETag` of the resource in an answer: of a replay it is the version that the first answer told. */
+export function etagOfAnswer({ body }: Answer): string {
+  return etagOf(trusted<{ version: number }>(JSON.parse(body)))
+}
+
+/** Sends a resource with its `ETag`, or that alone when `If-None-Match` names the version that there is. */
+export function sendVersioned<T extends { version: number }>(c: Context<AppEnv>, resource: T) {
+  const headers = { etag: etagOf(resource) }
+  const known = c.req.header('if-none-match')
+  if (known === undefined || !namesVersion(known, resource)) return sendJson(c, resource, 200, headers)
+  return trusted<Response & TypedResponse<object, 304, string>>(send(c, null, 304, headers))
+}

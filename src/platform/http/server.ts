@@ -1,0 +1,219 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
+import { type AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { getRequestListener, RequestError } from '@hono/node-server'
+import { AppError } from '../core/errors.ts'
+import { trusted } from '../core/unsafe-cast.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { problemDocument } from './problem-details.ts'
+import { type CountRefusal, createRefusalLog } from './refusal-log.ts'
+import { ALWAYS } from './response.ts'
+
+export interface Serving {
+  port: number
+  /** Stops accepting, lets what runs finish, resolves when nothing is left. */
+  close(): Promise<void>
+}
+
+/** What a caller may take. All times in ms. */
+export interface ServingLimits {
+  /** A request must have arrived whole within this time of its first byte, its headers within half of it. */
+  requestMs: number
+  /** How long a connection is kept without a request. Longer than a load balancer's own time, so that it is never the one surprised. */
+  keepAliveMs: number
+  /** How long nothing may come or go while there is a request: such a caller does not take its answer. */
+  stallMs: number
+  /** Connections that are open at once. One more is closed. */
+  maxConnections: number
+  /** The address to listen on; undefined is every address of the machine. */
+  host?: string | undefined
+}
+
+const LIMITS: ServingLimits = { requestMs: 15_000, keepAliveMs: 65_000, stallMs: 120_000, maxConnections: 10_000 }
+const LARGEST_HEADERS_BYTES = 16 * 1024
+const MOST_HEADERS = 100
+const LATE_CHECK_MS = 1_000
+/** New connections are accepted one a turn of the event loop; past these the kernel would drop them. */
+const MOST_UNACCEPTED = 4_096
+const IDLE_CHECK_MS = 50
+/** How long a stop waits, after the last answer, for the rest of requests that have come in part. */
+const PART_WAIT_MS = 1_000
+/** How long a caller that was refused and cut off may take to read why. What it sends meanwhile is dropped. */
+const LINGER_MS = 500
+/** What an HTTP/1.0 request without `Host` asks. Nothing that is answered depends on it. */
+const NO_HOST = 'localhost'
+
+/** What a request came by: an app sees it as its environment. */
+interface Connection {
+  incoming: IncomingMessage | Http2ServerRequest
+}
+
+/**
+ * Serves an app over HTTP. Port 0 takes a free one. Rejects when the port can't be had.
+ * @param logger told of what is refused before the app sees it
+ */
+export function serve(
+  app: { fetch: (request: Request, connection: Connection) => Response | Promise<Response> },
+  port: number,
+  { requestMs, keepAliveMs, stallMs, maxConnections, host }: ServingLimits = LIMITS,
+  logger?: Logger,
+): Promise<Serving> {
+  const countRefusal = logger ? createRefusalLog(logger) : () => {}
+  const serverOptions = {
+    requestTimeout: requestMs,
+    headersTimeout: requestMs / 2,
+    keepAliveTimeout: keepAliveMs,
+    connectionsCheckingInterval: LATE_CHECK_MS,
+    maxHeaderSize: LARGEST_HEADERS_BYTES,
+    // Node's own refusal is no problem document.
+    requireHostHeader: false,
+  }
+  const answer = (request: Request, connection: Connection) => {
+    const { incoming } = connection
+    if (!NAMES_USER.test(request.url) && hasValidHost(incoming)) return app.fetch(request, connection)
+    return refuse(MALFORMED, countRefusal, incoming.socket.remoteAddress)
+  }
+  // What can't be handed to an app: its host or its target is none.
+  const errorHandler = (error: unknown) => refuse(error instanceof RequestError ? MALFORMED : UNFORESEEN, countRefusal)
+  const server = createServer(serverOptions, getRequestListener(answer, { errorHandler, hostname: NO_HOST }))
+  server.timeout = stallMs
+  server.maxHeadersCount = MOST_HEADERS
+  server.on('clientError', createConnectionRefusal(trackAnswers(server), countRefusal))
+  // Whatever a caller expects besides, it gets an answer.
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response))
+  const unused = trackUnused(server)
+  const underWay = trackUnderWay(server)
+  boundConnections(server, maxConnections, countRefusal)
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port, host, backlog: MOST_UNACCEPTED }, () => {
+      const address = trusted<AddressInfo>(server.address())
+      resolve({ port: address.port, close: () => drain(server, unused, underWay) })
+    })
+  })
+}
+
+/** Such a URL is an error (RFC 9110, section 4.2.4), and what reads a body can't be made of it. */
+const NAMES_USER = /^https?:\/\/[^/?#]*@/
+
+const REFUSALS: Record<string, AppError> = {
+  ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'The request did not arrive in time.'),
+  HPE_HEADER_OVERFLOW: new AppError(
+    'headers_too_large',
+    `The headers are larger than ${LARGEST_HEADERS_BYTES / 1024} KiB, or more than ${MOST_HEADERS}.`,
+  ),
+}
+const MALFORMED = new AppError('malformed_request', 'The request could not be read as HTTP/1.1.')
+const UNFORESEEN = new AppError('internal_error', 'The request failed. It may be sent again.')
+
+/** RFC 9112, section 3.2: HTTP/1.1 names its host, and no request names two. */
+function hasValidHost({ httpVersion, headers, rawHeaders }: Connection['incoming']): boolean {
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host')
+  return hosts.length < 2 && (httpVersion === '1.0' || Boolean(headers.host))
+}
+
+/** The answer to the last request of each connection. */
+function trackAnswers(server: Server): WeakMap<Duplex, ServerResponse> {
+  const answers = new WeakMap<Duplex, ServerResponse>()
+  server.on('request', (request, answer) => answers.set(request.socket, answer))
+  return answers
+}
+
+/**
+ * What never became a request is answered with a problem document all the same, and its connection ends: at once when
+ * the caller has read that, and soon in any case.
+ */
+function createConnectionRefusal(answers: WeakMap<Duplex, ServerResponse>, countRefusal: CountRefusal) {
+  const refused = new WeakSet<Duplex>()
+  return (error: NodeJS.ErrnoException, socket: Duplex): void => {
+    // What follows the refused part of a stream is no request either.
+    if (refused.has(socket)) return
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    refused.add(socket)
+    const answer = answers.get(socket)
+    if (answer?.req.complete && !answer.writableEnded) {
+      // A refusal now would be read as the answer to the request before, which may have been done.
+      answer.shouldKeepAlive = false
+      return
+    }
+    const { status, headers, body } = refusalOf(REFUSALS[error.code ?? ''] ?? MALFORMED)
+    countRefusal(String(status), socket instanceof Socket ? socket.remoteAddress : undefined)
+    const all = { ...headers, 'content-length': String(Buffer.byteLength(body)) }
+    const head = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join('')}\r\n${body}`)
+    const lingering = setTimeout(() => socket.destroy(), LINGER_MS)
+    socket.once('close', () => clearTimeout(lingering))
+  }
+}
+
+function refuse(error: AppError, countRefusal: CountRefusal, address?: string): Response {
+  const { status, headers, body } = refusalOf(error)
+  countRefusal(String(status), address)
+  return new Response(body, { status, headers })
+}
+
+function refusalOf(error: AppError) {
+  const problem = problemDocument(error, crypto.randomUUID())
+  const headers = {
+    ...ALWAYS,
+    'x-correlation-id': problem.request_id,
+    'content-type': 'application/problem+json',
+    connection: 'close',
+  }
+  return { status: problem.status, headers, body: JSON.stringify(problem) }
+}
+
+/** Connections without a request so far, such as browsers and load balancers open ahead of need. */
+function trackUnused(server: Server): ReadonlySet<Socket> {
+  const unused = new Set<Socket>()
+  server.on('connection', (socket) => {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
+  })
+  server.on('request', (request) => unused.delete(request.socket))
+  return unused
+}
+
+/** The answers that are not out yet, with their requests. */
+function trackUnderWay(server: Server): ReadonlySet<ServerResponse> {
+  const underWay = new Set<ServerResponse>()
+  server.on('request', (_, answer) => {
+    underWay.add(answer)
+    answer.once('close', () => underWay.delete(answer))
+  })
+  return underWay
+}
+
+/** Each open connection takes a descriptor and some memory, whoever has opened it. */
+function boundConnections(server: Server, max: number, countRefusal: CountRefusal): void {
+  let open = 0
+  server.on('connection', (socket) => {
+    if (open >= max) {
+      countRefusal('connection', socket.remoteAddress)
+      socket.destroy()
+      return
+    }
+    open++
+    socket.once('close', () => open--)
+  })
+}
+
+function drain(server: Server, unused: ReadonlySet<Socket>, underWay: ReadonlySet<ServerResponse>): Promise<void> {
+  return new Promise((resolve) => {
+    let answeredAt = performance.now()
+    // A kept-alive connection becomes idle only when its answer is out; until then it holds the server open.
+    // An unused one would too, for as long as its first request may take to come: Node does not count it as idle.
+    const idle = setInterval(() => {
+      server.closeIdleConnections()
+      for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
+      // A request that has not come whole has had no effect: its caller may send it again, elsewhere.
+      if ([...underWay].some(({ req }) => req.complete)) answeredAt = performance.now()
+      else if (performance.now() - answeredAt > PART_WAIT_MS) server.closeAllConnections()
+    }, IDLE_CHECK_MS)
+    server.close(() => {
+      clearInterval(idle)
+      resolve()
+    })
+  })
+}

@@ -1,0 +1,88 @@
+import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { routePath } from 'hono/route'
+import { ERRORS } from '../core/errors.ts'
+import { msSince } from '../core/time.ts'
+import { trusted } from '../core/unsafe-cast.ts'
+import type { AddToLog, AppEnv } from '../http/app.ts'
+import { optional } from '../http/contract.ts'
+import { int32 } from '../http/integers.ts'
+import { problemDocument, toAppError } from '../http/problem-details.ts'
+import { send } from '../http/response.ts'
+import { CORRELATION_ID, TRACEPARENT, type Trace } from '../telemetry/trace.ts'
+
+// Calls of one moment from one service to another travel in one request. Each is answered as it would have been alone.
+
+export const MOST_TOGETHER = 100
+
+/** The body of a request that carries several calls. */
+export function sharedCalls<T extends z.ZodRawShape>(name: string, call: T) {
+  const one = z
+    .strictObject({
+      ...call,
+      correlation_id: z.string().regex(CORRELATION_ID).meta({ example: 'req-789' }),
+      traceparent: optional(z.string().regex(TRACEPARENT)).meta({
+        example: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      }),
+    })
+    .openapi(`${name}Call`)
+  return z.strictObject({ calls: z.array(one).min(1).max(MOST_TOGETHER) }).openapi(name)
+}
+
+export const SharedAnswer = z
+  .object({
+    results: z.array(
+      z
+        .object({
+          status: int32(200, 599).meta({ description: 'The status that the call would have alone', example: 200 }),
+          replayed: z.boolean(),
+          body: z.unknown().meta({ description: 'The body that the call would have alone, or a problem document' }),
+        })
+        .openapi('SharedResult'),
+    ),
+  })
+  .openapi('SharedAnswer')
+
+interface SharedCall {
+  correlation_id: string
+  traceparent?: string | undefined
+}
+
+interface CallAnswer {
+  status: number
+  replayed: boolean
+  body: string
+}
+
+/** Does each of the calls, and answers them in their order. Each has a line in the log, as it would have alone. */
+export async function answerEach<C extends SharedCall, T>(
+  c: Context<AppEnv>,
+  calls: readonly C[],
+  work: (call: C, trace: Trace, addToLog: AddToLog) => Promise<CallAnswer>,
+): Promise<T> {
+  c.set(
+    'together',
+    calls.map(({ correlation_id }) => correlation_id),
+  )
+  const results = calls.map(async (call) => {
+    const start = performance.now()
+    const line = { route: routePath(c, -1), correlation_id: call.correlation_id }
+    const { status, replayed, body } = await answer(call, (fields) => Object.assign(line, fields))
+    c.get('logCall')({ ...line, status, ms: msSince(start) })
+    return `{"status":${status},"replayed":${replayed},"body":${body}}`
+  })
+  const text = `{"results":[${(await Promise.all(results)).join(',')}]}`
+  return trusted<T>(send(c, text, 200, { 'content-type': 'application/json' }))
+
+  async function answer(call: C, addToLog: AddToLog): Promise<CallAnswer> {
+    const { correlation_id: correlationId, traceparent } = call
+    try {
+      return await work(call, { correlationId, traceparent }, addToLog)
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      c.get('reportFailure')(error, correlationId)
+      const body = JSON.stringify(problemDocument(error, correlationId))
+      return { status: ERRORS[error.code].status, replayed: false, body }
+    }
+  }
+}

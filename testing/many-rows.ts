@@ -1,0 +1,136 @@
+import { type RawBuilder, sql } from 'kysely'
+import { fromRfc3339 } from '../src/platform/core/time.ts'
+import type { Database } from '../src/platform/database/database.ts'
+import { dialectOf } from '../src/platform/database/dialect.ts'
+
+// Rows by the thousand and the million, each table by one statement: the database makes them out of their numbers.
+
+/** The orders of one import, which all have the same time. */
+export const IMPORTED = 1_000
+
+const HOUR_MS = 3_600_000
+const SPAN_MS = 300 * 24 * HOUR_MS
+/** So many orders of one moment are placed by one transaction, and have its time. */
+const PLACED_TOGETHER = 8
+
+/** Whole numbers from 0 on, as column `i` of table `n`. */
+function numbers(count: number): RawBuilder<unknown> {
+  const places = Array.from(String(count - 1), (_, place) => ({ table: sql.ref(`d${place}`), worth: 10 ** place }))
+  const digits = sql`(select 0 as digit union all ${sql.join(
+    Array.from({ length: 9 }, (_, i) => sql`select ${sql.lit(i + 1)}`),
+    sql` union all `,
+  )})`
+  const sum = places.map(({ table, worth }) => sql`${table}.digit * ${sql.lit(worth)}`)
+  const tables = places.toReversed().map(({ table }) => sql`${digits} ${table}`)
+  return sql`(select * from (select ${sql.join(sum, sql` + `)} as i from ${sql.join(tables, sql` cross join `)}) every_number
+    where i < ${sql.lit(count)}) n`
+}
+
+/** So many milliseconds after a time. */
+function later(db: Database, since: string, ms: RawBuilder<unknown>): RawBuilder<unknown> {
+  return dialectOf(db).engine === 'mysql'
+    ? sql`timestampadd(microsecond, (${ms}) * 1000, ${since})`
+    : sql`strftime('%Y-%m-%d %H:%M:%f', ${since}, ((${ms}) / 1000.0) || ' seconds')`
+}
+
+const BULK = {
+  // Into an empty table MariaDB then sorts the rows of each index once, instead of putting them in one by one.
+  mysql: {
+    before: ['set foreign_key_checks = 0, unique_checks = 0'],
+    after: ['set foreign_key_checks = 1, unique_checks = 1'],
+  },
+  sqlite: {
+    before: ['pragma foreign_keys = 0', 'pragma cache_size = -2000000'],
+    after: ['pragma foreign_keys = 1', 'pragma cache_size = -2000'],
+  },
+}
+
+/** In a database that holds nothing else yet, where rows need not be held against each other. */
+async function inBulk(db: Database, statements: RawBuilder<unknown>[]): Promise<void> {
+  const { before, after } = BULK[dialectOf(db).engine]
+  await db.connection().execute(async (connection) => {
+    const all = [...before.map((text) => sql.raw(text)), ...statements, ...after.map((text) => sql.raw(text))]
+    for (const statement of all) await statement.execute(connection)
+  })
+}
+
+/** The figures by which the planner chooses. */
+async function analyze(db: Database, ...tables: string[]): Promise<void> {
+  for (const table of tables) {
+    await (dialectOf(db).engine === 'mysql'
+      ? sql`analyze table ${sql.table(table)}`
+      : sql`analyze ${sql.table(table)}`
+    ).execute(db)
+  }
+}
+
+/** The words of customer `i`: `Given7 Family12 GmbH`, `u12345@dom77.com`. Few names are common, as everywhere. */
+const CUSTOMER_WORDS = {
+  given: sql`concat('given', (i * 7919) % 211)`,
+  family: sql`concat('family', (i * 104729) % 5003)`,
+  form: sql`case when i % 3 = 0 then 'gmbh' else 'corp' end`,
+  user: sql`concat('u', i)`,
+  domain: sql`concat('dom', (i * 7907) % 1009)`,
+  land: sql`'com'`,
+}
+
+/** Customers 1 to `count`, with their words. */
+export async function makeCustomers(db: Database, count: number): Promise<void> {
+  const { given, family, form, user, domain, land } = CUSTOMER_WORDS
+  const name = sql`concat(${given}, ' ', ${family}, ' ', ${form})`
+  const email = sql`concat(${user}, '@', ${domain}, '.', ${land})`
+  const words = Object.values(CUSTOMER_WORDS).map((word) => sql`select ${word} as word, i + 1 from ${numbers(count)}`)
+  await inBulk(db, [
+    sql`insert into customers (id, name, email, email_key, created_at, updated_at)
+      select i + 1, ${name}, ${email}, ${email}, '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000' from ${numbers(count)}`,
+    sql`insert into customer_words (word, customer_id) ${sql.join(words, sql` union all `)}`,
+  ])
+  await analyze(db, 'customers', 'customer_words')
+}
+
+/** Products 1 to `count`, with their words: `Part 12 blue`, SKU `K-12`. */
+export async function makeProducts(db: Database, count: number): Promise<void> {
+  const colour = sql`case i % 3 when 0 then 'blue' when 1 then 'black' else 'red' end`
+  const words = [sql`'part'`, sql`concat('', i)`, colour, sql`'k'`]
+  await inBulk(db, [
+    sql`insert into products (id, sku, name, price_cents, stock, created_at, updated_at)
+      select i + 1, concat('K-', i), concat('Part ', i, ' ', ${colour}), 100, 0, '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000'
+      from ${numbers(count)}`,
+    sql`insert into product_words (word, product_id)
+      ${sql.join(
+        words.map((word) => sql`select ${word} as word, i + 1 from ${numbers(count)}`),
+        sql` union all `,
+      )}`,
+  ])
+  await analyze(db, 'products', 'product_words')
+}
+
+export interface ManyOrders {
+  count: number
+  /** Ids 1 to this many. A few of them have most of the orders, the last ones hardly any. */
+  customers: number
+}
+
+/**
+ * Orders 1 to `count` without lines, over the 300 days up to now: of 50 one is CREATED, with a hold that lasts, and five
+ * are CANCELED. They are committed out of the order of their times, and the first of them are an import.
+ */
+export async function makeOrders(db: Database, { count, customers }: ManyOrders): Promise<void> {
+  const since = fromRfc3339(new Date(Date.now() - SPAN_MS).toISOString())
+  const moment = sql`case when i < ${sql.lit(IMPORTED)} then 0 else i - i % ${sql.lit(PLACED_TOGETHER)} end`
+  const spacingMs = Math.max(1, Math.floor((SPAN_MS - HOUR_MS) / count))
+  const createdMs = sql`(${moment}) * ${sql.lit(spacingMs)} + ((i - i % ${sql.lit(PLACED_TOGETHER)}) % 3) * 40`
+  const at = (ms: number) => later(db, since, sql`${createdMs} + ${sql.lit(ms)}`)
+  const share = sql`(((i * 7919) % 10007) / 10007.0)`
+  const state = (created: RawBuilder<unknown>, canceled: RawBuilder<unknown>, confirmed: RawBuilder<unknown>) =>
+    sql`case when i % 50 = 7 then ${created} when i % 10 = 3 then ${canceled} else ${confirmed} end`
+  await inBulk(db, [
+    sql`insert into orders (id, customer_id, status, total_cents, created_at, confirmed_at, canceled_at, expires_at)
+      select i + 1, 1 + floor(${sql.lit(customers)} * ${share} * ${share} * ${share}),
+        ${state(sql`'CREATED'`, sql`'CANCELED'`, sql`'CONFIRMED'`)}, 100, ${at(0)},
+        ${state(sql`null`, sql`null`, at(1_000))}, ${state(sql`null`, at(2_000), sql`null`)},
+        ${state(at(2 * SPAN_MS), at(HOUR_MS), sql`null`)}
+      from ${numbers(count)}`,
+  ])
+  await analyze(db, 'orders')
+}

@@ -1,0 +1,133 @@
+import { spawn } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { inflateRawSync } from 'node:zlib'
+import { giveCacheTo } from '../scripts/compile-cache.ts'
+import { ROOT, type Variables } from './programs.ts'
+
+/** All that packing needs, so that neither other tests' builds nor a developer's `.env` can meet it. */
+const SOURCES = ['package.json', 'package-lock.json', 'serverless.yml', 'scripts', 'src']
+
+export interface Resource {
+  Type: string
+  // biome-ignore lint/suspicious/noExplicitAny: the properties of every kind of resource, and the expectations check them.
+  Properties: any
+  DependsOn?: string[]
+}
+
+export interface Template {
+  Resources: Record<string, Resource>
+  Conditions?: Record<string, { 'Fn::Equals': [string, string] }>
+}
+
+export interface Packages {
+  /** Every file that packing wrote, by its name. */
+  files: Record<string, Buffer>
+  /** The CloudFormation template that a deployment would send. */
+  template: Template
+  /** What was said meanwhile. */
+  output: string
+}
+
+export interface UnpackedFunction {
+  /** Its name in serverless.yml. */
+  name: string
+  folder: string
+  /** As the template names it. */
+  handler: string
+  /** Those that the template sets, but for what is read from the account. */
+  variables: Variables
+  /** What it reads from SSM, as the template says. */
+  parameters: string
+}
+
+/** A copy of the project's sources in a folder of its own, with its dependencies. */
+export function copyProject(): { folder: string; remove(): void } {
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-project-'))
+  for (const source of SOURCES) cpSync(join(ROOT, source), join(folder, source), { recursive: true })
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) }
+}
+
+/** All that the documentation asks of a deployer's environment. */
+const DOCUMENTED = { SECRETS_SSM_PATH: '/b2b-orders/dev' }
+
+/** Runs `npm run package` with these variables and no others, least of all credentials. */
+export async function packFunctions(project: string, variables: Variables = DOCUMENTED): Promise<Packages> {
+  const { code, output, out } = await tryToPack(project, variables)
+  if (code !== 0) throw new Error(`npm run package ended with ${code}\n${output}`)
+  const files = readFolder(out)
+  return { files, template: JSON.parse(String(files['cloudformation-template-update-stack.json'])), output }
+}
+
+/** The same, where it may be refused. */
+export async function tryToPack(project: string, variables: Variables) {
+  const out = mkdtempSync(join(project, 'out-'))
+  const PATH = [join(ROOT, 'node_modules', '.bin'), process.env.PATH].join(delimiter)
+  const npm = spawn('npm', ['run', 'package', '--', '--package', out], {
+    cwd: project,
+    env: { PATH, HOME: project, ...variables },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [npm.stdout, npm.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text
+    })
+  }
+  const code = await new Promise((resolve, reject) => npm.once('error', reject).once('close', resolve))
+  return { code, output, out }
+}
+
+function readFolder(folder: string): Record<string, Buffer> {
+  return Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]))
+}
+
+/**
+ * Unpacks a function into an empty folder, from which no package can be found but those that it brings. V8's cache is for
+ * the user that starts it here.
+ */
+export function unpack({ files, template }: Packages, name: string): UnpackedFunction {
+  const folder = mkdtempSync(join(tmpdir(), `b2b-orders-function-${name}-`))
+  for (const [path, bytes] of Object.entries(readZip(files[`${name}.zip`] ?? Buffer.alloc(0)))) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), bytes)
+  }
+  const { Handler, Environment } = resourceOf(template, name).Properties
+  giveCacheTo(process.getuid?.() ?? 0, join(folder, dirname(Handler), 'cache'))
+  const { SSM_PARAMETERS = '', ...variables }: Record<string, string> = Environment.Variables
+  return { name, folder, handler: Handler, variables, parameters: SSM_PARAMETERS }
+}
+
+export function resourceOf(template: Template, functionName: string): Resource {
+  const id = `${functionName.charAt(0).toUpperCase()}${functionName.slice(1)}LambdaFunction`
+  const resource = template.Resources[id]
+  if (resource === undefined) throw new Error(`the template has no ${id}`)
+  return resource
+}
+
+const END_OF_DIRECTORY = 0x06054b50
+const STORED = 0
+
+/** The files in a zip archive, by their paths; folders are left out. */
+export function readZip(zip: Buffer): Record<string, Buffer> {
+  let end = zip.length - 22
+  while (zip.readUInt32LE(end) !== END_OF_DIRECTORY) end--
+  const count = zip.readUInt16LE(end + 10)
+  const files: Record<string, Buffer> = {}
+  for (let i = 0, at = zip.readUInt32LE(end + 16); i < count; i++) {
+    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) => zip.readUInt16LE(at + offset)) as [
+      number,
+      number,
+      number,
+    ]
+    const name = zip.toString('utf8', at + 46, at + 46 + nameLength)
+    const local = zip.readUInt32LE(at + 42)
+    const begin = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28)
+    const packed = zip.subarray(begin, begin + zip.readUInt32LE(at + 20))
+    if (!name.endsWith('/')) files[name] = zip.readUInt16LE(at + 10) === STORED ? packed : inflateRawSync(packed)
+    at += 46 + nameLength + extraLength + commentLength
+  }
+  return files
+}

@@ -1,0 +1,175 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { createConnection } from 'mysql2/promise'
+import { onTestFinished } from 'vitest'
+import type { Env } from '../src/compose/env.ts'
+import type { Engine } from '../src/platform/database/dialect.ts'
+import { freshDatabaseVariables } from './system.ts'
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url))
+export const BINARIES = join(ROOT, 'node_modules', '.bin')
+const SCRIPTS: Record<string, string> = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts
+const LIMIT_MS = 30_000
+
+export type Variables = Record<string, string>
+
+export interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+  /** How long it ran. */
+  ms: number
+}
+
+export interface Program {
+  pid: number
+  stdout(): string
+  stderr(): string
+  /** The lines that were logged so far. */
+  log(): LogLine[]
+  ended: Promise<Ended>
+  /** Asks it to stop, and waits until it has. */
+  stop(): Promise<Ended>
+}
+
+export type LogLine = Record<string, unknown> & { msg: string }
+
+/**
+ * Runs a script of package.json in a process of its own until the test ends, with these variables and no others, in an
+ * empty folder: no `.env` of the project reaches it.
+ */
+export function startProgram(script: string, variables: Variables, args: string[] = []): Program {
+  const [runtime = '', file = '', ...rest] = SCRIPTS[script]?.split(' ') ?? []
+  return startCommand(join(BINARIES, runtime), [join(ROOT, file), ...rest, ...args], variables)
+}
+
+/** Runs a script as a person does, through npm. */
+export function startThroughNpm(script: string, variables: Variables): Program {
+  return startCommand('npm', ['run', '--silent', '--prefix', ROOT, script], variables)
+}
+
+/** Runs a script of package.json to its end. */
+export function runProgram(script: string, variables: Variables, args: string[] = []): Promise<Ended> {
+  const { ended, stderr } = startProgram(script, variables, args)
+  return within(ended, () => `npm run ${script} did not end\n${stderr()}`)
+}
+
+/** Runs a command with these variables and no others, in an empty folder unless one is named, until the test ends. */
+export function startCommand(command: string, args: string[], variables: Variables, cwd?: string): Program {
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-program-'))
+  const PATH = [BINARIES, process.env.PATH].join(delimiter)
+  const began = Date.now()
+  const child = spawn(command, args, {
+    cwd: cwd ?? folder,
+    env: { PATH, HOME: folder, ...variables },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // A group of its own, so that what it starts can be ended with it.
+    detached: true,
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text
+  })
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, stdout, stderr, ms: Date.now() - began }))
+  })
+  onTestFinished(async () => {
+    if (child.pid !== undefined) killGroup(child.pid)
+    await ended
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const stop = () => {
+    child.kill('SIGTERM')
+    return within(ended, () => `it did not stop\n${stdout}\n${stderr}`)
+  }
+  return { pid: child.pid ?? 0, stdout: () => stdout, stderr: () => stderr, log: () => logLines(stdout), ended, stop }
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
+
+/** Every whole line, each of which must be JSON. */
+function logLines(stdout: string): LogLine[] {
+  const lines = stdout.split('\n').slice(0, -1)
+  return lines.map((line) => JSON.parse(line))
+}
+
+export function within<T>(work: Promise<T>, failure: () => string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(failure())), LIMIT_MS)
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}
+
+/** Waits until a look finds something. */
+export async function until<T>(
+  look: () => T | undefined | Promise<T | undefined>,
+  failure: () => string,
+  limitMs = LIMIT_MS,
+): Promise<NonNullable<T>> {
+  const end = Date.now() + limitMs
+  while (Date.now() < end) {
+    const found = await look()
+    if (found !== undefined && found !== null) return found
+    await sleep(20)
+  }
+  throw new Error(failure())
+}
+
+/** Waits until the program has logged a line that fits. */
+export function logged(program: Program, fits: (line: LogLine) => boolean): Promise<LogLine> {
+  return until(
+    () => program.log().find(fits),
+    () => `no such line was logged\n${program.stdout()}\n${program.stderr()}`,
+  )
+}
+
+/** The address of a service that runs alone, once it listens. */
+export async function addressOf(program: Program): Promise<string> {
+  const { port } = await logged(program, ({ msg }) => msg === 'listening')
+  return `http://127.0.0.1:${port}`
+}
+
+/** The variables that lead a program to the database of a system. */
+export function variablesOf({ database }: Env): Variables {
+  const { host, port, user, password, name, file } = database
+  if (host === undefined) return { DB_FILE: file }
+  return { DB_HOST: host, DB_PORT: String(port), DB_USER: user, DB_PASS: password, DB_NAME: name }
+}
+
+/** Variables for a fresh database, which is removed when the test ends. */
+export function freshDatabase(engine: Engine): Variables {
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-data-'))
+  const variables = freshDatabaseVariables(engine, folder)
+  onTestFinished(async () => {
+    await dropDatabase(variables)
+    rmSync(folder, { recursive: true, force: true })
+  })
+  return variables
+}
+
+async function dropDatabase({ DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME }: Variables): Promise<void> {
+  if (DB_HOST === undefined) return
+  const connection = await createConnection({
+    host: DB_HOST,
+    port: Number(DB_PORT),
+    user: DB_USER ?? '',
+    password: DB_PASS ?? '',
+  })
+  await connection.query('drop database if exists ??', [DB_NAME])
+  await connection.end()
+}

@@ -1,0 +1,146 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sql } from 'kysely'
+import { pino } from 'pino'
+import { afterAll, beforeAll, describe, inject } from 'vitest'
+import { type Env, parseEnv } from '../src/compose/env.ts'
+import { composeCustomers, composeOrchestrator, composeOrders } from '../src/compose/services.ts'
+import { signToken } from '../src/identity/service.ts'
+import type { OrdersService } from '../src/orders/service.ts'
+import { type Database, ensureDatabase, openDatabase } from '../src/platform/database/database.ts'
+import type { Engine } from '../src/platform/database/dialect.ts'
+import { migrate, seed } from '../src/platform/database/migrations.ts'
+import { SCOPES, type Scope } from '../src/platform/http/auth.ts'
+import { type Serving, serve } from '../src/platform/http/server.ts'
+import { type ApiClient, apiClient } from './api-client.ts'
+
+/** Runs one suite once for each engine that this run has. */
+export function describeEachEngine(title: string, suite: (engine: Engine) => void): void {
+  const engines: Engine[] = inject('mysql') === null ? ['sqlite'] : ['sqlite', 'mysql']
+  describe.each(engines)(`${title} on %s`, suite)
+}
+
+/** The variables that point a process at a fresh, empty database of its own. */
+export function freshDatabaseVariables(engine: Engine, folder: string): Record<string, string> {
+  if (engine === 'sqlite') return { DB_FILE: join(folder, 'b2b.sqlite') }
+  const server = inject('mysql')
+  if (server === null) throw new Error('this run has no MySQL server')
+  return {
+    DB_HOST: server.host,
+    DB_PORT: String(server.port),
+    DB_USER: server.user,
+    DB_PASS: server.password,
+    DB_NAME: `b2b_test_${randomBytes(6).toString('hex')}`,
+  }
+}
+
+export interface TestDatabase {
+  db: Database
+  variables: Record<string, string>
+  drop(): Promise<void>
+}
+
+/** An empty database, migrated unless it is asked for as it comes. */
+export async function createTestDatabase(engine: Engine, { migrated = true } = {}): Promise<TestDatabase> {
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
+  const variables = freshDatabaseVariables(engine, folder)
+  const { database } = parseEnv(variables)
+  await ensureDatabase(database)
+  const db = await openDatabase(database)
+  if (migrated) await migrate(db)
+  const drop = async () => {
+    if (engine === 'mysql') await sql`drop database ${sql.id(database.name)}`.execute(db)
+    await db.destroy()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return { db, variables, drop }
+}
+
+/** The three services on free ports, over a fresh database with the demo data in it. */
+export interface TestSystem {
+  customers: ApiClient
+  orders: ApiClient
+  orchestrator: ApiClient
+  db: Database
+  env: Env
+  /** Orders' verbs, for what no route does: the sweeps. */
+  sweeps: Pick<OrdersService, 'releaseExpiredHolds' | 'purgeExpiredKeys'>
+  lifecycle: { draining: boolean }
+  /** Every line that was logged, as JSON text. */
+  log: string[]
+  token(options?: {
+    scopes?: readonly Scope[]
+    customerId?: number
+    clientId?: string
+    ttlSeconds?: number
+  }): Promise<string>
+}
+
+/**
+ * Starts a system before the tests of the surrounding suite and stops it after them. Its members may be used only inside tests.
+ * @param variables environment variables beside the defaults of the tests
+ */
+export function useSystem(engine: Engine, variables: Record<string, string> = {}): TestSystem {
+  const system = {} as TestSystem
+  let stop: () => Promise<void> = async () => {}
+  beforeAll(async () => {
+    const started = await startSystem(engine, variables)
+    Object.assign(system, started.system)
+    stop = started.stop
+  })
+  afterAll(() => stop())
+  return system
+}
+
+export async function startSystem(engine: Engine, variables: Record<string, string> = {}) {
+  const database = await createTestDatabase(engine)
+  await seed(database.db)
+  const { db } = database
+  // Tests of many kinds share an address.
+  const own = { NODE_ENV: 'test', ORCHESTRATOR_PUBLIC: 'true', LOGIN_ATTEMPTS_PER_MINUTE: '1000000' }
+  const env = parseEnv({ ...database.variables, ...own, ...variables })
+  const log: string[] = []
+  const logger = pino({ level: 'info' }, { write: (line: string) => void log.push(line) })
+  const lifecycle = { draining: false }
+  const customersApp = composeCustomers(env, db, logger, lifecycle).app
+  const customersServing = await serve(customersApp, 0)
+  const customersBase = env.customersBase ?? addressOf(customersServing)
+  const { app: ordersApp, orders } = composeOrders(env, db, customersBase, logger, lifecycle)
+  const ordersServing = await serve(ordersApp, 0)
+  const neighbours = { customers: customersBase, orders: env.ordersBase ?? addressOf(ordersServing) }
+  const orchestratorServing = await serve(composeOrchestrator(env, neighbours, logger, lifecycle), 0)
+  const servings = [orchestratorServing, ordersServing, customersServing]
+
+  const token: TestSystem['token'] = async ({
+    scopes = SCOPES,
+    customerId,
+    clientId = 'tests',
+    ttlSeconds = 600,
+  } = {}) => {
+    const client = { clientId, scope: scopes.join(' '), customerId: customerId ?? null }
+    return (await signToken({ ...env.jwt, ttlSeconds }, client)).access_token
+  }
+  const everything = await token()
+  const system: TestSystem = {
+    customers: apiClient(addressOf(customersServing), everything),
+    orders: apiClient(addressOf(ordersServing), everything),
+    orchestrator: apiClient(addressOf(orchestratorServing), everything),
+    db,
+    env,
+    sweeps: orders,
+    lifecycle,
+    log,
+    token,
+  }
+  const stop = async () => {
+    await Promise.all(servings.map((serving) => serving.close()))
+    await database.drop()
+  }
+  return { system, stop }
+}
+
+function addressOf(serving: Serving): string {
+  return `http://127.0.0.1:${serving.port}`
+}

@@ -1,0 +1,402 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { createClient, disableClient, rotateSecret } from '../../src/identity/service.ts'
+import { SCOPES, type Scope } from '../../src/platform/http/auth.ts'
+import {
+  ask,
+  BAD_TOKENS,
+  ENVIRONMENT,
+  expectInvalidToken,
+  expectOpen,
+  expectRefusal,
+  goodToken,
+  operations,
+  SERVICE_TOKENS,
+  withClaims,
+} from '../../testing/access.ts'
+import type { ApiAnswer, ApiRequest } from '../../testing/api-client.ts'
+import { isOpen, type Operation } from '../../testing/openapi.ts'
+import { expectProblem } from '../../testing/problems.ts'
+import { newCustomer, newKey, newOrder, newProduct } from '../../testing/rows.ts'
+import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
+import { type Claims, secondsFromNow } from '../../testing/tokens.ts'
+
+interface Rule {
+  /** A token with this scope, the service token, or nothing. */
+  needs: Scope | 'service token' | 'nothing'
+  /** What a client that is bound to a customer meets here when it reaches for what belongs to another. */
+  bound?: 'not_found' | 'bound_client' | 'sees its own' | 'belongs to nobody'
+}
+
+/** Every route of the three documents. One that is new belongs here before it is served. */
+const RULES: Record<string, Rule> = {
+  'customers: GET /health': { needs: 'nothing' },
+  'customers: GET /ready': { needs: 'nothing' },
+  'customers: GET /internal/ping': { needs: 'service token' },
+  'customers: POST /auth/token': { needs: 'nothing' },
+  'customers: POST /customers': { needs: 'customers:write', bound: 'bound_client' },
+  'customers: GET /customers': { needs: 'customers:read', bound: 'sees its own' },
+  'customers: GET /customers/{id}': { needs: 'customers:read', bound: 'not_found' },
+  'customers: PUT /customers/{id}': { needs: 'customers:write', bound: 'not_found' },
+  'customers: DELETE /customers/{id}': { needs: 'customers:write', bound: 'not_found' },
+  'customers: POST /customers/{id}/erase': { needs: 'customers:write', bound: 'not_found' },
+  'customers: GET /internal/clients/{id}': { needs: 'service token' },
+  'customers: POST /internal/customers/lookups': { needs: 'service token' },
+  'customers: GET /internal/customers/{id}': { needs: 'service token' },
+  'orders: GET /health': { needs: 'nothing' },
+  'orders: GET /ready': { needs: 'nothing' },
+  'orders: POST /auth/token': { needs: 'nothing' },
+  'orders: POST /products': { needs: 'products:write', bound: 'belongs to nobody' },
+  'orders: GET /products': { needs: 'products:read', bound: 'belongs to nobody' },
+  'orders: GET /products/{id}': { needs: 'products:read', bound: 'belongs to nobody' },
+  'orders: PATCH /products/{id}': { needs: 'products:write', bound: 'belongs to nobody' },
+  'orders: POST /products/{id}/stock-adjustments': { needs: 'products:write', bound: 'belongs to nobody' },
+  'orders: POST /orders': { needs: 'orders:write', bound: 'not_found' },
+  'orders: GET /orders': { needs: 'orders:read', bound: 'sees its own' },
+  'orders: GET /orders/{id}': { needs: 'orders:read', bound: 'not_found' },
+  'orders: POST /orders/{id}/confirm': { needs: 'orders:write', bound: 'not_found' },
+  'orders: POST /orders/{id}/cancel': { needs: 'orders:write', bound: 'not_found' },
+  'orders: GET /idempotency-keys': { needs: 'support:read', bound: 'bound_client' },
+  'orders: GET /internal/ping': { needs: 'service token' },
+  'orders: POST /internal/orders/placements': { needs: 'service token' },
+  'orchestrator: GET /health': { needs: 'nothing' },
+  'orchestrator: GET /ready': { needs: 'nothing' },
+  'orchestrator: POST /orchestrator/create-and-confirm-order': { needs: 'orders:write', bound: 'not_found' },
+}
+
+type Outcome = 'opens' | 'unauthorized' | 'invalid_token' | 'insufficient_scope'
+
+/** Tokens of clients that are in the database. */
+interface Issued {
+  good: string
+  ofDisabled: string
+  beforeRotation: string
+  afterRotation: string
+}
+
+interface Bearer {
+  who: string
+  request(rule: Rule, issued: Issued): ApiRequest
+  /** At a route that needs a scope, and at one that needs the service token. Where nothing is needed, all are let in. */
+  answers: { scope: Outcome | ((scope: Scope) => Outcome); service: Outcome }
+}
+
+const REFUSED = { scope: 'invalid_token', service: 'invalid_token' } as const
+const CALLER = { scope: 'opens', service: 'invalid_token' } as const
+const LACKING = { scope: 'insufficient_scope', service: 'invalid_token' } as const
+const NOBODY = { scope: 'unauthorized', service: 'unauthorized' } as const
+const SERVICE = {
+  scope: (scope: Scope): Outcome => (scope.startsWith('orders:') ? 'opens' : 'insufficient_scope'),
+  service: 'opens',
+} as const
+
+const showing = (token: string): ApiRequest => ({ token })
+const withHeader = (authorization: string): ApiRequest => ({ token: null, headers: { authorization } })
+const claiming = (claimsFor: (scope: string) => Claims) => (rule: Rule) => showing(withClaims(claimsFor(rule.needs)))
+const others = (needed: string) => SCOPES.filter((scope) => scope !== needed).join(' ')
+
+const BAD_HEADERS: Record<string, (token: string) => string> = {
+  'is empty': () => '',
+  'is the token alone': (token) => token,
+  'has a scheme and no token': () => 'Bearer',
+  'has another scheme': (token) => `Token ${token}`,
+  'is Basic': () => `Basic ${btoa('demo:demo-secret')}`,
+  'has two tokens': (token) => `Bearer ${token} ${token}`,
+  'has two credentials': (token) => `Bearer ${token}, Bearer ${token}`,
+  'has the token in quotes': (token) => `Bearer "${token}"`,
+}
+
+const ALMOST_SERVICE_TOKENS: Record<string, string> = {
+  'lacks its end': SERVICE_TOKENS[0].slice(0, -1),
+  'has more at its end': `${SERVICE_TOKENS[0]}0`,
+  'is in capitals': SERVICE_TOKENS[0].toUpperCase(),
+  'is both in one': SERVICE_TOKENS.join(''),
+  'is the published one': 'internal123',
+}
+
+const unusual = () => withClaims({ iat: secondsFromNow(5), aud: ['others', 'b2b-orders'], nbf: secondsFromNow(-60) })
+
+const BEARERS: Bearer[] = [
+  { who: 'nobody', request: () => ({ token: null }), answers: NOBODY },
+  ...Object.entries(BAD_HEADERS).map(([fault, header]) => ({
+    who: `whose Authorization header ${fault}`,
+    request: ({ needs }: Rule) => withHeader(header(needs === 'service token' ? SERVICE_TOKENS[0] : goodToken())),
+    answers: REFUSED,
+  })),
+  ...Object.entries(BAD_TOKENS).map(([fault, token]) => ({
+    who: `whose token ${fault}`,
+    request: () => showing(token()),
+    answers: REFUSED,
+  })),
+  { who: 'with every scope', request: () => showing(goodToken()), answers: CALLER },
+  { who: 'with the one scope', request: claiming((scope) => ({ scope })), answers: CALLER },
+  { who: 'with an unusual token', request: () => showing(unusual()), answers: CALLER },
+  ...['bearer', 'BEARER '].map((scheme) => ({
+    who: `who writes "${scheme}"`,
+    request: () => withHeader(`${scheme} ${goodToken()}`),
+    answers: CALLER,
+  })),
+  { who: 'with every other scope', request: claiming((scope) => ({ scope: others(scope) })), answers: LACKING },
+  { who: 'with no scope', request: claiming(() => ({ scope: '' })), answers: LACKING },
+  { who: 'with nothing of scopes', request: claiming(() => ({ scope: undefined })), answers: LACKING },
+  {
+    who: 'with scopes that look alike',
+    request: claiming((scope) => ({ scope: `${scope}:all x${scope} ${scope.toUpperCase()}` })),
+    answers: LACKING,
+  },
+  ...SERVICE_TOKENS.map((token, i) => ({
+    who: `with service token ${i + 1}`,
+    request: () => showing(token),
+    answers: SERVICE,
+  })),
+  ...Object.entries(ALMOST_SERVICE_TOKENS).map(([fault, token]) => ({
+    who: `whose service token ${fault}`,
+    request: () => showing(token),
+    answers: REFUSED,
+  })),
+  { who: 'who is a client', request: (_, { good }) => showing(good), answers: CALLER },
+  { who: 'who is a disabled client', request: (_, { ofDisabled }) => showing(ofDisabled), answers: REFUSED },
+  {
+    who: 'with a token from before a rotation',
+    request: (_, { beforeRotation }) => showing(beforeRotation),
+    answers: REFUSED,
+  },
+  {
+    who: 'with a token from after a rotation',
+    request: (_, { afterRotation }) => showing(afterRotation),
+    answers: CALLER,
+  },
+]
+
+function outcomeOf({ needs }: Rule, { answers }: Bearer): Outcome {
+  if (needs === 'nothing') return 'opens'
+  if (needs === 'service token') return answers.service
+  return typeof answers.scope === 'string' ? answers.scope : answers.scope(needs)
+}
+
+function expectOutcome(operation: Operation, { needs }: Rule, answer: ApiAnswer, outcome: Outcome): void {
+  if (outcome === 'opens') expectOpen(operation, answer)
+  if (outcome === 'invalid_token') expectInvalidToken(operation, answer)
+  if (outcome === 'unauthorized') {
+    expectRefusal(operation, answer, 401, 'unauthorized')
+    expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="b2b-orders"')
+  }
+  if (outcome === 'insufficient_scope') {
+    expectRefusal(operation, answer, 403, 'insufficient_scope')
+    expect(answer.body.scope).toBe(needs)
+    expect(answer.headers.get('www-authenticate')).toBe(
+      `Bearer realm="b2b-orders", error="insufficient_scope", scope="${needs}"`,
+    )
+  }
+}
+
+async function issueTokens(system: TestSystem): Promise<Issued> {
+  const make = async (id: string) => {
+    const { clientSecret } = await createClient(system.db, { id, name: id, scopes: SCOPES, customerId: null })
+    return clientSecret
+  }
+  const tokenFor = async (client_id: string, client_secret: string | undefined): Promise<string> => {
+    const body = { grant_type: 'client_credentials', client_id, client_secret }
+    return (await system.orders.post('/auth/token', body, { token: null })).body.access_token
+  }
+  const good = await tokenFor('good', await make('good'))
+  const ofDisabled = await tokenFor('disabled', await make('disabled'))
+  await disableClient(system.db, 'disabled')
+  const beforeRotation = await tokenFor('rotated', await make('rotated'))
+  const rotated = await rotateSecret(system.db, 'rotated')
+  return { good, ofDisabled, beforeRotation, afterRotation: await tokenFor('rotated', rotated?.clientSecret) }
+}
+
+it('when a route is documented, then there is a rule of who gets in, and no rule without a route', () => {
+  expect(operations.map(({ title }) => title).sort()).toEqual(Object.keys(RULES).sort())
+})
+
+const ROUTES = operations.map((operation) => ({
+  title: operation.title,
+  operation,
+  rule: RULES[operation.title] ?? { needs: 'service token' as const },
+}))
+const titlesOf = (routes: typeof ROUTES) => routes.map((route) => [route.title, route] as const)
+
+it.each(titlesOf(ROUTES))(
+  'when the document of %s is read, then it says what the rule says',
+  (_, { operation, rule }) => {
+    expect(isOpen(operation)).toBe(rule.needs === 'nothing')
+    if (isOpen(operation)) return
+    const scoped = expect.arrayContaining([{ bearer: [rule.needs] }])
+    expect(operation.security).toEqual(rule.needs === 'service token' ? [{ serviceToken: [] }] : scoped)
+  },
+)
+
+describeEachEngine('who gets in', (engine) => {
+  const system = useSystem(engine, ENVIRONMENT)
+  let issued: Issued
+
+  beforeAll(async () => {
+    issued = await issueTokens(system)
+  })
+
+  describe.each(titlesOf(ROUTES))('%s', (_, { operation, rule }) => {
+    it.each(BEARERS.map((bearer) => [bearer.who, outcomeOf(rule, bearer), bearer] as const))(
+      'when a caller comes %s, then: %s',
+      async (_, outcome, bearer) => {
+        expectOutcome(operation, rule, await ask(system, operation, bearer.request(rule, issued)), outcome)
+      },
+    )
+  })
+
+  const closed = ROUTES.filter(({ rule }) => rule.needs !== 'nothing')
+
+  it.each(titlesOf(closed))('when the token is in the query of %s, then that is no token', async (_, route) => {
+    const { operation, rule } = route
+    const { service, method, path } = operation
+    const query = `?access_token=${rule.needs === 'service token' ? SERVICE_TOKENS[0] : goodToken()}`
+    const answer = await system[service].call(method, path.replace('{id}', '1') + query, { token: null })
+    expectOutcome(operation, rule, answer, 'unauthorized')
+  })
+
+  const scoped = closed.filter(({ rule }) => rule.needs !== 'service token')
+
+  it.each(titlesOf(scoped))(
+    'when a bound client reaches for what is of another by %s, then as the rule says',
+    async (_, route) => {
+      const { operation, rule } = route
+      const [own, other, product] = [await newCustomer(system), await newCustomer(system), await newProduct(system)]
+      const items = [{ product_id: product.id, qty: 1 }]
+      const orderOfOther = await newOrder(system, items, { customer_id: other.id })
+      await newOrder(system, items, { customer_id: own.id })
+      const token = withClaims({ sub: newKey(), customer_id: own.id })
+
+      const bodies: Record<string, object> = {
+        'POST /customers': { name: 'New', email: `${newKey()}@example.com` },
+        'PUT /customers/{id}': { name: 'Mine', email: `${newKey()}@example.com` },
+        'POST /products': { sku: newKey(), name: 'New', price_cents: 1, stock: 1 },
+        'PATCH /products/{id}': { name: 'New' },
+        'POST /products/{id}/stock-adjustments': { delta: 1, reason: 'found' },
+        'POST /orders': { customer_id: other.id, items },
+        'POST /orders/{id}/cancel': {},
+        'POST /orchestrator/create-and-confirm-order': { customer_id: other.id, items },
+      }
+      const queries: Record<string, string> = { 'GET /idempotency-keys': '?key=abc-123' }
+      const { service, method, path } = operation
+      const ids: Record<string, number> = { customers: other.id, products: product.id, orders: orderOfOther.id }
+      const id = ids[path.split('/')[1] ?? ''] ?? 0
+      const body = bodies[`${method} ${path}`]
+      const headers = { 'idempotency-key': newKey() }
+      const query = queries[`${method} ${path}`] ?? ''
+      const answer = await system[service].call(method, path.replace('{id}', String(id)) + query, {
+        token,
+        headers,
+        ...(body && { body }),
+      })
+
+      if (rule.bound === 'not_found') expectProblem(answer, 404, 'not_found')
+      if (rule.bound === 'bound_client') expectProblem(answer, 403, 'bound_client')
+      if (rule.bound === 'belongs to nobody') expect([200, 201]).toContain(answer.status)
+      if (rule.bound === 'sees its own') {
+        const rows: { id: number; customer_id?: number }[] = answer.body.data
+        expect(rows.map((row) => row.customer_id ?? row.id)).toEqual([own.id])
+      }
+      expect(rule.bound).toBeDefined()
+      expect((await system.orders.get(`/orders/${orderOfOther.id}`)).body.status).toBe('CREATED')
+      expect((await system.customers.get(`/customers/${other.id}`)).body).toMatchObject({ version: 1 })
+    },
+  )
+})
+
+describeEachEngine('idempotency keys of clients bound to a customer', (engine) => {
+  const system = useSystem(engine, ENVIRONMENT)
+  const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
+
+  /** Two customers, and what one subject may send for each of them under one key. */
+  async function twoBindings() {
+    const [one, other, product] = [await newCustomer(system), await newCustomer(system), await newProduct(system)]
+    const [sub, key] = [newKey(), newKey()]
+    const bound = (customer: { id: number }) => {
+      const request = { token: withClaims({ sub, customer_id: customer.id }), headers: { 'idempotency-key': key } }
+      const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
+      return {
+        place: () => system.orders.post('/orders', order, request),
+        confirm: (id: number) => system.orders.post(`/orders/${id}/confirm`, undefined, request),
+        cancel: (id: number) => system.orders.post(`/orders/${id}/cancel`, undefined, request),
+        orchestrate: () => system.orchestrator.post(CREATE_AND_CONFIRM, order, request),
+      }
+    }
+    const owners = async () => {
+      const rows = await system.db.selectFrom('idempotency_keys').select('principal').where('key', '=', key).execute()
+      return rows.map(({ principal }) => principal.replace(sub, 'sub')).sort()
+    }
+    return { one: bound(one), other: bound(other), ids: { one: one.id, other: other.id }, owners }
+  }
+
+  function expectReplay(again: ApiAnswer, first: ApiAnswer): void {
+    expect(again.headers.get('idempotent-replayed')).toBe('true')
+    expect(again.text).toBe(first.text)
+  }
+
+  it('another binding of the subject places an order of its own under the same key', async () => {
+    const { one, other, ids } = await twoBindings()
+    const first = await one.place()
+    const second = await other.place()
+    expect(first.body.customer_id).toBe(ids.one)
+    expect(second.body.customer_id).toBe(ids.other)
+    expect(second.headers.get('idempotent-replayed')).toBeNull()
+    expectReplay(await one.place(), first)
+    expectReplay(await other.place(), second)
+  })
+
+  it('another binding gets 404 for the confirmed order under the same key', async () => {
+    const { one, other } = await twoBindings()
+    const { id } = (await one.place()).body
+    const first = await one.confirm(id)
+    expect(first.status).toBe(200)
+    expectProblem(await other.confirm(id), 404, 'not_found')
+    expectReplay(await one.confirm(id), first)
+  })
+
+  it('another binding gets 404 for the canceled order under the same key', async () => {
+    const { one, other } = await twoBindings()
+    const { id } = (await one.place()).body
+    const first = await one.cancel(id)
+    expect(first.status).toBe(200)
+    expectProblem(await other.cancel(id), 404, 'not_found')
+    expectReplay(await one.cancel(id), first)
+  })
+
+  it('another binding gets no order of the first through the orchestrator', async () => {
+    const { one, other, ids } = await twoBindings()
+    const first = await one.orchestrate()
+    expect(first.body.data.customer.id).toBe(ids.one)
+    expect((await other.orchestrate()).text).not.toContain(`"id":${first.body.data.order.id},`)
+    expect((await one.orchestrate()).body.data).toEqual(first.body.data)
+  })
+
+  it('the first answer lies where the version before this one looks for it', async () => {
+    const { one, other, ids, owners } = await twoBindings()
+    await one.place()
+    expect(await owners()).toEqual(['client:sub'])
+    await other.place()
+    expect(await owners()).toEqual(['client:sub', `client:sub#${ids.other}`])
+  })
+
+  it('each binding gets one order when both place theirs at once and again', async () => {
+    const { one, other, ids, owners } = await twoBindings()
+    const answers = await Promise.all([one, other, one, other, one, other].map(({ place }) => place()))
+    expect(answers.map(({ status }) => status)).toEqual(Array(6).fill(201))
+    const [first, second, ...again] = answers.map(({ text }) => text)
+    expect(again).toEqual([first, second, first, second])
+    expect(answers.map(({ body }) => body.customer_id)).toEqual(Array(3).fill([ids.one, ids.other]).flat())
+    expect(await owners()).toHaveLength(2)
+  })
+
+  it('a bound token gets an order of its own under a key that an unbound one used', async () => {
+    const [customer, product] = [await newCustomer(system), await newProduct(system)]
+    const [sub, headers] = [newKey(), { 'idempotency-key': newKey() }]
+    const place = (customer_id: number, token: string) =>
+      system.orders.post('/orders', { customer_id, items: [{ product_id: product.id, qty: 1 }] }, { token, headers })
+    const unbound = await place(1, withClaims({ sub }))
+    const bound = await place(customer.id, withClaims({ sub, customer_id: customer.id }))
+    expect([bound.status, bound.body.customer_id]).toEqual([201, customer.id])
+    expectReplay(await place(customer.id, withClaims({ sub, customer_id: customer.id })), bound)
+    expectReplay(await place(1, withClaims({ sub })), unbound)
+  })
+})

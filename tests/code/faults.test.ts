@@ -1,0 +1,283 @@
+import { createServer, type Server } from 'node:http'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { judge, type Kept, type KeptOrder } from '../../faults/checker.ts'
+import { JumpyClock } from '../../faults/clock.ts'
+import { type Kind, newStory, type Story, tell } from '../../faults/history.ts'
+import { createSender, type Reply } from '../../faults/http.ts'
+import { openHop } from '../../faults/proxy.ts'
+import { randomOf } from '../../faults/random.ts'
+import { planFaults, planNodeKills } from '../../faults/schedule.ts'
+import { freePort } from '../../testing/database-server.ts'
+
+const MARK = 900
+
+/** A story that was answered so, one answer after another, each to a request of its own. */
+function story(kind: Kind, serial: number, ...answers: [status: number, body: object][]): Story {
+  const made = newStory(kind, `${kind}-${serial}`, { serial })
+  answers.forEach(([status, body], i) => {
+    made.tries++
+    tell(made, { status, body: JSON.stringify(body) }, 10 * i, 10 * i + 5)
+  })
+  return made
+}
+
+function order(id: number, serial: number, status: KeptOrder['status'], more: Partial<KeptOrder> = {}): KeptOrder {
+  return { id, serial, status, wasConfirmed: status === 'CONFIRMED', totalCents: 100, ...more }
+}
+
+function answered(id: number, serial: number, status: KeptOrder['status']) {
+  return {
+    id,
+    status,
+    total_cents: 100,
+    items: [
+      { product_id: 1, qty: 1 },
+      { product_id: MARK, qty: serial },
+    ],
+  }
+}
+
+function orchestrated(id: number, serial: number, correlationId = 'c') {
+  return { success: true, correlationId, data: { order: answered(id, serial, 'CONFIRMED') } }
+}
+
+const CREATED: [number, object] = [201, answered(5, 7, 'CREATED')]
+const CONFIRMED: [number, object] = [200, answered(5, 7, 'CONFIRMED')]
+const CANCELED: [number, object] = [200, answered(5, 7, 'CANCELED')]
+const NO_STOCK: [number, object] = [409, { code: 'insufficient_stock' }]
+
+function harmsOf(stories: Story[], orders: KeptOrder[], others: Kept['others'] = []): string[] {
+  return judge(stories, { orders, others }, [MARK]).map(({ harm }) => harm)
+}
+
+describe('the judgement of a fault run', () => {
+  it.each<[string, Story[], KeptOrder[]]>([
+    [
+      'an order was placed and confirmed',
+      [story('place', 7, CREATED), story('confirm', 7, CONFIRMED)],
+      [order(5, 7, 'CONFIRMED')],
+    ],
+    [
+      'all tries of a key were told the same',
+      [story('orchestrate', 7, [201, orchestrated(5, 7)], [201, orchestrated(5, 7)])],
+      [order(5, 7, 'CONFIRMED')],
+    ],
+    ['one that nobody confirmed has expired', [story('place', 7, CREATED)], [order(5, 7, 'CANCELED')]],
+    [
+      'one was placed and confirmed at once',
+      [story('place confirmed', 7, [201, answered(5, 7, 'CONFIRMED')])],
+      [order(5, 7, 'CONFIRMED')],
+    ],
+    ['one was refused, and is not there', [story('place', 7, NO_STOCK)], []],
+    ['one was refused before it was placed', [story('place', 7, NO_STOCK, CREATED)], [order(5, 7, 'CREATED')]],
+    [
+      'a confirmed one was canceled',
+      [story('place', 7, CREATED), story('confirm', 7, CONFIRMED), story('cancel', 7, CANCELED)],
+      [order(5, 7, 'CANCELED', { wasConfirmed: true })],
+    ],
+  ])('when %s, then nothing is wrong', (_, stories, orders) => {
+    expect(harmsOf(stories, orders)).toEqual([])
+  })
+
+  it.each<[string, string, Story[], KeptOrder[]]>([
+    ['is not there', 'lost', [story('place', 7, CREATED)], []],
+    ['has another total', 'lost', [story('place', 7, CREATED)], [order(5, 7, 'CREATED', { totalCents: 101 })]],
+    ['is under another id', 'lost', [story('place', 7, CREATED)], [order(6, 7, 'CREATED')]],
+    [
+      'is still not confirmed',
+      'lost',
+      [story('place', 7, CREATED), story('confirm', 7, CONFIRMED)],
+      [order(5, 7, 'CREATED')],
+    ],
+    [
+      'was confirmed, and then canceled by nobody',
+      'lost',
+      [story('place', 7, CREATED), story('confirm', 7, CONFIRMED)],
+      [order(5, 7, 'CANCELED', { wasConfirmed: true })],
+    ],
+    [
+      'was canceled, and is not',
+      'lost',
+      [story('place', 7, CREATED), story('cancel', 7, CANCELED)],
+      [order(5, 7, 'CREATED')],
+    ],
+    [
+      'is that of another caller',
+      'lost',
+      [story('place', 7, [201, answered(5, 8, 'CREATED')])],
+      [order(5, 7, 'CREATED')],
+    ],
+    ['is there twice', 'doubled', [story('place', 7, CREATED)], [order(5, 7, 'CREATED'), order(6, 7, 'CREATED')]],
+    [
+      'was placed twice, once in vain',
+      'doubled',
+      [story('place', 7, CREATED)],
+      [order(5, 7, 'CREATED'), order(6, 7, 'CANCELED')],
+    ],
+    [
+      'was told in two ways',
+      'differing',
+      [story('orchestrate', 7, [201, orchestrated(5, 7)], [201, orchestrated(5, 7, 'd')])],
+      [order(5, 7, 'CONFIRMED')],
+    ],
+    ['was refused afterwards', 'taken back', [story('place', 7, CREATED, NO_STOCK)], [order(5, 7, 'CREATED')]],
+    ['was confirmed by nobody', 'unasked', [story('place', 7, CREATED)], [order(5, 7, 'CONFIRMED')]],
+    ['was refused, and is there', 'unasked', [story('place', 7, NO_STOCK)], [order(5, 7, 'CREATED')]],
+    ['never got an answer', 'unanswered', [story('place', 7)], []],
+    ['was refused for no reason', 'wrongly refused', [story('place', 7, [404, { code: 'not_found' }])], []],
+  ])('when an order %s, then that is %s', (_, harm, stories, orders) => {
+    expect(new Set(harmsOf(stories, orders))).toEqual(new Set([harm]))
+  })
+
+  it.each<[Kind, object]>([
+    ['orchestrate', orchestrated(6, 7)],
+    ['place confirmed', answered(6, 7, 'CONFIRMED')],
+  ])('when %s leaves an order that was never confirmed, then it is unasked', (kind, answer) => {
+    const orders = [order(5, 7, 'CANCELED'), order(6, 7, 'CONFIRMED')]
+    expect(harmsOf([story(kind, 7, [201, answer])], orders)).toEqual(['doubled', 'unasked'])
+    expect(harmsOf([story(kind, 7)], [order(5, 7, 'CREATED')])).toEqual(['unanswered', 'unasked'])
+  })
+
+  it('when an order is there that nobody knows of, then it is unasked', () => {
+    expect(harmsOf([], [order(5, 7, 'CREATED')])).toEqual(['unasked'])
+    expect(harmsOf([], [order(5, 7, 'CREATED', { serial: undefined })])).toEqual(['unasked'])
+  })
+
+  it('when what is no order is missing or there twice, then that is seen', () => {
+    const adding = newStory('add customer', 'customer-1', { name: 'a@example.com' })
+    tell(adding, { status: 201, body: '{"id":4}' }, 0, 1)
+    const kept = (...ids: number[]) => ids.map((id) => ({ id, name: 'a@example.com' }))
+    expect(harmsOf([adding], [], kept(4))).toEqual([])
+    expect(harmsOf([adding], [], kept())).toEqual(['lost'])
+    expect(harmsOf([adding], [], kept(4, 5))).toEqual(['doubled'])
+  })
+})
+
+describe('the choices of a fault run', () => {
+  it('when the seed is the same, then so are they, and else they are not', () => {
+    const planned = (seed: number) => planFaults('mysql', 60_000, 32, randomOf(seed, 'faults'))
+    expect(planned(1)).toEqual(planned(1))
+    expect(planned(1)).not.toEqual(planned(2))
+    const kinds = new Set(planned(1).map(({ fault }) => fault.kind))
+    expect(kinds).toContain('kill at')
+    expect(kinds).toContain('swallow')
+  })
+
+  it('when ten minutes are planned, then they hold more than 50 kills and 200 faults of the network', () => {
+    const planned = planFaults('mysql', 600_000, 32, randomOf(3, 'faults'))
+    const kills = planned.filter(({ fault }) => fault.kind.startsWith('kill'))
+    expect(kills.length).toBeGreaterThan(75)
+    expect(planned.length - kills.length).toBeGreaterThan(300)
+  })
+})
+
+describe('the kills of a cluster', () => {
+  it('when there are as many as nodes, then each node is killed once', () => {
+    const planned = planNodeKills(180_000, 60_000, 3, randomOf(1, 'faults'))
+    expect(planned.map(({ atMs }) => atMs)).toEqual([30_000, 90_000, 150_000])
+    expect(new Set(planned.map(({ fault }) => 'node' in fault && fault.node))).toEqual(new Set([0, 1, 2]))
+  })
+})
+
+describe('a hop', () => {
+  const ANSWER = 'an answer of some length'
+
+  /** A service that answers everything, and a caller of it through a hop. */
+  async function callThroughHop() {
+    let asked = 0
+    const server = createServer((request, response) => {
+      asked++
+      request.resume().on('end', () => response.end(ANSWER))
+    })
+    const port = await listening(server)
+    const hop = await openHop(port)
+    onTestFinished(async () => {
+      await hop.close()
+      server.closeAllConnections()
+      server.close()
+    })
+    const send = createSender([{ customers: hop.port, orders: hop.port, orchestrator: hop.port }], 'token')
+    const clock = new JumpyClock()
+    const ask = (limitMs = 5_000): Promise<Reply> =>
+      send({ service: 'orders', method: 'POST', path: '/orders', headers: {}, body: '{}' }, clock, limitMs)
+    return { hop, ask, clock, asked: () => asked }
+  }
+
+  async function listening(server: Server): Promise<number> {
+    const port = await freePort()
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+    return port
+  }
+
+  it('when nothing is broken, then answers come', async () => {
+    const { ask } = await callThroughHop()
+    expect(await ask()).toEqual({ status: 200, body: ANSWER })
+  })
+
+  it.each([0, 1, 60])(
+    'when an answer is cut after %i bytes, then the work is done and the caller does not know',
+    async (cutAfter) => {
+      const { hop, ask, asked } = await callThroughHop()
+      hop.watch({ texts: ['POST /orders '], at: 'answer', act: () => ({ cutAfter }) })
+      expect(await ask()).toEqual({ failure: expect.any(String) })
+      expect(asked()).toBe(1)
+      expect(await ask()).toEqual({ status: 200, body: ANSWER })
+    },
+  )
+
+  it.each([0, 1, 60])('when a request is cut after %i bytes, then the service never hears of it', async (cutAfter) => {
+    const { hop, ask, asked } = await callThroughHop()
+    hop.watch({ texts: ['POST /orders '], at: 'departure', act: () => ({ cutAfter }) })
+    expect(await ask()).toEqual({ failure: expect.any(String) })
+    expect(asked()).toBe(0)
+    expect(await ask()).toEqual({ status: 200, body: ANSWER })
+  })
+
+  it('when it is cut or half-closed, then the next connection works', async () => {
+    const { hop, ask } = await callThroughHop()
+    await ask()
+    expect(hop.cut()).toBe(1)
+    await expectRecovery(ask)
+    expect(hop.halfClose('callers')).toBeGreaterThan(0)
+    await expectRecovery(ask)
+  })
+
+  it('when it swallows, then callers hear nothing until it is over', async () => {
+    const { hop, ask, asked } = await callThroughHop()
+    hop.swallow(60_000)
+    expect(await ask(200)).toEqual({ failure: 'late' })
+    expect(asked()).toBe(0)
+    hop.heal()
+    await expectRecovery(ask)
+  })
+
+  it('when a clock jumps, then what waits by it is late at once', async () => {
+    const { hop, ask, clock } = await callThroughHop()
+    hop.swallow(60_000)
+    const waiting = ask(20_000)
+    clock.jump(3_600_000)
+    expect(await waiting).toEqual({ failure: 'late' })
+  })
+
+  it('when a request passes, then whoever watches for it hears of it, once', async () => {
+    const { hop, ask } = await callThroughHop()
+    let seen = 0
+    hop.watch({
+      texts: ['POST /orders '],
+      at: 'arrival',
+      act() {
+        seen++
+        return 'pass'
+      },
+    })
+    await ask()
+    await ask()
+    expect(seen).toBe(1)
+  })
+
+  /** A kept connection may be the broken one; a caller that tries again gets through. */
+  async function expectRecovery(ask: () => Promise<Reply>): Promise<void> {
+    const replies = [await ask(), await ask()]
+    expect(replies).toContainEqual({ status: 200, body: ANSWER })
+  }
+})

@@ -1,0 +1,228 @@
+import { createConnection } from 'mysql2/promise'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import type { ApiAnswer } from '../../testing/api-client.ts'
+import { expectProblem } from '../../testing/problems.ts'
+import {
+  endHold,
+  newCustomer,
+  newKey,
+  newOrder,
+  newProduct,
+  orderOf,
+  statusCounts,
+  stockOf,
+} from '../../testing/rows.ts'
+import { useSystem } from '../../testing/system.ts'
+
+const LOCK_WAIT_MS = 1_500
+/** What an order may take longer that needs nothing of the locked rows. */
+const DELAY_MS = 1_000
+/** For a machine that does other things too. */
+const GRACE_MS = 1_000
+
+describe.skipIf(inject('mysql') === null)('rows that another session has locked', () => {
+  const system = useSystem('mysql')
+
+  /** A session that begins a transaction, does something, and leaves it at that. */
+  async function leaveOpen(statement: string, values: unknown[]) {
+    const { host, port, user, password, name } = system.env.database
+    const session = await createConnection({ host: host ?? '', port, user, password, database: name })
+    onTestFinished(() => session.end())
+    await session.query('begin')
+    await session.query(statement, values)
+    return {
+      release: () => session.query('rollback'),
+      async commit(last: string, values: unknown[]) {
+        await session.query(last, values)
+        await session.query('commit')
+      },
+    }
+  }
+
+  const lock = (table: string, id: number) => leaveOpen('select id from ?? where id = ? for update', [table, id])
+
+  async function timed(work: Promise<ApiAnswer>): Promise<ApiAnswer & { ms: number }> {
+    const began = performance.now()
+    const answer = await work
+    return { ...answer, ms: performance.now() - began }
+  }
+
+  function place(productId: number, { customerId = 1, key = newKey() } = {}) {
+    const order = { customer_id: customerId, items: [{ product_id: productId, qty: 1 }] }
+    return timed(system.orders.post('/orders', order, { headers: { 'idempotency-key': key } }))
+  }
+
+  const confirm = (orderId: number, key = newKey()) =>
+    timed(system.orders.post(`/orders/${orderId}/confirm`, undefined, { headers: { 'idempotency-key': key } }))
+  const cancel = (orderId: number) => timed(system.orders.post(`/orders/${orderId}/cancel`, {}))
+
+  function expectRefusedInTime(answer: ApiAnswer & { ms: number }): void {
+    expectProblem(answer, 503, 'unavailable')
+    expect(answer.headers.get('retry-after')).toBe('1')
+    expect(answer.ms).toBeLessThan(LOCK_WAIT_MS + GRACE_MS)
+  }
+
+  function expectUndisturbed(answers: (ApiAnswer & { ms: number })[], status: number): void {
+    expect(statusCounts(answers)).toEqual({ [status]: answers.length })
+    expect(Math.max(...answers.map(({ ms }) => ms))).toBeLessThan(DELAY_MS + GRACE_MS)
+  }
+
+  it('when a product is locked, then only orders that want it are refused, and in time', async () => {
+    const [stuck, a, b] = [await newProduct(system), await newProduct(system), await newProduct(system)]
+    const session = await lock('products', stuck.id)
+    const together = [a, b, stuck, a, b, a, b, a, b, a].map(({ id }) => place(id))
+    const others = (await Promise.all(together.filter((_, i) => i !== 2))) ?? []
+    expectUndisturbed(others, 201)
+    const health = await timed(system.orders.get('/health'))
+    expect(health.ms).toBeLessThan(DELAY_MS)
+    const read = await timed(system.orders.get(`/products/${stuck.id}`))
+    expect(read.status).toBe(200)
+    expect(read.ms).toBeLessThan(DELAY_MS)
+    expectUndisturbed(await Promise.all([a, b, a].map(({ id }) => place(id))), 201)
+    for (const refused of await Promise.all([together[2], place(stuck.id)])) {
+      if (refused === undefined) throw new Error('an order is missing')
+      expectRefusedInTime(refused)
+    }
+    await session.release()
+    expect((await place(stuck.id)).status).toBe(201)
+    expect(await stockOf(system, stuck.id)).toBe(99)
+  })
+
+  it('when the lock goes in time, then the order that waited for it is placed', async () => {
+    const product = await newProduct(system)
+    const session = await lock('products', product.id)
+    const waiting = place(product.id)
+    expect((await place((await newProduct(system)).id)).status).toBe(201)
+    await session.release()
+    expect((await waiting).status).toBe(201)
+    expect(await stockOf(system, product.id)).toBe(99)
+  })
+
+  it('when a canceled order needs a locked product, then confirms of others go on', async () => {
+    const [stuck, free] = [await newProduct(system), await newProduct(system)]
+    const canceled = await newOrder(system, [{ product_id: stuck.id, qty: 1 }])
+    const orders = [1, 2, 3].map(() => newOrder(system, [{ product_id: free.id, qty: 1 }]))
+    const confirmed = await Promise.all(orders)
+    const session = await lock('products', stuck.id)
+    const refused = cancel(canceled.id)
+    expectUndisturbed(await Promise.all(confirmed.map(({ id }) => confirm(id))), 200)
+    expectRefusedInTime(await refused)
+    expect((await orderOf(system, canceled.id)).status).toBe('CREATED')
+    await session.release()
+    expect((await cancel(canceled.id)).body.status).toBe('CANCELED')
+    expect(await stockOf(system, stuck.id)).toBe(100)
+  })
+
+  it('when many changes wait for a locked product, then orders of others go on', async () => {
+    const [stuck, free] = [await newProduct(system), await newProduct(system)]
+    await lock('products', stuck.id)
+    const changes = Array.from({ length: 40 }, (_, i) => system.orders.patch(`/products/${stuck.id}`, { stock: i }))
+    expectUndisturbed([await place(free.id), await place(free.id)], 201)
+    for (const change of await Promise.all(changes)) expectProblem(change, 503, 'unavailable')
+  })
+
+  it('when an order is locked, then only what is asked of it is refused', async () => {
+    const product = await newProduct(system)
+    const [stuck, other, third] = [
+      await newOrder(system, [{ product_id: product.id, qty: 1 }]),
+      await newOrder(system, [{ product_id: product.id, qty: 1 }]),
+      await newOrder(system, [{ product_id: product.id, qty: 1 }]),
+    ]
+    await lock('orders', stuck.id)
+    const refused = [confirm(stuck.id), cancel(stuck.id)]
+    expectUndisturbed([await confirm(other.id), await cancel(third.id)], 200)
+    for (const answer of await Promise.all(refused)) expectRefusedInTime(answer)
+  })
+
+  it('when a customer is locked, then only its orders are refused', async () => {
+    const [product, stuck] = [await newProduct(system), await newCustomer(system)]
+    await lock('customers', stuck.id)
+    const refused = place(product.id, { customerId: stuck.id })
+    // The foreign key waits for the row in the write, where InnoDB counts whole seconds.
+    const others = await Promise.all([place(product.id), place(product.id)])
+    expect(statusCounts(others)).toEqual({ 201: 2 })
+    expect(Math.max(...others.map(({ ms }) => ms))).toBeLessThan(2 * DELAY_MS + GRACE_MS)
+    expectUndisturbed([await place(product.id)], 201)
+    expectProblem(await refused, 503, 'unavailable')
+    expect(await stockOf(system, product.id)).toBe(97)
+  })
+
+  it('when another session is writing the same key, then only that request waits', async () => {
+    const [product, key] = [await newProduct(system), newKey()]
+    await leaveOpen(
+      `insert into idempotency_keys values
+       ('orders.place', ?, 'client:tests', repeat('0', 64), 'order', 1, 201, '{}', utc_timestamp(3), '2100-01-01')`,
+      [key],
+    )
+    const refused = place(product.id, { key })
+    const others = await Promise.all([place(product.id), place(product.id)])
+    expect(statusCounts(others)).toEqual({ 201: 2 })
+    expectProblem(await refused, 503, 'unavailable')
+    expect(await stockOf(system, product.id)).toBe(98)
+  })
+
+  it('when an order was placed before, then its replay needs no lock', async () => {
+    const [product, key] = [await newProduct(system), newKey()]
+    expect((await place(product.id, { key })).status).toBe(201)
+    await lock('products', product.id)
+    const replay = await place(product.id, { key })
+    expect([replay.status, replay.headers.get('idempotent-replayed')]).toEqual([201, 'true'])
+    expect(replay.ms).toBeLessThan(DELAY_MS + GRACE_MS)
+  })
+
+  it('when another session releases an ended hold, then an order that needs its stock waits, and is placed', async () => {
+    const product = await newProduct(system, { stock: 1 })
+    const hold = await newOrder(system, [{ product_id: product.id, qty: 1 }])
+    await endHold(system, hold.id)
+    const session = await leaveOpen("update orders set status = 'CANCELED', canceled_at = created_at where id = ?", [
+      hold.id,
+    ])
+    const waiting = place(product.id)
+    expectUndisturbed([await place((await newProduct(system)).id)], 201)
+    await session.commit('update products set stock = stock + 1 where id = ?', [product.id])
+    expect((await waiting).status).toBe(201)
+    expect(await stockOf(system, product.id)).toBe(0)
+  })
+
+  it('when an ended hold stays locked, then an order that needs its stock is refused in time, and no other one', async () => {
+    const product = await newProduct(system, { stock: 1 })
+    const hold = await newOrder(system, [{ product_id: product.id, qty: 1 }])
+    await endHold(system, hold.id)
+    const session = await lock('orders', hold.id)
+    const waiting = place(product.id)
+    expectUndisturbed([await place((await newProduct(system)).id)], 201)
+    expectRefusedInTime(await waiting)
+    await session.release()
+    expect((await place(product.id)).status).toBe(201)
+  })
+
+  it('when an ended hold needs a locked product, then the sweep releases the others', async () => {
+    const [stuck, free] = [await newProduct(system), await newProduct(system)]
+    const [held, ended] = [
+      await newOrder(system, [{ product_id: stuck.id, qty: 1 }]),
+      await newOrder(system, [{ product_id: free.id, qty: 1 }]),
+    ]
+    for (const { id } of [held, ended]) await endHold(system, id)
+    const session = await lock('products', stuck.id)
+    expect(await system.sweeps.releaseExpiredHolds()).toBe(1)
+    expect((await orderOf(system, ended.id)).status).toBe('CANCELED')
+    expect((await orderOf(system, held.id)).status).toBe('CREATED')
+    await session.release()
+    expect(await system.sweeps.releaseExpiredHolds()).toBe(1)
+    expect(await stockOf(system, stuck.id)).toBe(100)
+  })
+
+  it('when a product or a customer is locked, then changes of it are refused in time', async () => {
+    const [product, customer] = [await newProduct(system), await newCustomer(system)]
+    await lock('products', product.id)
+    await lock('customers', customer.id)
+    const answers = await Promise.all([
+      timed(system.orders.patch(`/products/${product.id}`, { stock: 5 })),
+      timed(system.orders.post(`/products/${product.id}/stock-adjustments`, { delta: 1, reason: 'found' })),
+      timed(system.customers.put(`/customers/${customer.id}`, { name: 'New', email: `${newKey()}@example.com` })),
+      timed(system.customers.delete(`/customers/${customer.id}`)),
+    ])
+    for (const answer of answers) expectRefusedInTime(answer)
+    expect(await stockOf(system, product.id)).toBe(100)
+  })
+})

@@ -1,0 +1,283 @@
+import { randomBytes } from 'node:crypto'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { serve } from '../../src/platform/http/server.ts'
+import type { ApiAnswer, ApiRequest } from '../../testing/api-client.ts'
+import { contractCheck } from '../../testing/contract-check.ts'
+import { type Operation, operationsOf, readDocuments, sampleOf } from '../../testing/openapi.ts'
+import { newCustomer, newKey, newOrder, newProduct } from '../../testing/rows.ts'
+import { serveOrchestrator, serveOrders } from '../../testing/services.ts'
+import { describeEachEngine, useSystem } from '../../testing/system.ts'
+
+const documents = await readDocuments()
+const operations = operationsOf(documents)
+const { expectDocumented } = contractCheck(documents)
+
+/** Faults of ours or of a neighbour: each is provoked where such faults are tested. */
+const FAULTS = ['internal_error', 'upstream_failed', 'unavailable', 'overloaded', 'deadline_exceeded']
+const NOBODY = 999_999_999
+const LARGEST_BODY = 64 * 1024
+const LARGEST_INTERNAL_BODY = 4 * 1024 * 1024
+
+/** What an operation can answer, by its document: `success`, `not_modified`, and the code of each refusal. */
+function outcomesOf({ responses }: Operation): [status: number, outcome: string][] {
+  const outcomes = Object.entries(responses).flatMap(([status, { content }]): [number, string][] => {
+    const codes = Object.keys(content?.['application/problem+json']?.examples ?? { [nameOf(Number(status))]: {} })
+    return codes.map((code) => [Number(status), code])
+  })
+  return outcomes.filter(([, outcome]) => !FAULTS.includes(outcome))
+}
+
+function nameOf(status: number): string {
+  return status === 304 ? 'not_modified' : 'success'
+}
+
+describeEachEngine('what the documents say', (engine) => {
+  const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
+  const limited = useSystem(engine, {
+    ORCHESTRATOR_PUBLIC: 'false',
+    RATE_LIMIT_PER_MINUTE: '1',
+    LOGIN_ATTEMPTS_PER_MINUTE: '1',
+  })
+
+  /** A request that the operation understands, with what a test wants otherwise. */
+  function call(operation: Operation, request: ApiRequest & { id?: number | string; query?: string } = {}) {
+    const { service, method, path } = operation
+    const { id = 1, query = '', ...rest } = request
+    const body = method !== 'GET' && operation.requestBody ? sampleBody(operation) : undefined
+    const token = operation.security.some(({ serviceToken }) => serviceToken) && system.env.serviceTokens[0]
+    return system[service].call(method, path.replace('{id}', String(id)) + query, {
+      ...(body !== undefined && { body }),
+      ...(token && { token }),
+      ...rest,
+    })
+  }
+
+  function sampleBody(operation: Operation): Record<string, unknown> {
+    const [{ schema } = { schema: {} }] = Object.values(operation.requestBody?.content ?? {})
+    const unique = randomBytes(6).toString('hex')
+    const sample = sampleOf(documents[operation.service], schema)
+    return {
+      ...sample,
+      ...('email' in sample && { email: `${unique}@example.com` }),
+      ...('sku' in sample && { sku: unique }),
+      ...('idempotency_key' in sample && { idempotency_key: unique }),
+    }
+  }
+
+  /** How a refusal is met that many operations have. */
+  const COMMON: Record<string, (operation: Operation) => Promise<ApiAnswer>> = {
+    unauthorized: (it) => call(it, { token: null }),
+    invalid_token: (it) => call(it, { token: 'not.a.token' }),
+    insufficient_scope: async (it) => call(it, { token: await system.token({ scopes: [] }) }),
+    bound_client: async (it) => call(it, { token: await system.token({ customerId: 1 }) }),
+    malformed_json: (it) => call(it, { body: '{' }),
+    payload_too_large: (it) =>
+      call(it, { body: ' '.repeat(1 + (it.path.startsWith('/internal/') ? LARGEST_INTERNAL_BODY : LARGEST_BODY)) }),
+    unsupported_media_type: (it) => call(it, { headers: { 'content-type': 'text/plain' } }),
+    not_modified: (it) => call(it, { headers: { 'if-none-match': '*' } }),
+    validation_failed: (it) => call(it, it.requestBody ? { body: { nonsense: true } } : { query: '?limit=0' }),
+    invalid_id: (it) => call(it, { id: 'zero', headers: { 'idempotency-key': newKey() } }),
+    not_found: (it) => call(it, { id: NOBODY, headers: { 'idempotency-key': newKey() } }),
+    precondition_failed: (it) => call(it, { headers: { 'if-match': '"99"' } }),
+    invalid_idempotency_key: (it) => call(it, { headers: { 'idempotency-key': 'two words' } }),
+    idempotency_key_reused: async (it) => {
+      const headers = { 'idempotency-key': newKey() }
+      await call(it, { headers })
+      return call(it, { headers })
+    },
+    async rate_limited({ service, method, path }) {
+      const token = await limited.token({ clientId: randomBytes(6).toString('hex') })
+      const again = () => limited[service].call(method, path.replace('{id}', '1'), { token })
+      await again()
+      return again()
+    },
+  }
+
+  const keyed = (key = newKey()) => ({ headers: { 'idempotency-key': key } })
+  const reuseKey = async (it: Operation, make: (on: typeof system) => Promise<{ id: number }>) => {
+    const request = keyed()
+    await call(it, { id: (await make(system)).id, ...request })
+    return call(it, { id: (await make(system)).id, ...request })
+  }
+  const order = (items: { product_id: number; qty: number }[], customer_id = 1) => ({ customer_id, items })
+  const orchestrated = (items: { product_id: number; qty: number }[], customer_id = 1, key = newKey()) => ({
+    ...order(items, customer_id),
+    idempotency_key: key,
+  })
+  const manyOf = async (fields: Record<string, unknown>, qty: number) => [
+    { product_id: (await newProduct(system, fields)).id, qty },
+  ]
+  const tooMany = () => manyOf({ stock: 1 }, 2)
+  const tooDear = () => manyOf({ price_cents: 100_000_000_000, stock: 1_000_000 }, 1_000_000)
+  const one = () => manyOf({}, 1)
+  const canceledOrder = async () => {
+    const { id } = await newOrder(system, await one())
+    await system.orders.post(`/orders/${id}/cancel`)
+    return id
+  }
+  const oneKeyForTwoOrders = async (it: Operation) => {
+    const key = newKey()
+    await call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
+    return call(it, { id: (await newOrder(system, await one())).id, ...keyed(key) })
+  }
+  const demo = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
+
+  /** How each operation succeeds, where the examples of its document are not enough, and what only it refuses. */
+  const OWN: Record<string, Record<string, (operation: Operation) => Promise<ApiAnswer>>> = {
+    issueToken: {
+      success: (it) => call(it, { body: demo, token: null }),
+      unsupported_grant_type: (it) => call(it, { body: { ...demo, grant_type: 'password' } }),
+      invalid_scope: (it) => call(it, { body: { ...demo, scope: 'orders:steal' }, token: null }),
+      invalid_client: (it) => call(it, { body: { ...demo, client_secret: 'wrong' }, token: null }),
+      async rate_limited({ service, path }) {
+        const fail = () => limited[service].post(path, { ...demo, client_secret: 'wrong' }, { token: null })
+        await fail()
+        return fail()
+      },
+    },
+    getInternalClient: { success: (it) => call(it, { id: 'demo' }) },
+    createCustomer: {
+      email_taken: async (it) => {
+        const { email } = await newCustomer(system)
+        return call(it, { body: { name: 'Again', email } })
+      },
+    },
+    replaceCustomer: {
+      success: async (it) => call(it, { id: (await newCustomer(system)).id }),
+      idempotency_key_reused: (it) => reuseKey(it, newCustomer),
+      email_taken: async (it) => {
+        const [{ email }, { id }] = await Promise.all([newCustomer(system), newCustomer(system)])
+        return call(it, { id, body: { name: 'Again', email } })
+      },
+    },
+    deleteCustomer: {
+      success: async (it) => call(it, { id: (await newCustomer(system)).id }),
+      idempotency_key_reused: (it) => reuseKey(it, newCustomer),
+    },
+    eraseCustomer: {
+      success: async (it) => call(it, { id: (await newCustomer(system)).id }),
+      idempotency_key_reused: (it) => reuseKey(it, newCustomer),
+    },
+    createProduct: {
+      sku_taken: async (it) => {
+        const { sku } = await newProduct(system)
+        return call(it, { body: { ...sampleBody(it), sku } })
+      },
+    },
+    changeProduct: {
+      success: async (it) => call(it, { id: (await newProduct(system)).id }),
+      idempotency_key_reused: (it) => reuseKey(it, newProduct),
+    },
+    adjustStock: {
+      success: async (it) => call(it, { id: (await newProduct(system)).id }),
+      insufficient_stock: async (it) => call(it, { id: (await newProduct(system, { stock: 2 })).id }),
+      amount_too_large: async (it) => {
+        const { id } = await newProduct(system)
+        await system.db.updateTable('products').set({ stock: Number.MAX_SAFE_INTEGER }).where('id', '=', id).execute()
+        return call(it, { id, body: { delta: 1, reason: 'one more' } })
+      },
+      idempotency_key_reused: (it) => reuseKey(it, newProduct),
+    },
+    placeOrder: {
+      idempotency_key_required: async (it) => call(it, { body: { ...order(await one()), confirm: true } }),
+      not_found: async (it) => call(it, { body: order(await one(), 2), token: await system.token({ customerId: 1 }) }),
+      too_many_holds: async (it) => {
+        const { id } = await newCustomer(system)
+        const { api } = await serveOrders(system, { orders: { ...system.env.orders, maxOpenHolds: 1 } })
+        const token = await system.token({ customerId: id })
+        const place = async () => api.post(it.path, order(await one(), id), { token })
+        await place()
+        return place()
+      },
+      insufficient_stock: async (it) => call(it, { body: order(await tooMany()) }),
+      amount_too_large: async (it) => call(it, { body: order(await tooDear()) }),
+      customer_not_found: async (it) => call(it, { body: order(await one(), NOBODY) }),
+      product_not_found: (it) => call(it, { body: order([{ product_id: NOBODY, qty: 1 }]) }),
+      idempotency_key_reused: async (it) => {
+        const key = newKey()
+        await call(it, { ...keyed(key), body: order(await one()) })
+        return call(it, { ...keyed(key), body: order(await one()) })
+      },
+    },
+    confirmOrder: {
+      success: async (it) => call(it, { id: (await newOrder(system, await one())).id, ...keyed() }),
+      idempotency_key_required: (it) => call(it),
+      order_canceled: async (it) => call(it, { id: await canceledOrder(), ...keyed() }),
+      idempotency_key_reused: oneKeyForTwoOrders,
+    },
+    cancelOrder: {
+      idempotency_key_reused: oneKeyForTwoOrders,
+      success: async (it) => call(it, { id: (await newOrder(system, await one())).id }),
+      // Order 1 of the demo data was confirmed long ago.
+      cancel_window_passed: (it) => call(it, { id: 1, body: {} }),
+    },
+    searchIdempotencyKey: {
+      success: (it) => call(it, { query: '?key=abc-123' }),
+      invalid_idempotency_key: (it) => call(it, { query: '?key=two%20words' }),
+      bound_client: async (it) => call(it, { query: '?key=abc-123', token: await system.token({ customerId: 1 }) }),
+    },
+    createAndConfirmOrder: {
+      not_found: async (it) =>
+        call(it, { body: orchestrated(await one(), 2), token: await system.token({ customerId: 1 }) }),
+      invalid_idempotency_key: async (it) => call(it, { body: orchestrated(await one(), 1, 'two words') }),
+      insufficient_stock: async (it) => call(it, { body: orchestrated(await tooMany()) }),
+      amount_too_large: async (it) => call(it, { body: orchestrated(await tooDear()) }),
+      customer_not_found: async (it) => call(it, { body: orchestrated(await one(), NOBODY) }),
+      product_not_found: (it) => call(it, { body: orchestrated([{ product_id: NOBODY, qty: 1 }]) }),
+      idempotency_key_reused: async (it) => {
+        const key = newKey()
+        await call(it, { body: orchestrated(await one(), 1, key) })
+        return call(it, { body: orchestrated(await one(), 1, key) })
+      },
+      order_canceled: async (it) => {
+        const { orders } = system
+        const refuseConfirm = async (request: Request) => {
+          const { pathname } = new URL(request.url)
+          const id = /\/orders\/(\d+)\/confirm/.exec(pathname)?.[1]
+          if (id !== undefined) await orders.post(`/orders/${id}/cancel`)
+          return fetch(new Request(`${orders.base}${pathname}`, request))
+        }
+        const inBetween = await serve({ fetch: refuseConfirm }, 0)
+        onTestFinished(() => inBetween.close())
+        const { api } = await serveOrchestrator(system, { ordersBase: `http://127.0.0.1:${inBetween.port}` })
+        return api.post(it.path, orchestrated(await one()))
+      },
+    },
+  }
+
+  const titled = (some: Operation[]) => some.map((operation): [string, Operation] => [operation.title, operation])
+
+  describe.each(titled(operations))('%s', (_, operation) => {
+    const { service, method, path, operationId, title } = operation
+
+    it.each(outcomesOf(operation))('when it answers %i %s, then that is as documented', async (status, outcome) => {
+      const provoke = OWN[operationId]?.[outcome] ?? COMMON[outcome] ?? (outcome === 'success' ? call : undefined)
+      if (provoke === undefined) throw new Error(`this test does not know how ${title} comes to ${outcome}`)
+      const answer = await provoke(operation)
+      expectDocumented(service, method, path, answer)
+      expect({ status: answer.status, outcome: answer.body.code ?? nameOf(answer.status) }).toEqual({ status, outcome })
+    })
+  })
+
+  async function newIdFor({ path }: Operation): Promise<number> {
+    if (path.startsWith('/orders/')) return (await newOrder(system, await one())).id
+    return (await (path.startsWith('/products/') ? newProduct : newCustomer)(system)).id
+  }
+
+  const repeatable = operations.filter(({ parameters }) => parameters?.some(({ name }) => name === 'idempotency-key'))
+
+  it.each(titled(repeatable))('when %s is sent again with its key, then the replay is as documented', async (_, it) => {
+    const id = await newIdFor(it)
+    const key = newKey()
+    const body = it.requestBody && {
+      ...sampleBody(it),
+      ...('idempotency_key' in sampleBody(it) && { idempotency_key: key }),
+    }
+    const first = await call(it, { id, ...keyed(key), ...(body && { body }) })
+    const replay = await call(it, { id, ...keyed(key), ...(body && { body }) })
+    expectDocumented(it.service, it.method, it.path, replay)
+    expect({ status: replay.status, text: replay.text }).toEqual({ status: first.status, text: first.text })
+    expect([first, replay].map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true'])
+    for (const name of ['location', 'etag']) expect(replay.headers.get(name)).toBe(first.headers.get(name))
+  })
+})

@@ -1,0 +1,116 @@
+import { expect, it } from 'vitest'
+import { newCustomer, newKey, newOrder, newProduct, newWord } from '../../testing/rows.ts'
+import { describeEachEngine, useSystem } from '../../testing/system.ts'
+
+const keyed = (key: string) => ({ headers: { 'idempotency-key': key } })
+
+describeEachEngine('erasing a customer', (engine) => {
+  const system = useSystem(engine)
+
+  /** A customer whose personal data can be told from anything else. */
+  async function person() {
+    const [name, user, key] = [newWord(), newWord(), newKey()]
+    const phone = `555-${user.slice(1, 9)}`
+    const input = { name: `Ms ${name}`, email: `${user}@example.com`, phone }
+    const { status, body } = await system.customers.post('/customers', input, keyed(key))
+    expect(status).toBe(201)
+    return { id: Number(body.id), key, input, words: [name, user, phone] }
+  }
+
+  /** Every row and log line that has one of these words. */
+  async function mentions(words: string[]): Promise<unknown[]> {
+    const tables = ['customers', 'customer_words', 'idempotency_keys', 'orders', 'api_clients'] as const
+    const rows = await Promise.all(tables.map((table) => system.db.selectFrom(table).selectAll().execute()))
+    return [...rows.flat().map((row) => JSON.stringify(row)), ...system.log].filter((text) =>
+      words.some((word) => text.includes(word)),
+    )
+  }
+
+  const erase = (id: number, key?: string) =>
+    system.customers.post(`/customers/${id}/erase`, undefined, key === undefined ? {} : keyed(key))
+
+  it('when it is erased, then no row and no log line has its data, and orders stay', async () => {
+    const { id, words } = await person()
+    const { id: product_id } = await newProduct(system)
+    const order = await newOrder(system, [{ product_id, qty: 1 }], { customer_id: id })
+    expect(await mentions(words)).not.toEqual([])
+    expect((await erase(id)).status).toBe(204)
+    expect(await mentions(words)).toEqual([])
+    const { body } = await system.customers.get(`/customers/${id}`)
+    const blank = { id, name: 'Erased customer', email: `erased-${id}@invalid`, phone: null, version: 2 }
+    expect(body).toEqual({ ...blank, created_at: body.created_at, updated_at: body.updated_at })
+    for (const word of [...words, 'erased']) {
+      const found = await system.customers.get(`/customers?search=${word}`)
+      expect(found.body.data.filter((row: { id: number }) => row.id === id)).toEqual([])
+    }
+    expect((await system.orders.get(`/orders/${order.id}`)).body).toMatchObject({ id: order.id, customer_id: id })
+  })
+
+  it('when requests of before are replayed, then they do not bring the data back', async () => {
+    const { id, key, input, words } = await person()
+    const [replacing, erasing] = [newKey(), newKey()]
+    const changed = { ...input, name: `Dr ${words[0]}` }
+    expect((await system.customers.put(`/customers/${id}`, changed, keyed(replacing))).status).toBe(200)
+    expect((await erase(id, erasing)).status).toBe(204)
+    const blank = { id, name: 'Erased customer', email: `erased-${id}@invalid`, phone: null }
+    const created = await system.customers.post('/customers', input, keyed(key))
+    expect(created).toMatchObject({ status: 201, body: { ...blank, version: 1 } })
+    expect(created.headers.get('idempotent-replayed')).toBe('true')
+    expect(created.headers.get('etag')).toBe('"1"')
+    const replaced = await system.customers.put(`/customers/${id}`, changed, keyed(replacing))
+    expect(replaced).toMatchObject({ status: 200, body: { ...blank, version: 2 } })
+    const again = await erase(id, erasing)
+    expect([again.status, again.headers.get('idempotent-replayed')]).toEqual([204, 'true'])
+    expect(await mentions(words)).toEqual([])
+  })
+
+  it('when the orchestrator placed orders for it, then their replays do not show the data either', async () => {
+    const { id, words } = await person()
+    const { id: product_id } = await newProduct(system)
+    const path = '/orchestrator/create-and-confirm-order'
+    const request = { customer_id: id, items: [{ product_id, qty: 1 }], idempotency_key: newKey() }
+    const first = await system.orchestrator.post(path, request)
+    expect(first.text).toContain(words[0])
+    const other = await system.orchestrator.post(path, { ...request, customer_id: 1, idempotency_key: newKey() })
+    expect((await erase(id)).status).toBe(204)
+    const again = await system.orchestrator.post(path, request)
+    const customer = { id, name: 'Erased customer', email: `erased-${id}@invalid`, phone: null }
+    expect(again.body).toEqual({ ...first.body, data: { ...first.body.data, customer } })
+    expect(await mentions(words)).toEqual([])
+    expect(other.body.data.customer.name).toBe('ACME Corp')
+  })
+
+  it('when it was deleted, then it is erased all the same, and stays deleted', async () => {
+    const { id, words, input } = await person()
+    expect((await system.customers.delete(`/customers/${id}`)).status).toBe(204)
+    expect((await erase(id)).status).toBe(204)
+    expect(await mentions(words)).toEqual([])
+    expect((await system.customers.get(`/customers/${id}`)).status).toBe(404)
+    expect((await system.customers.post('/customers', input)).status).toBe(201)
+  })
+
+  it('when it is erased twice, then the second time changes nothing', async () => {
+    const { id } = await person()
+    const first = await erase(id)
+    const before = await system.customers.get(`/customers/${id}`)
+    expect([first.status, (await erase(id)).status]).toEqual([204, 204])
+    expect((await system.customers.get(`/customers/${id}`)).text).toBe(before.text)
+  })
+
+  it('when new data is written after it, then erasing again erases that too', async () => {
+    const { id, input, words } = await person()
+    await erase(id)
+    expect((await system.customers.put(`/customers/${id}`, input)).status).toBe(200)
+    expect(await mentions(words)).not.toEqual([])
+    expect((await erase(id)).status).toBe(204)
+    expect(await mentions(words)).toEqual([])
+  })
+
+  it('when a bound client asks, or there is no such customer, then it is refused', async () => {
+    const { id } = await newCustomer(system)
+    const token = await system.token({ customerId: id })
+    expect((await system.customers.post(`/customers/${id}/erase`, undefined, { token })).status).toBe(403)
+    expect((await system.customers.post('/customers/1/erase', undefined, { token })).status).toBe(404)
+    expect((await erase(999_999_999)).status).toBe(404)
+  })
+})

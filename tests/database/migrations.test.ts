@@ -1,0 +1,271 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { sql } from 'kysely'
+import { expect, it, onTestFinished } from 'vitest'
+import { parseEnv } from '../../src/compose/env.ts'
+import { searchCustomers } from '../../src/customers/store.ts'
+import { type Database, ensureDatabase, openDatabase } from '../../src/platform/database/database.ts'
+import { dialectOf } from '../../src/platform/database/dialect.ts'
+import { migrate, pendingMigrations, seed, statementsOf } from '../../src/platform/database/migrations.ts'
+import { wordsOf } from '../../src/platform/database/tokenize.ts'
+import { searchProducts } from '../../src/products/store.ts'
+import { freshDatabase, runProgram, type Variables } from '../../testing/programs.ts'
+import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
+
+const FOLDER = new URL('../../db/migrations/', import.meta.url)
+const MIGRATIONS = Array.from(
+  readdirSync(FOLDER)
+    .join('\n')
+    .matchAll(/^(.*)\.mysql\.sql$/gm),
+  ([, name = '']) => name,
+).sort()
+
+/** Folds letters in words that were stored before the code did. */
+const FOLD_WORDS = '0003_fold_words'
+
+/** Whether words had the letter as it is, and have plain ones now. */
+function isFoldedSince(letter: string): boolean {
+  const wasKept = letter === letter.normalize('NFKD').toLowerCase() && /\P{ASCII}/u.test(letter)
+  return wasKept && wordsOf(letter).some((word) => /^[a-z]+$/.test(word))
+}
+
+/** The statements of a migration, without a note that they have run. */
+async function runMigration(db: Database, name: string): Promise<void> {
+  const text = readFileSync(new URL(`${name}.${dialectOf(db).engine}.sql`, FOLDER), 'utf8')
+  for (const statement of statementsOf(text)) await sql.raw(statement).execute(db)
+}
+
+async function openFor(variables: Variables): Promise<Database> {
+  const { database } = parseEnv(variables)
+  await ensureDatabase(database)
+  const db = await openDatabase(database)
+  onTestFinished(() => db.destroy())
+  return db
+}
+
+/** Everything in the tables that the demo data fills. */
+async function contents(db: Database) {
+  return {
+    customers: await db.selectFrom('customers').selectAll().orderBy('id').execute(),
+    customerWords: await db.selectFrom('customer_words').selectAll().orderBy('customer_id').orderBy('word').execute(),
+    products: await db.selectFrom('products').selectAll().orderBy('id').execute(),
+    productWords: await db.selectFrom('product_words').selectAll().orderBy('product_id').orderBy('word').execute(),
+    adjustments: await db.selectFrom('stock_adjustments').selectAll().orderBy('id').execute(),
+    orders: await db.selectFrom('orders').selectAll().orderBy('id').execute(),
+    items: await db.selectFrom('order_items').selectAll().orderBy('id').execute(),
+    clients: await db.selectFrom('api_clients').selectAll().orderBy('id').execute(),
+  }
+}
+
+async function migrationsDone(db: Database): Promise<string[]> {
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(db)
+  return rows.map(({ name }) => name)
+}
+
+describeEachEngine('migrations', (engine) => {
+  it('when an empty database is migrated, then every migration runs, and a second time none', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    expect(await pendingMigrations(db)).toEqual(MIGRATIONS)
+    expect(await migrate(db)).toEqual(MIGRATIONS)
+    expect(await pendingMigrations(db)).toEqual([])
+    expect(await migrate(db)).toEqual([])
+    expect(await migrationsDone(db)).toEqual(MIGRATIONS)
+  })
+
+  it('when four processes migrate an empty database at once, then all succeed and one of them does it', async () => {
+    const variables = freshDatabase(engine)
+    const runs = await Promise.all(Array.from({ length: 4 }, () => runProgram('migrate', variables)))
+    expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(runs.map(() => ({ code: 0, stderr: '' })))
+    const messages = runs.map(({ stdout }) => stdout.trim()).sort()
+    expect(messages.filter((message) => message.startsWith('Migrated'))).toHaveLength(1)
+    expect(messages.filter((message) => message.endsWith('is up to date.'))).toHaveLength(3)
+    expect(await migrationsDone(await openFor(variables))).toEqual(MIGRATIONS)
+  })
+
+  it('when the first migration was cut off half-way, then the next one completes it', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    const statements = statementsOf(readFileSync(new URL(`0001_initial.${engine}.sql`, FOLDER), 'utf8'))
+    for (const statement of statements.slice(0, statements.length / 2)) await sql.raw(statement).execute(db)
+    expect(await migrate(db)).toEqual(MIGRATIONS)
+    await seed(db)
+    expect((await contents(db)).clients).toHaveLength(1)
+  })
+
+  it('when a migration was done and not noted, then it is run again and finds its work done', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    for (const name of MIGRATIONS) await runMigration(db, name)
+    expect(await migrate(db)).toEqual(MIGRATIONS)
+    expect(await migrationsDone(db)).toEqual(MIGRATIONS)
+  })
+
+  it('when a statement of a migration fails for another reason, then the migration fails', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    await sql.raw('create table customers (id varchar(5) not null primary key)').execute(db)
+    await expect(migrate(db)).rejects.toThrow()
+  })
+
+  it('when the version before adds clients to the newest schema, then they are as good as any', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    const now = '2026-01-05 09:00:00.000'
+    const columns = sql.raw('id, name, secret_hash, scope, customer_id, created_at, disabled_at')
+    await sql`insert into api_clients (${columns}) values ('erp', 'ERP', 'hash', '', null, ${now}, null)`.execute(db)
+    expect(await db.selectFrom('api_clients').selectAll().executeTakeFirst()).toMatchObject({ tokens_from: null })
+  })
+
+  it('when the version before places an order in the newest schema, then nobody knows where it came from', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    const [columns, now] = [sql.raw('customer_id, status, total_cents, created_at'), '2026-01-05 09:00:00.000']
+    await sql`insert into orders (${columns}) values (1, 'CREATED', 100, ${now})`.execute(db)
+    const order = await db.selectFrom('orders').selectAll().orderBy('id', 'desc').executeTakeFirst()
+    expect(order).toMatchObject({ placed_by: null, correlation_id: null, key_hash: null })
+  })
+
+  it('when words were stored before letters such as ø were folded, then they are found by plain letters too', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    for (const name of MIGRATIONS.filter((name) => name < FOLD_WORDS)) await runMigration(db, name)
+    const [now, stock] = ['2026-01-05 09:00:00.000', { price_cents: 1, stock: 0 }]
+    const times = { created_at: now, updated_at: now }
+    await db
+      .insertInto('customers')
+      .values({ id: 1, name: 'Øl', email: 'a@b.c', email_key: 'a@b.c', phone: null, ...times })
+      .execute()
+    await db
+      .insertInto('products')
+      .values({ id: 1, sku: 'A', name: 'Øl', ...stock, ...times })
+      .execute()
+    const letters = Array.from({ length: 0x300 }, (_, code) => String.fromCodePoint(code)).filter(isFoldedSince)
+    expect(letters.length).toBeGreaterThan(25)
+    const stored = [
+      ...letters.map((letter) => `x${letter}y`),
+      'æ'.repeat(64),
+      ...'øl ol plain δοκιμη ђорђе 株式会社'.split(' '),
+    ]
+    await db
+      .insertInto('customer_words')
+      .values(stored.map((word) => ({ word, customer_id: 1 })))
+      .execute()
+    await db
+      .insertInto('product_words')
+      .values(stored.map((word) => ({ word, product_id: 1 })))
+      .execute()
+    const expected = [...new Set([...stored, ...wordsOf(...stored)])].sort()
+    for (const run of [() => migrate(db), () => runMigration(db, FOLD_WORDS)]) {
+      await run()
+      const { customerWords, productWords } = await contents(db)
+      expect(customerWords.map(({ word }) => word).sort()).toEqual(expected)
+      expect(productWords.map(({ word }) => word).sort()).toEqual(expected)
+    }
+    for (const search of [searchCustomers, searchProducts]) {
+      const { rows } = await search(db, { beginnings: wordsOf('ØL'), limit: 2 })
+      expect(rows).toMatchObject([{ id: 1, name: 'Øl' }])
+    }
+  })
+
+  it('when a customer is deleted while its words are folded, then it has none after that', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    const deleted = { email_key: null, deleted_at: '2026-01-05 09:00:00.000' }
+    await db.updateTable('customers').set(deleted).where('id', '=', 1).execute()
+    const before = (await contents(db)).customerWords
+    await runMigration(db, FOLD_WORDS)
+    const { customerWords } = await contents(db)
+    expect(customerWords).toEqual(before.filter(({ customer_id }) => customer_id !== 1))
+  })
+
+  it('when the demo data is put in twice, then it is there once', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    const first = await contents(db)
+    await seed(db)
+    expect(await contents(db)).toEqual(first)
+    expect(Object.values(first).map((rows) => rows.length)).toEqual([4, 17, 3, 13, 3, 4, 4, 1])
+  })
+
+  it('when four processes put the demo data in at once, then all succeed and it is there once', async () => {
+    const variables = freshDatabase(engine)
+    const db = await openFor(variables)
+    await migrate(db)
+    const runs = await Promise.all(Array.from({ length: 4 }, () => runProgram('seed', variables)))
+    expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(runs.map(() => ({ code: 0, stderr: '' })))
+    const { orders, customers } = await contents(db)
+    expect([orders.length, customers.length]).toEqual([4, 4])
+  })
+
+  it('when the demo data was changed, then putting it in again changes nothing', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    await db.updateTable('customers').set({ name: 'ACME Corporation' }).where('id', '=', 1).execute()
+    await db.deleteFrom('product_words').where('word', '=', 'laptop').execute()
+    const changed = await contents(db)
+    expect(await seed(db)).toBe('demo data')
+    expect(await contents(db)).toEqual(changed)
+  })
+})
+
+describeEachEngine('the demo data', (engine) => {
+  async function seeded() {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    return contents(db)
+  }
+
+  it('when it is put in, then it holds the customer and the price of the printed example', async () => {
+    const { customers, products, orders } = await seeded()
+    expect(customers[0]).toMatchObject({ id: 1, name: 'ACME Corp', email: 'ops@acme.com', phone: '555-1234' })
+    expect(products[0]).toMatchObject({ id: 1, price_cents: 129900 })
+    expect(orders.map(({ id }) => id)).toEqual([1, 2, 3, 4])
+  })
+
+  it('when its books are drawn up, then stock, totals and lines agree', async () => {
+    const { products, adjustments, orders, items } = await seeded()
+    const live = new Set(orders.filter(({ status }) => status !== 'CANCELED').map(({ id }) => id))
+    const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0)
+    for (const { id, stock } of products) {
+      const adjusted = sum(adjustments.filter(({ product_id }) => product_id === id).map(({ delta }) => delta))
+      const taken = sum(items.filter((item) => item.product_id === id && live.has(item.order_id)).map(({ qty }) => qty))
+      expect(stock).toBe(adjusted - taken)
+    }
+    for (const { id, total_cents } of orders) {
+      expect(total_cents).toBe(sum(items.filter((item) => item.order_id === id).map((item) => item.subtotal_cents)))
+    }
+    for (const item of items) expect(item.subtotal_cents).toBe(item.qty * item.unit_price_cents)
+  })
+
+  it('when its orders are read, then their times fit their states', async () => {
+    const { orders } = await seeded()
+    for (const { status, created_at, confirmed_at, canceled_at, expires_at } of orders) {
+      const end = confirmed_at ?? canceled_at ?? expires_at ?? ''
+      expect(end > created_at).toBe(true)
+      expect({ confirmed: confirmed_at !== null, canceled: canceled_at !== null }).toEqual({
+        confirmed: status === 'CONFIRMED',
+        canceled: status === 'CANCELED',
+      })
+      if (status === 'CONFIRMED') expect(expires_at).toBeNull()
+    }
+    // For the examples that confirm and cancel one.
+    expect(orders.map(({ status }) => status)).toEqual(['CONFIRMED', 'CREATED', 'CANCELED', 'CREATED'])
+  })
+
+  it('when its words for search are read, then they are those that the services would write', async () => {
+    const { customers, customerWords, products, productWords } = await seeded()
+    for (const { id, name, email } of customers) {
+      const words = customerWords.filter(({ customer_id }) => customer_id === id).map(({ word }) => word)
+      expect(words).toEqual(wordsOf(name, email).sort())
+    }
+    for (const { id, sku, name } of products) {
+      const words = productWords.filter(({ product_id }) => product_id === id).map(({ word }) => word)
+      expect(words).toEqual(wordsOf(sku, name).sort())
+    }
+  })
+})

@@ -1,0 +1,443 @@
+import { CompiledQuery, sql } from 'kysely'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { listCustomers, searchCustomers } from '../../src/customers/store.ts'
+import {
+  countingOpenHolds,
+  findEndedHolds,
+  findExpiredHolds,
+  findOrdersByOrigin,
+  findPageBefore,
+  findPlacers,
+  findUsesOfKeys,
+  insertLines,
+  listOrders,
+  type OrderFilter,
+} from '../../src/orders/store.ts'
+import type { Database } from '../../src/platform/database/database.ts'
+import { dialectOf } from '../../src/platform/database/dialect.ts'
+import type { SearchPlace } from '../../src/platform/database/word-index.ts'
+import { purgeExpiredKeys } from '../../src/platform/idempotency/idempotency.ts'
+import { listProducts, searchProducts } from '../../src/products/store.ts'
+import { idsOf } from '../../testing/lists.ts'
+import { IMPORTED, makeCustomers, makeOrders, makeProducts } from '../../testing/many-rows.ts'
+import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../testing/system.ts'
+
+const ORDERS = 40_000
+const CUSTOMERS = 3_000
+const PRODUCTS = 12_000
+const LIMIT = 21
+const SINCE = '2026-01-01 00:00:00.000'
+/**
+ * A row has half a dozen words, and the index is read twice: for the rows, and for where they end. With several words to
+ * search for, some rows are looked at to choose the word to go by.
+ */
+const MOST_READS = { oneWord: 16 * LIMIT, moreWords: 100 * LIMIT }
+/** A search in vain looks at 2,000 rows of the index, and for each at the half a dozen words of its product. */
+const MOST_READS_IN_VAIN = 2_000 * (6 + 3)
+
+type Row = Record<string, string | number | null>
+
+/** What a store function does with the database. */
+interface Observed<T> {
+  result: T
+  queries: CompiledQuery[]
+  /** Rows that the server read for it; MySQL family only, SQLite does not say. */
+  reads: number
+}
+
+/** Calls a store function on a connection of its own, and notes its very statements. */
+function observe<T>(db: Database, call: (db: Database) => Promise<T>): Promise<Observed<T>> {
+  return db.connection().execute(async (connection) => {
+    const alone = await rowsRead(connection, async () => {})
+    await expectCounters(connection, alone)
+    const executor = vi.spyOn(connection.getExecutor(), 'executeQuery')
+    let result: T | undefined
+    let queries: CompiledQuery[] = []
+    const reads = await rowsRead(connection, async () => {
+      executor.mockClear()
+      result = await call(connection)
+      queries = executor.mock.calls.map(([query]) => query)
+    })
+    executor.mockRestore()
+    if (result === undefined) throw new Error('nothing came of it')
+    return { result, queries, reads: reads - alone }
+  })
+}
+
+async function rowsRead(connection: Database, work: () => Promise<void>): Promise<number> {
+  const before = await handlerReads(connection)
+  await work()
+  return (await handlerReads(connection)) - before
+}
+
+/** Where the server counts nothing, nothing would be proven. */
+async function expectCounters(connection: Database, alone: number): Promise<void> {
+  if (dialectOf(connection).engine === 'sqlite') return
+  const read = await rowsRead(connection, async () => {
+    await connection.selectFrom('products').select('id').limit(1).execute()
+  })
+  if (read <= alone)
+    throw new Error('this server has no Handler_read counters: it can not be seen how many rows are read')
+}
+
+async function handlerReads(connection: Database): Promise<number> {
+  if (dialectOf(connection).engine === 'sqlite') return 0
+  const { rows } = await sql<{ Value: string }>`show session status like 'Handler_read%'`.execute(connection)
+  return rows.reduce((sum, { Value }) => sum + Number(Value), 0)
+}
+
+/** How the engine would do it, a line a step, and which of these steps are none that a long table may be met with. */
+interface Plan {
+  steps: string[]
+  faults: string[]
+}
+
+async function planOf(db: Database, { sql: text, parameters }: CompiledQuery): Promise<Plan> {
+  const { engine } = dialectOf(db)
+  const explain = engine === 'mysql' ? 'explain' : 'explain query plan'
+  const { rows } = await db.executeQuery<Row>(CompiledQuery.raw(`${explain} ${text}`, [...parameters]))
+  return engine === 'mysql' ? mysqlPlan(rows) : sqlitePlan(rows)
+}
+
+/** A derived table holds a bounded number of rows: it alone may be read whole and sorted. */
+function mysqlPlan(rows: Row[]): Plan {
+  const steps = rows.map(({ table, type, key, key_len, Extra }) => [table, type, key, key_len, Extra].join(' | '))
+  const isFault = ({ table, type, key, Extra }: Row) =>
+    table !== null &&
+    !/^<derived/.test(String(table)) &&
+    (key === null || /^(ALL|index|index_merge)$/.test(String(type)) || /filesort|temporary/.test(String(Extra)))
+  return { steps, faults: steps.filter((_, i) => isFault(rows[i] ?? {})) }
+}
+
+function sqlitePlan(rows: Row[]): Plan {
+  const steps = rows.map(({ detail }) => String(detail))
+  const derived = /^SCAN (page|found|looked)$/
+  const overDerived = (parent: unknown) => rows.some((row) => row.parent === parent && derived.test(String(row.detail)))
+  const isFault = ({ detail, parent }: Row) =>
+    (/^SCAN (?!CONSTANT ROW$)|^MULTI-INDEX/.test(String(detail)) && !derived.test(String(detail))) ||
+    (/TEMP B-TREE/.test(String(detail)) && !overDerived(parent))
+  return { steps, faults: steps.filter((_, i) => isFault(rows[i] ?? {})) }
+}
+
+/** The step that goes through all orders by their index until the page is full. */
+const IN_ORDER = /^o \| index \| orders_created \||^SCAN o USING INDEX orders_created$/
+
+/**
+ * @param mostReads how many rows it may read at most, however long the tables are
+ * @param allowed a step that is none of those that a long table may not be met with
+ */
+async function expectIndexed<T>(
+  db: Database,
+  mostReads: number,
+  call: (db: Database) => Promise<T>,
+  allowed = /^never$/,
+) {
+  const observed = await observe(db, call)
+  const plans = await Promise.all(observed.queries.map((query) => planOf(db, query)))
+  const steps = plans.flatMap((plan) => plan.steps)
+  const faults = plans.flatMap((plan) => plan.faults).filter((step) => !allowed.test(step))
+  const found = { faults, tooManyReads: observed.reads > mostReads && observed.reads }
+  expect(found, steps.join('\n')).toEqual({ faults: [], tooManyReads: false })
+  return { ...observed, steps }
+}
+
+describeEachEngine('the plans of lists and searches', (engine) => {
+  let database: TestDatabase
+  let orders: Awaited<ReturnType<typeof readOrders>>
+  beforeAll(async () => {
+    database = await createTestDatabase(engine)
+    await makeCustomers(database.db, CUSTOMERS)
+    await makeProducts(database.db, PRODUCTS)
+    await makeOrders(database.db, { count: ORDERS, customers: CUSTOMERS })
+    orders = await readOrders(database.db)
+  })
+  afterAll(() => database.drop())
+
+  describe('of orders', () => {
+    const statuses = [undefined, 'CREATED', 'CONFIRMED', 'CANCELED'] as const
+    const owners = { all: [], busy: [1], quiet: [CUSTOMERS], 'one by two names': [1, 1], 'two different': [1, 2] }
+    const spans = ['', 'from', 'to', 'from and to'] as const
+    const filters = statuses.flatMap((status) =>
+      Object.entries(owners).flatMap(([whose, customerIds]) =>
+        spans.map((span) => ({ status, whose, customerIds, span })),
+      ),
+    )
+
+    it.each(filters)(
+      'when status is $status, customers $whose, times $span, then any page reads that page',
+      async (filter) => {
+        const { status, customerIds, span } = filter
+        const timeOf = (id: number) => orders.byId.get(id)?.created_at ?? ''
+        const from = span.includes('from') ? timeOf(ORDERS * 0.1) : undefined
+        const to = span.includes('to') ? timeOf(ORDERS * 0.9) : undefined
+        for (const last of [undefined, ORDERS - 50, ORDERS / 2, IMPORTED + 50, IMPORTED / 2]) {
+          const after = last === undefined ? undefined : { id: last, createdAt: timeOf(last) }
+          const query: OrderFilter = { status, customerIds, from, to, after, limit: LIMIT }
+          const all = (status ?? customerIds[0] ?? from ?? to ?? after) === undefined
+          const list = (db: Database) => listOrders(db, query)
+          const { result, queries, steps } = await expectIndexed(
+            database.db,
+            LIMIT + 5,
+            list,
+            all ? IN_ORDER : undefined,
+          )
+          expect(result).toEqual(orders.page(query))
+          if (engine === 'mysql') continue
+          if (to ?? after) expect(steps.join()).toMatch(/created_at<\?/)
+          if (from) expect(steps.join()).toMatch(/created_at>\?/)
+          // Of two upper bounds it would seek by the first only.
+          if (to && after) expect(queries[0]?.parameters.includes(to)).toBe(after.createdAt >= to)
+        }
+      },
+    )
+  })
+
+  describe('of customers and products', () => {
+    it.each([undefined, 10, CUSTOMERS / 2, CUSTOMERS - 30])(
+      'when the list goes on after %s, then it reads a page',
+      async (after) => {
+        const customers = await expectIndexed(database.db, LIMIT + 5, (db) =>
+          listCustomers(db, { after, limit: LIMIT, only: undefined }),
+        )
+        expect(customers.result.map(({ id }) => id)).toEqual(
+          Array.from({ length: LIMIT }, (_, i) => (after ?? 0) + 1 + i),
+        )
+        const products = await expectIndexed(database.db, LIMIT + 5, (db) => listProducts(db, { after, limit: LIMIT }))
+        expect(products.result.map(({ id }) => id)).toEqual(
+          Array.from({ length: LIMIT }, (_, i) => (after ?? 0) + 1 + i),
+        )
+      },
+    )
+
+    it('when nearly all customers are deleted, then the list reads none of them', async () => {
+      const { db, drop } = await createTestDatabase(engine)
+      onTestFinished(drop)
+      await makeCustomers(db, CUSTOMERS)
+      const kept = [1, 2, 1_000, CUSTOMERS]
+      const deleted = { email_key: null, deleted_at: '2026-01-02 00:00:00.000' }
+      await db.updateTable('customers').set(deleted).where('id', 'not in', kept).execute()
+      for (const after of [undefined, 1, 2, 1_000]) {
+        const list = { after, limit: LIMIT, only: undefined }
+        const { result, steps } = await expectIndexed(db, LIMIT + 5, (db) => listCustomers(db, list))
+        expect(steps.join()).toContain('customers_live')
+        expect(idsOf(result)).toEqual(kept.filter((id) => id > (after ?? 0)))
+      }
+    })
+
+    it('when a caller may see one customer only, then the list reads that one', async () => {
+      const { result } = await expectIndexed(database.db, 5, (db) =>
+        listCustomers(db, { after: 5, limit: LIMIT, only: 9 }),
+      )
+      expect(result.map(({ id }) => id)).toEqual([9])
+    })
+  })
+
+  describe('of searches', () => {
+    const all = LIMIT
+    const searches = [
+      { what: 'a letter', beginnings: ['g'], finds: all },
+      { what: 'a word that all have', beginnings: ['com'], finds: all },
+      { what: 'a word that all have, deep', beginnings: ['com'], after: { word: 'com', id: 2_000 }, finds: all },
+      { what: 'a beginning, deep', beginnings: ['fam'], after: { word: 'family4', id: 1 }, finds: all },
+      { what: 'a whole word', beginnings: ['u1234'], finds: 1 },
+      { what: 'a word that nobody has', beginnings: ['xyz'], finds: 0 },
+      { what: 'two that many have', beginnings: ['com', 'corp'], finds: all },
+      { what: 'two that many have, deep', beginnings: ['com', 'corp'], after: { word: 'corp', id: 2_000 }, finds: all },
+      { what: 'a rare one, shorter than a common one', beginnings: ['gmbh', 'u81'], finds: 5 },
+      { what: 'a rare one between common ones', beginnings: ['com', 'u81', 'given', 'family'], finds: 11 },
+      { what: 'one that is the beginning of another', beginnings: ['giv', 'given17'], finds: all },
+      { what: 'one customer only', beginnings: ['giv', 'com'], only: 77, finds: 1 },
+      { what: 'one customer only, one word', beginnings: ['com'], only: 77, finds: 1 },
+    ]
+
+    it.each(searches)(
+      'when customers are searched for $what, then it reads about a page',
+      async ({ finds, ...search }) => {
+        const { result, steps } = await expectIndexed(database.db, mostReads(search), (db) =>
+          searchCustomers(db, { ...search, limit: LIMIT }),
+        )
+        expect(result.rows).toHaveLength(finds)
+        if (engine === 'sqlite' && search.after)
+          expect(steps.join()).toMatch(/\(word,customer_id\)>\(\?,\?\) AND word<\?/)
+      },
+    )
+
+    it.each([[['gmbh', 'u81']], [['com', 'giv', 'given1']], [['family', 'dom77']], [['u1', 'given1', 'corp']]])(
+      'when a search for %j is read page by page, then each row that has them all comes once',
+      async (beginnings) => {
+        const ids: number[] = []
+        for (let after: SearchPlace | undefined; ; ) {
+          const { rows, end } = await searchCustomers(database.db, { beginnings, after, limit: LIMIT })
+          ids.push(...idsOf(rows))
+          const last = rows[LIMIT - 1]
+          after = last ? { word: last.matched_word, id: last.id } : end
+          if (after === undefined) break
+        }
+        expect(ids.toSorted((a, b) => a - b)).toEqual(await customersWith(database.db, beginnings))
+      },
+    )
+
+    it('when two common words hardly ever meet, then pages are short, and each reads a bounded number of rows', async () => {
+      const { db } = database
+      // Of three products one is blue and one black.
+      const both = [4, 3_001, 3_004, PRODUCTS - 2]
+      await db
+        .insertInto('product_words')
+        .values(both.map((product_id) => ({ word: 'black', product_id })))
+        .execute()
+      const pages: number[][] = []
+      for (let after: SearchPlace | undefined; ; ) {
+        const search = { beginnings: ['blue', 'black'], after, limit: LIMIT }
+        const { result } = await expectIndexed(db, MOST_READS_IN_VAIN, (db) => searchProducts(db, search))
+        pages.push(idsOf(result.rows))
+        after = result.end
+        if (after === undefined) break
+      }
+      expect(pages.flat()).toEqual(both)
+      expect(pages.length).toBeGreaterThan(2)
+    })
+
+    it('when a search has as many words as fit, then a page reads no more than with two', async () => {
+      const beginnings = ['part', 'k', 'xyz', ...Array.from({ length: 57 }, (_, i) => String(100 + i))]
+      const search = { beginnings, after: { word: 'part', id: 1 }, limit: LIMIT }
+      const { result } = await expectIndexed(database.db, MOST_READS_IN_VAIN, (db) => searchProducts(db, search))
+      expect(result).toMatchObject({ rows: [], end: { word: 'part' } })
+    })
+
+    const products = [
+      { beginnings: ['p'], finds: all },
+      { beginnings: ['blue', '12'], finds: all },
+      { beginnings: ['part'], after: { word: 'part', id: 2_000 }, finds: all },
+    ]
+
+    it.each(products)(
+      'when products are searched for $beginnings, then it reads about a page',
+      async ({ finds, ...search }) => {
+        const { result } = await expectIndexed(database.db, mostReads(search), (db) =>
+          searchProducts(db, { ...search, limit: LIMIT }),
+        )
+        expect(result.rows).toHaveLength(finds)
+      },
+    )
+  })
+
+  describe('of the sweeper', () => {
+    it('when few of many holds have ended, then it reads those few', async () => {
+      const few = [7, 107, 20_007].map((i) => i + 1)
+      const { db } = database
+      await db.updateTable('orders').set({ expires_at: '2020-01-01 00:00:00.000' }).where('id', 'in', few).execute()
+      const { result } = await expectIndexed(db, few.length + 5, (db) => findExpiredHolds(db, undefined, 500))
+      expect(result.map((hold) => hold.id)).toEqual(few)
+      const next = await expectIndexed(db, few.length + 5, (db) => findExpiredHolds(db, result[0], 500))
+      expect(next.result.map((hold) => hold.id)).toEqual(few.slice(1))
+    })
+
+    it('when an order wants what few of many holds keep, then only the ended ones and their lines are read', async () => {
+      const { db } = database
+      const ended = [208, 308, 20_108]
+      await db.updateTable('orders').set({ expires_at: '2020-01-01 00:00:00.000' }).where('id', 'in', ended).execute()
+      const line = { qty: 1, unit_price_cents: 1, subtotal_cents: 1 }
+      const others = Array.from({ length: 3_000 }, (_, i) => 1_000 + i)
+      const lines = [...ended, ...others].flatMap((order_id) =>
+        [1, 2].map((product_id) => ({ ...line, order_id, product_id })),
+      )
+      await db.transaction().execute(async (trx) => {
+        await insertLines(trx, lines)
+        await sql`select 1`.execute(trx)
+      })
+      const { result } = await expectIndexed(db, 40, (db) => findEndedHolds(db, [2]))
+      expect(result).toEqual(ended)
+    })
+
+    it('when the holds of a customer are counted, then no order of another one is read', async () => {
+      const { db } = database
+      const { result } = await expectIndexed(db, 200, async (db) => {
+        const counting = countingOpenHolds(db, [7], '2026-11-01 00:00:00.000')
+        return counting === undefined ? [] : (await db.executeQuery(counting)).rows
+      })
+      expect(result.length).toBeLessThanOrEqual(1)
+    })
+
+    it('when orders are scanned by where they came from, then by the primary key, a page at a time', async () => {
+      const { db } = database
+      const { result } = await expectIndexed(db, 3_000, (db) => findPageBefore(db, 20_000, 1_000, SINCE))
+      expect(result).toMatchObject({ orders: 1_000 })
+      const range = { from: result?.first ?? 0, before: 20_000 }
+      await expectIndexed(db, 2_100, (db) => findPlacers(db, range), /temporary|TEMP B-TREE/)
+      await expectIndexed(db, 2_100, (db) => findOrdersByOrigin(db, { ...range, since: SINCE, keyHashes: ['a'] }))
+    })
+
+    it('when few of many keys are past their time, then it finds and removes those few', async () => {
+      await makeKeys(database.db, 5_000, 10)
+      const { result } = await expectIndexed(database.db, 50, (db) => purgeExpiredKeys(db, 500))
+      expect(result).toBe(10)
+    })
+
+    it('when a key is looked up among many, then its rows alone are read', async () => {
+      const { db } = database
+      const operations = ['orders.place', 'orders.confirm', 'orders.cancel']
+      for (const keys of [['key-17'], Array.from({ length: 100 }, (_, i) => `create:${i}`)]) {
+        await expectIndexed(db, 10 + 2 * operations.length * keys.length, (db) => findUsesOfKeys(db, operations, keys))
+      }
+    })
+  })
+})
+
+function mostReads({ beginnings }: { beginnings: string[] }): number {
+  return beginnings.length === 1 ? MOST_READS.oneWord : MOST_READS.moreWords
+}
+
+/** All orders, and what a page of them must be. */
+async function readOrders(db: Database) {
+  const all = await db.selectFrom('orders').selectAll().execute()
+  const rows = all.map(({ placed_by: _by, correlation_id: _in, key_hash: _with, ...row }) => row)
+  const newestFirst = rows.toSorted((a, b) =>
+    a.created_at === b.created_at ? b.id - a.id : a.created_at < b.created_at ? 1 : -1,
+  )
+  return {
+    byId: new Map(rows.map((row) => [row.id, row])),
+    page({ status, customerIds, from, to, after, limit }: OrderFilter) {
+      const belongs = newestFirst.filter(
+        (row) =>
+          (status === undefined || row.status === status) &&
+          customerIds.every((id) => row.customer_id === id) &&
+          (from === undefined || row.created_at >= from) &&
+          (to === undefined || row.created_at < to) &&
+          (after === undefined ||
+            row.created_at < after.createdAt ||
+            (row.created_at === after.createdAt && row.id < after.id)),
+      )
+      return belongs.slice(0, limit)
+    },
+  }
+}
+
+async function customersWith(db: Database, beginnings: string[]): Promise<number[]> {
+  const rows = await db.selectFrom('customer_words').selectAll().execute()
+  const wordsById = Map.groupBy(rows, (row) => row.customer_id)
+  const hasAll = (words: { word: string }[]) =>
+    beginnings.every((beginning) => words.some(({ word }) => word.startsWith(beginning)))
+  return [...wordsById].flatMap(([id, words]) => (hasAll(words) ? [id] : [])).sort((a, b) => a - b)
+}
+
+async function makeKeys(db: Database, count: number, expired: number): Promise<void> {
+  const rows = Array.from({ length: count }, (_, i) => ({
+    operation: 'test',
+    key: `key-${i}`,
+    principal: 'tests',
+    request_hash: 'x'.repeat(64),
+    target_type: 'order',
+    target_id: i,
+    status: 201,
+    response_body: '{}',
+    created_at: '2020-01-01 00:00:00.000',
+    expires_at: i < expired ? '2020-01-02 00:00:00.000' : '2999-01-01 00:00:00.000',
+  }))
+  for (let i = 0; i < rows.length; i += 1_000) {
+    await db
+      .insertInto('idempotency_keys')
+      .values(rows.slice(i, i + 1_000))
+      .execute()
+  }
+  await (dialectOf(db).engine === 'mysql' ? sql`analyze table idempotency_keys` : sql`analyze`).execute(db)
+}

@@ -1,0 +1,71 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, readFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest'
+import { copyProject } from '../../testing/packages.ts'
+import { addressOf, BINARIES, freshDatabase, ROOT, startCommand, within } from '../../testing/programs.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+/** The oldest Node that has all that the embedded database uses. */
+const WITH_SQLITE = [22, 16] as const
+
+/** Node of this project, and the one of the machine where that is another. */
+const own = join(BINARIES, 'node')
+const others = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'node'))
+const machines = others.find((file) => !file.includes('node_modules') && existsSync(file))
+const nodes = [own, ...(machines === undefined ? [] : [machines])].map((file) => ({ file, version: versionOf(file) }))
+
+function versionOf(file: string): string {
+  return spawnSync(file, ['--version'], { encoding: 'utf8' }).stdout.trim()
+}
+
+function hasSqlite(version: string): boolean {
+  const [major = 0, minor = 0] = version.slice(1).split('.').map(Number)
+  return major > WITH_SQLITE[0] || (major === WITH_SQLITE[0] && minor >= WITH_SQLITE[1])
+}
+
+let project: ReturnType<typeof copyProject>
+
+beforeAll(() => {
+  project = copyProject()
+  cpSync(join(ROOT, 'db'), join(project.folder, 'db'), { recursive: true })
+  const { status, stderr } = spawnSync(own, ['scripts/build.ts'], { cwd: project.folder, encoding: 'utf8' })
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+}, 60_000)
+afterAll(() => project?.remove())
+
+describe.each(nodes)('dist/ on Node $version', ({ file, version }) => {
+  const run = (program: string, variables: Record<string, string>) =>
+    startCommand(file, [join(project.folder, 'dist', program)], variables)
+
+  it.each(inject('mysql') === null ? [] : ['MySQL'])('when it works on %s, then it migrates and serves', async () => {
+    const database = freshDatabase('mysql')
+    const migrated = await run('commands/migrate.js', database).ended
+    expect({ code: migrated.code, stderr: migrated.stderr }).toEqual({ code: 0, stderr: '' })
+    const program = run('entrypoints/service.js', { SERVICE: 'customers', PORT: '0', ...database })
+    const base = await addressOf(program)
+    expect((await fetch(`${base}/ready`)).status).toBe(200)
+    expect((await fetch(`${base}/docs`)).status).toBe(200)
+    expect(await program.stop()).toMatchObject({ code: 0 })
+  })
+
+  it('when it works on the embedded database, then it does, or says which Node that needs', async () => {
+    const program = run('commands/migrate.js', freshDatabase('sqlite'))
+    const { code, stdout, stderr } = await within(program.ended, program.stderr)
+    if (hasSqlite(version)) expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^Migrated /) })
+    else {
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+      expect(stderr).toContain(
+        `The embedded database needs Node ${WITH_SQLITE.join('.')} or later, and this is ${version}.`,
+      )
+      expect(stderr).not.toMatch(/^\s+at /m)
+    }
+  })
+})
+
+it('when package.json names the Node that it needs, then the bundles are made for that', () => {
+  const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  const [, target = ''] = /target: 'node(\d+)'/.exec(readFileSync(join(ROOT, 'scripts/bundling.ts'), 'utf8')) ?? []
+  expect(engines.node).toMatch(new RegExp(`^>=${target}\\.`))
+})

@@ -1,0 +1,232 @@
+import { findDoubledMember } from '../../src/platform/http/duplicate-members.ts'
+import {
+  isOpen,
+  type OpenApiDocument,
+  type Operation,
+  operationsOf,
+  pointerTo,
+  type SchemaChecker,
+  type ServiceName,
+  schemaChecker,
+} from '../../testing/openapi.ts'
+import type { Schema } from './inputs.ts'
+import type { RawRequest } from './raw-http.ts'
+
+// What a request is by the documents. It is read anew from what is sent, whatever those who made it meant it to be.
+
+/** That the document allows a request, why it does not, or `open`: it does not speak of such a thing. */
+export type Verdict = 'valid' | 'open' | { forbidden: string }
+
+export interface Parameter {
+  name: string
+  in: 'path' | 'query' | 'header'
+  required: boolean
+  schema: Schema
+  /** In a query, no text is as good as no parameter. */
+  allowEmptyValue?: boolean
+}
+
+export const JSON_TYPE = 'application/json'
+export const FORM_TYPE = 'application/x-www-form-urlencoded'
+
+export function parametersOf(operation: Operation): Parameter[] {
+  return operation.parameters ?? []
+}
+
+const CHECKERS = new WeakMap<OpenApiDocument, SchemaChecker>()
+
+/** A document's checker, made once: to compile a schema takes longer than all else. */
+export function checkerOf(document: OpenApiDocument): SchemaChecker {
+  const checker = CHECKERS.get(document) ?? schemaChecker(document)
+  CHECKERS.set(document, checker)
+  return checker
+}
+
+const LARGEST_BODY = 64 * 1024
+const LARGEST_INTERNAL_BODY = 4 * 1024 * 1024
+const MAX_TOKEN_REQUEST = 4 * 1024
+
+export function largestBodyOf(path: string): number {
+  if (/^(\/dev)?\/auth\/token(\?|$)/.test(path)) return MAX_TOKEN_REQUEST
+  return /^(\/dev)?\/internal\//.test(path) ? LARGEST_INTERNAL_BODY : LARGEST_BODY
+}
+
+export function isTooLarge({ target, body }: RawRequest): boolean {
+  return body.length > largestBodyOf(target)
+}
+
+/** Of the path's and the query's parameters, and of the body. Headers are texts of any kind. */
+export function verdictOf(document: OpenApiDocument, operation: Operation, request: RawRequest): Verdict {
+  const verdicts = [bodyVerdict(document, operation, request), ...parameterVerdicts(document, operation, request)]
+  const worst = verdicts.find((verdict) => typeof verdict === 'object')
+  return worst ?? (verdicts.includes('open') ? 'open' : 'valid')
+}
+
+export function bodyVerdict(
+  document: OpenApiDocument,
+  { requestBody, pointer, operationId }: Operation,
+  request: RawRequest,
+): Verdict {
+  if (isTooLarge(request)) return requestBody ? { forbidden: 'so large a body' } : 'open'
+  if (requestBody === undefined) return 'valid'
+  const types = request.headers.filter(([name]) => name.toLowerCase() === 'content-type').map(([, type]) => type)
+  const [type] = types
+  if (types.length > 1 || request.body.toString() === BYTE_ORDER_MARK) return 'open'
+  const { mediaType, isUsual } = mediaTypeOf(type ?? '')
+  const isDeclared = Object.hasOwn(requestBody.content, mediaType)
+  const isAsUsual = type === undefined || (isDeclared && isUsual)
+  if (request.body.length === 0 && !requestBody.required) return isAsUsual ? 'valid' : 'open'
+  // The document says in words that JSON is taken too.
+  if (operationId === 'issueToken' && mediaType === JSON_TYPE) return 'open'
+  if (!isDeclared) return { forbidden: 'the content type' }
+  const value = mediaType === FORM_TYPE ? formOf(request.body) : jsonOf(request.body)
+  if (value === undefined) return { forbidden: `a body that is not ${mediaType}` }
+  // No schema can say so; the document does in words.
+  if (mediaType === JSON_TYPE && findDoubledMember(request.body.toString()) !== undefined) {
+    return { forbidden: 'a member twice in one object' }
+  }
+  const at = `${pointer}${pointerTo('requestBody', 'content', mediaType, 'schema')}`
+  const [fault] = checkerOf(document).faultsAt(at, value.read)
+  if (fault !== undefined) return { forbidden: `the body: ${gistOf(fault)}` }
+  return isUsual && !value.isMarked && !HALF_A_PAIR.test(JSON.stringify(value.read)) ? 'valid' : 'open'
+}
+
+/** Half of a surrogate pair is no Unicode, and who gets it may do as he likes (RFC 8259, section 8.2). */
+const HALF_A_PAIR = /\\ud[89a-f]/
+
+/** RFC 9110. Of parameters only a charset that is UTF-8, right after the type, is one that nobody may mind. */
+function mediaTypeOf(type: string): { mediaType: string; isUsual: boolean } {
+  const [essence = '', ...parameters] = type.split(';').map((part) => part.trim())
+  const isUsual = !/\s;/.test(type) && parameters.every((parameter) => /^charset="?utf-8"?$/i.test(parameter))
+  return { mediaType: essence.toLowerCase(), isUsual }
+}
+
+const BYTE_ORDER_MARK = '\ufeff'
+
+interface Value {
+  read: unknown
+  /** It began with a byte order mark, which a reader may overlook (RFC 8259, section 8.1). */
+  isMarked: boolean
+}
+
+function textOf(bytes: Buffer): { text: string; isMarked: boolean } | undefined {
+  try {
+    const isMarked = bytes.toString().startsWith(BYTE_ORDER_MARK)
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes), isMarked }
+  } catch {
+    return undefined
+  }
+}
+
+function jsonOf(bytes: Buffer): Value | undefined {
+  const found = textOf(bytes)
+  const read = found && parseJson(found.text)
+  return found && read !== undefined ? { read, isMarked: found.isMarked } : undefined
+}
+
+function formOf(bytes: Buffer): Value | undefined {
+  const found = textOf(bytes)
+  if (found === undefined) return undefined
+  const form = new URLSearchParams(found.text)
+  const fields = [...form.keys()].map((name): [string, unknown] => {
+    const values = form.getAll(name)
+    return [name, values.length > 1 ? values : values[0]]
+  })
+  return { read: Object.fromEntries(fields), isMarked: found.isMarked }
+}
+
+/** JSON has no `undefined`: that stands for what is no JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** A checker's complaint, without the values of one request. */
+function gistOf(fault: string): string {
+  return fault.replace(/ \{.*$/s, '').replace(/\/\d+/g, '/*')
+}
+
+function parameterVerdicts(document: OpenApiDocument, operation: Operation, { target }: RawRequest): Verdict[] {
+  const [path = '', ...query] = target.split('?')
+  const search = new URLSearchParams(query.join('?'))
+  const segments = segmentsOf(operation.path, path)
+  const verdicts = parametersOf(operation).map((parameter, index): Verdict => {
+    const { name, schema, required } = parameter
+    const segment = segments[name]
+    const texts = parameter.in === 'query' ? search.getAll(name) : segment === undefined ? [] : [decode(segment)]
+    const [text] = texts
+    if (parameter.in === 'header') return 'valid'
+    if (text === undefined) return required ? { forbidden: `no ${name}` } : 'valid'
+    if (texts.length > 1) return { forbidden: `${name}, several times` }
+    if (text === '' && parameter.allowEmptyValue) return 'valid'
+    const at = `${operation.pointer}${pointerTo('parameters', String(index), 'schema')}`
+    const value = schema.type === 'integer' && /^(0|-?[1-9]\d*)$/.test(text) ? Number(text) : text
+    const [fault] = checkerOf(document).faultsAt(at, value)
+    return fault === undefined ? 'valid' : { forbidden: `${name}:${gistOf(fault)}` }
+  })
+  return [...verdicts, queryVerdict(operation, search)]
+}
+
+/** The document says so in its description: OpenAPI has no word for it. A value without a name says nothing. */
+function queryVerdict(operation: Operation, search: URLSearchParams): Verdict {
+  if (!isStrict(operation)) return 'valid'
+  const known = parametersOf(operation).filter((parameter) => parameter.in === 'query')
+  const names = [...search.keys()].filter((name) => name !== '')
+  return names.every((name) => known.some((parameter) => parameter.name === name)) ? 'valid' : UNKNOWN_NAME
+}
+
+const UNKNOWN_NAME: Verdict = { forbidden: 'a name in the query that is not listed' }
+
+/** Probes add names of their own, and OAuth wants unknown ones ignored (RFC 6749, section 3.2). */
+export function isStrict(operation: Operation): boolean {
+  return !isOpen(operation)
+}
+
+/** What stands in a path where its template has parameters. */
+function segmentsOf(template: string, path: string): Record<string, string> {
+  const pattern = template.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')
+  return new RegExp(`^(?:/dev)?${pattern}$`).exec(path)?.groups ?? {}
+}
+
+/** One way to take an odd target. */
+export interface Reading {
+  path: string
+  /** What is documented there, by whatever method. */
+  operations: Operation[]
+}
+
+/** The ways in which a target may be taken: as it stands, as a URL, decoded; behind a stage or not. */
+export function readingsOf(documents: Record<ServiceName, OpenApiDocument>) {
+  const operations = operationsOf(documents)
+  return (service: ServiceName, { target }: RawRequest): Reading[] => {
+    const own = operations.filter((operation) => operation.service === service)
+    return pathsOf(target).map((path) => ({ path, operations: own.filter((one) => isAt(one.path, path)) }))
+  }
+}
+
+/** HEAD is answered as GET is (RFC 9110, section 9.3.2). */
+export function methodOf({ method }: RawRequest): string {
+  return method === 'HEAD' ? 'GET' : method
+}
+
+function isAt(template: string, path: string): boolean {
+  return new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`).test(path)
+}
+
+function pathsOf(target: string): string[] {
+  const plain = target.replace(/^[a-z]+:\/\/[^/]*/i, '').replace(/[?#].*$/s, '') || '/'
+  const urls = [target, `http://a${target}`].filter((url) => URL.canParse(url, 'http://a'))
+  const paths = [plain, ...urls.map((url) => new URL(url, 'http://a').pathname)].flatMap((path) => [path, decode(path)])
+  return [...new Set(paths.flatMap((path) => [path, path.replace(/^\/dev(?=\/|$)/, '') || '/']))]
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

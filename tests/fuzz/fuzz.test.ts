@@ -1,0 +1,130 @@
+import { beforeAll, expect, it } from 'vitest'
+import { differencesIn } from '../../testing/books.ts'
+import { type Operation, operationsOf, readDocuments, SERVICES } from '../../testing/openapi.ts'
+import { atOnce, newCustomer, newOrder, newProduct } from '../../testing/rows.ts'
+import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
+import { forgeToken, secondsFromNow, withSecret } from '../../testing/tokens.ts'
+import { describeFinding, type Hunt, hunt } from './campaign.ts'
+import { kindsOf } from './mutations.ts'
+import { createJudge } from './oracle.ts'
+import type { World } from './requests.ts'
+
+/**
+ * Every operation of the three documents is called as they allow, and then in every way that somebody careless or
+ * hostile might, and every answer is held to the documents. What is sent comes of a seed, so that a red run means the
+ * change and not luck. To look further:
+ *
+ *     FUZZ_SEED=7 FUZZ_CASES=200000 npm test -- tests/fuzz/fuzz.test.ts
+ *
+ * A finding prints its seed, the smallest request that was found for it, as bytes, and the answer.
+ */
+const SEED = Number(process.env.FUZZ_SEED || 1)
+const CASES = Number(process.env.FUZZ_CASES || 10_000)
+/** No bound for a test: it ends what would hang for ever. */
+const LIMIT_MS = 120_000 + 60 * CASES
+
+const documents = await readDocuments()
+const operations = operationsOf(documents)
+
+const ROWS = { customers: 60, products: 40, orders: 200 }
+/** What the demo data has already. */
+const DEMO = { customers: 4, products: 3, orders: 4 }
+
+describeEachEngine('every operation, called in every way', (engine) => {
+  const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
+  let found: Hunt
+
+  beforeAll(async () => {
+    const { jwt, serviceTokens, database } = system.env
+    const judge = createJudge(documents, [jwt.secret, ...serviceTokens, database.password])
+    const ports = Object.fromEntries(SERVICES.map((service) => [service, Number(new URL(system[service].base).port)]))
+    found = await hunt({
+      operations,
+      world: await makeWorld(system),
+      judge,
+      ports: { customers: 0, orders: 0, orchestrator: 0, ...ports },
+      seed: SEED,
+      cases: CASES,
+    })
+    const { cases, byKind, byStatus } = found
+    console.log(`${engine}: ${cases} requests, seed ${SEED}\n${JSON.stringify(byStatus)}\n${JSON.stringify(byKind)}`)
+  }, LIMIT_MS)
+
+  it('when it is called, then every answer is one that the documents allow', () => {
+    const { findings } = found
+    expect(
+      findings.map(({ fault }) => fault),
+      findings.map(describeFinding).join('\n\n'),
+    ).toEqual([])
+  })
+
+  it('when it has been called, then nothing failed inside', () => {
+    const failed = system.log.filter((line) => JSON.parse(line).level >= 50 || /unhandled/i.test(line))
+    expect(failed).toEqual([])
+  })
+
+  it('when all has been sent, then every operation had its share, and its successes, and every kind was there', () => {
+    expect(found.cases).toBeGreaterThanOrEqual(Math.min(CASES, 10_000))
+    expect(Object.keys(found.successes).sort()).toEqual(operations.map(({ title }) => title).sort())
+    expect(Object.keys(found.byKind).sort()).toEqual(kindsOf(documents).sort())
+  })
+
+  it('when all has been sent, then the services still answer', async () => {
+    for (const service of SERVICES) {
+      expect((await system[service].get('/ready')).body).toMatchObject({ status: 'ok' })
+    }
+  })
+
+  it('when all has been sent, then the books balance and no stock is below zero', async () => {
+    await system.sweeps.releaseExpiredHolds()
+    expect(await differencesIn(system)).toEqual([])
+    const below = await system.db.selectFrom('products').select('id').where('stock', '<', 0).execute()
+    expect(below).toEqual([])
+  })
+})
+
+/** Rows, tokens and pages of a system, for requests to name. */
+async function makeWorld(system: TestSystem): Promise<World> {
+  await atOnce(ROWS.customers, () => newCustomer(system))
+  await atOnce(ROWS.products, () => newProduct(system, { stock: 1_000_000 }))
+  await atOnce(ROWS.orders, (i) => newOrder(system, [{ product_id: 1 + (i % ROWS.products), qty: 1 }]))
+  const rows = {
+    customers: ROWS.customers + DEMO.customers,
+    products: ROWS.products + DEMO.products,
+    orders: ROWS.orders + DEMO.orders,
+  }
+  const { issuer, audience } = system.env.jwt
+  const stranger = { iss: issuer, aud: audience, sub: 'tests', scope: 'orders:read', exp: secondsFromNow(3_600) }
+  const ttlSeconds = 86_400
+  return {
+    documents,
+    rows,
+    tokens: {
+      caller: await system.token({ ttlSeconds }),
+      bound: await system.token({ ttlSeconds, customerId: 1 }),
+      scopeless: await system.token({ ttlSeconds, scopes: [] }),
+      stranger: forgeToken({ alg: 'HS256', typ: 'JWT' }, stranger, withSecret('a secret of somebody else')),
+      service: system.env.serviceTokens[0] ?? '',
+    },
+    pages: await readPages(system),
+  }
+}
+
+const FILTERS: Record<string, [string, string][][]> = {
+  listCustomers: [[], [['search', 'customer']]],
+  listProducts: [[], [['search', 'pro']]],
+  listOrders: [[], [['status', 'CREATED']], [['customer_id', '1']], [['from', '2026-01-01T00:00:00Z']]],
+}
+
+async function readPages(system: TestSystem): Promise<World['pages']> {
+  const read = async ({ service, path, operationId }: Operation) => {
+    const pages = (FILTERS[operationId] ?? []).map(async (filters) => {
+      const query: [string, string][] = [...filters, ['limit', '1']]
+      const { body } = await system[service].get(`${path}?${new URLSearchParams(query)}`)
+      return { query, cursor: String(body.next_cursor) }
+    })
+    return [operationId, await Promise.all(pages)] as const
+  }
+  const lists = operations.filter(({ operationId }) => FILTERS[operationId])
+  return Object.fromEntries(await Promise.all(lists.map(read)))
+}

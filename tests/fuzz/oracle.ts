@@ -1,0 +1,246 @@
+import type { ApiAnswer } from '../../testing/api-client.ts'
+import { contractCheck } from '../../testing/contract-check.ts'
+import { type Operation, pointerTo } from '../../testing/openapi.ts'
+import {
+  bodyVerdict,
+  checkerOf,
+  isTooLarge,
+  methodOf,
+  parseJson,
+  type Reading,
+  readingsOf,
+  type Verdict,
+  verdictOf,
+} from './classify-request.ts'
+import type { Due } from './mutations.ts'
+import { headerOf, NO_ANSWER, type Outcome, type RawAnswer, type RawRequest } from './raw-http.ts'
+import type { World } from './requests.ts'
+
+/** What was sent, as far as it matters for what may come back. */
+export interface Asked {
+  operation: Operation
+  due: Due
+  request: RawRequest
+}
+
+/** Says what is wrong with what came back, in words that stay the same for the same fault; empty when nothing is. */
+export type Judge = (asked: Asked, outcome: Outcome) => string[]
+
+/** Between a fault and what is of one answer alone. */
+export const DETAILS = ' — '
+
+/** Refusals that say: such a request is not allowed, whatever there is. */
+const SAYS_FORBIDDEN = [
+  ...[
+    'malformed_request',
+    'malformed_json',
+    'validation_failed',
+    'invalid_id',
+    'unsupported_grant_type',
+    'payload_too_large',
+    'headers_too_large',
+  ],
+  ...[
+    'unsupported_media_type',
+    'route_not_found',
+    'method_not_allowed',
+    'unauthorized',
+    'invalid_token',
+    'insufficient_scope',
+  ],
+]
+
+/** Also for a key in a header, or for two that differ: what no schema of a body forbids. */
+const KEY_REFUSED = 'invalid_idempotency_key'
+
+/** Refusals of what is no HTTP, or too large for it, before anybody knows which route is meant. */
+const NOT_HTTP: Record<string, number> = { malformed_request: 400, headers_too_large: 431 }
+
+/** @param secrets what no answer may hold */
+export function createJudge(documents: World['documents'], secrets: readonly string[]): Judge {
+  const { expectDocumented } = contractCheck(documents)
+  const readings = readingsOf(documents)
+
+  return (asked, { answer, broken }) => {
+    if (answer === undefined) return broken.filter((fault) => fault !== NO_ANSWER || !mayEndWithoutAnswer(asked))
+    return [
+      ...broken,
+      ...faultsOfStatus(answer),
+      ...leaksIn(answer, secrets),
+      ...faultsOfCorrelation(asked, answer),
+      ...faultsOfRefusal(asked, answer),
+      ...(isDocumented(asked, answer) ? [] : [undocumented(asked.operation, asked.request, answer) ?? '']),
+      ...faultsOfVerdict(asked, answer),
+    ].filter((fault) => fault !== '')
+  }
+
+  /** By the operation that was meant, or where that is not clear, by whatever the target may be taken for. */
+  function isDocumented({ operation, due, request }: Asked, answer: RawAnswer): boolean {
+    if (undocumented(operation, request, answer) === undefined) return true
+    if (due === 'judged') return false
+    const code = codeOf(answer)
+    if (code !== undefined && NOT_HTTP[code] === answer.status) return true
+    return readings(operation.service, request).some((reading) => fits(reading, request, answer))
+  }
+
+  function fits({ path, operations }: Reading, request: RawRequest, answer: RawAnswer): boolean {
+    const meant = operations.find(({ method }) => method === methodOf(request))
+    if (meant && undocumented(meant, request, answer) === undefined) return true
+    if (answer.status === 413) return isTooLarge(request)
+    if (answer.status === 404) return operations.length === 0
+    if (answer.status === 405) return meant === undefined && namesMethods(answer, operations, request.method)
+    return methodOf(request) === 'GET' && PAGES.test(path) && isPage(answer)
+  }
+
+  /** Why an answer is not one that an operation declares. */
+  function undocumented(operation: Operation, request: RawRequest, answer: RawAnswer): string | undefined {
+    const { service, method, path, responses } = operation
+    const fault = `an answer that is not documented: ${answer.status} ${codeOf(answer) ?? ''}`
+    if (request.method === 'HEAD') return responses[answer.status] === undefined ? fault : undefined
+    try {
+      expectDocumented(service, method, path, readable(answer))
+      return undefined
+    } catch (error) {
+      return `${fault}${DETAILS}${error instanceof Error ? error.message : error}`
+    }
+  }
+
+  /** RFC 9457, with our members, for every refusal there is. */
+  function faultsOfRefusal({ request, operation }: Asked, answer: RawAnswer): string[] {
+    const { status } = answer
+    if (request.method === 'HEAD') return answer.body.length > 0 ? ['a body for HEAD'] : []
+    if (status < 400) return []
+    const body = parseJson(textOf(answer))
+    const code = String(fieldOf(body, 'code'))
+    const faults = checkerOf(documents.customers).faultsAt(pointerTo('components', 'schemas', 'Problem'), body)
+    const isEnveloped = operation.service !== 'orchestrator' || fieldOf(body, 'success') === false
+    return [
+      ...(faults.length > 0 ? [`no problem document${DETAILS}${faults}`] : []),
+      ...(headerOf(answer, 'content-type') === 'application/problem+json' ? [] : ['not application/problem+json']),
+      ...(fieldOf(body, 'status') === status ? [] : ['another status in the problem than of the answer']),
+      ...(fieldOf(body, 'type') === `urn:problem:${code}` ? [] : ['a type that is not that of the code']),
+      ...(fieldOf(body, 'request_id') === headerOf(answer, 'x-correlation-id') ? [] : ['a request_id of its own']),
+      ...['title', 'detail'].filter((name) => !/\w/.test(String(fieldOf(body, name)))).map((name) => `no ${name}`),
+      ...(isEnveloped || Object.hasOwn(NOT_HTTP, code) ? [] : ["not in the orchestrator's envelope"]),
+    ]
+  }
+
+  /** The document and the service must be of one mind, both ways. */
+  function faultsOfVerdict({ operation, due, request }: Asked, answer: RawAnswer): string[] {
+    const isAccepted = answer.status < 400
+    if (due === 'refused' && isAccepted) return ['accepted what it must refuse']
+    const verdict = verdictFor(operation, due, request)
+    const code = codeOf(answer) ?? ''
+    const saysForbidden = SAYS_FORBIDDEN.includes(code)
+    if (typeof verdict === 'object') {
+      if (isAccepted) return [`accepted what the document forbids: ${verdict.forbidden}`]
+      const isAboutIt = saysForbidden || code === KEY_REFUSED
+      return due === 'judged' && !isAboutIt ? [`looked past what the document forbids: ${verdict.forbidden}`] : []
+    }
+    return verdict === 'valid' && saysForbidden ? [`refused what the document allows: ${code}${pathsOf(answer)}`] : []
+  }
+
+  /** A body that the document forbids stays so in a request that is odd in other ways, unless these hide it. */
+  function verdictFor(operation: Operation, due: Due, request: RawRequest): Verdict {
+    const document = documents[operation.service]
+    if (due === 'judged') return verdictOf(document, operation, request)
+    const isPlain = readings(operation.service, request).every(({ operations }) =>
+      operations.some(({ title, method }) => title === operation.title && method === request.method),
+    )
+    const isHidden = !isPlain || request.encode !== undefined || headerOf(request, 'content-encoding') !== undefined
+    const verdict = isHidden ? 'open' : bodyVerdict(document, operation, request)
+    return verdict === 'valid' ? 'open' : verdict
+  }
+}
+
+/** Node ends a connection that asks to become a tunnel. */
+function mayEndWithoutAnswer({ due, request }: Asked): boolean {
+  return due === 'open' && request.method === 'CONNECT'
+}
+
+/** The root, Swagger UI, its files, and the document itself are in no document. */
+const PAGES = /^\/(docs(\/.*)?|openapi\.json)?$/
+const PAGE_TYPES = /^(application\/json|text\/(html|css|javascript)|image\/png)(;|$)/
+
+function isPage(answer: RawAnswer): boolean {
+  if (answer.status === 308) return headerOf(answer, 'location') === '../docs'
+  return answer.status === 200 && PAGE_TYPES.test(headerOf(answer, 'content-type') ?? '')
+}
+
+/** RFC 9110, section 15.5.6: what is possible there, and so not what was tried. */
+function namesMethods(answer: RawAnswer, operations: Operation[], tried: string): boolean {
+  const allowed = headerOf(answer, 'allow')?.split(', ') ?? []
+  return allowed.length > 0 && !allowed.includes(tried) && operations.every(({ method }) => allowed.includes(method))
+}
+
+/** Those of the calls that one request carries are answers too. */
+function faultsOfStatus(answer: RawAnswer): string[] {
+  const results = fieldOf(parseJson(textOf(answer)), 'results')
+  const within = Array.isArray(results) ? results.map((result) => Number(fieldOf(result, 'status'))) : []
+  return [...new Set([answer.status, ...within])]
+    .filter((status) => !(status < 500))
+    .map((status) => `answered ${status}`)
+}
+
+/** How the system is made inside, in the words by which it would show. */
+const INSIDES = [
+  /node_modules/,
+  /\/(src|dist)\//,
+  /\.[cm]?[jt]s:\d/,
+  /^\s+at .+:\d+:\d+/m,
+  /\b\w*Error: /,
+  /\[object \w+\]/,
+  /\b(sqlite|mysql|mariadb|kysely|zod)\b/i,
+  /\b((SQLITE|ER|ERR)_[A-Z_]{3,}|ECONN[A-Z]+)\b/,
+  /\b(select|delete) .*\bfrom\b|\binsert into\b|\bupdate \w+ set\b/i,
+]
+
+/** RFC 7519: its signature is random text, in which any word may stand. */
+const TOKEN = /\beyJ[\w-]+\.[\w-]+\.[\w-]+/g
+
+function leaksIn(answer: RawAnswer, secrets: readonly string[]): string[] {
+  const text = `${answer.headers.map((pair) => pair.join(': ')).join('\n')}\n${textOf(answer)}`
+  const words = text.replace(TOKEN, '')
+  const shown = INSIDES.filter((pattern) => pattern.test(words)).map((pattern) => `its insides show: ${pattern}`)
+  return secrets.some((secret) => secret !== '' && text.includes(secret)) ? [...shown, 'a secret shows'] : shown
+}
+
+const CORRELATION_ID = /^[\w.:-]{1,128}$/
+
+function faultsOfCorrelation({ request, operation }: Asked, answer: RawAnswer): string[] {
+  const given = answer.headers.filter(([name]) => name === 'x-correlation-id').map(([, id]) => id)
+  const [id = ''] = given
+  if (given.length !== 1 || !CORRELATION_ID.test(id)) return ['no X-Correlation-Id, or an odd one']
+  const wanted = request.headers.filter(([name]) => name.toLowerCase() === 'x-correlation-id').map(([, text]) => text)
+  const [first = ''] = wanted
+  // The orchestrator may be told another one in the body; and who speaks no HTTP has no headers.
+  const isFree = operation.service === 'orchestrator' || Object.hasOwn(NOT_HTTP, codeOf(answer) ?? '')
+  const isOther = wanted.length === 1 && CORRELATION_ID.test(first) && id !== first
+  return isOther && !isFree ? ['another X-Correlation-Id than was asked for'] : []
+}
+
+/** Which fields a refusal names, without the numbers of items. */
+function pathsOf(answer: RawAnswer): string {
+  const errors = fieldOf(parseJson(textOf(answer)), 'errors')
+  if (!Array.isArray(errors)) return ''
+  const paths = errors.map((error) => String(fieldOf(error, 'path')).replace(/\d+/g, '*'))
+  return ` at ${[...new Set(paths)].join(', ')}`
+}
+
+function textOf({ body }: RawAnswer): string {
+  return body.toString()
+}
+
+function codeOf(answer: RawAnswer): string | undefined {
+  const code = answer.status < 400 ? undefined : fieldOf(parseJson(textOf(answer)), 'code')
+  return typeof code === 'string' ? code : undefined
+}
+
+function readable(answer: RawAnswer): ApiAnswer {
+  const text = textOf(answer)
+  return { status: answer.status, headers: new Headers(answer.headers), text, body: parseJson(text) ?? text }
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? Object(value)[name] : undefined
+}

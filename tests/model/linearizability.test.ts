@@ -1,0 +1,170 @@
+import { describe, expect, it } from 'vitest'
+import { linearize, type Observed } from './linearizability.ts'
+import { type Call, type Seen, stateOf } from './model.ts'
+
+// Histories made by hand: what the model must not find an order for, and what it must.
+
+const TIME = '2026-01-05T09:00:00.000Z'
+const LATER = '2026-01-05T09:00:01.000Z'
+const customer = {
+  id: 1,
+  name: 'Ann',
+  email: 'ann@example.com',
+  phone: null,
+  created_at: TIME,
+  updated_at: TIME,
+  version: 1,
+}
+const product = {
+  id: 1,
+  sku: 'A',
+  name: 'A',
+  price_cents: 100,
+  stock: 1,
+  created_at: TIME,
+  updated_at: TIME,
+  version: 1,
+}
+const one = [{ product_id: 1, qty: 1 }]
+const line = { product_id: 1, qty: 1, unit_price_cents: 100, subtotal_cents: 100 }
+const times = { created_at: TIME, confirmed_at: null, canceled_at: null, expires_at: LATER }
+const order = { id: 5, customer_id: 1, status: 'CREATED', total_cents: 100, items: [line], ...times }
+const confirmed = { ...order, status: 'CONFIRMED', confirmed_at: LATER, expires_at: null }
+const canceled = { ...order, status: 'CANCELED', canceled_at: LATER }
+
+type Step = [call: Call, seen: Seen]
+
+function seen(status: number, body: object, more: Partial<Seen> = {}): Seen {
+  return { status, body, text: JSON.stringify(body), etag: null, location: null, replayed: false, ...more }
+}
+
+function placed(id: number, key?: string, more: Partial<Seen> = {}): Step {
+  const call: Call = { verb: 'placeOrder', by: 'all', customer_id: 1, items: one, key }
+  return [call, seen(201, { ...order, id }, { location: `orders/${id}`, ...more })]
+}
+
+function refusedForStock(): Step {
+  const lines = [{ product_id: 1, requested: 1, available: 0 }]
+  return [placed(0)[0], seen(409, { code: 'insufficient_stock', lines })]
+}
+
+function renamed(name: string, version: number): Step {
+  const fields = { name, email: customer.email }
+  const body = { ...customer, name, version, updated_at: LATER }
+  return [
+    { verb: 'replaceCustomer', by: 'all', id: 1, fields, ifMatch: '"1"' },
+    seen(200, body, { etag: `"${version}"` }),
+  ]
+}
+
+const tooLate = (): Step => [renamed('Cid', 2)[0], seen(412, { code: 'precondition_failed' })]
+const done = (verb: 'confirmOrder' | 'cancelOrder', body: object): Step => [
+  { verb, by: 'all', id: 5, ...(verb === 'confirmOrder' && { key: 'k' }) },
+  seen(200, body),
+]
+const refusedAsCanceled = (): Step => [done('confirmOrder', {})[0], seen(409, { code: 'order_canceled' })]
+
+function stockRead(stock: number, version: number): Step {
+  const body = { ...product, stock, version, updated_at: version === 1 ? TIME : LATER }
+  return [{ verb: 'getProduct', by: 'all', id: 1 }, seen(200, body, { etag: `"${version}"` })]
+}
+
+function listed(ids: number[], cursor: string | null, afterId?: number): Step {
+  const { items: _, ...summary } = order
+  const after = afterId === undefined ? undefined : { cursor: 'c', row: { ...summary, id: afterId } }
+  const data = ids.map((id) => ({ ...summary, id }))
+  const call: Call = { verb: 'listOrders', by: 'all', customer_id: 1, limit: 2, ...(after && { after }) }
+  return [call, seen(200, { data, next_cursor: cursor })]
+}
+
+function orchestrated(id: number, replayed = false): Step {
+  const call: Call = { verb: 'createAndConfirm', by: 'all', customer_id: 1, items: one, key: 'k' }
+  const { name, email, phone } = customer
+  const data = {
+    customer: { id: 1, name, email, phone },
+    order: { id, status: 'CONFIRMED', total_cents: 100, items: [line] },
+  }
+  return [call, seen(201, { success: true, correlationId: 'model', data }, { replayed })]
+}
+
+/** Each branch makes its calls one after another, and each is there for all of the time. */
+function atOnce(...branches: Step[][]): Observed[][] {
+  return branches.map((steps) => steps.map(([call, seen], i) => ({ call, seen, sent: i, answered: 1_000 + i })))
+}
+
+/** Each call is answered before the next is sent, whoever makes it. */
+function inTurn(...steps: Step[]): Observed[][] {
+  return steps.map(([call, seen], i) => [{ call, seen, sent: 2 * i, answered: 2 * i + 1 }])
+}
+
+function isExplained(branches: Observed[][], stock = 1): boolean {
+  const found = linearize(stateOf([customer], [{ ...product, stock }]), branches)
+  return 'cases' in found
+}
+
+describe('an order of calls that the model can follow', () => {
+  it.each([
+    ['the last piece is sold once', atOnce([placed(5)], [refusedForStock()])],
+    ['who asked first is refused', atOnce([refusedForStock()], [placed(5)])],
+    ['one of two writers is too late', atOnce([renamed('Bob', 2)], [tooLate()])],
+    ['one key is used by two at once', atOnce([placed(5, 'k')], [placed(5, 'k', { replayed: true })])],
+    ['one key is sent to the orchestrator by two at once', atOnce([orchestrated(5)], [orchestrated(5, true)])],
+    ['a read during a sale sees what was before', atOnce([placed(5)], [stockRead(1, 1), stockRead(0, 2)])],
+    ['stock is back after a cancel', inTurn(placed(5), done('cancelOrder', canceled), stockRead(1, 3))],
+    ['confirm comes too late', inTurn(placed(5), done('cancelOrder', canceled), refusedAsCanceled())],
+  ])('when %s, then it is found', (_, branches) => {
+    expect(isExplained(branches)).toBe(true)
+  })
+
+  it('when orders come while a list is read, then those that were there are on its pages once', () => {
+    const placing = inTurn(placed(5), placed(6), placed(7))
+    const readingWhileOneIsPlaced = (...reading: Step[]) => {
+      const later = atOnce(reading, [placed(8)])
+      return [...placing, ...later.map((calls) => calls.map((it) => ({ ...it, sent: it.sent + 10 })))]
+    }
+    const reading = (...pages: Step[]) => isExplained(readingWhileOneIsPlaced(...pages), 9)
+    expect(reading(listed([7, 6], 'c'), listed([5], null, 6))).toBe(true)
+    expect(reading(listed([8, 7], 'c'), listed([6, 5], null, 7))).toBe(true)
+    expect(reading(listed([7, 6], 'c'), listed([6, 5], null, 6))).toBe(false)
+    expect(reading(listed([8, 7], 'c'), listed([5], null, 7))).toBe(false)
+  })
+
+  it.each([
+    ['the last piece is sold twice', atOnce([placed(5)], [placed(6)])],
+    ['both of two writers are in time', atOnce([renamed('Bob', 2)], [renamed('Cid', 3)])],
+    ['a refusal had no reason', inTurn(refusedForStock(), placed(5))],
+    ['a replay is not the same bytes', atOnce([placed(5, 'k')], [placed(5, 'k', { replayed: true, text: '{}' })])],
+    [
+      'an order is confirmed after it was canceled',
+      inTurn(placed(5), done('cancelOrder', canceled), done('confirmOrder', confirmed)),
+    ],
+    [
+      'stock comes back twice',
+      inTurn(placed(5), done('cancelOrder', canceled), done('cancelOrder', canceled), stockRead(2, 4)),
+    ],
+    ['a read goes back in time', inTurn(placed(5), stockRead(0, 2), stockRead(1, 1))],
+    ['a read does not see what was answered before', inTurn(placed(5), stockRead(1, 1))],
+    ['an id is given twice', atOnce([placed(5), done('cancelOrder', canceled)], [placed(5)])],
+    ['a version does not rise', inTurn(placed(5), stockRead(0, 1))],
+  ])('when %s, then there is none', (_, branches) => {
+    expect(isExplained(branches)).toBe(false)
+  })
+
+  it.each([
+    ['placed', atOnce([placed(5, 'k')], [placed(6, 'k')])],
+    ['orchestrated', atOnce([orchestrated(5)], [orchestrated(6)])],
+  ])('when two orders are %s under one key, then there is none, however much stock there is', (_, branches) => {
+    expect(isExplained(branches, 9)).toBe(false)
+  })
+
+  it.each([
+    ['repeats a row', [listed([7, 6], 'c'), listed([6, 5], null, 6)]],
+    ['skips a row', [listed([7, 6], 'c'), listed([], null, 6)]],
+    ['ends too early', [listed([7, 6], null)]],
+    ['is out of order', [listed([6, 7], 'c'), listed([5], null, 7)]],
+  ])('when a list %s, then there is none', (_, reading) => {
+    const placing = [placed(5), placed(6), placed(7)]
+    expect(isExplained(inTurn(...placing, listed([7, 6], 'c'), listed([5], null, 6)), 9)).toBe(true)
+    expect(isExplained(inTurn(...placing, ...reading), 9)).toBe(false)
+  })
+})

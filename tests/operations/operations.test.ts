@@ -1,0 +1,91 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { parseEnv } from '../../src/compose/env.ts'
+import { ERRORS } from '../../src/platform/core/errors.ts'
+import { runProgram, variablesOf } from '../../testing/programs.ts'
+import { newProduct } from '../../testing/rows.ts'
+import { describeEachEngine, useSystem } from '../../testing/system.ts'
+
+const TEXT = readFileSync('docs/operations.md', 'utf8')
+const EXAMPLE = readFileSync('.env.example', 'utf8')
+const MANIFEST = JSON.parse(readFileSync('package.json', 'utf8'))
+
+/** The rows of the tables below a heading, cell by cell. */
+function rowsBelow(heading: string): string[][] {
+  const [, section = ''] = TEXT.split(`\n## ${heading}\n`)
+  const lines = (section.split('\n## ')[0] ?? '').split('\n').filter((line) => line.startsWith('| '))
+  return lines.map((line) =>
+    line
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim()),
+  )
+}
+
+const inCode = (cell = '') => [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? '')
+
+describe('docs/operations.md', () => {
+  it('when a refusal has a code, then it says its status, its meaning, and what to do', () => {
+    const rows = rowsBelow('Error codes').filter(([code]) => code?.startsWith('`'))
+    const told = rows.map(([code, status]) => [inCode(code)[0], Number(status)])
+    expect(Object.fromEntries(told)).toEqual(
+      Object.fromEntries(Object.entries(ERRORS).map(([code, { status }]) => [code, status])),
+    )
+    expect(told).toHaveLength(Object.keys(ERRORS).length)
+    for (const [, , meaning, remedy] of rows) for (const text of [meaning, remedy]) expect(text).toMatch(/\w{2}/)
+  })
+
+  it('when a variable limits something, then it is listed with its default', () => {
+    const asked = new Set<string>()
+    parseEnv(new Proxy<Record<string, string>>({}, { get: (_, name) => void asked.add(String(name)) }))
+    const limits = [...asked].filter((name) => /_(MS|SECONDS|MINUTES?|HOURS|POOL|PROXIES)$|^MAX_/.test(name))
+    expect(limits.length).toBeGreaterThan(12)
+    const defaults = limits.map((name) => [name, new RegExp(`^${name}=(.*)$`, 'm').exec(EXAMPLE)?.[1] ?? 'none'])
+    const listed = rowsBelow('Limits').map(([name, value]) => [inCode(name)[0], value])
+    expect(Object.fromEntries(listed.filter(([name]) => name !== undefined))).toEqual(Object.fromEntries(defaults))
+  })
+
+  it('when the services log a line, then it says what that means', () => {
+    const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((path) =>
+      /(?<!\.test)\.ts$/.test(path),
+    )
+    const messages = sources.flatMap((path) => {
+      const code = readFileSync(`src/${path}`, 'utf8')
+      const calls = code.matchAll(/\b(?:logger|requests)\.(?:info|warn|error)\((?:[^']*,\s*)?'([^']+)'\)/g)
+      return [...calls].map(([, message]) => message ?? '')
+    })
+    expect(messages.length).toBeGreaterThan(8)
+    const told = rowsBelow('What to watch').flatMap(([cell]) => inCode(cell))
+    expect([...new Set(messages)].filter((message) => !told.includes(message))).toEqual([])
+  })
+
+  it('when it names an npm script or links a file, then there is one', () => {
+    const named = [...TEXT.matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name ?? '')
+    expect(named.filter((name) => MANIFEST.scripts[name] === undefined)).toEqual([])
+    const linked = [...TEXT.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path]) => path ?? '')
+    expect(linked.filter((path) => !readdirSync('docs').includes(path))).toEqual([])
+  })
+})
+
+describeEachEngine('what it prints to find an order', (engine) => {
+  const system = useSystem(engine)
+  const KEY = 'purchase-order-4711'
+  const [, section = ''] = /\n## "Was this order placed\?"\n(.*?)\n## /s.exec(TEXT) ?? []
+
+  it('when the order was placed with its key and correlation id, then each command and the request find it', async () => {
+    const { id: product_id } = await newProduct(system)
+    const order = { customer_id: 1, items: [{ product_id, qty: 1 }] }
+    const headers = { 'idempotency-key': KEY, 'x-correlation-id': 'req-789' }
+    const { body } = await system.orders.post('/orders', order, { headers })
+    expect(body.id).toBe(5)
+    const commands = [...section.matchAll(/^npm run order:find -- (.*)$/gm)].map(([, args = '']) => args.split(' '))
+    expect(commands).toHaveLength(3)
+    for (const args of commands) {
+      const { code, stdout } = await runProgram('order:find', variablesOf(system.env), args)
+      expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^Order 5 was placed\./) })
+    }
+    const [, path = ''] = /^curl "localhost:3010(\S+)"/m.exec(section) ?? []
+    const token = await system.token({ scopes: ['support:read'] })
+    expect((await system.orders.get(path, { token })).body).toMatchObject({ data: [{ key: KEY, order: { id: 5 } }] })
+  })
+})

@@ -1,0 +1,130 @@
+import { readFileSync } from 'node:fs'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { parse } from 'yaml'
+import { createCustomersService } from '../../src/customers/service.ts'
+import { DATA_TABLES } from '../../src/platform/database/migrations.ts'
+import { ROOT, runProgram, startCommand, type Variables, within } from '../../testing/programs.ts'
+import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+const AT = '2026-02-01 10:00:00.000'
+
+/** A migrated database, and what it holds. */
+async function migrated(engine: 'sqlite' | 'mysql') {
+  const { db, variables, drop } = await createTestDatabase(engine)
+  onTestFinished(drop)
+  const contents = async () => {
+    const rows: Record<string, unknown> = {}
+    for (const table of DATA_TABLES) rows[table] = await db.selectFrom(table).selectAll().execute()
+    return rows
+  }
+  return { variables, db, contents }
+}
+
+const run = async (script: string, variables: Variables, args: string[] = []) => {
+  const { code, stdout, stderr } = await runProgram(script, variables, args)
+  return { code, output: `${stdout}${stderr}`.trim() }
+}
+
+describeEachEngine('npm run seed', (engine) => {
+  it('when the database has a product of its own, then it is refused and nothing changes', async () => {
+    const { variables, db, contents } = await migrated(engine)
+    const product = { sku: 'OWN-1', name: 'Own', price_cents: 100, stock: 7, created_at: AT, updated_at: AT }
+    await db
+      .insertInto('products')
+      .values({ ...product, id: 1 })
+      .execute()
+    const adjustment = { product_id: 1, delta: 7, reason: 'initial stock', principal: 'client:erp', created_at: AT }
+    await db.insertInto('stock_adjustments').values(adjustment).execute()
+    const before = await contents()
+    const { code, output } = await run('seed', variables)
+    expect({ code, output }).toEqual({ code: 1, output: expect.stringContaining(' has rows of its own. ') })
+    expect(output).not.toMatch(/^\s+at /m)
+    expect(await run('seed', variables, ['--if-empty'])).toMatchObject({ code: 0 })
+    expect(await contents()).toEqual(before)
+    expect(await run('audit:books', variables)).toMatchObject({ code: 0 })
+  })
+
+  it('when customers of the demo data were deleted, then their words stay gone', async () => {
+    const { variables, db, contents } = await migrated(engine)
+    expect((await run('seed', variables)).code).toBe(0)
+    const principal = { id: 'client:demo', scopes: new Set([]), customerId: null }
+    const customers = createCustomersService(db, { idempotencyTtlMinutes: 60 })
+    const preconditions = { ifMatch: undefined, ifNoneMatch: undefined }
+    const trace = { correlationId: 'demo', traceparent: undefined }
+    await customers.deleteCustomer({ principal, trace }, 1, undefined, preconditions)
+    const before = await contents()
+    expect(await run('seed', variables)).toEqual({ code: 0, output: expect.stringMatching(/already. Nothing was/) })
+    expect(await contents()).toEqual(before)
+  })
+})
+
+describeEachEngine('npm run demo:reset', (engine) => {
+  it('when rows were added and changed, then the demo data is all there is, ids included', async () => {
+    const { variables, db, contents } = await migrated(engine)
+    expect((await run('seed', variables)).code).toBe(0)
+    const before = await contents()
+    const order = { customer_id: 1, total_cents: 0, created_at: AT, confirmed_at: null, expires_at: AT }
+    await db
+      .insertInto('orders')
+      .values({ ...order, status: 'CANCELED', canceled_at: AT })
+      .execute()
+    await db.updateTable('products').set({ stock: 1 }).execute()
+    const asked = await run('demo:reset', variables)
+    if (engine === 'mysql') {
+      expect(asked).toEqual({ code: 1, output: expect.stringContaining('To go on, add --yes.') })
+      expect(await contents()).not.toEqual(before)
+      expect(await run('demo:reset', variables, ['--yes'])).toMatchObject({ code: 0 })
+    } else expect(asked).toMatchObject({ code: 0 })
+    expect(await contents()).toEqual(before)
+    const again = { ...order, status: 'CANCELED', canceled_at: AT } as const
+    const { insertId } = await db.insertInto('orders').values(again).executeTakeFirstOrThrow()
+    expect(Number(insertId)).toBe(5)
+  })
+
+  it('when the database has rows of its own, then it asks before it deletes them', async () => {
+    const { variables, db, contents } = await migrated(engine)
+    const customer = { name: 'Own', email: 'own@example.com', email_key: 'own@example.com', phone: null }
+    await db
+      .insertInto('customers')
+      .values({ ...customer, created_at: AT, updated_at: AT })
+      .execute()
+    const before = await contents()
+    expect(await run('demo:reset', variables)).toMatchObject({ code: 1 })
+    expect(await onTerminal('demo-reset', variables, 'n\n')).toMatchObject({ code: 1 })
+    expect(await contents()).toEqual(before)
+    expect(await onTerminal('demo-reset', variables, 'y\n')).toMatchObject({ code: 0 })
+    expect(await run('audit:books', variables)).toMatchObject({ code: 0 })
+    expect((await contents()).customers).toHaveLength(4)
+  })
+
+  it('when it is production, then it is refused', async () => {
+    const { variables, contents } = await migrated(engine)
+    const secrets = { NODE_ENV: 'production', JWT_SECRET: 'j'.repeat(32), SERVICE_TOKEN: 's'.repeat(32) }
+    expect(await run('demo:reset', { ...variables, ...secrets }, ['--yes'])).toMatchObject({ code: 1 })
+    expect((await contents()).customers).toEqual([])
+  })
+
+  it('when the schema has a table with rows, then starting over empties it', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    const tables = (await db.introspection.getTables()).map(({ name }) => name)
+    // Which server is written is no data: it stays.
+    expect([...DATA_TABLES, 'database_writer'].sort()).toEqual(
+      tables.filter((name) => !name.startsWith('sqlite_')).sort(),
+    )
+  })
+})
+
+/** Runs a command as a person at a terminal does, who types this. */
+function onTerminal(command: string, variables: Variables, typed: string) {
+  const program = `printf ${JSON.stringify(typed)} | script -qec "node ${ROOT}/src/commands/${command}.ts" /dev/null`
+  const { ended, stdout } = startCommand('bash', ['-o', 'pipefail', '-c', program], variables)
+  return within(ended, () => `it did not end\n${stdout()}`)
+}
+
+it('when docker-compose seeds, then only a database that has no rows', () => {
+  const { services } = parse(readFileSync('docker-compose.yml', 'utf8'))
+  expect(String(services.migrate.command)).toContain('seed.js --if-empty')
+})
