@@ -6,7 +6,7 @@ import { createProgram } from '../scripts/program.ts'
 import { type CrashableServer, HOW_TO_GET_A_SERVER, startCrashableServer } from '../testing/database-server.ts'
 import { startGaleraCluster } from '../testing/galera.ts'
 import { reportOf } from './report.ts'
-import { type Plan, runFaults } from './running.ts'
+import { type Plan, runFaults } from './run.ts'
 import { type System, startSystem, startSystemOnCluster } from './system.ts'
 
 const HELP = `Attacks the system while many callers use it. Then compares what they were told with what the database has.
