@@ -31,7 +31,7 @@ interface Check {
   try(tried: Tried): Promise<{ seen: Facts; expected: Facts }>
 }
 
-const LONGEST_ANSWER_MS = 30_000
+const MAX_RESPONSE_MS = 30_000
 
 const CHECKS: readonly Check[] = [
   {
@@ -183,7 +183,7 @@ function callsOf({ ports, ground, shop }: System): Tried {
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(LONGEST_ANSWER_MS),
+      signal: AbortSignal.timeout(MAX_RESPONSE_MS),
     })
     return { status: response.status, text: await response.text() }
   }

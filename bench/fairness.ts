@@ -7,11 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
 import { createClient, signToken } from '../src/identity/service.ts'
-import { insertOf, portions } from '../src/platform/database/bulk-insert.ts'
+import { bulkInsert, chunks } from '../src/platform/database/bulk-insert.ts'
 import { type Database, openDatabase } from '../src/platform/database/database.ts'
 import { SCOPES } from '../src/platform/http/auth.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
-import type { Flood, FloodAnswers } from './fairness/flood.ts'
+import type { Flood, FloodResponses } from './fairness/flood.ts'
 import { Connection, textOf } from './http.ts'
 import { padTable } from './report.ts'
 import { startSystem } from './systems.ts'
@@ -93,12 +93,12 @@ async function compare(system: System, ms: number): Promise<void> {
     await sleep(1_000, undefined, { signal: interruption })
     const under = await measure(port, probe, ms)
     stop()
-    const answers = Object.entries(await told).map(([status, count]) => `${status}: ${count}`)
+    const responses = Object.entries(await told).map(([status, count]) => `${status}: ${count}`)
     rows.push([
       name,
       ...[quiet, under].flatMap((it) => [it.p50.toFixed(1), it.p99.toFixed(1)]),
       (under.p50 / quiet.p50).toFixed(1),
-      answers.join(', '),
+      responses.join(', '),
     ])
     if (quiet.refused + under.refused > 0) process.exitCode = 1
   }
@@ -106,12 +106,12 @@ async function compare(system: System, ms: number): Promise<void> {
   console.log(padTable([head, ...rows], (column) => [0, head.length - 1].includes(column)).join('\n'))
 }
 
-function startFlood(flood: Flood): { told: Promise<FloodAnswers>; stop: () => void } {
+function startFlood(flood: Flood): { told: Promise<FloodResponses>; stop: () => void } {
   const child: ChildProcess = fork(fileURLToPath(new URL('fairness/flood.ts', import.meta.url)), { execArgv: [] })
   child.send(flood)
-  const told = once(child, 'message').then(([answers]) => {
+  const told = once(child, 'message').then(([responses]) => {
     child.disconnect()
-    return answers
+    return responses
   })
   return { told, stop: () => child.send('stop') }
 }
@@ -145,7 +145,7 @@ async function makeSearchedProducts(db: Database): Promise<void> {
   const ids = Array.from({ length: SEARCHED_PRODUCTS }, (_, i) => FIRST_SEARCHED + i)
   const created_at = '2026-01-05 09:00:00.000'
   const wordOf = (id: number) => (id % 2 === 0 ? 'steel' : 'nut')
-  for (const some of portions(ids, ROWS_PER_INSERT)) {
+  for (const some of chunks(ids, ROWS_PER_INSERT)) {
     const products = some.map((id) => ({
       id,
       sku: `S-${id}`,
@@ -156,9 +156,9 @@ async function makeSearchedProducts(db: Database): Promise<void> {
       updated_at: created_at,
     }))
     await db.executeQuery(
-      insertOf('products', ['id', 'sku', 'name', 'price_cents', 'stock', 'created_at', 'updated_at'], products),
+      bulkInsert('products', ['id', 'sku', 'name', 'price_cents', 'stock', 'created_at', 'updated_at'], products),
     )
     const words = some.map((id) => ({ word: wordOf(id), product_id: id }))
-    await db.executeQuery(insertOf('product_words', ['word', 'product_id'], words))
+    await db.executeQuery(bulkInsert('product_words', ['word', 'product_id'], words))
   }
 }

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 
-const LONGEST_ANSWER_MS = 15_000
+const MAX_RESPONSE_MS = 15_000
 
 export interface HttpRequest {
   method: 'GET' | 'POST'
@@ -28,7 +28,7 @@ export interface Answer {
 }
 
 /** With its first lines, as they came. */
-export interface WireAnswer extends Answer {
+export interface WireResponse extends Answer {
   head: string
 }
 
@@ -37,13 +37,13 @@ export class Connection {
   readonly #socket: Socket
   #received = ''
   #failure: Error | undefined
-  #waiting: { resolve(answer: WireAnswer): void; reject(error: Error): void } | undefined
+  #waiting: { resolve(response: WireResponse): void; reject(error: Error): void } | undefined
 
   constructor(port: number) {
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
     // A character a byte, so that lengths are those of the headers.
     this.#socket.setEncoding('latin1')
-    this.#socket.setTimeout(LONGEST_ANSWER_MS, () => this.#socket.destroy(new Error('no answer in time')))
+    this.#socket.setTimeout(MAX_RESPONSE_MS, () => this.#socket.destroy(new Error('no answer in time')))
     this.#socket.on('data', (text: string) => this.#receive(text))
     this.#socket.on('error', (error) => this.#fail(error))
     this.#socket.on('close', () => this.#fail(new Error('the connection was closed')))
@@ -54,7 +54,7 @@ export class Connection {
     return this.#failure === undefined
   }
 
-  ask(request: string): Promise<WireAnswer> {
+  ask(request: string): Promise<WireResponse> {
     return new Promise((resolve, reject) => {
       if (this.#failure) return reject(this.#failure)
       this.#waiting = { resolve, reject }
@@ -69,9 +69,9 @@ export class Connection {
 
   #receive(text: string): void {
     this.#received += text
-    const answer = wholeAnswer(this.#received)
-    if (answer === undefined) return
-    this.#waiting?.resolve(answer)
+    const response = wholeResponse(this.#received)
+    if (response === undefined) return
+    this.#waiting?.resolve(response)
     this.#waiting = undefined
   }
 
@@ -83,7 +83,7 @@ export class Connection {
 }
 
 /** An answer with its length in the head, or in chunks, as JSON comes: no line of it is a lone zero but the last. */
-function wholeAnswer(received: string): WireAnswer | undefined {
+function wholeResponse(received: string): WireResponse | undefined {
   const end = received.indexOf('\r\n\r\n')
   if (end === -1) return undefined
   const head = received.slice(0, end)

@@ -22,15 +22,15 @@ export interface Entrant extends Contestant {
   takesPart(workload: Workload): boolean
 }
 
-const LONGEST_BENCH_MS = 60 * 60_000
-const LONGEST_DRAIN_MS = 60_000
+const MAX_BENCH_MS = 60 * 60_000
+const MAX_DRAIN_MS = 60_000
 /** What a measurement takes besides, for the estimate of the time that is left. */
 const DRAIN_MS = 300
 
 /** Everyone in turns. @param stop ends it, with the signal's reason */
 export async function measureAll(plan: Plan, entrants: readonly Entrant[], stop: AbortSignal): Promise<Row[]> {
   const pace = startPace(plan, entrants)
-  const until = Date.now() + LONGEST_BENCH_MS
+  const until = Date.now() + MAX_BENCH_MS
   const rows: Row[] = []
   for (const workload of plan.workloads) {
     if (Date.now() > until) {
@@ -156,7 +156,7 @@ function runLoad(
     const giveUp = () => settle(() => reject(stop.reason))
     const late = setTimeout(
       () => settle(() => reject(new Error(`${load.workload} of ${name} does not end`))),
-      load.warmMs + load.measureMs + LONGEST_DRAIN_MS,
+      load.warmMs + load.measureMs + MAX_DRAIN_MS,
     )
     if (stop.aborted) return giveUp()
     stop.addEventListener('abort', giveUp)

@@ -37,14 +37,14 @@ interface Plan {
   rushMs: number
   afterMs: number
   /** One more request at once is not sent: it would say more about this machine than about the system. */
-  mostConnections: number
+  maxConnections: number
 }
 
 const HALF = 0.5
 const RUSH = 4
 /** Times the p99 before the rush: what counts as well again. */
 const WELL_AGAIN = 2
-const LONGEST_PERFORMANCE_MS = 120_000
+const MAX_PERFORMANCE_MS = 120_000
 const ORDERS_PER_QUERY = 5_000
 
 interface Phase extends Figures {
@@ -80,7 +80,7 @@ else await main(planOf(values), resultsFile('overload', values))
 
 function planOf({ quick = false, system: asked = NAMES[0] }: typeof values): Plan {
   const system = NAMES.find((name) => name === asked) ?? fail(`--system ${asked}?`)
-  const common = { system, callers: 64, mostConnections: 4_000 }
+  const common = { system, callers: 64, maxConnections: 4_000 }
   return quick
     ? { ...common, warmMs: 2_000, peakMs: 2_000, halfMs: 3_000, rushMs: 4_000, afterMs: 3_000 }
     : { ...common, warmMs: 5_000, peakMs: 5_000, halfMs: 8_000, rushMs: 10_000, afterMs: 8_000 }
@@ -128,11 +128,11 @@ interface Found {
 }
 
 async function overload(plan: Plan, system: System, sender: ChildProcess): Promise<Found> {
-  const { callers, warmMs, peakMs, halfMs, rushMs, afterMs, mostConnections } = plan
+  const { callers, warmMs, peakMs, halfMs, rushMs, afterMs, maxConnections } = plan
   const { orders: ordersBefore } = await system.books()
   const { ports, ground } = system
   const run = (steps: Step[], callers?: number) =>
-    perform(system, sender, { ports, ground, callers, steps, mostConnections })
+    perform(system, sender, { ports, ground, callers, steps, maxConnections })
   const phaseOf = (name: string, { arrivals, usages }: Performance, steps: readonly Step[], step: number): Phase => {
     const usage = usages[step] ?? { system: undefined, database: undefined, sender: undefined, rss: undefined }
     return { name, ...figuresOf(arrivals, steps, step), usage }
@@ -199,10 +199,7 @@ function perform(system: System, sender: ChildProcess, task: Task): Promise<Perf
     }
     const gone = () => settle(() => reject(new Error('what sends the requests has ended')))
     const giveUp = () => settle(() => reject(interruption.reason))
-    const late = setTimeout(
-      () => settle(() => reject(new Error('the requests come to no end'))),
-      LONGEST_PERFORMANCE_MS,
-    )
+    const late = setTimeout(() => settle(() => reject(new Error('the requests come to no end'))), MAX_PERFORMANCE_MS)
     if (interruption.aborted) return giveUp()
     interruption.addEventListener('abort', giveUp)
     sender.on('message', hear)

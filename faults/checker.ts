@@ -52,14 +52,14 @@ export function judge(stories: readonly Story[], kept: Kept, marks: readonly num
   const orders = Map.groupBy(kept.orders, ({ serial }) => serial)
   const others = Map.groupBy(kept.others, ({ name }) => name)
   return [
-    ...stories.flatMap(judgeAnswers),
+    ...stories.flatMap(judgeResponses),
     ...[...bySerial].flatMap(([serial, ofOrder]) => judgeOrder(ofOrder, orders.get(serial) ?? [], marks)),
     ...stories.flatMap((story) => (story.name === undefined ? [] : judgeOther(story, others.get(story.name) ?? []))),
     ...kept.orders.filter(({ serial }) => serial === undefined || !bySerial.has(serial)).map(unaskedOrder),
   ]
 }
 
-function judgeAnswers(story: Story): Violation[] {
+function judgeResponses(story: Story): Violation[] {
   const { kind, key, settled } = story
   const found: Violation[] = []
   const [first, second] = doneIn(story)
@@ -99,8 +99,8 @@ function judgeOrder(stories: readonly Story[], orders: readonly KeptOrder[], mar
   const refused = stories.every((story) => story.unanswered === 0) && doneIn(placing).length === 0 && placing.settled
   if (refused && live.length > 0) found.push({ ...violation('unasked'), seen: `refused, and yet: ${seen}` })
   for (const story of stories) {
-    const [answer] = doneIn(story)
-    if (answer && !holds(story.kind, answer, placing.serial, orders, asked('cancel'), marks))
+    const [response] = doneIn(story)
+    if (response && !holds(story.kind, response, placing.serial, orders, asked('cancel'), marks))
       found.push(violation('lost'))
   }
   return found
@@ -117,13 +117,13 @@ function outcomeInWords({ kind, tries, told }: Story): string {
 /** Whether what was acknowledged is there, in the acknowledged state or in one that it may have gone on to. */
 function holds(
   kind: Kind,
-  answer: Told,
+  response: Told,
   serial: number | undefined,
   orders: readonly KeptOrder[],
   mayBeCanceled: boolean,
   marks: readonly number[],
 ): boolean {
-  const answered = orderIn(kind, answer.body)
+  const answered = orderIn(kind, response.body)
   const order = orders.find(({ id }) => id === answered.id)
   if (order === undefined || answered.totalCents !== order.totalCents) return false
   // It must be this caller's own order, not that of another.
@@ -153,10 +153,10 @@ function orderIn(kind: Kind, body: string): AnsweredOrder {
 /** What is no order is there once, under the id that was told. */
 function judgeOther(story: Story, rows: readonly { id: number }[]): Violation[] {
   const { key } = story
-  const [answer] = doneIn(story)
+  const [response] = doneIn(story)
   const seen = `${rows.map(({ id }) => `id ${id}`).join(', ') || 'nothing'}; ${outcomeInWords(story)}`
   if (rows.length > 1) return [{ harm: 'doubled', key, seen }]
-  if (answer && rows[0]?.id !== readJson(answer.body).id) return [{ harm: 'lost', key, seen }]
+  if (response && rows[0]?.id !== readJson(response.body).id) return [{ harm: 'lost', key, seen }]
   return []
 }
 

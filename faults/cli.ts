@@ -29,9 +29,9 @@ database, connections are cut, half-closed, delayed or silenced, and answers are
 done twice or answered in two ways, when the books differ, when a hold outlived its time, or when a service did not
 recover by itself.`
 
-const MOST_SECONDS = 3_600
-const LEAST_SECONDS = 10
-const MOST_CALLERS = 200
+const MAX_SECONDS = 3_600
+const MIN_SECONDS = 10
+const MAX_CALLERS = 200
 
 const { endInterrupted, fail, interruption, readOptions, tell } = createProgram(HELP)
 
@@ -51,11 +51,11 @@ function planOf(options: typeof values): Plan {
   const { seconds = '60', seed, database = 'mysql', callers = '32', 'kill-every': killEvery = '60' } = options
   if (database !== 'mysql' && database !== 'sqlite' && database !== 'galera') return fail(`--database ${database}?`)
   return {
-    seconds: wholeOf(seconds, '--seconds', LEAST_SECONDS, MOST_SECONDS),
+    seconds: wholeOf(seconds, '--seconds', MIN_SECONDS, MAX_SECONDS),
     seed: seed === undefined ? randomInt(1, 1_000_000) : wholeOf(seed, '--seed', 0, 999_999_999),
     target: database,
-    callers: wholeOf(callers, '--callers', 1, MOST_CALLERS),
-    killEverySeconds: wholeOf(killEvery, '--kill-every', LEAST_SECONDS, MOST_SECONDS),
+    callers: wholeOf(callers, '--callers', 1, MAX_CALLERS),
+    killEverySeconds: wholeOf(killEvery, '--kill-every', MIN_SECONDS, MAX_SECONDS),
   }
 }
 

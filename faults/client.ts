@@ -24,7 +24,7 @@ export interface Caller {
 
 const PAUSE_MS = 120
 const FIRST_WAIT_MS = 150
-const LONGEST_WAIT_MS = 1_200
+const MAX_WAIT_MS = 1_200
 /** By the caller's clock. */
 const PATIENCE_MS = [2_000, 12_000] as const
 const TWIN_AFTER_MS = 60
@@ -109,7 +109,7 @@ export function createCaller(
       await Promise.all([tryOnce(story, sendable), ...(random.chance(twins) ? [tryLater(story, sendable)] : [])])
       if (story.settled) break
       await sleep(random.whole(1, wait))
-      wait = Math.min(2 * wait, LONGEST_WAIT_MS)
+      wait = Math.min(2 * wait, MAX_WAIT_MS)
     }
     if (story.settled && random.chance(0.1)) await tryOnce(story, sendable)
     ledger.underWay--

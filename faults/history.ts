@@ -63,19 +63,19 @@ export function refusalsIn(story: Story): Told[] {
 /** Notes an answer that settles the story. */
 export function tell(
   story: Story,
-  answer: { status: number; body: string },
+  response: { status: number; body: string },
   askedAt: number,
-  answeredAt: number,
+  respondedAt: number,
 ): void {
   story.settled = true
-  const code = isDone(answer) ? undefined : codeOf(answer.body)
+  const code = isDone(response) ? undefined : codeOf(response.body)
   const same = ({ status, body, code: other }: Told) =>
-    status === answer.status && (code === undefined ? body === answer.body : other === code)
+    status === response.status && (code === undefined ? body === response.body : other === code)
   const known = story.told.find(same)
   if (known) {
     known.times++
     known.lastAskedAt = Math.max(known.lastAskedAt, askedAt)
-  } else story.told.push({ ...answer, code, times: 1, firstAt: answeredAt, lastAskedAt: askedAt })
+  } else story.told.push({ ...response, code, times: 1, firstAt: respondedAt, lastAskedAt: askedAt })
 }
 
 function codeOf(body: string): string {

@@ -17,7 +17,7 @@ export type Reply = { status: number; body: string } | { failure: string }
 export type Send = (sendable: Sendable, clock: JumpyClock, limitMs: number) => Promise<Reply>
 
 /** However a caller's clock jumps, it does not wait longer than this. */
-const LONGEST_WAIT_MS = 25_000
+const MAX_WAIT_MS = 25_000
 
 /** Sends over kept connections, as callers do. @param instances where they are; a request sent again goes to the next one */
 export function createSender(instances: readonly Record<Service, number>[], token: string): Send {
@@ -51,7 +51,7 @@ export function createSender(instances: readonly Record<Service, number>[], toke
         stopWaiting()
         resolve(reply)
       }
-      const stopWaiting = clock.after(limitMs, LONGEST_WAIT_MS, () => {
+      const stopWaiting = clock.after(limitMs, MAX_WAIT_MS, () => {
         outgoing.destroy()
         settle({ failure: 'late' })
       })

@@ -131,9 +131,9 @@ class Passage {
   readonly #delayNow: () => number
   readonly #watching: (request: Buffer) => Watch[]
   readonly #gone: () => void
-  readonly #lanes: Record<'requests' | 'answers', Parcel[]> = { requests: [], answers: [] }
+  readonly #lanes: Record<'requests' | 'responses', Parcel[]> = { requests: [], responses: [] }
   readonly #ended = { callers: false, service: false }
-  #awaitingAnswer: Watch[] = []
+  #awaitingResponse: Watch[] = []
   swallowed = false
 
   constructor(
@@ -159,8 +159,8 @@ class Passage {
     this.#service = service
     service.on('error', () => this.reset())
     service.on('close', () => this.#closed())
-    service.on('data', (chunk) => this.#receive('answers', chunk))
-    service.on('end', () => this.#receive('answers', undefined))
+    service.on('data', (chunk) => this.#receive('responses', chunk))
+    service.on('end', () => this.#receive('responses', undefined))
   }
 
   get halfClosed(): boolean {
@@ -191,15 +191,15 @@ class Passage {
 
   /** The news of a closed side reaches the other behind all that is still on its way to it. */
   #finish(): void {
-    if (this.#lanes.requests.length + this.#lanes.answers.length > 0) setTimeout(() => this.#finish(), 10)
+    if (this.#lanes.requests.length + this.#lanes.responses.length > 0) setTimeout(() => this.#finish(), 10)
     else {
       for (const socket of [this.#caller, this.#service]) socket?.destroySoon()
       this.#gone()
     }
   }
 
-  #receive(direction: 'requests' | 'answers', chunk: Buffer | undefined): void {
-    if (this.swallowed || this.#ended[direction === 'answers' ? 'callers' : 'service']) return
+  #receive(direction: 'requests' | 'responses', chunk: Buffer | undefined): void {
+    if (this.swallowed || this.#ended[direction === 'responses' ? 'callers' : 'service']) return
     const lane = this.#lanes[direction]
     const due = Math.max(Date.now() + this.#delayNow(), lane.at(-1)?.due ?? 0)
     if (lane.length === 0 && due <= Date.now()) this.#deliver(direction, chunk)
@@ -209,7 +209,7 @@ class Passage {
     }
   }
 
-  #deliverLater(direction: 'requests' | 'answers'): void {
+  #deliverLater(direction: 'requests' | 'responses'): void {
     const lane = this.#lanes[direction]
     const [first] = lane
     if (first === undefined) return
@@ -223,9 +223,9 @@ class Passage {
     )
   }
 
-  #deliver(direction: 'requests' | 'answers', chunk: Buffer | undefined): void {
+  #deliver(direction: 'requests' | 'responses', chunk: Buffer | undefined): void {
     if (direction === 'requests') this.#passRequest(chunk)
-    else this.#passAnswer(chunk)
+    else this.#passResponse(chunk)
   }
 
   #passRequest(chunk: Buffer | undefined): void {
@@ -233,7 +233,7 @@ class Passage {
     if (chunk === undefined) service?.end()
     else if (service?.writable) {
       const watches = this.#watching(chunk)
-      this.#awaitingAnswer.push(...watches.filter(({ at }) => at === 'answer'))
+      this.#awaitingResponse.push(...watches.filter(({ at }) => at === 'answer'))
       const cut = cutAmong(watches.filter(({ at }) => at === 'departure'))
       if (cut) this.#cutOff(service, chunk, cut.cutAfter)
       else {
@@ -245,11 +245,11 @@ class Passage {
     }
   }
 
-  #passAnswer(chunk: Buffer | undefined): void {
+  #passResponse(chunk: Buffer | undefined): void {
     if (chunk === undefined) this.#caller.end()
     else {
-      const watches = this.#awaitingAnswer
-      this.#awaitingAnswer = []
+      const watches = this.#awaitingResponse
+      this.#awaitingResponse = []
       const cut = cutAmong(watches)
       if (cut) this.#cutOff(this.#caller, chunk, cut.cutAfter)
       else if (this.#caller.writable) this.#caller.write(chunk)

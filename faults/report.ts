@@ -55,7 +55,7 @@ export function sumOf(counts: Record<string, number>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0)
 }
 
-const MOST_SHOWN = 20
+const MAX_SHOWN = 20
 
 export function reportOf(found: Found): string {
   const { attacks, stories } = found
@@ -102,8 +102,8 @@ const OWN_LINE: readonly Harm[] = ['lost', 'doubled', 'differing']
 function verdictOf({ violations, troubles, seed }: Found): string[] {
   if (violations.length + troubles.length === 0)
     return ['Nothing lost, nothing doubled, one answer for each key, and the books balance.']
-  const harms = violations.slice(0, MOST_SHOWN).map(({ harm, key, seen }) => `  ${harm}: ${key}: ${seen}`)
-  const more = violations.length > MOST_SHOWN ? [`  and ${violations.length - MOST_SHOWN} more`] : []
+  const harms = violations.slice(0, MAX_SHOWN).map(({ harm, key, seen }) => `  ${harm}: ${key}: ${seen}`)
+  const more = violations.length > MAX_SHOWN ? [`  and ${violations.length - MAX_SHOWN} more`] : []
   return [`NOT RIGHT. Seed ${seed}.`, ...harms, ...more, ...troubles.map((trouble) => `  ${trouble}`)]
 }
 

@@ -33,7 +33,7 @@ export interface Watching {
 const PROGRESS_EVERY_MS = 5_000
 /** Whatever was broken, it must be well again by then. */
 const RECOVERY_LIMIT_MS = 90_000
-const MOST_ASKED_AGAIN = 4_000
+const MAX_ASKED_AGAIN = 4_000
 const ASKED_AT_ONCE = 32
 const PATIENCE_MS = 15_000
 /** How likely a request is sent twice at once. With several instances, to two of them. */
@@ -146,7 +146,7 @@ function startsOf({ processes }: System): number {
 async function askAgain(send: Send, ledger: Ledger, random: Random, signal: AbortSignal): Promise<number> {
   const clock = new JumpyClock()
   const done = ledger.wishes.filter(({ story }) => doneIn(story).length > 0)
-  const chosen = random.shuffled(done).slice(0, MOST_ASKED_AGAIN)
+  const chosen = random.shuffled(done).slice(0, MAX_ASKED_AGAIN)
   const next = chosen.values()
   const ask = async () => {
     for (const { story, sendable } of next) {
@@ -173,7 +173,7 @@ async function judgeAll(system: System, ledger: Ledger, recovery: Recovery) {
     doubled: of('doubled'),
     differing: of('differing'),
     violations,
-    troubles: [...(await troublesOf(system, recovery)), ...faultyAnswers(ledger)],
+    troubles: [...(await troublesOf(system, recovery)), ...faultyResponses(ledger)],
     conflicts: await system.cluster?.conflicts(),
   }
 }
@@ -205,7 +205,7 @@ async function becomeSame(copies: readonly Copy[]): Promise<boolean> {
 }
 
 /** What is away is said to be away: nothing of that is a fault that nobody had thought of. */
-function faultyAnswers({ outcomes }: Ledger): string[] {
+function faultyResponses({ outcomes }: Ledger): string[] {
   const count = outcomes.get('500') ?? 0
   return count === 0 ? [] : [`${count} requests were answered with 500`]
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { onNpmGone } from '../src/compose/process.ts'
+import { onParentExit } from '../src/compose/process.ts'
 import { createProgram } from './program.ts'
 
 const { interruption, readNothing } =
@@ -14,4 +14,4 @@ const watcher = spawn(process.execPath, ['--watch', all], { stdio: 'inherit' })
 watcher.once('exit', (code) => process.exit(code ?? 0))
 const stop = () => watcher.kill('SIGTERM')
 interruption.addEventListener('abort', stop)
-onNpmGone(stop)
+onParentExit(stop)

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { onNpmGone, openPreparedDatabase, run } from '../src/compose/process.ts'
+import { onParentExit, openPreparedDatabase, run } from '../src/compose/process.ts'
 import { createLogger } from '../src/platform/telemetry/logger.ts'
 
 const HELP = `Runs the orchestrator's function on http://localhost:3000/dev, against the APIs on ports 3001 and 3010.
@@ -49,7 +49,7 @@ await run(async (env) => {
     '--localEnvironment',
     '--noSponsor',
   ]
-  onNpmGone(() => process.kill(process.pid, 'SIGTERM'))
+  onParentExit(() => process.kill(process.pid, 'SIGTERM'))
   await import(serverless.href)
 })
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
 import { SCOPES } from '../src/platform/http/auth.ts'
-import type { ApiAnswer, ApiRequest } from './api-client.ts'
+import type { ApiRequest, ApiResponse } from './api-client.ts'
 import { contractCheck } from './contract-check.ts'
 import { type Operation, operationsOf, readDocuments, scopeOf } from './openapi.ts'
 import { expectProblem } from './problems.ts'
@@ -38,28 +38,32 @@ export const withClaims = (claims: Claims) => forgeToken(HS256, { ...goodClaims(
 export const goodToken = () => withClaims({})
 
 /** Asks for something that is not there, with no body: what comes after the question who is calling changes nothing. */
-export function ask(system: TestSystem, { service, method, path }: Operation, request: ApiRequest): Promise<ApiAnswer> {
+export function ask(
+  system: TestSystem,
+  { service, method, path }: Operation,
+  request: ApiRequest,
+): Promise<ApiResponse> {
   return system[service].call(method, path.replace('{id}', '999999999'), request)
 }
 
 export function expectRefusal(
   { service, method, path }: Operation,
-  answer: ApiAnswer,
+  response: ApiResponse,
   status: number,
   code: string,
 ): void {
-  expectProblem(answer, status, code)
-  expectDocumented(service, method, path, answer)
+  expectProblem(response, status, code)
+  expectDocumented(service, method, path, response)
 }
 
-export function expectInvalidToken(operation: Operation, answer: ApiAnswer): void {
-  expectRefusal(operation, answer, 401, 'invalid_token')
-  expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="b2b-orders", error="invalid_token"')
+export function expectInvalidToken(operation: Operation, response: ApiResponse): void {
+  expectRefusal(operation, response, 401, 'invalid_token')
+  expect(response.headers.get('www-authenticate')).toBe('Bearer realm="b2b-orders", error="invalid_token"')
 }
 
-export function expectOpen({ service, method, path }: Operation, answer: ApiAnswer): void {
-  expectDocumented(service, method, path, answer)
-  expect([200, 400, 404, 415]).toContain(answer.status)
+export function expectOpen({ service, method, path }: Operation, response: ApiResponse): void {
+  expectDocumented(service, method, path, response)
+  expect([200, 400, 404, 415]).toContain(response.status)
 }
 
 export const BAD_TOKENS: Record<string, () => string> = {

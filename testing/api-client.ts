@@ -1,5 +1,5 @@
 /** An answer, read whole. `body` is the parsed JSON, or the text where it is none. */
-export interface ApiAnswer {
+export interface ApiResponse {
   status: number
   headers: Headers
   text: string
@@ -17,17 +17,17 @@ export interface ApiRequest {
 
 export interface ApiClient {
   base: string
-  get(path: string, request?: ApiRequest): Promise<ApiAnswer>
-  post(path: string, body?: unknown, request?: ApiRequest): Promise<ApiAnswer>
-  put(path: string, body?: unknown, request?: ApiRequest): Promise<ApiAnswer>
-  patch(path: string, body?: unknown, request?: ApiRequest): Promise<ApiAnswer>
-  delete(path: string, request?: ApiRequest): Promise<ApiAnswer>
-  call(method: string, path: string, request?: ApiRequest): Promise<ApiAnswer>
+  get(path: string, request?: ApiRequest): Promise<ApiResponse>
+  post(path: string, body?: unknown, request?: ApiRequest): Promise<ApiResponse>
+  put(path: string, body?: unknown, request?: ApiRequest): Promise<ApiResponse>
+  patch(path: string, body?: unknown, request?: ApiRequest): Promise<ApiResponse>
+  delete(path: string, request?: ApiRequest): Promise<ApiResponse>
+  call(method: string, path: string, request?: ApiRequest): Promise<ApiResponse>
 }
 
 /** A caller of one service over real HTTP, with a token for everything unless a request says otherwise. */
 export function apiClient(base: string, ownToken: string): ApiClient {
-  async function call(method: string, path: string, request: ApiRequest = {}): Promise<ApiAnswer> {
+  async function call(method: string, path: string, request: ApiRequest = {}): Promise<ApiResponse> {
     const { body, headers = {}, token = ownToken } = request
     const response = await fetch(`${base}${path}`, {
       method,

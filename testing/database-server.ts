@@ -107,7 +107,7 @@ async function startPrivateServer(binary: string, isMariadb: boolean, settings: 
     await endServer(server, 'SIGTERM')
     rmSync(folder, { recursive: true, force: true })
   }
-  const answers = async () => {
+  const responses = async () => {
     const until = Date.now() + START_LIMIT_MS
     while (Date.now() < until && !isGone(server)) {
       const version = await versionOf(address).catch(() => undefined)
@@ -117,7 +117,7 @@ async function startPrivateServer(binary: string, isMariadb: boolean, settings: 
     await stop()
     throw new Error(`${binary} did not start within ${START_LIMIT_MS / 1000} s`)
   }
-  const version = await answers()
+  const version = await responses()
   return {
     ...address,
     version,
@@ -128,7 +128,7 @@ async function startPrivateServer(binary: string, isMariadb: boolean, settings: 
     kill: () => endServer(server, 'SIGKILL'),
     async start() {
       server = launch()
-      await answers()
+      await responses()
     },
   }
 }

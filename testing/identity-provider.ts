@@ -18,7 +18,7 @@ export interface IdentityProvider {
   /** How often its keys were asked for. */
   requests(): number
   /** What it answers from now on, instead of its keys. */
-  answer(status: number, body: string, headers?: Record<string, string>): void
+  respond(status: number, body: string, headers?: Record<string, string>): void
   /** From now on it answers with these keys besides its own. */
   addKeys(...keys: unknown[]): void
   /** From now on requests wait for an answer that never comes. */
@@ -34,14 +34,14 @@ export async function startIdentityProvider(port = 0): Promise<IdentityProvider>
   const keys = Object.fromEntries(pairs.map(({ alg, key }) => [alg, key])) as Record<ProviderAlgorithm, ProviderKey>
   const own: unknown[] = pairs.map(({ jwk }) => jwk)
   const type = { 'content-type': 'application/json' }
-  let answer = { status: 200, body: JSON.stringify({ keys: own }), headers: {} }
+  let next = { status: 200, body: JSON.stringify({ keys: own }), headers: {} }
   let hangs = false
   let requests = 0
   const server = createServer((_, response) => {
     requests++
     if (hangs) return
-    const headers = { ...type, connection: 'close', ...answer.headers }
-    response.writeHead(answer.status, headers).end(answer.body)
+    const headers = { ...type, connection: 'close', ...next.headers }
+    response.writeHead(next.status, headers).end(next.body)
   })
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   const address = server.address()
@@ -50,11 +50,11 @@ export async function startIdentityProvider(port = 0): Promise<IdentityProvider>
     jwksUrl: `http://127.0.0.1:${address.port}/jwks`,
     keys,
     requests: () => requests,
-    answer(status, body, headers = {}) {
-      answer = { status, body, headers }
+    respond(status, body, headers = {}) {
+      next = { status, body, headers }
     },
     addKeys(...more) {
-      answer = { status: 200, body: JSON.stringify({ keys: [...more, ...own] }), headers: {} }
+      next = { status: 200, body: JSON.stringify({ keys: [...more, ...own] }), headers: {} }
     },
     hang() {
       hangs = true

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { ApiAnswer, ApiClient } from './api-client.ts'
+import type { ApiClient, ApiResponse } from './api-client.ts'
 
 /** The rows of a page, as an expectation sees them. */
 export interface ListedRow {
@@ -18,17 +18,17 @@ export async function readPages(
 ): Promise<ListedRow[]> {
   const rows: ListedRow[] = []
   for (let page = 1, next: string | undefined = path; next !== undefined; page++) {
-    const answer: ApiAnswer = await api.get(next)
-    expect(answer.status).toBe(200)
-    rows.push(...answer.body.data)
-    next = nextPage(api, next, answer)
-    if (next !== undefined) await between(answer.body.data, page)
+    const response: ApiResponse = await api.get(next)
+    expect(response.status).toBe(200)
+    rows.push(...response.body.data)
+    next = nextPage(api, next, response)
+    if (next !== undefined) await between(response.body.data, page)
   }
   return rows
 }
 
 /** Where the next page is, by the answer's `Link`, which must say the same as its `next_cursor`. */
-export function nextPage(api: ApiClient, path: string, { headers, body }: ApiAnswer): string | undefined {
+export function nextPage(api: ApiClient, path: string, { headers, body }: ApiResponse): string | undefined {
   const link = headers.get('link')
   if (link === null) {
     expect(body.next_cursor).toBeNull()

@@ -1,4 +1,4 @@
-import type { ApiAnswer } from './api-client.ts'
+import type { ApiResponse } from './api-client.ts'
 
 export const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
 
@@ -24,12 +24,12 @@ export const ANSWER = {
 }
 
 /** The printed answer, as text, with the id that the order got: the nodes of a cluster count in steps. */
-export function printedAnswer({ body }: Pick<ApiAnswer, 'body'>): string {
+export function printedResponse({ body }: Pick<ApiResponse, 'body'>): string {
   const order = { ...ANSWER.data.order, id: body.data.order.id }
   return JSON.stringify({ ...ANSWER, data: { ...ANSWER.data, order } })
 }
 
 /** What callers see of an answer, and whether it was stored. */
-export function shown({ status, text, headers }: ApiAnswer) {
+export function shown({ status, text, headers }: ApiResponse) {
   return { status, text, replayed: headers.get('idempotent-replayed') }
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { ApiAnswer, ApiClient, ApiRequest } from './api-client.ts'
+import type { ApiClient, ApiRequest, ApiResponse } from './api-client.ts'
 import { forgedCursor, idsOf, nextPage, readPages } from './lists.ts'
 import { expectFaults, expectProblem } from './problems.ts'
 import { expireKey, newKey, newWord, statusCounts } from './rows.ts'
@@ -40,7 +40,7 @@ async function postBytes(
   resource: Resource,
   body: Uint8Array<ArrayBuffer> | ReadableStream,
   headers: Record<string, string>,
-): Promise<ApiAnswer> {
+): Promise<ApiResponse> {
   const authorization = `Bearer ${await resource.system.token()}`
   const init: RequestInit & { duplex: 'half' } = {
     method: 'POST',
@@ -281,9 +281,9 @@ export function describePages(resource: Resource, otherList: { path: string; ser
   it('when the last page is exactly full, then there is no next one', async () => {
     const word = newWord()
     await makeEach(resource, [word, word])
-    const answer = await apiOf(resource).get(`${path}?search=${word}&limit=2`)
-    expect(answer.body.data).toHaveLength(2)
-    expect(nextPage(apiOf(resource), path, answer)).toBeUndefined()
+    const actual = await apiOf(resource).get(`${path}?search=${word}&limit=2`)
+    expect(actual.body.data).toHaveLength(2)
+    expect(nextPage(apiOf(resource), path, actual)).toBeUndefined()
   })
 
   it.each(['abc', '0', '101', '-1', '1.5', '', '%20', '1e1', '05', '0x10', 'NaN'])(
@@ -294,17 +294,17 @@ export function describePages(resource: Resource, otherList: { path: string; ser
   )
 
   it('when the limit is given twice, then it is refused', async () => {
-    const answer = await apiOf(resource).get(`${path}?limit=1&limit=2`)
-    expectFaults(answer, ['limit'])
-    expect(answer.body.errors[0].message).toBe('Given more than once')
+    const actual = await apiOf(resource).get(`${path}?limit=1&limit=2`)
+    expectFaults(actual, ['limit'])
+    expect(actual.body.errors[0].message).toBe('Given more than once')
   })
 
   it.each(['page=2', 'Limit=1', 'limit%5B%5D=1', 'created_after=2026-01-01', 'x', '__proto__=1', 'page=2&page=3'])(
     'when the query is %s, of which no name is known, then the name is refused',
     async (query) => {
-      const answer = await apiOf(resource).get(`${path}?${query}&limit=1`)
-      expectFaults(answer, [...new URLSearchParams(query).keys()].slice(0, 1))
-      expect(answer.body.errors[0].message).toBe('Unknown query parameter')
+      const actual = await apiOf(resource).get(`${path}?${query}&limit=1`)
+      expectFaults(actual, [...new URLSearchParams(query).keys()].slice(0, 1))
+      expect(actual.body.errors[0].message).toBe('Unknown query parameter')
     },
   )
 

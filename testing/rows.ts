@@ -49,9 +49,9 @@ export function newKey(): string {
 }
 
 /** How many answers there are of each status. */
-export function statusCounts(answers: { status: number }[]): Record<number, number> {
+export function statusCounts(responses: { status: number }[]): Record<number, number> {
   const counts: Record<number, number> = {}
-  for (const { status } of answers) counts[status] = (counts[status] ?? 0) + 1
+  for (const { status } of responses) counts[status] = (counts[status] ?? 0) + 1
   return counts
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'vitest'
-import type { ApiAnswer, ApiClient } from './api-client.ts'
+import type { ApiClient, ApiResponse } from './api-client.ts'
 import type { LogLine } from './programs.ts'
 
 const TEXT = readFileSync('docs/incidents.md', 'utf8')
@@ -122,10 +122,10 @@ function fits(cell: string): (line: LogLine) => boolean {
 }
 
 /** An answer, as the runbook writes it: its status, and of a refusal its code and when to try again. */
-export async function seen(call: Promise<ApiAnswer>): Promise<string> {
-  const answer = await call.catch(() => undefined)
-  if (answer === undefined) return 'no connection'
-  const { status, body, headers } = answer
+export async function seen(call: Promise<ApiResponse>): Promise<string> {
+  const response = await call.catch(() => undefined)
+  if (response === undefined) return 'no connection'
+  const { status, body, headers } = response
   if (status < 400) return String(status)
   const retryAfter = headers.get('retry-after')
   return `${status} \`${body.code}\`${retryAfter === null ? '' : `, \`Retry-After: ${retryAfter}\``}`

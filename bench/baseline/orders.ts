@@ -34,9 +34,9 @@ app.post('/orders/:id/confirm', requireCaller('orders:write'), async (request, r
   const key = Key.parse(request.headers['x-idempotency-key'])
   const hash = createHash('sha256').update(`confirm ${id}`).digest('hex')
   const body =
-    (await findAnswer(key, hash)) ??
+    (await findResponse(key, hash)) ??
     (await inTransaction(pool, (connection) => confirmOrder(connection, id, key, hash)).catch((error: unknown) => {
-      if (isDuplicate(error)) return findAnswer(key, hash)
+      if (isDuplicate(error)) return findResponse(key, hash)
       throw error
     }))
   response.type('json').send(body)
@@ -103,7 +103,7 @@ async function findItems(db: Pick<PoolConnection, 'execute'>, orderId: number): 
   return items
 }
 
-async function findAnswer(key: string, hash: string): Promise<string | undefined> {
+async function findResponse(key: string, hash: string): Promise<string | undefined> {
   const [rows] = await pool.execute<RowDataPacket[]>(
     `SELECT request_hash, response_body FROM idempotency_keys
      WHERE operation = 'orders.confirm' AND \`key\` = ? AND principal = 'all' AND expires_at > UTC_TIMESTAMP(3)`,

@@ -29,8 +29,8 @@ ${NARROWED_RESULTS}.`
 const COMPARED = ['customers', 'orders', 'orchestrator'] as const
 const ALONE = ['sweep', 'docs'] as const
 const QUICK_ROUNDS = 3
-const LONGEST_RUN_MS = 30_000
-const LONGEST_BENCH_MS = 10 * 60_000
+const MAX_RUN_MS = 30_000
+const MAX_BENCH_MS = 10 * 60_000
 // An interruption ends it at the next start of a process, so that the servers are stopped.
 const { fail, interruption, readOptions } = createProgram(HELP)
 const NODE = fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url))
@@ -57,7 +57,7 @@ interface Told {
   times: [string, string, string]
   /** Processor time until then, in µs. */
   cpu: number
-  answer: { statusCode?: number } | undefined
+  response: { statusCode?: number } | undefined
 }
 
 /** Milliseconds. */
@@ -162,7 +162,7 @@ function contestsOf(bundles: { ours: string; baseline: string }, { variables }: 
 }
 
 async function measure(contests: Contest[], neighbourhood: Neighbourhood, rounds: number): Promise<Row[]> {
-  const until = Date.now() + LONGEST_BENCH_MS
+  const until = Date.now() + MAX_BENCH_MS
   const rows: Row[] = []
   for (const { name, ours, uncached, baseline } of contests) {
     const samples: Record<'ours' | 'uncached' | 'baseline', Sample[]> = { ours: [], uncached: [], baseline: [] }
@@ -212,7 +212,7 @@ async function startOnce({ bundle, variables }: Side, event: object): Promise<Sa
   const child = spawn(NODE, [...RUNTIME_OPTIONS, DRIVER, bundle, JSON.stringify(event)], {
     env: { PATH: process.env.PATH, ...variables },
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    timeout: LONGEST_RUN_MS,
+    timeout: MAX_RUN_MS,
   })
   const [said, complaint, code] = await Promise.all([
     read(child.stdio[3]),
@@ -220,8 +220,9 @@ async function startOnce({ bundle, variables }: Side, event: object): Promise<Sa
     new Promise((resolve) => child.once('close', resolve)),
   ])
   if (code !== 0) throw new Error(`${bundle} ended with ${code}:\n${complaint}`)
-  const { times, cpu, answer }: Told = JSON.parse(said)
-  if ((answer?.statusCode ?? 200) >= 400) throw new Error(`${bundle} answered ${JSON.stringify(answer)}\n${complaint}`)
+  const { times, cpu, response }: Told = JSON.parse(said)
+  if ((response?.statusCode ?? 200) >= 400)
+    throw new Error(`${bundle} answered ${JSON.stringify(response)}\n${complaint}`)
   const [began, imported, answered] = times
   return {
     total: msBetween(started, BigInt(answered)),

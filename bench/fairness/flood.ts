@@ -9,7 +9,7 @@ export interface Flood {
 }
 
 /** Answers of each status. */
-export type FloodAnswers = Record<string, number>
+export type FloodResponses = Record<string, number>
 
 let stopped = false
 process.on('disconnect', () => process.exit())
@@ -18,17 +18,17 @@ process.on('message', async (message: Flood | 'stop') => {
   else process.send?.(await flood(message))
 })
 
-async function flood({ port, connections, requests }: Flood): Promise<FloodAnswers> {
-  const answers: FloodAnswers = {}
+async function flood({ port, connections, requests }: Flood): Promise<FloodResponses> {
+  const responses: FloodResponses = {}
   const call = async (_: unknown, caller: number) => {
     let connection = new Connection(port)
     for (let i = caller; !stopped; i++) {
       if (!connection.open) connection = new Connection(port)
       const outcome = await connection.ask(requests[i % requests.length] ?? '').catch(() => ({ status: 'lost' }))
-      answers[outcome.status] = (answers[outcome.status] ?? 0) + 1
+      responses[outcome.status] = (responses[outcome.status] ?? 0) + 1
     }
     connection.close()
   }
   await Promise.all(Array.from({ length: connections }, call))
-  return answers
+  return responses
 }

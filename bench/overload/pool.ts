@@ -1,7 +1,7 @@
-import { Connection, type WireAnswer } from '../http.ts'
+import { Connection, type WireResponse } from '../http.ts'
 
 /** Shorter than servers keep one, so that none is used at the moment in which it is closed at the other end. */
-const LONGEST_IDLE_MS = 3_000
+const MAX_IDLE_MS = 3_000
 
 /** Connections to one port: kept and used again, the one used last first; new ones when all are busy, up to a bound. */
 export class Pool {
@@ -18,18 +18,18 @@ export class Pool {
   }
 
   /** @returns undefined when as many as there may be are busy */
-  ask(request: string): Promise<WireAnswer> | undefined {
+  ask(request: string): Promise<WireResponse> | undefined {
     const connection = this.#idleOne() ?? (this.#busy < this.#most ? this.#newOne() : undefined)
     return connection && this.#use(connection, request)
   }
 
-  async #use(connection: Connection, request: string): Promise<WireAnswer> {
+  async #use(connection: Connection, request: string): Promise<WireResponse> {
     this.#busy++
     try {
-      const answer = await connection.ask(request)
-      if (/\r\nconnection: *close/i.test(answer.head)) connection.close()
+      const response = await connection.ask(request)
+      if (/\r\nconnection: *close/i.test(response.head)) connection.close()
       else this.#idle.push({ connection, since: performance.now() })
-      return answer
+      return response
     } catch (error) {
       connection.close()
       throw error
@@ -39,7 +39,7 @@ export class Pool {
   }
 
   #idleOne(): Connection | undefined {
-    const tooOld = performance.now() - LONGEST_IDLE_MS
+    const tooOld = performance.now() - MAX_IDLE_MS
     for (;;) {
       const { connection, since } = this.#idle.pop() ?? {}
       if (connection === undefined || since === undefined) return undefined

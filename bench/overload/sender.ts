@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { textOf, type WireAnswer } from '../http.ts'
+import { textOf, type WireResponse } from '../http.ts'
 import { type Ground, type Service, WORKLOADS } from '../workloads.ts'
 import { Pool } from './pool.ts'
 
@@ -11,7 +11,7 @@ export interface Task {
   /** So many callers, each with one request after the other; undefined where the steps say how many come a second. */
   callers: number | undefined
   steps: Step[]
-  mostConnections: number
+  maxConnections: number
 }
 
 export interface Step {
@@ -50,8 +50,8 @@ process.on('message', perform)
 
 let pool: Pool | undefined
 
-async function perform({ ports, ground, callers, steps, mostConnections }: Task): Promise<void> {
-  pool ??= new Pool(ports.orchestrator, mostConnections)
+async function perform({ ports, ground, callers, steps, maxConnections }: Task): Promise<void> {
+  pool ??= new Pool(ports.orchestrator, maxConnections)
   const run = new Run(pool, ground)
   const counting = setInterval(() => tell({ kind: 'second', counts: run.takeCounts() }), 1_000)
   await (callers === undefined ? keepSchedule(run, steps) : takeTurns(run, steps, callers))
@@ -98,13 +98,13 @@ class Run {
     this.arrivals.push({ step, due, sent, settled: this.now(), outcome, onNew, order })
   }
 
-  async #settle(asked: Promise<WireAnswer>): Promise<Pick<Arrival, 'outcome' | 'order'>> {
+  async #settle(asked: Promise<WireResponse>): Promise<Pick<Arrival, 'outcome' | 'order'>> {
     try {
-      const answer = await asked
-      const order = orderIn(answer)
+      const response = await asked
+      const order = orderIn(response)
       if (order !== undefined) return { outcome: 'accepted', order }
-      if (isRefusal(answer)) return REFUSED
-      this.firstOther ??= `${answer.head}\n${answer.text}`.slice(0, 1_000)
+      if (isRefusal(response)) return REFUSED
+      this.firstOther ??= `${response.head}\n${response.text}`.slice(0, 1_000)
     } catch (error) {
       this.firstOther ??= String(error)
     }
@@ -129,13 +129,13 @@ function orderWorkload() {
   return workload
 }
 
-function orderIn({ status, text }: WireAnswer): number | undefined {
+function orderIn({ status, text }: WireResponse): number | undefined {
   const [, id] = status === 201 ? (/"order":\{"id":(\d+)/.exec(text) ?? []) : []
   return id === undefined ? undefined : Number(id)
 }
 
 /** A 503 that says when to come again, and why in a form for programs. */
-function isRefusal({ status, head, text }: WireAnswer): boolean {
+function isRefusal({ status, head, text }: WireResponse): boolean {
   if (status !== 503 || !/\r\nretry-after: *\d/i.test(head)) return false
   return /\r\ncontent-type: *application\/problem\+json/i.test(head) && text.includes('"code":"overloaded"')
 }

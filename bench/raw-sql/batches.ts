@@ -1,9 +1,9 @@
 import type { Pool, PoolConnection, ResultSetHeader, RowDataPacket } from 'mysql2/promise'
 import type { DbTime } from '../../src/platform/core/time.ts'
 import type { Line } from '../workloads.ts'
-import { answerAfterId, hashOf, KEY_COLUMNS, keyEnd, price, type Shelf, takeStock } from './order.ts'
+import { hashOf, KEY_COLUMNS, keyEnd, price, responseAfterId, type Shelf, takeStock } from './order.ts'
 
-const MOST_IN_A_BATCH = 64
+const MAX_IN_A_BATCH = 64
 
 interface Wanted {
   customerId: number
@@ -24,7 +24,7 @@ export function createBatches(pool: Pool): (customerId: number, lines: readonly 
   async function drain(): Promise<void> {
     running = true
     while (queue.length > 0) {
-      const batch = queue.splice(0, MOST_IN_A_BATCH)
+      const batch = queue.splice(0, MAX_IN_A_BATCH)
       const connection = await pool.getConnection()
       await orderAll(connection, batch).then(
         () => batch.forEach(({ done }) => void done()),
@@ -116,6 +116,6 @@ async function write(
 }
 
 function keyOf({ customerId, lines, totalCents, key }: PricedOrder, id: number, now: DbTime): unknown[] {
-  const body = `{"id":${id}${answerAfterId(customerId, 'CONFIRMED', totalCents, lines, now, now)}`
+  const body = `{"id":${id}${responseAfterId(customerId, 'CONFIRMED', totalCents, lines, now, now)}`
   return ['orders.place', key, 'bare', hashOf(customerId, lines), 'order', id, 201, body, now, keyEnd(now)]
 }

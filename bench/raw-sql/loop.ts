@@ -7,7 +7,7 @@ import { orderStepwise } from './two-transactions.ts'
 
 // The limit: what the database does for orders when nothing is in between. A loop for each connection of the load.
 
-const MOST_CONNECTIONS = 64
+const MAX_CONNECTIONS = 64
 
 const { DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME } = process.env
 const pool = createPool({
@@ -16,7 +16,7 @@ const pool = createPool({
   user: DB_USER ?? 'root',
   password: DB_PASS ?? '',
   database: DB_NAME ?? 'b2b',
-  connectionLimit: MOST_CONNECTIONS,
+  connectionLimit: MAX_CONNECTIONS,
   charset: 'utf8mb4',
   timezone: 'Z',
   dateStrings: true,

@@ -1,7 +1,7 @@
 import type { PoolConnection, RowDataPacket } from 'mysql2/promise'
 import type { DbTime } from '../../src/platform/core/time.ts'
 import type { Line } from '../workloads.ts'
-import { answerAfterId, hashOf, KEY_COLUMNS, keyEnd, price, productsOf, type Shelf, takeStock } from './order.ts'
+import { hashOf, KEY_COLUMNS, keyEnd, price, productsOf, responseAfterId, type Shelf, takeStock } from './order.ts'
 
 interface Wanted {
   customerId: number
@@ -53,8 +53,8 @@ async function write(connection: PoolConnection, wanted: Wanted, { now, shelves 
   const { customerId, keys } = wanted
   const { lines, totalCents, taken } = price(wanted.lines, shelves)
   const [take, taking] = takeStock(taken, now)
-  const created = answerAfterId(customerId, 'CREATED', totalCents, lines, now, null)
-  const confirmed = answerAfterId(customerId, 'CONFIRMED', totalCents, lines, now, now)
+  const created = responseAfterId(customerId, 'CREATED', totalCents, lines, now, null)
+  const confirmed = responseAfterId(customerId, 'CONFIRMED', totalCents, lines, now, now)
   const hash = hashOf(customerId, wanted.lines)
   await connection.query(
     `${take};

@@ -57,7 +57,7 @@ export function keyEnd(now: DbTime): DbTime {
 }
 
 /** The answer of either step, but for its beginning, the id. */
-export function answerAfterId(
+export function responseAfterId(
   customerId: number,
   status: 'CREATED' | 'CONFIRMED',
   totalCents: number,

@@ -2,7 +2,6 @@ import type { PoolConnection, ResultSetHeader, RowDataPacket } from 'mysql2/prom
 import type { DbTime } from '../../src/platform/core/time.ts'
 import type { Line } from '../workloads.ts'
 import {
-  answerAfterId,
   hashOf,
   holdEnd,
   KEY_COLUMNS,
@@ -10,6 +9,7 @@ import {
   type PricedLine,
   price,
   productsOf,
+  responseAfterId,
   type Shelf,
   takeStock,
 } from './order.ts'
@@ -43,7 +43,7 @@ async function inTransaction<T>(connection: PoolConnection, work: () => Promise<
 
 async function placeOrder(connection: PoolConnection, customerId: number, wanted: readonly Line[]): Promise<number> {
   const key = crypto.randomUUID()
-  const now = await openWith(connection, 'orders.place', key)
+  const now = await readPreamble(connection, 'orders.place', key)
   const [shelves] = await connection.query<Shelf[]>(
     'select id, price_cents, stock from products where id in (?) order by id for update',
     [productsOf(wanted)],
@@ -58,14 +58,14 @@ async function placeOrder(connection: PoolConnection, customerId: number, wanted
     'insert into order_items (order_id, product_id, qty, unit_price_cents, subtotal_cents) values ?',
     [lines.map((line) => [insertId, line.product_id, line.qty, line.unit_price_cents, line.subtotal_cents])],
   )
-  const body = `{"id":${insertId}${answerAfterId(customerId, 'CREATED', totalCents, lines, now, null)}`
+  const body = `{"id":${insertId}${responseAfterId(customerId, 'CREATED', totalCents, lines, now, null)}`
   await saveKey(connection, ['orders.place', key, hashOf(customerId, wanted), insertId, 201, body], now)
   return insertId
 }
 
 async function confirmOrder(connection: PoolConnection, id: number): Promise<void> {
   const key = crypto.randomUUID()
-  const now = await openWith(connection, 'orders.confirm', key)
+  const now = await readPreamble(connection, 'orders.confirm', key)
   const [[order]] = await connection.query<RowDataPacket[]>('select * from orders where id in (?) for update', [[id]])
   if (order?.status !== 'CREATED') throw new Error('no order to confirm')
   const [lines] = await connection.query<(PricedLine & RowDataPacket)[]>(
@@ -77,12 +77,12 @@ async function confirmOrder(connection: PoolConnection, id: number): Promise<voi
     [now, [id]],
   )
   const { customer_id, total_cents, created_at } = order
-  const body = `{"id":${id}${answerAfterId(customer_id, 'CONFIRMED', total_cents, lines, created_at, now)}`
+  const body = `{"id":${id}${responseAfterId(customer_id, 'CONFIRMED', total_cents, lines, created_at, now)}`
   await saveKey(connection, ['orders.confirm', key, hashOf(id), id, 200, body], now)
 }
 
 /** The database's clock, when nobody has used the key. */
-async function openWith(connection: PoolConnection, operation: string, key: string): Promise<DbTime> {
+async function readPreamble(connection: PoolConnection, operation: string, key: string): Promise<DbTime> {
   const [[opening]] = await connection.query<RowDataPacket[]>(
     `select clock.now, k.request_hash, k.status, k.response_body from (select utc_timestamp(3) as now) as clock
      left join idempotency_keys as k on k.operation = ? and k.key in (?)`,

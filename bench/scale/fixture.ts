@@ -47,7 +47,7 @@ export interface Caller {
 const PLACES = 32
 const START_LIMIT_MS = 30_000
 /** Each table is filled by one statement. */
-const LONGEST_FILL_MS = '600000'
+const MAX_FILL_MS = '600000'
 
 /** @param tell hears what is being done */
 export async function openGround(
@@ -71,8 +71,8 @@ export async function openGround(
   }
   const { database, jwt } = parseEnv({
     ...variables,
-    DB_QUERY_TIMEOUT_MS: LONGEST_FILL_MS,
-    DB_READ_TIMEOUT_MS: LONGEST_FILL_MS,
+    DB_QUERY_TIMEOUT_MS: MAX_FILL_MS,
+    DB_READ_TIMEOUT_MS: MAX_FILL_MS,
   })
   await ensureDatabase(database)
   const db = await openDatabase(database)

@@ -8,7 +8,7 @@ const AT = '2026-02-01 10:00:00.000'
 
 async function insertKey(db: Database, operation: string, key: string, orderId: number): Promise<void> {
   const record = { operation, key, principal: 'client:tests', request_hash: '0'.repeat(64), target_type: 'order' }
-  const answer = {
+  const response = {
     target_id: orderId,
     status: 201,
     response_body: '{}',
@@ -17,7 +17,7 @@ async function insertKey(db: Database, operation: string, key: string, orderId: 
   }
   await db
     .insertInto('idempotency_keys')
-    .values({ ...record, ...answer })
+    .values({ ...record, ...response })
     .execute()
 }
 

@@ -25,7 +25,7 @@ export interface Finding {
   check: string
   /** What must hold. */
   promise: string
-  /** What does not hold, at most {@link MOST_DIFFERENCES} of it. Empty: the promise is kept. */
+  /** What does not hold, at most {@link MAX_DIFFERENCES} of it. Empty: the promise is kept. */
   differences: Difference[]
 }
 
@@ -36,7 +36,7 @@ export interface Audit {
   findings: Finding[]
 }
 
-export const MOST_DIFFERENCES = 100
+export const MAX_DIFFERENCES = 100
 
 /**
  * Proves the books: reads only, and may run while orders are being taken.
@@ -59,7 +59,7 @@ export async function auditBooks(db: Database, { sweepSeconds }: { sweepSeconds:
   ] as const
   const findings: Finding[] = []
   for (const [check, promise, query] of checks) {
-    findings.push({ check, promise, differences: await findDifferences(db, query, MOST_DIFFERENCES) })
+    findings.push({ check, promise, differences: await findDifferences(db, query, MAX_DIFFERENCES) })
   }
   const balanced = findings.every(({ differences }) => differences.length === 0)
   return { balanced, counted: await countBooks(db), findings }

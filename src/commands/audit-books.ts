@@ -6,11 +6,11 @@ import {
   type Fix,
   type Fixed,
   fixStock,
-  MOST_DIFFERENCES,
+  MAX_DIFFERENCES,
 } from '../audit/service.ts'
 import { askToGoOn, readOptionsAndRest, readPositive, runCommand, UsageError } from '../compose/command-line.ts'
 import type { Env } from '../compose/env.ts'
-import { connected, openMigratedDatabase, whereIs } from '../compose/process.ts'
+import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import type { Database } from '../platform/database/database.ts'
 
@@ -41,7 +41,7 @@ const OPTIONS = {
   yes: { type: 'boolean', default: false },
 } as const
 const DEFAULT_REASON = 'The books were fixed: the stock was trusted'
-const LONGEST_REASON = 200
+const MAX_REASON = 200
 
 type Options = ReturnType<typeof optionsOf>
 
@@ -63,8 +63,8 @@ function optionsOf() {
   if (subject !== undefined && subject !== 'product') throw new UsageError('Only a product can be named.', HELP)
   if (subject !== undefined && id === undefined) throw new UsageError("The product's id is needed.", HELP)
   refuseUnfit({ fix, explain, ...values })
-  if (reason.length > LONGEST_REASON || reason.trim() === '') {
-    throw new UsageError(`--reason must have 1 to ${LONGEST_REASON} characters.`, HELP)
+  if (reason.length > MAX_REASON || reason.trim() === '') {
+    throw new UsageError(`--reason must have 1 to ${MAX_REASON} characters.`, HELP)
   }
   return {
     json,
@@ -94,7 +94,7 @@ function refuseUnfit({ fix, explain, limit, trust, reason, yes }: Record<string,
 
 async function audit(env: Env, { json }: Options): Promise<void> {
   const found = await reading(env, (db) => auditBooks(db, env.orders))
-  console.log(json ? JSON.stringify(found, null, 2) : report(found, whereIs(env.database)))
+  console.log(json ? JSON.stringify(found, null, 2) : report(found, describeDatabase(env.database)))
   if (!found.balanced) process.exit(1)
 }
 
@@ -129,7 +129,7 @@ function reading<T>(env: Env, work: (db: Database) => Promise<T>): Promise<T> {
 }
 
 function withDatabase<T>(env: Env, work: (db: Database) => Promise<T>, options?: { readOnly: boolean }): Promise<T> {
-  return connected(env, async () => {
+  return withDatabaseErrors(env, async () => {
     const db = await openMigratedDatabase(env, options)
     return work(db).finally(() => db.destroy())
   })
@@ -195,7 +195,7 @@ function sums({ product_id, sku, name, stock, adjusted, adjustments, taken, live
 function report({ balanced, counted, findings }: Audit, where: string): string {
   const width = Math.max(...findings.map(({ check }) => check.length))
   const lines = findings.flatMap(({ check, promise, differences }) => {
-    const many = differences.length === MOST_DIFFERENCES ? `${MOST_DIFFERENCES} or more` : String(differences.length)
+    const many = differences.length === MAX_DIFFERENCES ? `${MAX_DIFFERENCES} or more` : String(differences.length)
     const verdict = differences.length === 0 ? 'ok' : `${many} DIFFER`
     const shown = differences.slice(0, SHOWN).map((difference) => `      ${JSON.stringify(difference)}`)
     return [`  ${check.padEnd(width)}  ${verdict.padEnd(10)}  ${promise}`, ...shown]

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs'
 import { sql } from 'kysely'
 import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
-import { connected } from '../compose/process.ts'
+import { withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { openDatabase } from '../platform/database/database.ts'
 
@@ -22,7 +22,7 @@ await runCommand(HELP, async (env) => {
   if (!existsSync(file)) throw new StartError(`There is no database ${file}.`)
   createPrivate(to)
   try {
-    await connected(env, async () => {
+    await withDatabaseErrors(env, async () => {
       const db = await openDatabase(env.database)
       await sql`vacuum into ${to}`.execute(db).finally(() => db.destroy())
     })

@@ -1,5 +1,5 @@
 import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
-import { connected, openMigratedDatabase } from '../compose/process.ts'
+import { openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { disableClient, enableClient } from '../identity/service.ts'
 import type { Database } from '../platform/database/database.ts'
@@ -15,7 +15,7 @@ Those that it has are refused everywhere within a minute.
 await runCommand(HELP, async (env) => {
   const { id, enable } = readOptions({ id: { type: 'string' }, enable: { type: 'boolean' } }, HELP)
   if (!id) throw new UsageError('--id is needed.', HELP)
-  await connected(env, async () => {
+  await withDatabaseErrors(env, async () => {
     const db = await openMigratedDatabase(env)
     const done = await (enable ? enabled(db, id) : disabled(db, id))
     await db.destroy()

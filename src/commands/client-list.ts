@@ -1,5 +1,5 @@
 import { readOptions, runCommand } from '../compose/command-line.ts'
-import { connected, openMigratedDatabase } from '../compose/process.ts'
+import { openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { type ClientSummary, listClients } from '../identity/service.ts'
 
 const HELP = `Lists the API clients: what each may do, for which customer, and whether it is disabled. Shows no secrets.
@@ -10,7 +10,7 @@ const HELP = `Lists the API clients: what each may do, for which customer, and w
 
 await runCommand(HELP, async (env) => {
   const { json } = readOptions({ json: { type: 'boolean' } }, HELP)
-  const clients = await connected(env, async () => {
+  const clients = await withDatabaseErrors(env, async () => {
     const db = await openMigratedDatabase(env, { readOnly: true })
     return listClients(db).finally(() => db.destroy())
   })

@@ -1,5 +1,5 @@
 import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
-import { connected, openMigratedDatabase } from '../compose/process.ts'
+import { openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { rotateSecret } from '../identity/service.ts'
 
@@ -13,7 +13,7 @@ The old one gets no token from then on, and tokens of before are refused everywh
 await runCommand(HELP, async (env) => {
   const { id } = readOptions({ id: { type: 'string' } }, HELP)
   if (!id) throw new UsageError('--id is needed.', HELP)
-  await connected(env, async () => {
+  await withDatabaseErrors(env, async () => {
     const db = await openMigratedDatabase(env)
     const rotated = await rotateSecret(db, id)
     await db.destroy()

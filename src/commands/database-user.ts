@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
-import { connected, openMigratedDatabase, whereIs } from '../compose/process.ts'
+import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { randomSecret } from '../platform/core/crypto.ts'
 import type { Database } from '../platform/database/database.ts'
@@ -19,12 +19,12 @@ await runCommand(HELP, async (env) => {
   if (env.database.host === undefined) throw new StartError('The embedded database has no users: set DB_HOST.')
   if (name === env.database.user) throw new StartError(`${name} is the user that this runs as: choose another.`)
   const secret = password || randomSecret()
-  await connected(env, async () => {
+  await withDatabaseErrors(env, async () => {
     const db = await openMigratedDatabase(env)
     await makeUser(db, { name, password: secret, database: env.database.name })
     await db.destroy()
   })
-  console.log(`${name} may read and write rows in ${whereIs(env.database)}.`)
+  console.log(`${name} may read and write rows in ${describeDatabase(env.database)}.`)
   if (!password) console.log(`DB_PASS: ${secret}\n\nThe password is not shown again.`)
 })
 

@@ -1,6 +1,6 @@
 import { askToGoOn, readOptions, runCommand } from '../compose/command-line.ts'
 import type { Env } from '../compose/env.ts'
-import { connected, whereIs } from '../compose/process.ts'
+import { describeDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { type Database, ensureDatabase, openDatabase } from '../platform/database/database.ts'
 import { findHolding, migrate, resetDemoData } from '../platform/database/migrations.ts'
@@ -15,11 +15,11 @@ An embedded database with the demo data is reset at once. Before any other datab
 await runCommand(HELP, async (env) => {
   const { yes = false } = readOptions({ yes: { type: 'boolean' } }, HELP)
   if (env.production) throw new StartError('The demo data does not belong in production.')
-  const where = whereIs(env.database)
+  const where = describeDatabase(env.database)
   const question = `This deletes every customer, product, order, key and client in ${where}.`
   const isEmbedded = env.database.host === undefined
   if (!isEmbedded) await askToGoOn(question, yes)
-  await connected(env, async () => {
+  await withDatabaseErrors(env, async () => {
     const db = await openMigrated(env)
     if (isEmbedded && (await findHolding(db)) === 'other data') await askToGoOn(question, yes)
     await resetDemoData(db)

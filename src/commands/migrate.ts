@@ -1,5 +1,5 @@
 import { readOptions, runCommand } from '../compose/command-line.ts'
-import { connected, whereIs } from '../compose/process.ts'
+import { describeDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { ensureDatabase, openDatabase } from '../platform/database/database.ts'
 import { migrate } from '../platform/database/migrations.ts'
 
@@ -9,15 +9,15 @@ const HELP = `Brings the database to the newest schema, and makes it where it is
 
 await runCommand(HELP, async (env) => {
   readOptions({}, HELP)
-  await connected(env, async () => {
+  await withDatabaseErrors(env, async () => {
     await ensureDatabase(env.database)
     const db = await openDatabase(env.database)
     const done = await migrate(db)
     await db.destroy()
     console.log(
       done.length > 0
-        ? `Migrated ${whereIs(env.database)}: ${done.join(', ')}`
-        : `${whereIs(env.database)} is up to date.`,
+        ? `Migrated ${describeDatabase(env.database)}: ${done.join(', ')}`
+        : `${describeDatabase(env.database)} is up to date.`,
     )
   })
 })

@@ -1,7 +1,7 @@
 import { readDays, readOptions, readPositive, runCommand, UsageError } from '../compose/command-line.ts'
 import type { Env } from '../compose/env.ts'
 import { composeSupport } from '../compose/order-support.ts'
-import { connected, openMigratedDatabase } from '../compose/process.ts'
+import { openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import type { FoundOrder, KeySearch, OrderSupport } from '../orders/support.ts'
 import { sha256 } from '../platform/core/crypto.ts'
 import { AppError } from '../platform/core/errors.ts'
@@ -61,7 +61,7 @@ await runCommand(
   HELP,
   async (env) => {
     const options = optionsOf()
-    const outcome = await connected(env, () => search(env, options))
+    const outcome = await withDatabaseErrors(env, () => search(env, options))
     console.log(options.json ? JSON.stringify(jsonOf(outcome), null, 2) : story(outcome, options))
     if (outcome.findings.length === 0) process.exit(1)
   },

@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs'
 import { askToGoOn, readDays, readOptions, runCommand, UsageError } from '../compose/command-line.ts'
 import type { Env } from '../compose/env.ts'
-import { connected, openMigratedDatabase, whereIs } from '../compose/process.ts'
+import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { type Archived, archiveOrders, countArchivable } from '../orders/archive.ts'
 import { addDays, MINUTES_A_DAY, toRfc3339 } from '../platform/core/time.ts'
@@ -17,7 +17,7 @@ The books stay balanced: for each product one adjustment, "archived orders", sta
   --to          the file, which must not be there yet. Each order is a line: what GET /orders/:id answers, and its origin
   --yes         does not ask`
 
-const SHORTEST_DAYS = 30
+const MIN_DAYS = 30
 const OWNER_ONLY = 0o600
 
 await runCommand(HELP, async (env) => {
@@ -27,12 +27,12 @@ await runCommand(HELP, async (env) => {
   if (to === '') throw new UsageError('--to needs the name of a file.', HELP)
   const days = daysOf(age)
   refuseShort(days, env)
-  await connected(env, async () => {
+  await withDatabaseErrors(env, async () => {
     const db = await openMigratedDatabase(env)
     const before = addDays(await readClock(db), -days)
     const { CONFIRMED, CANCELED } = await countArchivable(db, before)
     const what = `${CONFIRMED} confirmed and ${CANCELED} canceled orders from before ${toRfc3339(before)}`
-    console.log(`${whereIs(env.database)} has ${what}.`)
+    console.log(`${describeDatabase(env.database)} has ${what}.`)
     if (to !== undefined && CONFIRMED + CANCELED > 0) {
       await askToGoOn(`They will be written to ${to} and deleted from the database.`, yes)
       const { idempotencyTtlMinutes } = env
@@ -47,7 +47,7 @@ await runCommand(HELP, async (env) => {
 function daysOf(age = ''): number {
   const days = readDays(age)
   if (days === undefined) throw new UsageError('--older-than is needed, in days: 730d.', HELP)
-  if (days < SHORTEST_DAYS) throw new UsageError(`--older-than must be ${SHORTEST_DAYS}d at least.`, HELP)
+  if (days < MIN_DAYS) throw new UsageError(`--older-than must be ${MIN_DAYS}d at least.`, HELP)
   return days
 }
 

@@ -1,5 +1,5 @@
 import { readOptions, runCommand } from '../compose/command-line.ts'
-import { connected, openMigratedDatabase, whereIs } from '../compose/process.ts'
+import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { type Holding, seed } from '../platform/database/migrations.ts'
 
@@ -13,8 +13,8 @@ Safe to run twice, and from two machines at once. Exits with 1 when the database
 await runCommand(HELP, async (env) => {
   const { 'if-empty': ifEmpty } = readOptions({ 'if-empty': { type: 'boolean' } }, HELP)
   if (env.production) throw new StartError('The demo data does not belong in production.')
-  const where = whereIs(env.database)
-  const held = await connected(env, async () => {
+  const where = describeDatabase(env.database)
+  const held = await withDatabaseErrors(env, async () => {
     const db = await openMigratedDatabase(env)
     const holding = await seed(db)
     await db.destroy()

@@ -18,11 +18,11 @@ export class UsageError extends StartError {
  */
 export async function runCommand(help: string, command: (env: Env) => Promise<void>, failure = 1): Promise<void> {
   if (process.argv.some((argument) => argument === '--help' || argument === '-h')) console.log(help)
-  else await run((env) => command(patient(env)), { serves: false, failure })
+  else await run((env) => command(withoutQueryTimeout(env)), { serves: false, failure })
 }
 
 /** A migration or an audit of a large database takes longer than a caller would wait. */
-function patient(env: Env): Env {
+function withoutQueryTimeout(env: Env): Env {
   return { ...env, database: { ...env.database, queryTimeoutMs: 0, readTimeoutMs: 0 } }
 }
 
@@ -54,12 +54,12 @@ export async function askToGoOn(question: string, yes: boolean): Promise<void> {
   if (yes) return
   if (!process.stdin.isTTY) throw new StartError(`${question}\nNothing was changed. To go on, add --yes.`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await new Promise<string>((resolve) => {
+  const response = await new Promise<string>((resolve) => {
     terminal.once('close', () => resolve(''))
     terminal.question(`${question}\nGo on? [y/N] `, resolve)
   })
   terminal.close()
-  if (!/^\s*y(es)?\s*$/i.test(answer)) throw new StartError('Nothing was changed.')
+  if (!/^\s*y(es)?\s*$/i.test(response)) throw new StartError('Nothing was changed.')
 }
 
 /** @throws UsageError for a scope that does not exist */

@@ -34,7 +34,7 @@ describe('the environment', () => {
       orders: { holdMinutes: 1440, cancelWindowMinutes: 10 },
       idempotencyTtlMinutes: 24 * 60,
       rateLimitPerMinute: undefined,
-      mostRequests: 1000,
+      maxInFlight: 1000,
       orchestrator: { deadlineMs: 10_000 },
     })
   })
@@ -208,7 +208,7 @@ describe('the environment', () => {
   })
 
   it.each([1, 100_000])('when MAX_REQUESTS is at its bound of %d, then it is taken', (bound) => {
-    expect(parseEnv({ MAX_REQUESTS: String(bound) }).mostRequests).toBe(bound)
+    expect(parseEnv({ MAX_REQUESTS: String(bound) }).maxInFlight).toBe(bound)
   })
 })
 

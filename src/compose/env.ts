@@ -6,7 +6,7 @@ import type { ServingLimits } from '../platform/http/server.ts'
 
 /** Secrets that are printed in documents or in this repository: good enough to try the system, refused in production. */
 const PUBLISHED_SECRETS = new Set(['secret123', 'internal123', 'demo-secret'])
-const SHORTEST_SECRET_BYTES = 32
+const MIN_SECRET_BYTES = 32
 /** What a bearer token may consist of (RFC 6750, section 2.1). */
 const SENDABLE = /^[\w.~+/=-]*$/
 const LOOPBACK = '127.0.0.1'
@@ -130,7 +130,7 @@ export interface Env {
   corsOrigins: readonly string[]
   serving: ServingLimits
   /** Requests that a service has under way at once, before it refuses more. */
-  mostRequests: number
+  maxInFlight: number
   /** Of large bodies that are being received, in the whole process. */
   maxBodyBytesInFlight: number
   httpTimeoutMs: number
@@ -253,7 +253,7 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
       // Outside production published secrets may be in force: nobody else on the network may try them.
       host: vars.HOST ?? (production ? undefined : LOOPBACK),
     },
-    mostRequests: vars.MAX_REQUESTS,
+    maxInFlight: vars.MAX_REQUESTS,
     maxBodyBytesInFlight: vars.MAX_BODY_BYTES_IN_FLIGHT,
     httpTimeoutMs: vars.HTTP_TIMEOUT_MS,
     orchestrator: {
@@ -291,6 +291,6 @@ function weakness(name: string, secret: string | undefined): string | undefined 
   if (secret === undefined) return `${name}: must be set in production; ${remedy}`
   if (PUBLISHED_SECRETS.has(secret)) return `${name}: this value is published; ${remedy}`
   const bytes = new TextEncoder().encode(secret).length
-  if (bytes >= SHORTEST_SECRET_BYTES) return undefined
-  return `${name}: must be at least ${SHORTEST_SECRET_BYTES} bytes in production; ${remedy}`
+  if (bytes >= MIN_SECRET_BYTES) return undefined
+  return `${name}: must be at least ${MIN_SECRET_BYTES} bytes in production; ${remedy}`
 }

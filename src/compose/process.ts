@@ -15,7 +15,7 @@ import type { Logger } from '../platform/telemetry/logger.ts'
 import { type Env, EnvError, parseEnv } from './env.ts'
 import { readEnvFile, reasonOf, StartError, tellFailure } from './start-failure.ts'
 
-const LONGEST_DRAIN_MS = 9_000
+const MAX_DRAIN_MS = 9_000
 const PARENT_CHECK_MS = 250
 const LAST_LINES_MS = 200
 
@@ -77,7 +77,7 @@ export function audienceOf({ serving: { host } }: Env): string {
 
 /** Opens the database, brought up to date; tells where it was looked for when it is not there. */
 export function openPreparedDatabase(env: Env, logger: Logger): Promise<Database> {
-  return connected(env, async () => {
+  return withDatabaseErrors(env, async () => {
     if (!env.production) await ensureDatabase(env.database)
     const db = await openDatabase(env.database, { logger })
     await prepare(env, db, logger)
@@ -88,13 +88,13 @@ export function openPreparedDatabase(env: Env, logger: Logger): Promise<Database
 }
 
 /** Does something with the database that is set up. @throws StartError saying which database it was, and what it said */
-export async function connected<T>(env: Env, work: () => Promise<T>): Promise<T> {
+export async function withDatabaseErrors<T>(env: Env, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
     if (error instanceof StartError) throw error
     throw new StartError(
-      `The database ${whereIs(env.database)} can't be used: ${reasonOf(error)}${remedyFor(error, env.database)}`,
+      `The database ${describeDatabase(env.database)} can't be used: ${reasonOf(error)}${hintFor(error, env.database)}`,
     )
   }
 }
@@ -121,7 +121,7 @@ const FILE_REMEDIES: Record<number, string> = {
   13: 'The disk that DB_FILE is on is full.',
 }
 
-function remedyFor(error: unknown, { host }: DatabaseConfig): string {
+function hintFor(error: unknown, { host }: DatabaseConfig): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const remedy = host === undefined ? fileRemedyFor(error) : REMEDIES[code]
   return remedy === undefined ? '' : `\n${remedy}`
@@ -149,7 +149,9 @@ export async function openMigratedDatabase(env: Env, { readOnly = false } = {}):
 async function refusePending(env: Env, db: Database): Promise<void> {
   const pending = await pendingMigrations(db)
   if (pending.length === 0) return
-  throw new StartError(`The database ${whereIs(env.database)} lacks ${pending.join(', ')}. Run: npm run migrate`)
+  throw new StartError(
+    `The database ${describeDatabase(env.database)} lacks ${pending.join(', ')}. Run: npm run migrate`,
+  )
 }
 
 /** Outside production the schema is brought up to date, and a new database gets the demo data. */
@@ -160,7 +162,7 @@ async function prepare(env: Env, db: Database, logger: Logger): Promise<void> {
   if (done.includes('0001_initial')) await seed(db)
 }
 
-export function whereIs({ host, port, name, file }: DatabaseConfig): string {
+export function describeDatabase({ host, port, name, file }: DatabaseConfig): string {
   if (host === undefined) return file
   return `${name} at ${hostsOf({ host, port }).map(textOf).join(', ')}`
 }
@@ -183,7 +185,7 @@ export function stopGracefully(
     setTimeout(() => {
       logger.error('requests are still running; leaving them')
       end(1)
-    }, LONGEST_DRAIN_MS).unref()
+    }, MAX_DRAIN_MS).unref()
     await Promise.all(servings.map((serving) => serving.close()))
     await closeRest()
     logger.info('stopped')
@@ -191,7 +193,7 @@ export function stopGracefully(
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
-  onNpmGone(() => stop('npm is gone'))
+  onParentExit(() => stop('npm is gone'))
 }
 
 /** Nothing is left that holds the process open but the log, whose last lines are being written: it may finish. */
@@ -201,7 +203,7 @@ function end(code: number): void {
 }
 
 /** npm starts its scripts through a shell, and a signal to npm ends that shell but never reaches the program. */
-export function onNpmGone(stop: () => void): void {
+export function onParentExit(stop: () => void): void {
   if (process.env.npm_lifecycle_event === undefined) return
   const parent = process.ppid
   setInterval(() => {

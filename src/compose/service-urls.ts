@@ -4,7 +4,7 @@ import { type Env, EnvError } from './env.ts'
  * Where the other services are: what their variables say, or outside production their ports on this machine.
  * @param needed those without which the program can't work
  */
-export function findNeighbours(env: Env, needed: readonly ('customers' | 'orders')[]) {
+export function findServiceUrls(env: Env, needed: readonly ('customers' | 'orders')[]) {
   const variables = {
     customers: { name: 'CUSTOMERS_API_BASE', base: env.customersBase },
     orders: { name: 'ORDERS_API_BASE', base: env.ordersBase },

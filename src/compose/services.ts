@@ -3,7 +3,7 @@ import {
   type CustomersClient,
   createCustomersClient,
   createLocalCustomersClient,
-  shareLookups,
+  singleFlight,
 } from '../customers/client.ts'
 import { type CustomersService, createCustomersService } from '../customers/service.ts'
 import { createClientsClient } from '../identity/client.ts'
@@ -18,7 +18,7 @@ import type { ServiceApp } from '../platform/http/app.ts'
 import { ANONYMOUS_ID, createAuthenticator, type FindClient, type Principal } from '../platform/http/auth.ts'
 import type { Check } from '../platform/http/readiness.ts'
 import { createAwsClient } from '../platform/rpc/aws.ts'
-import { pingService, type Route } from '../platform/rpc/client.ts'
+import { pingService, type Upstream } from '../platform/rpc/client.ts'
 import { createHttpFetch, createServiceFetch } from '../platform/rpc/http-fetch.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/rpc/lambda-fetch.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
@@ -37,7 +37,7 @@ export interface Lifecycle {
 }
 
 /** Where another service is: an address, or its verbs in this process. */
-export type Neighbour<Service> = string | Service
+export type ServiceLocation<Service> = string | Service
 
 const ANONYMOUS: Principal = { id: ANONYMOUS_ID, scopes: new Set(['orders:write']), customerId: null }
 
@@ -47,19 +47,19 @@ export function composeCustomers(env: Env, db: Database, logger: Logger, lifecyc
   const app = createCustomersApp({
     ...common(env, 'customers', logger, lifecycle),
     signposts: signpostsOf('customers', env),
-    authenticator: authenticatorOf(env, tokens?.findStanding),
+    authenticator: authenticatorOf(env, tokens?.findStatus),
     customers,
     tokens,
     logins: env.logins,
     checks: { database: essential(() => probeWrites(db)) },
   })
-  return { app, customers, findClient: tokens?.findStanding }
+  return { app, customers, findClient: tokens?.findStatus }
 }
 
 export function composeOrders(
   env: Env,
   db: Database,
-  customersAt: Neighbour<CustomersService>,
+  customersAt: ServiceLocation<CustomersService>,
   logger: Logger,
   lifecycle: Lifecycle,
 ) {
@@ -69,7 +69,7 @@ export function composeOrders(
   const app = createOrdersApp({
     ...common(env, 'orders', logger, lifecycle),
     signposts: signpostsOf('orders', env),
-    authenticator: authenticatorOf(env, tokens?.findStanding),
+    authenticator: authenticatorOf(env, tokens?.findStatus),
     orders,
     support: composeSupport(env, db),
     products: createProductsService(db, env),
@@ -78,33 +78,33 @@ export function composeOrders(
     // Without Customers nothing is placed, but orders are read, confirmed and canceled, and placed ones are replayed.
     checks: {
       database: essential(() => probeWrites(db)),
-      customers: { essential: false, ask: () => pingNeighbour(customersAt, env) },
+      customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
     },
   })
   return { app, orders }
 }
 
 /** What the orchestrator works with. It has no database: how a client stands is asked of Customers, unless it is in this process. */
-export interface OrchestratorNeighbours {
-  customers: Neighbour<CustomersService>
-  orders: Neighbour<OrdersService>
+export interface OrchestratorUpstreams {
+  customers: ServiceLocation<CustomersService>
+  orders: ServiceLocation<OrdersService>
   findClient?: FindClient | undefined
 }
 
 export function composeOrchestrator(
   env: Env,
-  neighbours: OrchestratorNeighbours,
+  neighbours: OrchestratorUpstreams,
   logger: Logger,
   lifecycle: Lifecycle,
 ): ServiceApp {
   const customers = reachCustomers(neighbours.customers, env)
   const orders =
     typeof neighbours.orders === 'string'
-      ? createOrdersClient(routeTo(neighbours.orders, env))
+      ? createOrdersClient(upstreamAt(neighbours.orders, env))
       : createLocalOrdersClient(neighbours.orders)
   const findClient =
     typeof neighbours.customers === 'string'
-      ? createClientsClient(routeTo(neighbours.customers, env), env.httpTimeoutMs)
+      ? createClientsClient(upstreamAt(neighbours.customers, env), env.httpTimeoutMs)
       : neighbours.findClient
   return createOrchestratorApp({
     ...common(env, 'orchestrator', logger, lifecycle),
@@ -112,29 +112,29 @@ export function composeOrchestrator(
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator),
     checks: {
-      customers: essential(() => pingNeighbour(neighbours.customers, env)),
-      orders: essential(() => pingNeighbour(neighbours.orders, env)),
+      customers: essential(() => pingUpstream(neighbours.customers, env)),
+      orders: essential(() => pingUpstream(neighbours.orders, env)),
     },
   })
 }
 
-function reachCustomers(customers: Neighbour<CustomersService>, env: Env): CustomersClient {
+function reachCustomers(customers: ServiceLocation<CustomersService>, env: Env): CustomersClient {
   const client =
     typeof customers === 'string'
-      ? createCustomersClient(routeTo(customers, env))
+      ? createCustomersClient(upstreamAt(customers, env))
       : createLocalCustomersClient(customers)
-  return shareLookups(client, 2 * env.httpTimeoutMs)
+  return singleFlight(client, 2 * env.httpTimeoutMs)
 }
 
 /** Of all services in this process. */
 const bodiesInFlight = { bytes: 0 }
 
 function common(env: Env, service: string, logger: Logger, lifecycle: Lifecycle) {
-  const { production, rateLimitPerMinute, mostRequests, logins, corsOrigins } = env
+  const { production, rateLimitPerMinute, maxInFlight, logins, corsOrigins } = env
   const bodies = { inFlight: bodiesInFlight, maxBytesInFlight: env.maxBodyBytesInFlight }
   const { trustedProxies } = logins
   const publicUrl = env.publicUrl?.replaceAll(SERVICE_IN_URL, service).replace(/\/+$/, '')
-  const ofAll = { production, rateLimitPerMinute, mostRequests, bodies, trustedProxies, corsOrigins }
+  const ofAll = { production, rateLimitPerMinute, maxInFlight, bodies, trustedProxies, corsOrigins }
   return { ...ofAll, logger, lifecycle, publicUrl }
 }
 
@@ -158,7 +158,7 @@ function tokensOf(env: Env, db: Database) {
 const serviceFetch = createServiceFetch()
 const lambdaFetch = createLambdaFetch(createAwsClient('lambda', process.env, createHttpFetch()))
 
-function routeTo(base: string, env: Env): Route {
+function upstreamAt(base: string, env: Env): Upstream {
   const send = base.startsWith(LAMBDA) ? lambdaFetch : serviceFetch
   return { base, fetch: send, token: env.serviceTokens[0] ?? '', timeoutMs: env.httpTimeoutMs, attempts: 4 }
 }
@@ -168,6 +168,6 @@ function essential(ask: () => Promise<void>): Check {
 }
 
 /** A service in this process is there as long as we are. @throws CheckFailed */
-async function pingNeighbour(neighbour: Neighbour<unknown>, env: Env): Promise<void> {
-  if (typeof neighbour === 'string') await pingService(routeTo(neighbour, env))
+async function pingUpstream(neighbour: ServiceLocation<unknown>, env: Env): Promise<void> {
+  if (typeof neighbour === 'string') await pingService(upstreamAt(neighbour, env))
 }

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { trusted } from '../platform/core/unsafe-cast.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { calledPath, type ServiceLink, type Signposts } from '../platform/http/home.ts'
 import { LAMBDA } from '../platform/rpc/lambda-fetch.ts'
 import type { Env } from './env.ts'
@@ -57,7 +57,7 @@ function rootOf(name: ServiceName, own: ServiceName, env: Env, c: Context): stri
 
 /** The prefix says so. The orchestrator has none, but finds its neighbours as functions. */
 function isBehindRestApi(own: ServiceName, env: Env, c: Context): boolean {
-  const { requestContext } = trusted<{ requestContext?: { path?: string } }>(c.env ?? {})
+  const { requestContext } = unsafeCast<{ requestContext?: { path?: string } }>(c.env ?? {})
   if (requestContext?.path === undefined) return false
   if (own === 'orchestrator') return env.ordersBase?.startsWith(LAMBDA) === true
   return `${calledPath(c)}/`.includes(`/${SERVICES[own].prefix}`)
@@ -83,7 +83,7 @@ function siblingAddress(name: ServiceName, own: ServiceName, env: Env, c: Contex
 
 /** The address that was called, if the service listens at this very port. */
 function directAddress(port: number, c: Context): string | undefined {
-  const { incoming } = trusted<{ incoming?: { socket: { localPort?: number } } }>(c.env ?? {})
+  const { incoming } = unsafeCast<{ incoming?: { socket: { localPort?: number } } }>(c.env ?? {})
   const url = new URL('/', c.req.url)
   return incoming?.socket.localPort === port && Number(url.port) === port ? url.href : undefined
 }

@@ -37,19 +37,19 @@ describeEachEngine('customers', (engine) => {
   describe('creating', () => {
     it('when a customer is created, then it is answered with where it is, its version and all its fields', async () => {
       const body = { ...input(), phone: '555-1234' }
-      const answer = await system.customers.post('/customers', body)
-      expect(answer.status).toBe(201)
-      expect(answer.body).toEqual({
+      const response = await system.customers.post('/customers', body)
+      expect(response.status).toBe(201)
+      expect(response.body).toEqual({
         id: expect.any(Number),
         ...body,
         created_at: expect.stringMatching(TIME),
-        updated_at: answer.body.created_at,
+        updated_at: response.body.created_at,
         version: 1,
       })
-      expect(answer.headers.get('content-type')).toBe('application/json')
-      expect(answer.headers.get('location')).toBe(`customers/${answer.body.id}`)
-      expect(answer.headers.get('etag')).toBe('"1"')
-      expect((await read(answer.body.id)).body).toEqual(answer.body)
+      expect(response.headers.get('content-type')).toBe('application/json')
+      expect(response.headers.get('location')).toBe(`customers/${response.body.id}`)
+      expect(response.headers.get('etag')).toBe('"1"')
+      expect((await read(response.body.id)).body).toEqual(response.body)
     })
 
     it('when the phone is null or left out, then it is null', async () => {
@@ -94,10 +94,10 @@ describeEachEngine('customers', (engine) => {
 
     it('when ten ask for one e-mail at once, then one gets it', async () => {
       const { email } = input()
-      const answers = await Promise.all(
+      const responses = await Promise.all(
         Array.from({ length: 10 }, () => system.customers.post('/customers', { ...input(), email })),
       )
-      expect(statusCounts(answers)).toEqual({ 201: 1, 409: 9 })
+      expect(statusCounts(responses)).toEqual({ 201: 1, 409: 9 })
     })
 
     it.each([
@@ -156,9 +156,9 @@ describeEachEngine('customers', (engine) => {
   describe('reading', () => {
     it('when a customer is read, then its version is its ETag', async () => {
       const { id } = await newCustomer(system)
-      const answer = await read(id)
-      expect(answer.status).toBe(200)
-      expect(answer.headers.get('etag')).toBe('"1"')
+      const response = await read(id)
+      expect(response.status).toBe(200)
+      expect(response.headers.get('etag')).toBe('"1"')
     })
 
     it('when another service reads it, then it is the same', async () => {
@@ -191,9 +191,9 @@ describeEachEngine('customers', (engine) => {
     it('when customers are looked up, then each is answered as it is alone, in the order of the calls', async () => {
       const ids = await makeCustomers(3)
       const calls = [...ids.toReversed(), Number.MAX_SAFE_INTEGER, ids[0] ?? 0].map(lookup)
-      const answer = await lookUp(calls)
-      expect(answer.status).toBe(200)
-      expect(answer.headers.get('content-type')).toBe('application/json')
+      const response = await lookUp(calls)
+      expect(response.status).toBe(200)
+      expect(response.headers.get('content-type')).toBe('application/json')
       const lone = await Promise.all(
         calls.map(({ id, correlation_id }) =>
           system.customers.get(`/internal/customers/${id}`, {
@@ -204,7 +204,7 @@ describeEachEngine('customers', (engine) => {
       )
       expect(lone.map(({ status }) => status)).toEqual([200, 200, 200, 404, 200])
       const bytes = lone.map(({ status, text }) => `{"status":${status},"replayed":false,"body":${text}}`)
-      expect(answer.text).toBe(`{"results":[${bytes.join(',')}]}`)
+      expect(response.text).toBe(`{"results":[${bytes.join(',')}]}`)
     })
 
     it('when one was deleted or changed, then that is what is answered', async () => {
@@ -220,8 +220,8 @@ describeEachEngine('customers', (engine) => {
     it('when 100 are looked up, and more in the same moment, then each gets its own', async () => {
       const ids = await makeCustomers(3)
       const many = Array.from({ length: 100 }, (_, i) => ids[i % 3] ?? 0)
-      const answers = await Promise.all(Array.from({ length: 6 }, () => lookUp(many.map(lookup))))
-      for (const { body } of answers) {
+      const responses = await Promise.all(Array.from({ length: 6 }, () => lookUp(many.map(lookup))))
+      for (const { body } of responses) {
         expect(body.results.map((result: { body: { id: number } }) => result.body.id)).toEqual(many)
       }
     })
@@ -258,8 +258,8 @@ describeEachEngine('customers', (engine) => {
 
     it('when the body is over 64 KiB and not over 4 MiB, then it is taken, and over that it is 413', async () => {
       const most = JSON.stringify({ calls: [lookup(1), lookup(2)] }).padEnd(4 * 1024 * 1024)
-      const answer = await system.customers.post(LOOKUPS, most, { token: token() })
-      expect(answer.body.results).toMatchObject([{ status: 200 }, { status: 200 }])
+      const response = await system.customers.post(LOOKUPS, most, { token: token() })
+      expect(response.body.results).toMatchObject([{ status: 200 }, { status: 200 }])
       expectProblem(await system.customers.post(LOOKUPS, `${most} `, { token: token() }), 413, 'payload_too_large')
     })
 
@@ -279,16 +279,16 @@ describeEachEngine('customers', (engine) => {
       const broken = started.system
       await sql`alter table customers rename to customers_gone`.execute(broken.db)
       const calls = [lookup(1), lookup(2)]
-      const answer = await broken.customers.post(LOOKUPS, { calls }, { token: token() })
-      expect(answer.status).toBe(200)
-      expect(answer.body.results).toMatchObject(
+      const response = await broken.customers.post(LOOKUPS, { calls }, { token: token() })
+      expect(response.status).toBe(200)
+      expect(response.body.results).toMatchObject(
         calls.map(({ correlation_id }) => ({
           status: 500,
           replayed: false,
           body: { code: 'internal_error', request_id: correlation_id },
         })),
       )
-      expect(answer.text).not.toMatch(/table|select|sqlite/i)
+      expect(response.text).not.toMatch(/table|select|sqlite/i)
       const failed = broken.log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'failed')
       expect(failed.map(({ correlation_id }) => correlation_id).sort()).toEqual(
         calls.map(({ correlation_id }) => correlation_id).sort(),
@@ -301,12 +301,12 @@ describeEachEngine('customers', (engine) => {
     it('when a customer is replaced, then all its fields are the new ones and its version rises', async () => {
       const before = (await system.customers.post('/customers', { ...input(), phone: '555-1234' })).body
       const body = input()
-      const answer = await replace(before.id, body)
-      expect(answer.status).toBe(200)
-      expect(answer.headers.get('etag')).toBe('"2"')
-      expect(answer.body).toEqual({ ...before, ...body, phone: null, version: 2, updated_at: expect.any(String) })
-      expect(answer.body.updated_at >= before.updated_at).toBe(true)
-      expect((await read(before.id)).text).toBe(answer.text)
+      const response = await replace(before.id, body)
+      expect(response.status).toBe(200)
+      expect(response.headers.get('etag')).toBe('"2"')
+      expect(response.body).toEqual({ ...before, ...body, phone: null, version: 2, updated_at: expect.any(String) })
+      expect(response.body.updated_at >= before.updated_at).toBe(true)
+      expect((await read(before.id)).text).toBe(response.text)
     })
 
     it('when only the case of its own e-mail changes, then it is taken', async () => {
@@ -322,8 +322,8 @@ describeEachEngine('customers', (engine) => {
 
     it('when ten customers would take one e-mail at once, then one does', async () => {
       const [ids, { email }] = [await makeCustomers(10), input()]
-      const answers = await Promise.all(ids.map((id) => replace(id, { ...input(), email })))
-      expect(statusCounts(answers)).toEqual({ 200: 1, 409: 9 })
+      const responses = await Promise.all(ids.map((id) => replace(id, { ...input(), email })))
+      expect(statusCounts(responses)).toEqual({ 200: 1, 409: 9 })
     })
 
     it('when the e-mail was changed, then the old one is free and the new one is not', async () => {
@@ -368,16 +368,16 @@ describeEachEngine('customers', (engine) => {
 
     it('when ten replace one version at once, then one does and the others learn of it', async () => {
       const { id } = await newCustomer(system)
-      const answers = await Promise.all(Array.from({ length: 10 }, () => replace(id, input(), '"1"')))
-      expect(statusCounts(answers)).toEqual({ 200: 1, 412: 9 })
-      expect((await read(id)).body).toEqual(answers.find(({ status }) => status === 200)?.body)
+      const responses = await Promise.all(Array.from({ length: 10 }, () => replace(id, input(), '"1"')))
+      expect(statusCounts(responses)).toEqual({ 200: 1, 412: 9 })
+      expect((await read(id)).body).toEqual(responses.find(({ status }) => status === 200)?.body)
     })
 
     it('when ten replace it at once whatever its version, then each counts', async () => {
       const { id } = await newCustomer(system)
-      const answers = await Promise.all(Array.from({ length: 10 }, () => replace(id, input())))
-      expect(answers.map(({ body }) => body.version).sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
-      expect((await read(id)).body).toEqual(answers.find(({ body }) => body.version === 11)?.body)
+      const responses = await Promise.all(Array.from({ length: 10 }, () => replace(id, input())))
+      expect(responses.map(({ body }) => body.version).sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+      expect((await read(id)).body).toEqual(responses.find(({ body }) => body.version === 11)?.body)
     })
   })
 
@@ -385,8 +385,8 @@ describeEachEngine('customers', (engine) => {
     it('when a customer is deleted, then it is found nowhere', async () => {
       const word = newWord()
       const { id } = await newCustomer(system, { name: word })
-      const answer = await remove(id)
-      expect({ status: answer.status, text: answer.text }).toEqual({ status: 204, text: '' })
+      const response = await remove(id)
+      expect({ status: response.status, text: response.text }).toEqual({ status: 204, text: '' })
       expectProblem(await read(id), 404, 'not_found')
       expectProblem(await readInternal(id), 404, 'not_found')
       expectProblem(await replace(id, input()), 404, 'not_found')

@@ -4,8 +4,8 @@ import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDe
 import { keyOf, preconditionsOf } from '../platform/http/contract.ts'
 import { nextLink } from '../platform/http/pagination.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
-import { etagOfAnswer, sendAnswer, sendJson, sendVersioned } from '../platform/http/response.ts'
-import { answerEach } from '../platform/rpc/batch-route.ts'
+import { etagOfStored, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
+import { handleEach } from '../platform/rpc/batch-route.ts'
 import {
   createCustomer,
   deleteCustomer,
@@ -39,8 +39,8 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
 
   app.openapi(createCustomer, async (c) => {
     const key = keyOf(c)
-    const answer = await customers.createCustomer(callerOf(c), c.req.valid('json'), key)
-    return sendAnswer(c, answer, { location: locationOf(c, answer.targetId), etag: '"1"' })
+    const response = await customers.createCustomer(callerOf(c), c.req.valid('json'), key)
+    return sendStored(c, response, { location: locationOf(c, response.targetId), etag: '"1"' })
   })
 
   app.openapi(getCustomer, async (c) =>
@@ -55,28 +55,28 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
   app.openapi(replaceCustomer, async (c) => {
     const { id } = c.req.valid('param')
     const input = c.req.valid('json')
-    const answer = await customers.replaceCustomer(callerOf(c), id, input, keyOf(c), preconditionsOf(c))
-    return sendAnswer(c, answer, { etag: etagOfAnswer(answer) })
+    const response = await customers.replaceCustomer(callerOf(c), id, input, keyOf(c), preconditionsOf(c))
+    return sendStored(c, response, { etag: etagOfStored(response) })
   })
 
   app.openapi(deleteCustomer, async (c) => {
     const { id } = c.req.valid('param')
-    return sendAnswer<Response>(c, await customers.deleteCustomer(callerOf(c), id, keyOf(c), preconditionsOf(c)))
+    return sendStored<Response>(c, await customers.deleteCustomer(callerOf(c), id, keyOf(c), preconditionsOf(c)))
   })
 
   app.openapi(eraseCustomer, async (c) => {
     const { id } = c.req.valid('param')
-    return sendAnswer<Response>(c, await customers.eraseCustomer(callerOf(c), id, keyOf(c)))
+    return sendStored<Response>(c, await customers.eraseCustomer(callerOf(c), id, keyOf(c)))
   })
 
   app.openapi(getInternalCustomers, (c) =>
-    answerEach(c, c.req.valid('json').calls, async ({ id }) => {
-      return { status: 200, replayed: false, body: JSON.stringify(await customers.getAnyCustomer(id)) }
+    handleEach(c, c.req.valid('json').calls, async ({ id }) => {
+      return { status: 200, replayed: false, body: JSON.stringify(await customers.getCustomerInternal(id)) }
     }),
   )
 
   app.openapi(getInternalCustomer, async (c) =>
-    sendVersioned(c, await customers.getAnyCustomer(c.req.valid('param').id)),
+    sendVersioned(c, await customers.getCustomerInternal(c.req.valid('param').id)),
   )
 
   return app

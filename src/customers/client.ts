@@ -5,7 +5,7 @@ import { withTimeLimit } from '../platform/core/timeout.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import type { Database } from '../platform/database/database.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
-import { createSharedCalls, type Route, unlessNotFound, within } from '../platform/rpc/client.ts'
+import { createBatchedCalls, raceAbort, type Upstream, unlessNotFound } from '../platform/rpc/client.ts'
 import type { Trace } from '../platform/telemetry/trace.ts'
 import { Customer, type CustomerBrief as CustomerBriefSchema } from './contract.ts'
 import type { CustomersService, Customer as CustomerValue } from './service.ts'
@@ -20,11 +20,17 @@ export interface CustomersClient {
   getCustomer(id: number, trace: Trace, signal?: AbortSignal): Promise<CustomerValue | undefined>
 }
 
-export function createCustomersClient(route: Route): CustomersClient {
-  const send = createSharedCalls(route, '/internal/customers/lookups')
+export function createCustomersClient(upstream: Upstream): CustomersClient {
+  const send = createBatchedCalls(upstream, '/internal/customers/lookups')
   return {
     async getCustomer(id, trace, signal) {
-      const call = { method: 'GET', path: `/internal/customers/${id}`, trace, answer: Customer, signal } as const
+      const call = {
+        method: 'GET',
+        path: `/internal/customers/${id}`,
+        trace,
+        responseSchema: Customer,
+        signal,
+      } as const
       const reply = await send(call, { id }).catch(unlessNotFound)
       return reply?.value
     },
@@ -32,8 +38,8 @@ export function createCustomersClient(route: Route): CustomersClient {
 }
 
 /** Customers in the same process. */
-export function createLocalCustomersClient(customers: Pick<CustomersService, 'getAnyCustomer'>): CustomersClient {
-  return { getCustomer: (id, _, signal) => within(signal, customers.getAnyCustomer(id).catch(unlessNotFound)) }
+export function createLocalCustomersClient(customers: Pick<CustomersService, 'getCustomerInternal'>): CustomersClient {
+  return { getCustomer: (id, _, signal) => raceAbort(signal, customers.getCustomerInternal(id).catch(unlessNotFound)) }
 }
 
 /** A lookup that began longer ago is not joined: a customer that was changed since would be shown as it was. */
@@ -44,14 +50,14 @@ const MAX_SHARED_AGE_MS = 5
  * held to {@link findingCustomers} once more, and a customer that was not there is looked for again.
  * @param limitMs the time that all attempts of a lookup may take together
  */
-export function shareLookups(client: CustomersClient, limitMs: number): CustomersClient {
+export function singleFlight(client: CustomersClient, limitMs: number): CustomersClient {
   const share = createSingleFlight<number, CustomerValue | undefined>(MAX_SHARED_AGE_MS)
   return {
     async getCustomer(id, trace, signal) {
       const look = () => withTimeLimit(limitMs, (limit) => client.getCustomer(id, trace, limit))
       const { joined, result } = share(id, look)
-      const customer = await within(signal, result)
-      return customer === undefined && joined ? within(signal, look()) : customer
+      const customer = await raceAbort(signal, result)
+      return customer === undefined && joined ? raceAbort(signal, look()) : customer
     },
   }
 }

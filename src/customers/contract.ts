@@ -8,8 +8,8 @@ import {
   idempotencyHeadersLike,
   idParamsLike,
   ifNoneMatchHeader,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   line,
   locationLike,
   notModified,
@@ -24,7 +24,7 @@ import {
   Version,
 } from '../platform/http/contract.ts'
 import { NextLink, pageOf, SearchQuery } from '../platform/http/pagination.ts'
-import { SharedAnswer, sharedCalls } from '../platform/rpc/batch-route.ts'
+import { BatchResponse, batchedCalls } from '../platform/rpc/batch-route.ts'
 
 /** RFC 5322's dot-atom, at a name of the DNS. */
 const EMAIL =
@@ -77,7 +77,7 @@ export const createCustomer = createStrictRoute({
   parameters: idempotencyHeadersLike('new-customer-initech'),
   request: { body: jsonBody(NewCustomer) },
   responses: {
-    201: jsonAnswer(Customer, 'The customer', { ...locationLike('customers/5'), ...ETag, ...Replayed }, CREATED),
+    201: jsonResponse(Customer, 'The customer', { ...locationLike('customers/5'), ...ETag, ...Replayed }, CREATED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',
@@ -100,7 +100,7 @@ export const getCustomer = createStrictRoute({
   parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
-    200: jsonAnswer(Customer, 'The customer', ETag),
+    200: jsonResponse(Customer, 'The customer', ETag),
     ...notModified,
     ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
   },
@@ -115,7 +115,7 @@ export const listCustomers = createStrictRoute({
   summary: 'List or search customers',
   request: { query: SearchQuery },
   responses: {
-    200: jsonAnswer(CustomerPage, 'A page', NextLink),
+    200: jsonResponse(CustomerPage, 'A page', NextLink),
     ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
   },
 })
@@ -141,7 +141,7 @@ export const replaceCustomer = createStrictRoute({
   parameters: [...idempotencyHeadersLike('customer-3-new-phone'), ...preconditionHeaders],
   request: { params: idParamsLike(3), body: jsonBody(NewCustomer, OTHER_PHONE) },
   responses: {
-    200: jsonAnswer(Customer, 'The customer', { ...ETag, ...Replayed }, REPLACED),
+    200: jsonResponse(Customer, 'The customer', { ...ETag, ...Replayed }, REPLACED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
@@ -218,9 +218,9 @@ export const getInternalCustomers = createStrictRoute({
   operationId: 'getInternalCustomers',
   tags: ['Internal'],
   summary: 'Get several customers in one request, for the other services',
-  request: { body: jsonBody(sharedCalls('CustomerLookups', { id: Id.meta({ example: 1 }) })) },
+  request: { body: jsonBody(batchedCalls('CustomerLookups', { id: Id.meta({ example: 1 }) })) },
   responses: {
-    200: jsonAnswer(SharedAnswer, 'The answer to each call, in the order of the calls'),
+    200: jsonResponse(BatchResponse, 'The answer to each call, in the order of the calls'),
     ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),
   },
 })
@@ -235,7 +235,7 @@ export const getInternalCustomer = createStrictRoute({
   parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
-    200: jsonAnswer(Customer, 'The customer', ETag),
+    200: jsonResponse(Customer, 'The customer', ETag),
     ...notModified,
     ...problems('invalid_id', 'unauthorized', 'invalid_token', 'not_found', 'unavailable'),
   },

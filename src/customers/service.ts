@@ -1,20 +1,20 @@
 import type { z } from 'zod'
-import { createGatherer } from '../platform/batching/batcher.ts'
+import { createLoader } from '../platform/batching/batcher.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { toRfc3339 } from '../platform/core/time.ts'
-import { trusted } from '../platform/core/unsafe-cast.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import type { Database } from '../platform/database/database.ts'
 import { isDuplicate } from '../platform/database/errors.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/http/pagination.ts'
 import {
-  type Answer,
   claimOf,
   type Operation,
-  once,
-  rewriteAnswers,
-  rewriteAnswersWith,
+  rewriteResponses,
+  rewriteResponsesStartingWith,
+  runIdempotent,
+  type StoredResponse,
 } from '../platform/idempotency/idempotency.ts'
 import type { Customer as CustomerSchema, NewCustomer } from './contract.ts'
 import {
@@ -26,8 +26,8 @@ import {
   findCustomers,
   insertCustomer,
   listCustomers,
-  lockAnyCustomer,
   lockCustomer,
+  lockCustomerInternal,
   searchCustomers,
   softDeleteCustomer,
   updateCustomer,
@@ -40,7 +40,7 @@ const REPLACE_CUSTOMER: Operation = { name: 'customers.replace', status: 200, ta
 const DELETE_CUSTOMER: Operation = { name: 'customers.delete', status: 204, targetType: 'customer' }
 const ERASE_CUSTOMER: Operation = { name: 'customers.erase', status: 204, targetType: 'customer' }
 
-const MOST_READ_TOGETHER = 500
+const MAX_READS_AT_ONCE = 500
 
 export interface CustomersConfig {
   idempotencyTtlMinutes: number
@@ -51,19 +51,23 @@ export type CustomersService = ReturnType<typeof createCustomersService>
 /** What can be done with customers. A caller that is bound to one customer sees no other. */
 export function createCustomersService(db: Database, config: CustomersConfig) {
   /** Those that are asked for at the same moment are read together. */
-  const getAnyCustomer = createGatherer<number, Customer>(async (ids) => {
+  const getCustomerInternal = createLoader<number, Customer>(async (ids) => {
     const rows = await findCustomers(db, [...new Set(ids)])
     const customers = new Map(rows.map((row) => [row.id, presentCustomer(row)]))
     return ids.map((id) => customers.get(id) ?? customerNotFound(id))
-  }, MOST_READ_TOGETHER)
+  }, MAX_READS_AT_ONCE)
 
   return {
     /** @throws AppError `bound_client`, `email_taken`, `idempotency_key_reused` */
-    createCustomer(caller: Caller, input: z.output<typeof NewCustomer>, key: string | undefined): Promise<Answer> {
-      refuseBound(caller)
+    createCustomer(
+      caller: Caller,
+      input: z.output<typeof NewCustomer>,
+      key: string | undefined,
+    ): Promise<StoredResponse> {
+      forbidBoundClient(caller)
       const fields = fieldsOf(input)
       const claim = claimOf(CREATE_CUSTOMER, caller.principal, key, fields)
-      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const id = await refuseTakenEmail(insertCustomer(trx, fields, now))
         return presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
       })
@@ -76,7 +80,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     },
 
     /** For the other services, which may know every customer. @throws AppError `not_found` */
-    getAnyCustomer,
+    getCustomerInternal,
 
     /** @throws AppError `validation_failed` for a cursor of another list */
     async listCustomers(caller: Caller, request: PageRequest): Promise<Page<Customer>> {
@@ -97,11 +101,11 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
       input: z.output<typeof NewCustomer>,
       key: string | undefined,
       preconditions: Preconditions,
-    ): Promise<Answer> {
-      refuseBound(caller, id)
+    ): Promise<StoredResponse> {
+      forbidBoundClient(caller, id)
       const fields = fieldsOf(input)
       const claim = claimOf(REPLACE_CUSTOMER, caller.principal, key, id, fields)
-      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         await refuseTakenEmail(updateCustomer(trx, id, fields, now))
         return presentCustomer({ ...before, ...fields, updated_at: now, version: before.version + 1 })
@@ -109,10 +113,15 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     },
 
     /** @throws AppError `bound_client`, `not_found`, `precondition_failed`, `idempotency_key_reused` */
-    deleteCustomer(caller: Caller, id: number, key: string | undefined, preconditions: Preconditions): Promise<Answer> {
-      refuseBound(caller, id)
+    deleteCustomer(
+      caller: Caller,
+      id: number,
+      key: string | undefined,
+      preconditions: Preconditions,
+    ): Promise<StoredResponse> {
+      forbidBoundClient(caller, id)
       const claim = claimOf(DELETE_CUSTOMER, caller.principal, key, id)
-      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         await lockAtVersion(trx, id, preconditions)
         await softDeleteCustomer(trx, id, now)
         return { id }
@@ -124,18 +133,18 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
      * very moment may keep the data in its stored answer until its key ends.
      * @throws AppError `bound_client`, `not_found`, `idempotency_key_reused`
      */
-    async eraseCustomer(caller: Caller, id: number, key: string | undefined): Promise<Answer> {
-      refuseBound(caller, id)
+    async eraseCustomer(caller: Caller, id: number, key: string | undefined): Promise<StoredResponse> {
+      forbidBoundClient(caller, id)
       const claim = claimOf(ERASE_CUSTOMER, caller.principal, key, id)
-      const answer = await once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
-        const customer = found(await lockAnyCustomer(trx, id), id)
+      const response = await runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+        const customer = found(await lockCustomerInternal(trx, id), id)
         if (!isErased(customer)) await eraseCustomer(trx, customer, erasedFields(id), now)
-        await rewriteAnswers(trx, [CREATE_CUSTOMER, REPLACE_CUSTOMER], id, (body) => erasedBody(id, body))
+        await rewriteResponses(trx, [CREATE_CUSTOMER, REPLACE_CUSTOMER], id, (body) => erasedBody(id, body))
         return { id }
       })
       // Also for a replay: the first request may have ended between the two.
-      await rewriteAnswersWith(db, `{"customer":{"id":${id},`, (body) => erasedBrief(id, body))
-      return answer
+      await rewriteResponsesStartingWith(db, `{"customer":{"id":${id},`, (body) => erasedBrief(id, body))
+      return response
     },
   }
 }
@@ -164,12 +173,12 @@ function isErased({ id, name, email, phone }: CustomerRow): boolean {
 
 /** A stored answer without the personal data in it; its times and version stay. */
 function erasedBody(id: number, body: string): string {
-  return JSON.stringify({ ...trusted<Customer>(JSON.parse(body)), ...erasedFields(id) })
+  return JSON.stringify({ ...unsafeCast<Customer>(JSON.parse(body)), ...erasedFields(id) })
 }
 
 /** The same of an answer to the orchestrator, which begins with its customer. */
 function erasedBrief(id: number, body: string): string {
-  return JSON.stringify({ ...trusted<object>(JSON.parse(body)), customer: { id, ...erasedFields(id) } })
+  return JSON.stringify({ ...unsafeCast<object>(JSON.parse(body)), customer: { id, ...erasedFields(id) } })
 }
 
 function fieldsOf({ name, email, phone }: z.output<typeof NewCustomer>): CustomerFields {
@@ -181,7 +190,7 @@ function mayKnow({ principal }: Caller, id: number): boolean {
 }
 
 /** A bound client may read its customer and change none. Of another customer it does not even learn that much. */
-function refuseBound(caller: Caller, id?: number): void {
+function forbidBoundClient(caller: Caller, id?: number): void {
   if (id !== undefined && !mayKnow(caller, id)) throw customerNotFound(id)
   if (caller.principal.customerId !== null) {
     throw new AppError('bound_client', 'A client bound to a customer may not change customers.')

@@ -3,7 +3,7 @@ import type { DbTime } from '../platform/core/time.ts'
 import type { Database } from '../platform/database/database.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import type { Tables } from '../platform/database/tables.ts'
-import { wordsOf } from '../platform/database/tokenize.ts'
+import { tokenize } from '../platform/database/tokenize.ts'
 import { insertWords, searchWords, type WordSearch } from '../platform/database/word-index.ts'
 
 export type CustomerRow = Selectable<Tables['customers']>
@@ -42,7 +42,7 @@ export function lockCustomer(db: Database, id: number): Promise<CustomerRow | un
 }
 
 /** Like {@link lockCustomer}, and a deleted customer is found too. */
-export function lockAnyCustomer(db: Database, id: number): Promise<CustomerRow | undefined> {
+export function lockCustomerInternal(db: Database, id: number): Promise<CustomerRow | undefined> {
   const { forUpdate } = dialectOf(db)
   return db.selectFrom('customers').selectAll().where('id', '=', id).modifyEnd(forUpdate).executeTakeFirst()
 }
@@ -93,7 +93,7 @@ export interface IdList {
 /** By the index that has the live ones apart: there may be any number of deleted ones between two of them. */
 export function listCustomers(db: Database, { after = 0, limit, only }: IdList): Promise<CustomerRow[]> {
   return db
-    .selectFrom(sql<CustomerRow>`customers`.as<'c'>(sql`c ${dialectOf(db).byIndex('customers_live')}`))
+    .selectFrom(sql<CustomerRow>`customers`.as<'c'>(sql`c ${dialectOf(db).forceIndex('customers_live')}`))
     .selectAll()
     .where('deleted_at', 'is', null)
     .where('id', '>', after)
@@ -112,7 +112,7 @@ function liveCustomers(db: Database) {
 }
 
 function indexCustomer(db: Database, id: number, { name, email }: CustomerFields): Promise<void> {
-  return insertWords(db, 'customers', id, wordsOf(name, email))
+  return insertWords(db, 'customers', id, tokenize(name, email))
 }
 
 function emailKey(email: string): string {

@@ -1,5 +1,5 @@
 import { type Env, EnvError } from '../compose/env.ts'
-import { audienceOf, openPreparedDatabase, stopGracefully, urlOf, whereIs } from '../compose/process.ts'
+import { audienceOf, describeDatabase, openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from '../compose/services.ts'
 import { demoCurl } from '../compose/signposts.ts'
@@ -64,7 +64,7 @@ async function banner(env: Env, { atCustomers, atOrders, atOrchestrator }: Addre
     `  Customers     ${atCustomers}   docs: ${atCustomers}/docs`,
     `  Orders        ${atOrders}   docs: ${atOrders}/docs`,
     `  Orchestrator  ${atOrchestrator}   docs: ${atOrchestrator}/docs`,
-    `  Database      ${whereIs(env.database)}`,
+    `  Database      ${describeDatabase(env.database)}`,
     `  Listening on  ${audienceOf(env)}`,
     '',
   ]

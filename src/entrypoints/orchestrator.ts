@@ -1,6 +1,6 @@
 import { stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
-import { findNeighbours } from '../compose/service-urls.ts'
+import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrchestrator } from '../compose/services.ts'
 import { serve } from '../platform/http/server.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
@@ -15,7 +15,7 @@ It listens on port 3000 of this machine (PORT, HOST) and calls the APIs at CUSTO
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orchestrator' })
   const lifecycle = { draining: false }
-  const app = composeOrchestrator(env, findNeighbours(env, ['customers', 'orders']), logger, lifecycle)
+  const app = composeOrchestrator(env, findServiceUrls(env, ['customers', 'orders']), logger, lifecycle)
   const serving = await serve(app, env.ports.own ?? env.ports.orchestrator, env.serving, logger)
   stopGracefully(lifecycle, [serving], async () => {}, logger)
   logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')

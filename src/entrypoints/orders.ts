@@ -1,6 +1,6 @@
 import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
-import { findNeighbours } from '../compose/service-urls.ts'
+import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
 import { startSweeper } from '../orders/sweeper.ts'
 import { serve } from '../platform/http/server.ts'
@@ -16,7 +16,7 @@ It listens on port 3010 of this machine (PORT, HOST) and calls the Customers API
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orders' })
   const lifecycle = { draining: false }
-  const neighbours = findNeighbours(env, ['customers'])
+  const neighbours = findServiceUrls(env, ['customers'])
   const db = await openPreparedDatabase(env, logger)
   const { app, orders } = composeOrders(env, db, neighbours.customers, logger, lifecycle)
   const serving = await serve(app, env.ports.own ?? env.ports.orders, env.serving, logger)

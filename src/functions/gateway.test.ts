@@ -4,7 +4,7 @@ import { type FunctionResult, headersOf, OTHER_WAYS, WAYS } from '../../testing/
 import { createTestDatabase } from '../../testing/system.ts'
 import { parseEnv } from '../compose/env.ts'
 import { composeCustomers } from '../compose/services.ts'
-import { trusted } from '../platform/core/unsafe-cast.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { seed } from '../platform/database/migrations.ts'
 import { createLambdaFetch } from '../platform/rpc/lambda-fetch.ts'
 import { behindGateway } from './gateway.ts'
@@ -21,7 +21,8 @@ async function customersBehindGateway() {
   const env = parseEnv({ ...variables, SERVICE_TOKEN })
   const { app } = composeCustomers(env, db, pino({ level: 'silent' }), { draining: false })
   const handle = behindGateway(app, ['/customers-api'], env.serviceTokens)
-  return async (event: unknown) => trusted<FunctionResult>(await handle(trusted<Parameters<typeof handle>[0]>(event)))
+  return async (event: unknown) =>
+    unsafeCast<FunctionResult>(await handle(unsafeCast<Parameters<typeof handle>[0]>(event)))
 }
 
 it.each(ALL_WAYS)('when an internal path comes through $title, then it is not found', async (way) => {
@@ -106,7 +107,7 @@ it.each(ALL_WAYS)(
       const path = `${way.prefixed ? '/customers-api' : ''}/auth/token`
       const text = JSON.stringify(way.eventOf({ method: 'POST', path, headers, body }))
       const event: unknown = JSON.parse(text.replaceAll('203.0.113.24', sourceIp))
-      return (await answer(trusted<Parameters<typeof answer>[0]>(event))).statusCode
+      return (await answer(unsafeCast<Parameters<typeof answer>[0]>(event))).statusCode
     }
 
     expect(await statusFor('192.0.2.1', '198.51.100.1')).toBe(401)

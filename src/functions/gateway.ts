@@ -15,13 +15,13 @@ export function behindGateway<E extends Env>(
   prefixes: readonly string[],
   serviceTokens: readonly string[] = [],
 ) {
-  const answerDirect = handle(app)
-  const answer = handle(forOutsiders(app, serviceTokens))
+  const respondDirect = handle(app)
+  const response = handle(forOutsiders(app, serviceTokens))
   return (event: LambdaEvent, context?: LambdaContext) => {
-    if ('direct' in event) return answerDirect(event, context)
+    if ('direct' in event) return respondDirect(event, context)
     const path = prefixes.reduce(cut, withoutStage(event))
-    if ('rawPath' in event) return answer({ ...event, rawPath: path }, context)
-    return answer({ ...event, path: `${path}${latticeQuery(event)}` }, context)
+    if ('rawPath' in event) return response({ ...event, rawPath: path }, context)
+    return response({ ...event, path: `${path}${latticeQuery(event)}` }, context)
   }
 }
 

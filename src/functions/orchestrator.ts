@@ -1,7 +1,7 @@
-import { findNeighbours } from '../compose/service-urls.ts'
+import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrchestrator } from '../compose/services.ts'
 import { onRequests } from './lambda-handler.ts'
 
 export const handler = onRequests('orchestrator', ['/orchestrator-api'], async ({ env, logger }) =>
-  composeOrchestrator(env, findNeighbours(env, ['customers', 'orders']), logger, { draining: false }),
+  composeOrchestrator(env, findServiceUrls(env, ['customers', 'orders']), logger, { draining: false }),
 )

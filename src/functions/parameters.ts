@@ -6,7 +6,7 @@ import type { Fetch } from '../platform/rpc/http-fetch.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>
 
-const LONGEST_READ_MS = 3_000
+const MAX_READ_MS = 3_000
 
 const Answer = z.object({ Parameters: z.array(z.object({ Name: z.string(), Value: z.string() })) })
 
@@ -40,7 +40,7 @@ async function readParameters(names: string[], variables: Variables, send: Fetch
   const post = createAwsClient('ssm', variables, send)
   const body = JSON.stringify({ Names: names, WithDecryption: true })
   const headers = { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'AmazonSSM.GetParameters' }
-  const answer = await withTimeLimit(LONGEST_READ_MS, async (signal) => {
+  const answer = await withTimeLimit(MAX_READ_MS, async (signal) => {
     const response = await post({ path: '/', headers, body, signal })
     return { status: response.status, text: await response.text() }
   }).catch((cause) => {

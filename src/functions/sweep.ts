@@ -1,11 +1,11 @@
-import { findNeighbours } from '../compose/service-urls.ts'
+import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
 import { openDatabase } from '../platform/database/database.ts'
 import { onSchedule } from './lambda-handler.ts'
 
 /** What the timer of the orders process does elsewhere. Runs of it may overlap. */
 export const handler = onSchedule('orders', async ({ env, logger }) => {
-  const { customers } = findNeighbours(env, [])
+  const { customers } = findServiceUrls(env, [])
   const { orders } = composeOrders(env, await openDatabase(env.database, { logger }), customers, logger, {
     draining: false,
   })

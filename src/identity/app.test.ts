@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { startFaultyProxy } from '../../testing/faulty-proxy.ts'
 import { expectFailure, expectFaults, expectProblem } from '../../testing/problems.ts'
 import { newCustomer, newOrder, newProduct, newWord } from '../../testing/rows.ts'
@@ -37,7 +37,7 @@ describeEachEngine('tokens', (engine) => {
     sendJson(new URLSearchParams(fields).toString(), { 'content-type': FORM, ...headers })
 
   /** Each way to say the same. */
-  const ways: Record<string, (client: TestClient, rest?: Record<string, string>) => Promise<ApiAnswer>> = {
+  const ways: Record<string, (client: TestClient, rest?: Record<string, string>) => Promise<ApiResponse>> = {
     'a form': ({ fields }, rest = {}) => sendForm({ ...GRANT, ...fields, ...rest }),
     JSON: ({ fields }, rest = {}) => sendJson({ ...GRANT, ...fields, ...rest }),
     'a form and a Basic header': ({ id, secret }, rest = {}) => sendForm({ ...GRANT, ...rest }, basic(id, secret)),
@@ -46,11 +46,11 @@ describeEachEngine('tokens', (engine) => {
 
   describe.each(Object.entries(ways))('asked for with %s', (_, ask) => {
     it('when a client proves who it is, then it gets a token with all its scopes', async () => {
-      const answer = await ask(await newClient(['products:read', 'orders:write']))
-      expect(answer.status).toBe(200)
-      expect(answer.headers.get('content-type')).toBe('application/json')
-      expect(answer.headers.get('cache-control')).toBe('no-store')
-      expect(answer.body).toEqual({
+      const response = await ask(await newClient(['products:read', 'orders:write']))
+      expect(response.status).toBe(200)
+      expect(response.headers.get('content-type')).toBe('application/json')
+      expect(response.headers.get('cache-control')).toBe('no-store')
+      expect(response.body).toEqual({
         access_token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
         token_type: 'Bearer',
         expires_in: 3600,
@@ -65,16 +65,16 @@ describeEachEngine('tokens', (engine) => {
     })
 
     it('when a scope is asked for that the client does not have, then invalid_scope', async () => {
-      const answer = await ask(await newClient(['products:read']), { scope: 'products:read orders:read' })
-      expectProblem(answer, 400, 'invalid_scope')
-      expect(answer.body.error).toBe('invalid_scope')
+      const response = await ask(await newClient(['products:read']), { scope: 'products:read orders:read' })
+      expectProblem(response, 400, 'invalid_scope')
+      expect(response.body.error).toBe('invalid_scope')
     })
 
     it('when the secret is wrong, then it is refused', async () => {
       const client = await newClient()
       const secret = `${client.secret}x`
-      const answer = await ask({ ...client, secret, fields: { client_id: client.id, client_secret: secret } })
-      expectProblem(answer, 401, 'invalid_client')
+      const response = await ask({ ...client, secret, fields: { client_id: client.id, client_secret: secret } })
+      expectProblem(response, 401, 'invalid_client')
     })
   })
 
@@ -82,10 +82,10 @@ describeEachEngine('tokens', (engine) => {
     const client = await newClient()
     const wrongSecret = await sendJson({ ...GRANT, ...client.fields, client_secret: 'wrong' })
     const unknown = await sendJson({ ...GRANT, ...client.fields, client_id: newWord() })
-    for (const answer of [wrongSecret, unknown]) {
-      expectProblem(answer, 401, 'invalid_client')
-      expect(answer.headers.get('www-authenticate')).toMatch(/^Basic realm=/)
-      expect(answer.body.error).toBe('invalid_client')
+    for (const response of [wrongSecret, unknown]) {
+      expectProblem(response, 401, 'invalid_client')
+      expect(response.headers.get('www-authenticate')).toMatch(/^Basic realm=/)
+      expect(response.body.error).toBe('invalid_client')
     }
     expect({ ...unknown.body, request_id: '' }).toEqual({ ...wrongSecret.body, request_id: '' })
   })
@@ -122,7 +122,7 @@ describeEachEngine('tokens', (engine) => {
       await sendJson({ ...GRANT, ...fields }, { authorization: `Basic ${btoa(id)}` }),
       await sendJson({ ...GRANT, ...fields }, { authorization: `Basic ${btoa('%:%')}` }),
     ]
-    for (const answer of refused) expectProblem(answer, 401, 'invalid_client')
+    for (const response of refused) expectProblem(response, 401, 'invalid_client')
   })
 
   it('when a Basic header and fields name two clients, then the header holds', async () => {
@@ -135,9 +135,9 @@ describeEachEngine('tokens', (engine) => {
     'when the grant type is %j, then unsupported_grant_type',
     async (grant_type) => {
       const { fields } = await newClient()
-      const answer = await sendJson({ ...fields, grant_type })
-      expectProblem(answer, 400, 'unsupported_grant_type')
-      expect(answer.body.error).toBe('unsupported_grant_type')
+      const response = await sendJson({ ...fields, grant_type })
+      expectProblem(response, 400, 'unsupported_grant_type')
+      expect(response.body.error).toBe('unsupported_grant_type')
     },
   )
 
@@ -147,9 +147,9 @@ describeEachEngine('tokens', (engine) => {
     expectFaults(await sendJson({ ...GRANT, ...fields, scope: 7 }), ['scope'])
     for (const name of ['grant_type', 'client_id', 'client_secret', 'scope']) {
       const form = `${new URLSearchParams({ ...GRANT, ...fields, scope: 'orders:read' })}&${name}=again`
-      const answer = await sendJson(form, { 'content-type': FORM })
-      expectFaults(answer, [name])
-      expect(answer.body.error).toBe('invalid_request')
+      const response = await sendJson(form, { 'content-type': FORM })
+      expectFaults(response, [name])
+      expect(response.body.error).toBe('invalid_request')
     }
   })
 
@@ -177,10 +177,10 @@ describeEachEngine('tokens', (engine) => {
     expect((await sendJson(form.padEnd(4_096, 'x'), { 'content-type': FORM })).status).toBe(200)
     for (const large of [json.padEnd(4_097), form.padEnd(4_097, 'x'), form.padEnd(64 * 1_024, '&a=')]) {
       for (const type of [FORM, 'application/json']) {
-        const answer = await sendJson(large, { 'content-type': type })
-        expectProblem(answer, 413, 'payload_too_large')
-        expect(answer.body.detail).toContain('4 KiB')
-        expect(answer.text.length).toBeLessThan(1_000)
+        const response = await sendJson(large, { 'content-type': type })
+        expectProblem(response, 413, 'payload_too_large')
+        expect(response.body.detail).toContain('4 KiB')
+        expect(response.text.length).toBeLessThan(1_000)
       }
     }
   })
@@ -261,20 +261,20 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
 
   async function tokenFor({ id, secret }: { id: string; secret: string }): Promise<string> {
     const body = { ...GRANT, client_id: id, client_secret: secret }
-    const answer = await system.orders.post('/auth/token', body, { token: null })
-    expect(answer.status).toBe(200)
-    return answer.body.access_token
+    const response = await system.orders.post('/auth/token', body, { token: null })
+    expect(response.status).toBe(200)
+    return response.body.access_token
   }
 
   /** How each service answers its bearer. The orchestrator, once it knows who calls, misses the body. */
   async function statusesOf(token: string, { customers, orders, orchestrator }: TestSystem = system) {
-    const answers = [
+    const responses = [
       await customers.get('/customers/1', { token }),
       await orders.get('/orders/1', { token }),
       await orchestrator.post(ORDER, {}, { token }),
     ]
-    for (const answer of answers) if (answer.status === 401) expectProblem(answer, 401, 'invalid_token')
-    return answers.map(({ status }) => status)
+    for (const response of responses) if (response.status === 401) expectProblem(response, 401, 'invalid_token')
+    return responses.map(({ status }) => status)
   }
 
   const TAKEN = [200, 200, 400]
@@ -363,8 +363,8 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
 
   it('when Customers cannot be reached, then the orchestrator says so, and takes no token meanwhile', async () => {
     const { api } = await serveOrchestrator(system, { customersBase: await nowhere() })
-    const answer = await api.post(ORDER, {})
-    expectFailure(answer, 503, 'unavailable')
+    const response = await api.post(ORDER, {})
+    expectFailure(response, 503, 'unavailable')
   })
 
   it('when Customers does not answer, then the orchestrator waits no longer than for one call', async () => {
@@ -413,11 +413,11 @@ describeEachEngine('attempts to get a token', (engine) => {
     for (let i = 0; i < 3; i++) expectProblem(await from(address, WRONG), 401, 'invalid_client')
   }
 
-  function expectTooMany(answer: ApiAnswer): void {
-    expectProblem(answer, 429, 'rate_limited')
-    expect(answer.headers.get('ratelimit')).toMatch(/^limit=3, remaining=0, reset=\d+$/)
-    expect(answer.headers.get('ratelimit-policy')).toBe('3;w=60')
-    const seconds = Number(answer.headers.get('retry-after'))
+  function expectTooMany(response: ApiResponse): void {
+    expectProblem(response, 429, 'rate_limited')
+    expect(response.headers.get('ratelimit')).toMatch(/^limit=3, remaining=0, reset=\d+$/)
+    expect(response.headers.get('ratelimit-policy')).toBe('3;w=60')
+    const seconds = Number(response.headers.get('retry-after'))
     expect(seconds).toBeGreaterThan(0)
     expect(seconds).toBeLessThanOrEqual(60)
   }
@@ -445,9 +445,9 @@ describeEachEngine('attempts to get a token', (engine) => {
   it('when a client gets its tokens, then that counts for nothing', async () => {
     const address = newAddress()
     for (let i = 0; i < 5; i++) {
-      const answer = await from(address, RIGHT)
-      expect(answer.status).toBe(200)
-      expect(answer.headers.get('ratelimit')).toBeNull()
+      const response = await from(address, RIGHT)
+      expect(response.status).toBe(200)
+      expect(response.headers.get('ratelimit')).toBeNull()
     }
     await failThrice(address)
     expectTooMany(await from(address, RIGHT))
@@ -478,9 +478,9 @@ describeEachEngine('attempts to get a token', (engine) => {
     for (let i = 0; i < 30; i++) {
       expectProblem(await from(address, { ...WRONG, client_id: newWord() }), 401, 'invalid_client')
     }
-    const answer = await from(address, RIGHT)
-    expectProblem(answer, 429, 'rate_limited')
-    expect(answer.headers.get('ratelimit-policy')).toBe('30;w=60')
+    const response = await from(address, RIGHT)
+    expectProblem(response, 429, 'rate_limited')
+    expect(response.headers.get('ratelimit-policy')).toBe('30;w=60')
     expect((await from(newAddress(), RIGHT)).status).toBe(200)
   })
 
@@ -499,9 +499,9 @@ describeEachEngine('attempts to get a token', (engine) => {
 
   it('when many attempts come at once, then no more are heard than one after another', async () => {
     const address = newAddress()
-    const answers = await Promise.all(Array.from({ length: 20 }, () => from(address, WRONG)))
-    expect(answers.filter(({ status }) => status === 401)).toHaveLength(3)
-    expect(answers.filter(({ status }) => status === 429)).toHaveLength(17)
+    const responses = await Promise.all(Array.from({ length: 20 }, () => from(address, WRONG)))
+    expect(responses.filter(({ status }) => status === 401)).toHaveLength(3)
+    expect(responses.filter(({ status }) => status === 429)).toHaveLength(17)
   })
 
   it('when a caller makes up who sent its request, then it is known by what our own proxies say', async () => {
@@ -521,7 +521,7 @@ describeEachEngine('attempts to get a token', (engine) => {
     expect((await from(other, RIGHT)).status).toBe(200)
   })
 
-  it('when no proxy is trusted, then nothing that a caller says changes where it comes from', async () => {
+  it('when no proxy is unsafeCast, then nothing that a caller says changes where it comes from', async () => {
     const { api } = await serveOrders(system, { logins: { attemptsPerMinute: 3, trustedProxies: 0 } })
     const ask = (body: unknown, headers: Record<string, string>) =>
       api.post('/auth/token', body, { token: null, headers })

@@ -57,10 +57,10 @@ function isTooLarge(c: Context<AppEnv>): Promise<boolean> {
 export function addClientRoute(app: ServiceApp, tokens: TokenService): void {
   app.openapi(getInternalClient, async (c) => {
     const { id } = c.req.valid('param')
-    const client = await tokens.findStanding(id)
+    const client = await tokens.findStatus(id)
     if (client === undefined) throw new AppError('not_found', 'There is no client with this id.')
-    const { disabled, tokensFrom } = client
-    const tokens_from = tokensFrom === null ? null : new Date(tokensFrom).toISOString()
+    const { disabled, tokensNotBefore } = client
+    const tokens_from = tokensNotBefore === null ? null : new Date(tokensNotBefore).toISOString()
     return sendJson(c, { disabled, tokens_from }, 200)
   })
 }

@@ -1,5 +1,12 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { createStrictRoute, jsonAnswer, optional, problems, serviceOnly, Timestamp } from '../platform/http/contract.ts'
+import {
+  createStrictRoute,
+  jsonResponse,
+  optional,
+  problems,
+  serviceOnly,
+  Timestamp,
+} from '../platform/http/contract.ts'
 import { int32 } from '../platform/http/integers.ts'
 
 /**
@@ -48,7 +55,7 @@ export const issueToken = createRoute({
     },
   },
   responses: {
-    200: jsonAnswer(Token, 'The token'),
+    200: jsonResponse(Token, 'The token'),
     ...problems(
       'malformed_json',
       'validation_failed',
@@ -63,7 +70,7 @@ export const issueToken = createRoute({
   },
 })
 
-export const ClientStanding = z
+export const ClientStatus = z
   .object({
     disabled: z.boolean(),
     tokens_from: Timestamp.nullable().meta({
@@ -82,7 +89,7 @@ export const getInternalClient = createStrictRoute({
   summary: 'Whether the tokens of a client are valid, for services without a database',
   request: { params: z.object({ id: z.string().openapi({ param: { name: 'id', in: 'path' }, example: 'demo' }) }) },
   responses: {
-    200: jsonAnswer(ClientStanding, 'The state of the client'),
+    200: jsonResponse(ClientStatus, 'The state of the client'),
     ...problems('unauthorized', 'invalid_token', 'not_found', 'unavailable'),
   },
 })

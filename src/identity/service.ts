@@ -2,7 +2,7 @@ import { randomSecret, sameSecret, sha256 } from '../platform/core/crypto.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { addMs, type DbTime, laterOf, msOf, toRfc3339, toRfc3339OrNull } from '../platform/core/time.ts'
 import type { Database } from '../platform/database/database.ts'
-import { type ClientStanding, type Scope, signClaims } from '../platform/http/auth.ts'
+import { type ClientStatus, type Scope, signClaims } from '../platform/http/auth.ts'
 import { readClock } from '../platform/idempotency/idempotency.ts'
 import { type ApiClient, findClient, findClientNow, findClients, insertClient, updateClient } from './store.ts'
 
@@ -31,7 +31,7 @@ export interface IssuedToken {
 export type TokenService = ReturnType<typeof createTokenService>
 
 /** Secrets are 256 random bits of our own making, so one round of SHA-256 hides them as well as a slow hash would. */
-const NOBODYS_HASH = sha256(randomSecret())
+const DUMMY_HASH = sha256(randomSecret())
 
 export function createTokenService(db: Database, config: TokenConfig) {
   return {
@@ -42,7 +42,7 @@ export function createTokenService(db: Database, config: TokenConfig) {
      */
     async issueToken({ clientId, clientSecret }: Credentials, asked: string | undefined): Promise<IssuedToken> {
       const client = await findClientNow(db, clientId)
-      const proven = sameSecret(sha256(clientSecret), client?.secret_hash ?? NOBODYS_HASH)
+      const proven = sameSecret(sha256(clientSecret), client?.secret_hash ?? DUMMY_HASH)
       if (!proven || client === undefined || isDisabled(client))
         throw new AppError('invalid_client', 'The client id or secret is wrong.', { error: 'invalid_client' })
       const scope = narrowScope(client.scope, asked)
@@ -50,11 +50,11 @@ export function createTokenService(db: Database, config: TokenConfig) {
     },
 
     /** For whoever is shown a token of this client. */
-    async findStanding(id: string): Promise<ClientStanding | undefined> {
+    async findStatus(id: string): Promise<ClientStatus | undefined> {
       const client = await findClient(db, id)
       if (client === undefined) return undefined
       const { tokens_from } = client
-      return { disabled: isDisabled(client), tokensFrom: tokens_from === null ? null : msOf(tokens_from) }
+      return { disabled: isDisabled(client), tokensNotBefore: tokens_from === null ? null : msOf(tokens_from) }
     },
   }
 
@@ -160,7 +160,7 @@ export async function rotateSecret(
   if (client === undefined) return undefined
   const clientSecret = randomSecret()
   await updateClient(db, id, { secret_hash: sha256(clientSecret) })
-  await withdrawTokens(db, client)
+  await revokeTokens(db, client)
   return { clientSecret, disabledSince: toRfc3339OrNull(client.disabled_at) }
 }
 
@@ -173,7 +173,7 @@ export async function disableClient(db: Database, id: string): Promise<{ since: 
   if (client === undefined) return undefined
   const since = client.disabled_at ?? (await readClock(db))
   await updateClient(db, id, { disabled_at: since })
-  await withdrawTokens(db, client)
+  await revokeTokens(db, client)
   return { since: toRfc3339(since), before: client.disabled_at !== null }
 }
 
@@ -192,7 +192,7 @@ const MAX_CLOCK_SKEW_MS = 5_000
  * Must run after the secret changed or the client was disabled: every token that was issued until then has an earlier `iat`,
  * also one by the clock of another node. Each withdrawal has a later time than the one before.
  */
-async function withdrawTokens(db: Database, { id, tokens_from }: ApiClient): Promise<void> {
+async function revokeTokens(db: Database, { id, tokens_from }: ApiClient): Promise<void> {
   const from = addMs(await readClock(db), MAX_CLOCK_SKEW_MS)
   await updateClient(db, id, { tokens_from: tokens_from === null ? from : laterOf(from, addMs(tokens_from, 1)) })
 }

@@ -1,5 +1,5 @@
 import { expect, it, vi } from 'vitest'
-import type { ApiAnswer, ApiClient, ApiRequest } from '../../testing/api-client.ts'
+import type { ApiClient, ApiRequest, ApiResponse } from '../../testing/api-client.ts'
 import { differencesIn } from '../../testing/books.ts'
 import { at, type Fault, type FaultOf, type FaultyProxy, startFaultyProxy } from '../../testing/faulty-proxy.ts'
 import { expectFailure } from '../../testing/problems.ts'
@@ -21,7 +21,7 @@ const NOBODY = 9_007_199_254_740_991
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/
 
 /** A call as anybody makes it, without a token. */
-function call(api: ApiClient, body: unknown, request: ApiRequest = {}): Promise<ApiAnswer> {
+function call(api: ApiClient, body: unknown, request: ApiRequest = {}): Promise<ApiResponse> {
   return api.post(`/dev${PATH}`, body, { token: null, ...request })
 }
 
@@ -111,21 +111,21 @@ describeEachEngine('create and confirm', (engine) => {
   it('when the key comes in the body, in a header, or in both, then it is one key', async () => {
     const { order } = await fourOfTen(system)
     const key = newKey()
-    const answers = [
+    const responses = [
       await call(system.orchestrator, { ...order, idempotency_key: key }),
       await call(system.orchestrator, order, { headers: { 'idempotency-key': key } }),
       await call(system.orchestrator, order, { headers: { 'x-idempotency-key': `"${key}"` } }),
       await call(system.orchestrator, { ...order, idempotency_key: key }, { headers: { 'idempotency-key': key } }),
     ]
-    expect(answers.map(({ status }) => status)).toEqual([201, 201, 201, 201])
-    expect(new Set(answers.map(({ body }) => body.data.order.id)).size).toBe(1)
-    expect(answers.map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true', 'true', 'true'])
+    expect(responses.map(({ status }) => status)).toEqual([201, 201, 201, 201])
+    expect(new Set(responses.map(({ body }) => body.data.order.id)).size).toBe(1)
+    expect(responses.map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true', 'true', 'true'])
   })
 
   it('when there is no key, then each request is an order of its own', async () => {
     const { customer, product, order } = await fourOfTen(system)
-    const answers = [await call(system.orchestrator, order), await call(system.orchestrator, order)]
-    for (const { status, headers } of answers) {
+    const responses = [await call(system.orchestrator, order), await call(system.orchestrator, order)]
+    for (const { status, headers } of responses) {
       expect({ status, replayed: headers.get('idempotent-replayed') }).toEqual({ status: 201, replayed: null })
     }
     const orders = await ordersOf(system, customer.id)
@@ -171,10 +171,10 @@ describeEachEngine('create and confirm', (engine) => {
       const [first] = await atOnce(1, send)
       const path = `/customers/${customer.id}`
       const renaming = system.customers.put(path, { name: 'Renamed', email: `new-${customer.email}` })
-      const [, ...answers] = await Promise.all([renaming, ...Array.from({ length: 50 }, send)])
+      const [, ...responses] = await Promise.all([renaming, ...Array.from({ length: 50 }, send)])
       await system.customers.delete(path)
-      answers.push(...(await atOnce(49, send)))
-      expect(new Set(answers.map(({ status, text }) => `${status} ${text}`))).toEqual(new Set([`201 ${first?.text}`]))
+      responses.push(...(await atOnce(49, send)))
+      expect(new Set(responses.map(({ status, text }) => `${status} ${text}`))).toEqual(new Set([`201 ${first?.text}`]))
       expect(await ordersOf(system, customer.id)).toMatchObject([{ status: 'CONFIRMED' }])
       expect(await stockOf(system, product.id)).toBe(6)
     },
@@ -202,22 +202,22 @@ describeEachEngine('the correlation id', (engine) => {
     ['the header names a long one', {}, { 'x-correlation-id': 'x'.repeat(129) }, UUID],
   ])('when %s, then it is in the answer’s body and header', async (_, fields, headers, expected) => {
     const { request } = await fourOfTen(system)
-    const answer = await call(system.orchestrator, { ...request, ...fields }, { headers })
-    expect(answer.status).toBe(201)
-    expect(answer.body.correlationId).toMatch(expected)
-    expect(answer.headers.get('x-correlation-id')).toBe(answer.body.correlationId)
+    const response = await call(system.orchestrator, { ...request, ...fields }, { headers })
+    expect(response.status).toBe(201)
+    expect(response.body.correlationId).toMatch(expected)
+    expect(response.headers.get('x-correlation-id')).toBe(response.body.correlationId)
   })
 
   it('when nobody names one, then the same key has the same, and another principal or key another', async () => {
     const { request } = await fourOfTen(system)
     const token = await system.token({ clientId: 'another' })
-    const answers = [
+    const responses = [
       await call(system.orchestrator, request),
       await call(system.orchestrator, request),
       await call(system.orchestrator, request, { token }),
       await call(system.orchestrator, { ...request, idempotency_key: newKey(), items: request.items.slice(0, 0) }),
     ]
-    const [first, again, ...others] = answers.map(({ body }) => body.correlationId)
+    const [first, again, ...others] = responses.map(({ body }) => body.correlationId)
     expect(again).toBe(first)
     expect(new Set([first, ...others]).size).toBe(3)
     expect(first).not.toContain(request.idempotency_key)
@@ -225,9 +225,9 @@ describeEachEngine('the correlation id', (engine) => {
 
   it('when a request is refused by a step, then its correlation id is in the refusal', async () => {
     const { request } = await fourOfTen(system)
-    const answer = await call(system.orchestrator, { ...request, customer_id: NOBODY, correlation_id: 'refused-1' })
-    expectFailure(answer, 422, 'customer_not_found')
-    expect(answer.body.correlationId).toBe('refused-1')
+    const response = await call(system.orchestrator, { ...request, customer_id: NOBODY, correlation_id: 'refused-1' })
+    expectFailure(response, 422, 'customer_not_found')
+    expect(response.body.correlationId).toBe('refused-1')
   })
 
   it('when a flow is done, then every line that was logged of it, in every service, carries its id', async () => {
@@ -267,26 +267,26 @@ describeEachEngine('what the orchestrator refuses', (engine) => {
 
   it('when the customer does not exist, then 422 and nothing is taken', async () => {
     const { product, request } = await fourOfTen(system)
-    const answer = await call(system.orchestrator, { ...request, customer_id: NOBODY })
-    expectFailure(answer, 422, 'customer_not_found')
+    const response = await call(system.orchestrator, { ...request, customer_id: NOBODY })
+    expectFailure(response, 422, 'customer_not_found')
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
   it('when a product does not exist, then 422 lists it', async () => {
     const { request } = await fourOfTen(system)
     const items = [{ product_id: NOBODY, qty: 1 }, ...request.items]
-    const answer = await call(system.orchestrator, { ...request, items })
-    expectFailure(answer, 422, 'product_not_found')
-    expect(answer.body.error.product_ids).toEqual([NOBODY])
-    expect(answer.body.product_ids).toEqual([NOBODY])
+    const response = await call(system.orchestrator, { ...request, items })
+    expectFailure(response, 422, 'product_not_found')
+    expect(response.body.error.product_ids).toEqual([NOBODY])
+    expect(response.body.product_ids).toEqual([NOBODY])
   })
 
   it('when there is too little stock, then 409 says of what, and the same key succeeds after a restock', async () => {
     const { product, request } = await fourOfTen(system)
     const wanted = { ...request, items: [{ product_id: product.id, qty: 11 }] }
-    const answer = await call(system.orchestrator, wanted)
-    expectFailure(answer, 409, 'insufficient_stock')
-    expect(answer.body.error.lines).toEqual([{ product_id: product.id, requested: 11, available: 10 }])
+    const response = await call(system.orchestrator, wanted)
+    expectFailure(response, 409, 'insufficient_stock')
+    expect(response.body.error.lines).toEqual([{ product_id: product.id, requested: 11, available: 10 }])
     await system.orders.post(`/products/${product.id}/stock-adjustments`, { delta: 1, reason: 'restock' })
     expect((await call(system.orchestrator, wanted)).status).toBe(201)
     expect(await stockOf(system, product.id)).toBe(0)
@@ -310,9 +310,9 @@ describeEachEngine('what the orchestrator refuses', (engine) => {
     ['a bad correlation id', { correlation_id: 'a b' }, ['correlation_id']],
   ])('when a request has %s, then 400 names the fault', async (_, change, paths) => {
     const request = { customer_id: 1, items: [{ product_id: 1, qty: 1 }], idempotency_key: newKey(), ...change }
-    const answer = await call(system.orchestrator, request)
-    expectFailure(answer, 400, 'validation_failed')
-    for (const errors of [answer.body.errors, answer.body.error.errors]) {
+    const response = await call(system.orchestrator, request)
+    expectFailure(response, 400, 'validation_failed')
+    for (const errors of [response.body.errors, response.body.error.errors]) {
       expect(errors.map(({ path }: { path: string }) => path)).toEqual(paths)
     }
   })
@@ -324,9 +324,9 @@ describeEachEngine('what the orchestrator refuses', (engine) => {
     expectFailure(await call(orchestrator, '{}', { headers }), 415, 'unsupported_media_type')
     expectFailure(await call(orchestrator, ' '.repeat(64 * 1024 + 1)), 413, 'payload_too_large')
     expectFailure(await orchestrator.get('/orchestrator'), 404, 'route_not_found')
-    const answer = await orchestrator.get(`/dev${PATH}`)
-    expectFailure(answer, 405, 'method_not_allowed')
-    expect(answer.headers.get('allow')).toBe('POST')
+    const response = await orchestrator.get(`/dev${PATH}`)
+    expectFailure(response, 405, 'method_not_allowed')
+    expect(response.headers.get('allow')).toBe('POST')
   })
 })
 
@@ -437,11 +437,11 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     const proxy = await startFaultyProxy(system.customers.base, () => internal(500))
     const { api, log } = await serveOrchestrator(system, { customersBase: proxy.base })
     const { product, request } = await fourOfTen(system)
-    const answer = await call(api, request)
-    expectFailure(answer, 502, 'upstream_failed')
-    expect(answer.text).not.toMatch(/10\.0\.0\.7|127\.0\.0\.1|500/)
+    const response = await call(api, request)
+    expectFailure(response, 502, 'upstream_failed')
+    expect(response.text).not.toMatch(/10\.0\.0\.7|127\.0\.0\.1|500/)
     const failed = log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'failed')
-    expect(failed).toMatchObject([{ correlation_id: answer.body.correlationId, code: 'upstream_failed' }])
+    expect(failed).toMatchObject([{ correlation_id: response.body.correlationId, code: 'upstream_failed' }])
     expect(JSON.stringify(failed)).toContain('500')
     expect(await stockOf(system, product.id)).toBe(10)
   })
@@ -499,11 +499,11 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     async (fault) => {
       const { api, proxy } = await throughFaultyOrders((_, earlier) => (earlier === 0 ? fault : 'none'))
       const own = await fourOfTen(system)
-      const answer = await call(api, own.request)
-      expect(answer.status).toBe(201)
+      const response = await call(api, own.request)
+      expect(response.status).toBe(201)
       expect(proxy.seen).toHaveLength(2)
       await expectOneLiveOrder(own)
-      expect(answer.body.data.order).toMatchObject({ status: 'CONFIRMED', total_cents: 4000 })
+      expect(response.body.data.order).toMatchObject({ status: 'CONFIRMED', total_cents: 4000 })
     },
   )
 
@@ -513,9 +513,9 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expectFailure(await call(api, own.request), 503, 'unavailable')
     const [placed] = await ordersOf(system, own.customer.id)
     expect(placed?.status).toBe('CONFIRMED')
-    const answer = await call(system.orchestrator, own.request)
-    expect(answer.body.data.order.id).toBe(placed?.id)
-    expect(answer.headers.get('idempotent-replayed')).toBe('true')
+    const response = await call(system.orchestrator, own.request)
+    expect(response.body.data.order.id).toBe(placed?.id)
+    expect(response.headers.get('idempotent-replayed')).toBe('true')
     await expectOneLiveOrder(own)
   })
 
@@ -527,10 +527,10 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expect(await ordersOf(system, own.customer.id)).toEqual([])
     expect(await stockOf(system, own.product.id)).toBe(10)
     broken = false
-    const answer = await call(api, own.request)
-    expect([answer.status, answer.headers.get('idempotent-replayed')]).toEqual([201, null])
+    const response = await call(api, own.request)
+    expect([response.status, response.headers.get('idempotent-replayed')]).toEqual([201, null])
     const again = await call(api, own.request)
-    expect(again.text).toBe(answer.text)
+    expect(again.text).toBe(response.text)
     await expectOneLiveOrder(own)
   })
 
@@ -547,8 +547,8 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
   it('when many callers with one key meet an Orders that fails now and then, then there is one order at the end', async () => {
     const { api } = await throughFaultyOrders((_, earlier) => (earlier % 3 === 0 ? internal(500) : 'none'))
     const own = await fourOfTen(system)
-    const answers = await Promise.all(Array.from({ length: 6 }, () => call(api, own.request)))
-    for (const { status } of answers) expect([201, 502]).toContain(status)
+    const responses = await Promise.all(Array.from({ length: 6 }, () => call(api, own.request)))
+    for (const { status } of responses) expect([201, 502]).toContain(status)
     expect((await call(system.orchestrator, own.request)).status).toBe(201)
     await expectOneLiveOrder(own)
   })
@@ -557,10 +557,10 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     const refusal = { code: 'overloaded', detail: 'the queue of 10.0.0.7 is full', retry_after: 7, queue: 5000 }
     const { api } = await throughFaultyOrders(() => ({ status: 503, body: JSON.stringify(refusal) }))
     const { request } = await fourOfTen(system)
-    const answer = await call(api, request)
-    expectFailure(answer, 503, 'overloaded')
-    expect(answer.headers.get('retry-after')).toBe('7')
-    expect(answer.text).not.toMatch(/10\.0\.0\.7|5000/)
+    const response = await call(api, request)
+    expectFailure(response, 503, 'overloaded')
+    expect(response.headers.get('retry-after')).toBe('7')
+    expect(response.text).not.toMatch(/10\.0\.0\.7|5000/)
   })
 
   it('when Orders refuses, then that is not tried again', async () => {
@@ -599,7 +599,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     const askedFor = () => customers.seen.flatMap(({ path, body }) => (body === '' ? [path] : JSON.parse(body).calls))
     await vi.waitFor(() => expect(askedFor()).toHaveLength(CALLERS), { timeout: 4_000 })
     gate.resolve('none')
-    return { answers: await calling, requests, product, orders }
+    return { responses: await calling, requests, product, orders }
   }
 
   /** The first request to a path is met by this fault, and no other. */
@@ -607,17 +607,17 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     return ({ path }, earlier) => (path.endsWith(ending) && earlier === 0 ? fault : 'none')
   }
 
-  function expectDoneOrDocumented(answer: ApiAnswer): void {
+  function expectDoneOrDocumented(response: ApiResponse): void {
     const codes: Record<number, string> = { 502: 'upstream_failed', 503: 'unavailable', 504: 'deadline_exceeded' }
-    if (answer.status === 201) expect(answer.body.data.order.status).toBe('CONFIRMED')
-    else expectFailure(answer, answer.status, codes[answer.status] ?? 'none of these')
+    if (response.status === 201) expect(response.body.data.order.status).toBe('CONFIRMED')
+    else expectFailure(response, response.status, codes[response.status] ?? 'none of these')
   }
 
   /** Sends all requests again, by a way without faults, and expects one order each, exact stock, and balanced books. */
-  async function expectEachDoneOnce({ answers, requests, product }: Awaited<ReturnType<typeof manyCallers>>) {
+  async function expectEachDoneOnce({ responses, requests, product }: Awaited<ReturnType<typeof manyCallers>>) {
     const again = await Promise.all(requests.map((request) => call(system.orchestrator, request)))
     expect(statusCounts(again)).toEqual({ 201: CALLERS })
-    for (const [i, first] of answers.entries()) {
+    for (const [i, first] of responses.entries()) {
       if (first.status === 201) expect(again[i]?.body.data).toEqual(first.body.data)
     }
     const live = await Promise.all(
@@ -634,7 +634,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
 
   it('when nothing is at fault, then their calls travel together, and each has its order', async () => {
     const called = await manyCallers(() => 'none')
-    expect(statusCounts(called.answers)).toEqual({ 201: CALLERS })
+    expect(statusCounts(called.responses)).toEqual({ 201: CALLERS })
     expect(called.orders.seenAt('/placements')).not.toEqual([])
     expect(called.orders.seen.length).toBeLessThan(2 * CALLERS)
     await expectEachDoneOnce(called)
@@ -649,7 +649,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     async (_, fault) => {
       const called = await manyCallers(firstAt('/placements', fault))
       expect(called.orders.seenAt('/placements')).not.toEqual([])
-      expect(statusCounts(called.answers)).toEqual({ 201: CALLERS })
+      expect(statusCounts(called.responses)).toEqual({ 201: CALLERS })
       await expectEachDoneOnce(called)
     },
   )
@@ -657,7 +657,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
   it('when the first shared request to Orders is never answered, then each caller gets its one order all the same', async () => {
     const called = await manyCallers(firstAt('/placements', 'hang'), { timeoutMs: 1_500 })
     expect(called.orders.seenAt('/placements')).not.toEqual([])
-    for (const answer of called.answers) expectDoneOrDocumented(answer)
+    for (const response of called.responses) expectDoneOrDocumented(response)
     await expectEachDoneOnce(called)
   })
 
@@ -666,8 +666,8 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     const [first] = called.orders.seenAt('/placements')
     const inIt = JSON.parse(first?.body ?? '{"calls":[]}').calls.length
     expect(inIt).toBeGreaterThan(1)
-    for (const answer of called.answers) expectDoneOrDocumented(answer)
-    expect(statusCounts(called.answers)).toEqual({ 502: inIt, ...(inIt < CALLERS && { 201: CALLERS - inIt }) })
+    for (const response of called.responses) expectDoneOrDocumented(response)
+    expect(statusCounts(called.responses)).toEqual({ 502: inIt, ...(inIt < CALLERS && { 201: CALLERS - inIt }) })
     await expectEachDoneOnce(called)
   })
 
@@ -675,14 +675,14 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     const tooMany: FaultOf = ({ body }) =>
       JSON.parse(body).calls.length > 1 ? { status: 413, body: '{"code":"payload_too_large","detail":"No."}' } : 'none'
     const called = await manyCallers(tooMany)
-    expect(statusCounts(called.answers)).toEqual({ 201: CALLERS })
+    expect(statusCounts(called.responses)).toEqual({ 201: CALLERS })
     await expectEachDoneOnce(called)
   })
 
   it('when Orders does not know the route, as the version before does not, then each caller gets 502, and nothing is done', async () => {
     const unknown: Fault = { status: 404, body: '{"code":"route_not_found","detail":"Nothing."}' }
     const called = await manyCallers(at('/placements', unknown))
-    expect(statusCounts(called.answers)).toEqual({ 502: CALLERS })
+    expect(statusCounts(called.responses)).toEqual({ 502: CALLERS })
     await expectEachDoneOnce(called)
   })
 
@@ -691,22 +691,22 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     const called = await manyCallers(({ path }, earlier) =>
       path.endsWith('/placements') ? (cycle[earlier % cycle.length] ?? 'none') : 'none',
     )
-    for (const answer of called.answers) expectDoneOrDocumented(answer)
+    for (const response of called.responses) expectDoneOrDocumented(response)
     await expectEachDoneOnce(called)
   })
 
   it('when every shared request loses its answer, then each caller is told so or gets its order, and a retry completes', async () => {
     const called = await manyCallers(at('/placements', 'lose the answer'))
-    for (const answer of called.answers) expectDoneOrDocumented(answer)
+    for (const response of called.responses) expectDoneOrDocumented(response)
     await expectEachDoneOnce(called)
   })
 
   it('when they want more than there is and the first shared answer is lost, then exactly what there is is sold', async () => {
     const stock = 15
-    const { answers, requests, product } = await manyCallers(firstAt('/placements', 'lose the answer'), { stock })
-    expect(statusCounts(answers)).toEqual({ 201: stock, 409: CALLERS - stock })
+    const { responses, requests, product } = await manyCallers(firstAt('/placements', 'lose the answer'), { stock })
+    expect(statusCounts(responses)).toEqual({ 201: stock, 409: CALLERS - stock })
     const again = await Promise.all(requests.map((request) => call(system.orchestrator, request)))
-    expect(again.map(({ status }) => status)).toEqual(answers.map(({ status }) => status))
+    expect(again.map(({ status }) => status)).toEqual(responses.map(({ status }) => status))
     expect(await stockOf(system, product.id)).toBe(0)
     expect(await differencesIn(system)).toEqual([])
   })

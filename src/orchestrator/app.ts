@@ -8,7 +8,7 @@ import {
   type ServiceDeps,
 } from '../platform/http/app.ts'
 import { idempotencyKey } from '../platform/http/contract.ts'
-import { sendAnswer } from '../platform/http/response.ts'
+import { sendStored } from '../platform/http/response.ts'
 import { createAndConfirmOrder, failureShape } from './contract.ts'
 import { correlationIdOf } from './keys.ts'
 import type { OrchestratorService } from './service.ts'
@@ -39,7 +39,7 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
     c.get('addToLog')({ order_id: orderIdIn(value), replayed })
     // The text goes out as it was stored: a replay is the same bytes.
     const body = `{"success":true,"correlationId":${JSON.stringify(c.get('trace').correlationId)},"data":${value}}`
-    return sendAnswer(c, { status: 201, body, replayed })
+    return sendStored(c, { status: 201, body, replayed })
   })
 
   return app

@@ -6,8 +6,8 @@ import {
   declareProblems,
   Id,
   idempotencyHeadersLike,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   KEYS,
   optional,
   protectedBy,
@@ -105,7 +105,7 @@ export const createAndConfirmOrder = createStrictRoute({
   parameters: idempotencyHeadersLike('abc-123'),
   request: { body: jsonBody(CreateAndConfirm) },
   responses: {
-    201: jsonAnswer(ConfirmedOrder, 'The confirmed order', Replayed),
+    201: jsonResponse(ConfirmedOrder, 'The confirmed order', Replayed),
     ...declareProblems(failureShape, [
       'malformed_json',
       'validation_failed',

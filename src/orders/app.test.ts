@@ -1,6 +1,6 @@
 import { request } from 'node:http'
 import { expect, it } from 'vitest'
-import type { ApiAnswer, ApiRequest } from '../../testing/api-client.ts'
+import type { ApiRequest, ApiResponse } from '../../testing/api-client.ts'
 import { differencesIn } from '../../testing/books.ts'
 import { type Fault, startFaultyProxy } from '../../testing/faulty-proxy.ts'
 import { idsOf, readPages } from '../../testing/lists.ts'
@@ -25,7 +25,7 @@ import type { Scope } from '../platform/http/auth.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 const NOBODY = 9_007_199_254_740_991
-const LARGEST_PRICE = 100_000_000_000
+const MAX_PRICE = 100_000_000_000
 
 function minutesBetween(from: string, to: string): number {
   return (Date.parse(to) - Date.parse(from)) / 60_000
@@ -40,11 +40,11 @@ function place(system: TestSystem, items: unknown, more: Record<string, unknown>
   return system.orders.post('/orders', body, key === undefined ? {} : keyed(key))
 }
 
-function confirm(system: TestSystem, orderId: number, key = newKey()): Promise<ApiAnswer> {
+function confirm(system: TestSystem, orderId: number, key = newKey()): Promise<ApiResponse> {
   return system.orders.post(`/orders/${orderId}/confirm`, undefined, keyed(key))
 }
 
-function cancel(system: TestSystem, orderId: number, body?: unknown): Promise<ApiAnswer> {
+function cancel(system: TestSystem, orderId: number, body?: unknown): Promise<ApiResponse> {
   return system.orders.post(`/orders/${orderId}/cancel`, body)
 }
 
@@ -66,12 +66,12 @@ describeEachEngine('POST /orders', (engine) => {
       { product_id: a.id, qty: 2 },
       { product_id: b.id, qty: 1 },
     ]
-    const answer = await place(system, items, { customer_id: customer.id })
-    expect(answer.status).toBe(201)
-    expect(answer.headers.get('location')).toBe(`orders/${answer.body.id}`)
-    expect(answer.headers.get('content-type')).toBe('application/json')
-    expect(answer.headers.get('idempotent-replayed')).toBeNull()
-    expect(answer.body).toEqual({
+    const response = await place(system, items, { customer_id: customer.id })
+    expect(response.status).toBe(201)
+    expect(response.headers.get('location')).toBe(`orders/${response.body.id}`)
+    expect(response.headers.get('content-type')).toBe('application/json')
+    expect(response.headers.get('idempotent-replayed')).toBeNull()
+    expect(response.body).toEqual({
       id: expect.any(Number),
       customer_id: customer.id,
       status: 'CREATED',
@@ -86,8 +86,8 @@ describeEachEngine('POST /orders', (engine) => {
       canceled_at: null,
       expires_at: expect.stringMatching(TIME),
     })
-    expect(minutesBetween(answer.body.created_at, answer.body.expires_at)).toBe(1440)
-    expect((await system.orders.get(`/${answer.headers.get('location')}`)).body).toEqual(answer.body)
+    expect(minutesBetween(response.body.created_at, response.body.expires_at)).toBe(1440)
+    expect((await system.orders.get(`/${response.headers.get('location')}`)).body).toEqual(response.body)
     expect(await Promise.all([a, b].map(({ id }) => stockOf(system, id)))).toEqual([98, 96])
   })
 
@@ -127,12 +127,12 @@ describeEachEngine('POST /orders', (engine) => {
   it('when products do not exist, then 422 product_not_found lists all of them once, and nothing is taken', async () => {
     const product = await newProduct(system, { stock: 10 })
     const ids = [NOBODY, product.id, NOBODY - 1, NOBODY]
-    const answer = await place(
+    const response = await place(
       system,
       ids.map((product_id) => ({ product_id, qty: 1 })),
     )
-    expectProblem(answer, 422, 'product_not_found')
-    expect(answer.body.product_ids).toEqual([NOBODY, NOBODY - 1])
+    expectProblem(response, 422, 'product_not_found')
+    expect(response.body.product_ids).toEqual([NOBODY, NOBODY - 1])
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
@@ -140,9 +140,9 @@ describeEachEngine('POST /orders', (engine) => {
     const [a, b, c] = await Promise.all([10, 2, 0].map((stock) => newProduct(system, { stock })))
     const customer = await newCustomer(system)
     const items = [a, b, c].map((product) => ({ product_id: product?.id, qty: 3 }))
-    const answer = await place(system, items, { customer_id: customer.id })
-    expectProblem(answer, 409, 'insufficient_stock')
-    expect(answer.body.lines).toEqual([
+    const response = await place(system, items, { customer_id: customer.id })
+    expectProblem(response, 409, 'insufficient_stock')
+    expect(response.body.lines).toEqual([
       { product_id: b?.id, requested: 3, available: 2 },
       { product_id: c?.id, requested: 3, available: 0 },
     ])
@@ -153,24 +153,24 @@ describeEachEngine('POST /orders', (engine) => {
   it('when one of many orders of a moment is refused, then the others are not', async () => {
     const product = await newProduct(system, { stock: 30 })
     const wants = [1, 2, 1000, 3, 0, 4]
-    const answers = await Promise.all(wants.map((qty) => place(system, [{ product_id: product.id, qty }])))
-    expect(answers.map(({ status }) => status)).toEqual([201, 201, 409, 201, 400, 201])
+    const responses = await Promise.all(wants.map((qty) => place(system, [{ product_id: product.id, qty }])))
+    expect(responses.map(({ status }) => status)).toEqual([201, 201, 409, 201, 400, 201])
     expect(await stockOf(system, product.id)).toBe(20)
   })
 
   it('when the total is 2^53-1 cents, then it is exact, and one cent more is 422 amount_too_large with nothing taken', async () => {
     const stock = 1_000_000
-    const large = await newProduct(system, { price_cents: LARGEST_PRICE, stock })
+    const large = await newProduct(system, { price_cents: MAX_PRICE, stock })
     const rest = await newProduct(system, { price_cents: 99_254_740_991, stock })
     const cent = await newProduct(system, { price_cents: 1, stock })
     const most = [
       { product_id: large.id, qty: 90_071 },
       { product_id: rest.id, qty: 1 },
     ]
-    const answer = await place(system, most)
-    expect(answer.status).toBe(201)
-    expect(answer.text).toContain('"total_cents":9007199254740991,')
-    expect((await orderOf(system, answer.body.id)).total_cents).toBe(9_007_199_254_740_991)
+    const response = await place(system, most)
+    expect(response.status).toBe(201)
+    expect(response.text).toContain('"total_cents":9007199254740991,')
+    expect((await orderOf(system, response.body.id)).total_cents).toBe(9_007_199_254_740_991)
     const more = await place(system, [...most, { product_id: cent.id, qty: 1 }])
     expectProblem(more, 422, 'amount_too_large')
     expect(await stockOf(system, large.id)).toBe(stock - 90_071)
@@ -179,7 +179,7 @@ describeEachEngine('POST /orders', (engine) => {
   })
 
   it('when one line alone passes 2^53-1 cents, then 422 amount_too_large', async () => {
-    const product = await newProduct(system, { price_cents: LARGEST_PRICE, stock: 1_000_000 })
+    const product = await newProduct(system, { price_cents: MAX_PRICE, stock: 1_000_000 })
     expectProblem(await place(system, [{ product_id: product.id, qty: 1_000_000 }]), 422, 'amount_too_large')
     expect(await stockOf(system, product.id)).toBe(1_000_000)
   })
@@ -297,19 +297,19 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
   it('when the same request comes 10 times at once, then one does the work and all get its answer', async () => {
     const product = await newProduct(system, { stock: 10 })
     const key = newKey()
-    const answers = await atOnce(10, () => place(system, [{ product_id: product.id, qty: 1 }], {}, key))
-    expect(statusCounts(answers)).toEqual({ 201: 10 })
-    expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
-    expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(9)
+    const responses = await atOnce(10, () => place(system, [{ product_id: product.id, qty: 1 }], {}, key))
+    expect(statusCounts(responses)).toEqual({ 201: 10 })
+    expect(new Set(responses.map(({ text }) => text)).size).toBe(1)
+    expect(responses.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(9)
     expect(await stockOf(system, product.id)).toBe(9)
   })
 
   it('when one key comes with 10 different requests at once, then one is taken and nine are refused', async () => {
     const product = await newProduct(system, { stock: 100 })
     const key = newKey()
-    const answers = await atOnce(10, (i) => place(system, [{ product_id: product.id, qty: i + 1 }], {}, key))
-    expect(statusCounts(answers)).toEqual({ 201: 1, 422: 9 })
-    const [taken] = answers.filter(({ status }) => status === 201)
+    const responses = await atOnce(10, (i) => place(system, [{ product_id: product.id, qty: i + 1 }], {}, key))
+    expect(statusCounts(responses)).toEqual({ 201: 1, 422: 9 })
+    const [taken] = responses.filter(({ status }) => status === 201)
     expect(await stockOf(system, product.id)).toBe(100 - taken?.body.items[0].qty)
   })
 
@@ -332,9 +332,9 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     const key = newKey()
     expectProblem(await place(system, items, {}, key), 409, 'insufficient_stock')
     await system.orders.post(`/products/${product.id}/stock-adjustments`, { delta: 5, reason: 'restock' })
-    const answer = await place(system, items, {}, key)
-    expect(answer.status).toBe(201)
-    expect(answer.headers.get('idempotent-replayed')).toBeNull()
+    const response = await place(system, items, {}, key)
+    expect(response.status).toBe(201)
+    expect(response.headers.get('idempotent-replayed')).toBeNull()
     expect(await stockOf(system, product.id)).toBe(4)
   })
 
@@ -424,9 +424,9 @@ describeEachEngine('GET /orders/:id', (engine) => {
 
   it('when the path or the method is another, then 404 and 405 with what is allowed', async () => {
     expectProblem(await system.orders.get('/order'), 404, 'route_not_found')
-    const answer = await system.orders.put('/orders/1', {})
-    expectProblem(answer, 405, 'method_not_allowed')
-    expect(answer.headers.get('allow')?.split(', ')).toContain('GET')
+    const response = await system.orders.put('/orders/1', {})
+    expectProblem(response, 405, 'method_not_allowed')
+    expect(response.headers.get('allow')?.split(', ')).toContain('GET')
     expect((await system.orders.delete('/orders')).headers.get('allow')?.split(', ').sort()).toEqual([
       'GET',
       'HEAD',
@@ -523,9 +523,9 @@ describeEachEngine('GET /orders', (engine) => {
 
   it('when a plus is not encoded, then the refusal says how to write it', async () => {
     for (const name of ['from', 'to']) {
-      const answer = await system.orders.get(`/orders?${name}=2026-01-01T00:00:00+02:00`)
-      expectFaults(answer, [name])
-      expect(answer.body.errors[0].message).toContain('%2B')
+      const response = await system.orders.get(`/orders?${name}=2026-01-01T00:00:00+02:00`)
+      expectFaults(response, [name])
+      expect(response.body.errors[0].message).toContain('%2B')
     }
     const other = await system.orders.get('/orders?from=yesterday')
     expect(other.body.errors[0].message).not.toContain('%2B')
@@ -615,8 +615,10 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
 
   it.each(['idempotency-key', 'x-idempotency-key'])('when the key comes as %s, then it is taken', async (name) => {
     const { order } = await orderOfFour(system)
-    const answer = await system.orders.post(`/orders/${order.id}/confirm`, undefined, { headers: { [name]: newKey() } })
-    expect(answer.status).toBe(200)
+    const response = await system.orders.post(`/orders/${order.id}/confirm`, undefined, {
+      headers: { [name]: newKey() },
+    })
+    expect(response.status).toBe(200)
   })
 
   it('when both headers name one key, bare or quoted, then it is one key', async () => {
@@ -703,8 +705,8 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
   it('when one key comes for two orders at once, then one is confirmed and the other refused', async () => {
     const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
     const key = newKey()
-    const answers = await Promise.all([a, b].map(({ order }) => confirm(system, order.id, key)))
-    expect(statusCounts(answers)).toEqual({ 200: 1, 422: 1 })
+    const responses = await Promise.all([a, b].map(({ order }) => confirm(system, order.id, key)))
+    expect(statusCounts(responses)).toEqual({ 200: 1, 422: 1 })
     const statuses = await Promise.all([a, b].map(async ({ order }) => (await orderOf(system, order.id)).status))
     expect(statuses.sort()).toEqual(['CONFIRMED', 'CREATED'])
   })
@@ -720,8 +722,8 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
   it('when the hold has ended and was not swept yet, then 409 order_canceled, and the stock goes back once', async () => {
     const { product, order } = await orderOfFour(system)
     await endHold(system, order.id)
-    const answers = await atOnce(3, () => confirm(system, order.id))
-    for (const answer of answers) expectProblem(answer, 409, 'order_canceled')
+    const responses = await atOnce(3, () => confirm(system, order.id))
+    for (const response of responses) expectProblem(response, 409, 'order_canceled')
     await system.sweeps.releaseExpiredHolds()
     expect(await orderOf(system, order.id)).toMatchObject({
       status: 'CANCELED',
@@ -768,8 +770,11 @@ describeEachEngine('holds', (engine) => {
     const items = [{ product_id: product.id, qty: 1 }]
     const held = await atOnce(10, () => newOrder(system, items))
     for (const { id } of held.slice(0, 7)) await endHold(system, id)
-    const answers = await Promise.all([...(await atOnce(20, () => place(system, items))), system.orders.get('/health')])
-    expect(statusCounts(answers)).toEqual({ 201: 7, 409: 13, 200: 1 })
+    const responses = await Promise.all([
+      ...(await atOnce(20, () => place(system, items))),
+      system.orders.get('/health'),
+    ])
+    expect(statusCounts(responses)).toEqual({ 201: 7, 409: 13, 200: 1 })
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
@@ -806,8 +811,8 @@ describeEachEngine('holds', (engine) => {
 
   it('when a bound client floods two instances with holds, then it gets no more than it may', async () => {
     const { place, customer } = await boundClient()
-    const answers = await atOnce(40, (i) => place({}, newKey(), i % 2))
-    expect(statusCounts(answers)).toEqual({ 201: MAX_OPEN_HOLDS, 409: 40 - MAX_OPEN_HOLDS })
+    const responses = await atOnce(40, (i) => place({}, newKey(), i % 2))
+    expect(statusCounts(responses)).toEqual({ 201: MAX_OPEN_HOLDS, 409: 40 - MAX_OPEN_HOLDS })
     expect(await ordersOf(system, customer.id)).toHaveLength(MAX_OPEN_HOLDS)
   })
 
@@ -896,11 +901,11 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
 
   it('when a cancel announces JSON and sends nothing, then it is a cancel without a body', async () => {
     const { order } = await orderOfFour(system)
-    const answer = await system.orders.call('POST', `/orders/${order.id}/cancel`, {
+    const response = await system.orders.call('POST', `/orders/${order.id}/cancel`, {
       headers: { 'content-type': 'application/json' },
     })
-    expect(answer.status).toBe(200)
-    expect(answer.body.status).toBe('CANCELED')
+    expect(response.status).toBe(200)
+    expect(response.body.status).toBe('CANCELED')
   })
 
   it('when the body is empty, faulty, or of another type, then 200, 400 and 415', async () => {
@@ -1050,12 +1055,12 @@ describeEachEngine('POST /orders that confirms at once', (engine) => {
 
   it('when an order is placed so, then it is CONFIRMED from its first moment and holds nothing', async () => {
     const { product, items } = await product10()
-    const answer = await placeNow(items)
-    expect(answer.status).toBe(201)
-    expect(answer.headers.get('location')).toBe(`orders/${answer.body.id}`)
-    expect(answer.body).toMatchObject({ status: 'CONFIRMED', total_cents: 2000, expires_at: null, canceled_at: null })
-    expect(answer.body.confirmed_at).toBe(answer.body.created_at)
-    expect(await orderOf(system, answer.body.id)).toEqual(answer.body)
+    const response = await placeNow(items)
+    expect(response.status).toBe(201)
+    expect(response.headers.get('location')).toBe(`orders/${response.body.id}`)
+    expect(response.body).toMatchObject({ status: 'CONFIRMED', total_cents: 2000, expires_at: null, canceled_at: null })
+    expect(response.body.confirmed_at).toBe(response.body.created_at)
+    expect(await orderOf(system, response.body.id)).toEqual(response.body)
     expect(await stockOf(system, product.id)).toBe(6)
     expect(await differencesIn(system)).toEqual([])
   })
@@ -1118,9 +1123,9 @@ describeEachEngine('POST /orders that confirms at once', (engine) => {
   it('when 40 callers with one key come at once, then it is one order and one body', async () => {
     const { product, items } = await product10()
     const key = newKey()
-    const answers = await atOnce(40, () => placeNow(items, key))
-    expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1)
-    expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === null)).toHaveLength(1)
+    const responses = await atOnce(40, () => placeNow(items, key))
+    expect(new Set(responses.map(({ status, text }) => `${status} ${text}`)).size).toBe(1)
+    expect(responses.filter(({ headers }) => headers.get('idempotent-replayed') === null)).toHaveLength(1)
     expect(await stockOf(system, product.id)).toBe(6)
   })
 })
@@ -1128,7 +1133,7 @@ describeEachEngine('POST /orders that confirms at once', (engine) => {
 describeEachEngine('POST /internal/orders/placements', (engine) => {
   const system = useSystem(engine)
   const PLACEMENTS = '/internal/orders/placements'
-  const LARGEST_BYTES = 4 * 1024 * 1024
+  const MAX_BYTES = 4 * 1024 * 1024
   const CUSTOMER = { id: 1, name: 'ACME Corp', email: 'ops@acme.com', phone: '555-1234' }
 
   interface Placement {
@@ -1152,14 +1157,14 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
   const onePieceOf = ({ id }: { id: number }, more = {}) => placing([{ product_id: id, qty: 1 }], more)
   const dataOf = ({ body }: Result) => JSON.parse(body)
 
-  function take(calls: unknown, api = system.orders): Promise<ApiAnswer> {
+  function take(calls: unknown, api = system.orders): Promise<ApiResponse> {
     return api.post(PLACEMENTS, { calls }, { token: token() })
   }
 
   async function resultsOf(calls: Placement[]): Promise<Result[]> {
-    const answer = await take(calls)
-    expect(answer.status).toBe(200)
-    return answer.body.results
+    const response = await take(calls)
+    expect(response.status).toBe(200)
+    return response.body.results
   }
 
   it('when orders are placed, then each result is the text of its customer and its confirmed order', async () => {
@@ -1194,7 +1199,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
   it('when some are refused, then each as it would be alone, and the others are done', async () => {
     const product = await newProduct(system, { stock: 10 })
     const scarce = await newProduct(system, { stock: 2 })
-    const dear = await newProduct(system, { price_cents: LARGEST_PRICE, stock: 1_000_000 })
+    const dear = await newProduct(system, { price_cents: MAX_PRICE, stock: 1_000_000 })
     const used = onePieceOf(product)
     await take([used])
     const refused = [
@@ -1336,9 +1341,9 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     ['no customer', { order: { customer_id: 1, items: [{ product_id: 1, qty: 1 }] } }, ['calls.1.order.customer']],
   ])('when a call has %s, then 400 names it, and none is done', async (_, change, paths) => {
     const product = await newProduct(system, { stock: 10 })
-    const answer = await take([onePieceOf(product), { ...onePieceOf(product), ...change }])
-    expectProblem(answer, 400, 'validation_failed')
-    const faults: { path: string }[] = answer.body.errors
+    const response = await take([onePieceOf(product), { ...onePieceOf(product), ...change }])
+    expectProblem(response, 400, 'validation_failed')
+    const faults: { path: string }[] = response.body.errors
     for (const { path } of faults) expect(paths.some((start) => path.startsWith(start))).toBe(true)
     expect(faults.length).toBeGreaterThan(0)
     expect(await stockOf(system, product.id)).toBe(10)
@@ -1360,9 +1365,9 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     const calls = Array.from({ length: 100 }, () => placing(lines))
     const body = JSON.stringify({ calls })
     expect(body.length).toBeGreaterThan(64 * 1024)
-    const full = body.padEnd(LARGEST_BYTES)
-    const answer = await system.orders.post(PLACEMENTS, full, { token: token() })
-    expect(statusCounts(answer.body.results)).toEqual({ 201: 100 })
+    const full = body.padEnd(MAX_BYTES)
+    const response = await system.orders.post(PLACEMENTS, full, { token: token() })
+    expect(statusCounts(response.body.results)).toEqual({ 201: 100 })
     expectProblem(await system.orders.post(PLACEMENTS, `${full} `, { token: token() }), 413, 'payload_too_large')
     expect(await stockOf(system, product.id)).toBe(7_000)
   })
@@ -1376,9 +1381,9 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
           'content-type': 'application/json',
           'transfer-encoding': 'chunked',
         }
-        const sending = request(`${system.orders.base}${PLACEMENTS}`, { method: 'POST', headers }, (answer) => {
-          answer.resume()
-          resolve(answer.statusCode)
+        const sending = request(`${system.orders.base}${PLACEMENTS}`, { method: 'POST', headers }, (response) => {
+          response.resume()
+          resolve(response.statusCode)
         })
         sending.on('error', reject)
         sending.end(body)
@@ -1386,7 +1391,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     const body = JSON.stringify({ calls: [onePieceOf(product), onePieceOf(product)] })
     expect(await inPieces(body)).toBe(200)
     expect(await inPieces(body.padEnd(64 * 1024 + 1))).toBe(200)
-    expect(await inPieces(body.padEnd(LARGEST_BYTES + 1))).toBe(413)
+    expect(await inPieces(body.padEnd(MAX_BYTES + 1))).toBe(413)
     expect(await stockOf(system, product.id)).toBe(8)
   })
 
@@ -1428,17 +1433,19 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     const { api, log } = await serveOrders(system, { customersBase, httpTimeoutMs })
     const customer = await newCustomer(system)
     const items = [{ product_id: product.id, qty: 1 }]
-    const answer = await api.post('/orders', { customer_id: customer.id, items }, keyed())
-    return { answer, log, product, customer }
+    const response = await api.post('/orders', { customer_id: customer.id, items }, keyed())
+    return { response, log, product, customer }
   }
 
   async function expectRefusal(placing: ReturnType<typeof placeThrough>, status: number, code: string): Promise<void> {
-    const { answer, log, product, customer } = await placing
-    expectProblem(answer, status, code)
-    expect(answer.text).not.toMatch(/10\.0\.0\.7|127\.0\.0\.1|ECONN|fetch|<html|\.ts\b/i)
-    expect(Object.keys(answer.body).sort()).toEqual(['code', 'detail', 'request_id', 'status', 'title', 'type'])
+    const { response, log, product, customer } = await placing
+    expectProblem(response, status, code)
+    expect(response.text).not.toMatch(/10\.0\.0\.7|127\.0\.0\.1|ECONN|fetch|<html|\.ts\b/i)
+    expect(Object.keys(response.body).sort()).toEqual(['code', 'detail', 'request_id', 'status', 'title', 'type'])
     const failed = log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'failed')
-    expect(failed).toMatchObject([{ level: 50, code, correlation_id: answer.body.request_id, err: expect.anything() }])
+    expect(failed).toMatchObject([
+      { level: 50, code, correlation_id: response.body.request_id, err: expect.anything() },
+    ])
     expect(await stockOf(system, product.id)).toBe(10)
     expect(await ordersOf(system, customer.id)).toEqual([])
   }
@@ -1478,8 +1485,8 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
   it('when Customers fails for a moment, then the order is placed all the same', async () => {
     const faults: Fault[] = [{ status: 503, body: '' }, 'refuse', 'lose the answer', 'none']
     const proxy = await startFaultyProxy(system.customers.base, (_, earlier) => faults[earlier] ?? 'none')
-    const { answer, product } = await placeThrough(proxy.base)
-    expect(answer.status).toBe(201)
+    const { response, product } = await placeThrough(proxy.base)
+    expect(response.status).toBe(201)
     expect(proxy.seen).toHaveLength(4)
     expect(await stockOf(system, product.id)).toBe(9)
   })
@@ -1493,8 +1500,8 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     const { headers } = keyed()
     expectProblem(await api.post('/orders', order, { headers }), 502, 'upstream_failed')
     broken = false
-    const answer = await api.post('/orders', order, { headers })
-    expect([answer.status, answer.headers.get('idempotent-replayed')]).toEqual([201, null])
+    const response = await api.post('/orders', order, { headers })
+    expect([response.status, response.headers.get('idempotent-replayed')]).toEqual([201, null])
     expect(await stockOf(system, product.id)).toBe(9)
   })
 
@@ -1504,9 +1511,9 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     const { api } = await serveOrders(system, { customersBase: proxy.base })
     const product = await newProduct(system)
     const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
-    const answers = atOnce(10, () => api.post('/orders', order))
+    const responses = atOnce(10, () => api.post('/orders', order))
     gate.resolve('none')
-    expect(statusCounts(await answers)).toEqual({ 201: 10 })
+    expect(statusCounts(await responses)).toEqual({ 201: 10 })
     expect(proxy.seen.length).toBeLessThan(10)
   })
 
@@ -1540,8 +1547,8 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
     }
     const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
-    const answer = await api.post('/orders', order, { headers: trace })
-    expect(answer.headers.get('x-correlation-id')).toBe('flow:42')
+    const response = await api.post('/orders', order, { headers: trace })
+    expect(response.headers.get('x-correlation-id')).toBe('flow:42')
     expect(proxy.seen).toMatchObject([
       {
         method: 'GET',

@@ -13,9 +13,9 @@ import { actFor, SERVICE } from '../platform/http/auth.ts'
 import { idempotencyKey, keyOf } from '../platform/http/contract.ts'
 import { nextLink } from '../platform/http/pagination.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
-import { sendAnswer, sendJson } from '../platform/http/response.ts'
-import type { Answer } from '../platform/idempotency/idempotency.ts'
-import { answerEach } from '../platform/rpc/batch-route.ts'
+import { sendJson, sendStored } from '../platform/http/response.ts'
+import type { StoredResponse } from '../platform/idempotency/idempotency.ts'
+import { handleEach } from '../platform/rpc/batch-route.ts'
 import { addProductRoutes } from '../products/app.ts'
 import type { ProductsService } from '../products/service.ts'
 import {
@@ -55,8 +55,8 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
     const [input, key] = [c.req.valid('json'), keyOf(c)]
     if (input.confirm && key === undefined) throw keyRequired()
     const placing = orders.placeOrder(callerOf(c), input, key)
-    const answer = await logged(c.get('addToLog'), { customer_id: input.customer_id }, placing)
-    return sendAnswer(c, answer, { location: locationOf(c, answer.targetId) })
+    const response = await logged(c.get('addToLog'), { customer_id: input.customer_id }, placing)
+    return sendStored(c, response, { location: locationOf(c, response.targetId) })
   })
 
   app.openapi(getOrder, async (c) => sendJson(c, await orders.getOrder(callerOf(c), c.req.valid('param').id), 200))
@@ -70,23 +70,23 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
     const key = keyOf(c)
     if (key === undefined) throw keyRequired()
     const { id } = c.req.valid('param')
-    return sendAnswer(c, await logged(c.get('addToLog'), { order_id: id }, orders.confirmOrder(callerOf(c), id, key)))
+    return sendStored(c, await logged(c.get('addToLog'), { order_id: id }, orders.confirmOrder(callerOf(c), id, key)))
   })
 
   app.openapi(placeValidatedOrders, (c) =>
-    answerEach(c, c.req.valid('json').calls, async ({ key, order, on_behalf_of }, trace, addToLog) => {
+    handleEach(c, c.req.valid('json').calls, async ({ key, order, on_behalf_of }, trace, addToLog) => {
       const caller = { principal: actFor(SERVICE, on_behalf_of), trace }
       const known = { on_behalf_of, customer_id: order.customer_id }
       const place = () => logged(addToLog, known, orders.placeValidatedOrder(caller, order, key))
-      const answer = await c.get('fairShare').run(caller.principal, place)
-      return { ...answer, body: JSON.stringify(answer.body) }
+      const response = await c.get('fairShare').run(caller.principal, place)
+      return { ...response, body: JSON.stringify(response.body) }
     }),
   )
 
   app.openapi(cancelOrder, async (c) => {
     const { id } = c.req.valid('param')
     const canceling = orders.cancelOrder(callerOf(c), id, keyOf(c))
-    return sendAnswer(c, await logged(c.get('addToLog'), { order_id: id }, canceling))
+    return sendStored(c, await logged(c.get('addToLog'), { order_id: id }, canceling))
   })
 
   app.openapi(searchKey, async (c) => {
@@ -108,10 +108,18 @@ const CUSTOMER = /^\{"id":\d+,"customer_id":(\d+)/
  * Has the log say which order a request was about, so that it answers what became of it.
  * @param known what is known before, also if the request fails
  */
-async function logged(addToLog: AddToLog, known: Record<string, unknown>, work: Promise<Answer>): Promise<Answer> {
+async function logged(
+  addToLog: AddToLog,
+  known: Record<string, unknown>,
+  work: Promise<StoredResponse>,
+): Promise<StoredResponse> {
   addToLog(known)
-  const answer = await work
-  const [, customer] = CUSTOMER.exec(answer.body) ?? []
-  addToLog({ order_id: answer.targetId, replayed: answer.replayed, ...(customer && { customer_id: Number(customer) }) })
-  return answer
+  const response = await work
+  const [, customer] = CUSTOMER.exec(response.body) ?? []
+  addToLog({
+    order_id: response.targetId,
+    replayed: response.replayed,
+    ...(customer && { customer_id: Number(customer) }),
+  })
+  return response
 }

@@ -1,10 +1,15 @@
 import type { RunMode } from '../platform/batching/batcher.ts'
-import { type Database, RunAgain } from '../platform/database/database.ts'
-import { limited, together } from '../platform/database/pipeline.ts'
-import { type Opening, openingOf, openingQuery, yieldToTwins } from '../platform/idempotency/idempotency.ts'
+import { type Database, RestartTransaction } from '../platform/database/database.ts'
+import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
+import {
+  type Preamble,
+  preambleOf,
+  preambleQuery,
+  restartIfAlreadyAnswered,
+} from '../platform/idempotency/idempotency.ts'
 import { moveStock } from '../products/client.ts'
 import { type ChangeCommand, CONFIRM_ORDER, claimsOf } from './commands.ts'
-import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeAnswers } from './keyed-commands.ts'
+import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
 import { presentOrder } from './order-response.ts'
 import { decideChanges } from './order-states.ts'
@@ -12,11 +17,11 @@ import { quantities } from './placement-rules.ts'
 import {
   findingLines,
   lockingOrders,
-  moveOrders,
   type OrderLines,
   type OrderRow,
   type Orders,
   ordersOf,
+  updateOrderStates,
 } from './store.ts'
 
 export interface WriteConfig {
@@ -41,16 +46,16 @@ export function changeOrders(
 ): Promise<Outcome[]> {
   return transactCommands(db, commands, mode, async (trx, open) => {
     const { opening, orders, lines } = await readAndLock(trx, open, config)
-    const keyed = sortByKey(open, opening.answers)
-    const { decisions, moves } = decideChanges(keyed.firsts, orders, { ...config, now: opening.now })
+    const keyed = sortByKey(open, opening.responses)
+    const { decisions, transitions } = decideChanges(keyed.firsts, orders, { ...config, now: opening.now })
     const { accepted, refused } = sortByDecision(keyed.firsts, decisions)
-    await yieldToTwins(trx, claimsIn(refused))
+    await restartIfAlreadyAnswered(trx, claimsIn(refused))
 
-    await moveStock(trx, returnedBy(moves, lines), opening.now)
-    await moveAll(trx, moves)
-    const answers = new Map([...accepted].map(([command, order]) => [command, answerOf(order, lines)]))
-    await storeAnswers(trx, answers, opening, config.idempotencyTtlMinutes)
-    return outcomesOf(keyed, refused, answers)
+    await moveStock(trx, returnedBy(transitions, lines), opening.now)
+    await moveAll(trx, transitions)
+    const responses = new Map([...accepted].map(([command, order]) => [command, responseOf(order, lines)]))
+    await storeOutcomes(trx, responses, opening, config.idempotencyTtlMinutes)
+    return outcomesOf(keyed, refused, responses)
   })
 }
 
@@ -59,30 +64,30 @@ async function readAndLock(
   trx: Database,
   commands: readonly ChangeCommand[],
   { lockPatienceMs }: WriteConfig,
-): Promise<{ opening: Opening } & Orders> {
+): Promise<{ opening: Preamble } & Orders> {
   const claims = commands.flatMap(claimsOf)
   const ids = [...new Set(commands.map(({ orderId }) => orderId))]
-  const [clock, orders, lines] = await together(
+  const [clock, orders, lines] = await pipeline(
     trx,
-    openingQuery(trx, claims),
-    limited(trx, lockingOrders(trx, ids), lockPatienceMs),
+    preambleQuery(trx, claims),
+    withLockWait(trx, lockingOrders(trx, ids), lockPatienceMs),
     findingLines(trx, ids),
   )
-  return { opening: await openingOf(trx, claims, clock), ...ordersOf(ids, orders, lines) }
+  return { opening: await preambleOf(trx, claims, clock), ...ordersOf(ids, orders, lines) }
 }
 
 /** The stock that canceled orders give back. */
-function returnedBy(moves: readonly OrderRow[], lines: OrderLines): Map<number, number> {
-  const canceled = moves.filter(({ status }) => status === 'CANCELED')
+function returnedBy(transitions: readonly OrderRow[], lines: OrderLines): Map<number, number> {
+  const canceled = transitions.filter(({ status }) => status === 'CANCELED')
   return quantities(canceled.flatMap(({ id }) => lines.get(id) ?? []))
 }
 
-/** The rows are locked, so all of them move. If one did not, only a fresh start could be right. @throws RunAgain */
-async function moveAll(trx: Database, moves: readonly OrderRow[]): Promise<void> {
-  if ((await moveOrders(trx, moves)) !== moves.length) throw new RunAgain()
+/** The rows are locked, so all of them move. If one did not, only a fresh start could be right. @throws RestartTransaction */
+async function moveAll(trx: Database, transitions: readonly OrderRow[]): Promise<void> {
+  if ((await updateOrderStates(trx, transitions)) !== transitions.length) throw new RestartTransaction()
 }
 
-function answerOf(order: OrderRow, lines: OrderLines) {
+function responseOf(order: OrderRow, lines: OrderLines) {
   const body = JSON.stringify(presentOrder(order, lines.get(order.id) ?? []))
   return { targetId: order.id, status: CONFIRM_ORDER.status, body, replayed: false }
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Caller } from '../platform/http/app.ts'
 import { actFor, callerIdOf, SERVICE } from '../platform/http/auth.ts'
-import { createSharedCalls, type Reply, type Route, within } from '../platform/rpc/client.ts'
+import { createBatchedCalls, type Reply, raceAbort, type Upstream } from '../platform/rpc/client.ts'
 import type { ValidatedOrder } from './contract.ts'
 import type { OrdersService } from './service.ts'
 
@@ -24,11 +24,14 @@ export interface OrdersClient {
 
 const PlacedOrderText = z.string().startsWith('{')
 
-export function createOrdersClient(route: Route): OrdersClient {
-  const send = createSharedCalls(route, '/internal/orders/placements')
+export function createOrdersClient(upstream: Upstream): OrdersClient {
+  const send = createBatchedCalls(upstream, '/internal/orders/placements')
   return {
     placeOrder(order, key, { principal, trace }, signal) {
-      return send({ answer: PlacedOrderText, trace, signal }, { key, order, on_behalf_of: callerIdOf(principal) })
+      return send(
+        { responseSchema: PlacedOrderText, trace, signal },
+        { key, order, on_behalf_of: callerIdOf(principal) },
+      )
     },
   }
 }
@@ -38,7 +41,7 @@ export function createLocalOrdersClient(orders: Pick<OrdersService, 'placeValida
   return {
     async placeOrder(order, key, { principal, trace }, signal) {
       const caller = { principal: actFor(SERVICE, callerIdOf(principal)), trace }
-      const { body, replayed } = await within(signal, orders.placeValidatedOrder(caller, order, key))
+      const { body, replayed } = await raceAbort(signal, orders.placeValidatedOrder(caller, order, key))
       return { value: body, replayed }
     },
   }

@@ -11,8 +11,8 @@ import {
   IdParams,
   idempotencyHeadersLike,
   idParamsLike,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   KEYS,
   locationLike,
   optional,
@@ -26,7 +26,7 @@ import {
 } from '../platform/http/contract.ts'
 import { int32, MAX_INT32 } from '../platform/http/integers.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
-import { SharedAnswer, sharedCalls } from '../platform/rpc/batch-route.ts'
+import { BatchResponse, batchedCalls } from '../platform/rpc/batch-route.ts'
 import { PRINCIPAL_ID } from '../platform/telemetry/trace.ts'
 
 export const OrderStatus = z.enum(['CREATED', 'CONFIRMED', 'CANCELED']).openapi('OrderStatus')
@@ -145,7 +145,7 @@ export const OrderQuery = PageQuery.extend({
 })
 
 /** Where a page of orders ended: the time and id of its last one. */
-export const OrderPlace = z.tuple([Timestamp, Id])
+export const OrderCursor = z.tuple([Timestamp, Id])
 
 export const CancelOrder = z
   .strictObject({})
@@ -169,7 +169,7 @@ export const placeOrder = createStrictRoute({
   parameters: idempotencyHeadersLike('purchase-order-4711'),
   request: { body: jsonBody(NewOrder) },
   responses: {
-    201: jsonAnswer(Order, 'The order', { ...locationLike('orders/5'), ...Replayed }),
+    201: jsonResponse(Order, 'The order', { ...locationLike('orders/5'), ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       'idempotency_key_required',
@@ -199,7 +199,7 @@ export const getOrder = createStrictRoute({
   summary: 'Get an order with its lines',
   request: { params: IdParams },
   responses: {
-    200: jsonAnswer(Order, 'The order'),
+    200: jsonResponse(Order, 'The order'),
     ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
   },
 })
@@ -213,7 +213,7 @@ export const listOrders = createStrictRoute({
   summary: 'List orders, newest first, without their lines',
   request: { query: OrderQuery },
   responses: {
-    200: jsonAnswer(OrderPage, 'A page', NextLink),
+    200: jsonResponse(OrderPage, 'A page', NextLink),
     ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
   },
 })
@@ -254,7 +254,7 @@ export const confirmOrder = createStrictRoute({
   parameters: idempotencyHeadersLike('order-2-confirmation'),
   request: { params: idParamsLike(2) },
   responses: {
-    200: jsonAnswer(Order, 'The order', Replayed, CONFIRMED),
+    200: jsonResponse(Order, 'The order', Replayed, CONFIRMED),
     ...protectedProblems(
       'invalid_id',
       'idempotency_key_required',
@@ -276,7 +276,7 @@ const OnBehalfOf = z
   .optional()
   .meta({ description: 'The principal that the call is made for', example: 'client:demo' })
 
-export const Placements = sharedCalls('Placements', {
+export const Placements = batchedCalls('Placements', {
   key: IdempotencyKey,
   order: ValidatedOrder,
   on_behalf_of: OnBehalfOf,
@@ -293,7 +293,7 @@ export const placeValidatedOrders = createStrictRoute({
     'The body of each result is the text of its answer: the customer and the order, as the key first got them.',
   request: { body: jsonBody(Placements) },
   responses: {
-    200: jsonAnswer(SharedAnswer, 'The answer to each call, in the order of the calls'),
+    200: jsonResponse(BatchResponse, 'The answer to each call, in the order of the calls'),
     ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),
   },
 })
@@ -314,7 +314,7 @@ export const cancelOrder = createStrictRoute({
   parameters: idempotencyHeadersLike('order-4-cancellation'),
   request: { params: idParamsLike(4), body: { content: { 'application/json': { schema: CancelOrder } } } },
   responses: {
-    200: jsonAnswer(Order, 'The order', Replayed, CANCELED),
+    200: jsonResponse(Order, 'The order', Replayed, CANCELED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
@@ -389,7 +389,7 @@ export const searchKey = createStrictRoute({
     'empty list means: no order was placed with this key since `kept_since`. A client that is bound to a customer gets 403.',
   request: { query: KeyQuery },
   responses: {
-    200: jsonAnswer(KeySearch, 'What was done with the key'),
+    200: jsonResponse(KeySearch, 'What was done with the key'),
     ...protectedProblems('invalid_idempotency_key', 'insufficient_scope', 'bound_client', 'unavailable'),
   },
 })

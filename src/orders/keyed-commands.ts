@@ -2,36 +2,39 @@ import { SetAside } from '../platform/batching/batcher.ts'
 import { AppError } from '../platform/core/errors.ts'
 import type { Database } from '../platform/database/database.ts'
 import {
-  type Answer,
-  type Answers,
   type Claim,
   claimId,
   keyReused,
-  type Opening,
+  type Preamble,
   replayOf,
-  saveAnswers,
+  type StoredResponse,
+  type StoredResponses,
+  storeResponses,
 } from '../platform/idempotency/idempotency.ts'
 import { claimsOf, namesOf, type OrderCommand } from './commands.ts'
 
-export type Outcome = Answer | AppError | SetAside
+export type Outcome = StoredResponse | AppError | SetAside
 
 /** The commands of a batch, by what is known of their keys. */
 export interface KeyedCommands<C> {
   /** To be decided: those without a key, and the first of each key. */
   firsts: C[]
   /** What was answered before. */
-  answered: Map<C, Answer | AppError>
+  answered: Map<C, StoredResponse | AppError>
   /** Each with the one of `firsts` that has the same key. */
   duplicates: Map<C, C>
 }
 
-export function sortByKey<C extends OrderCommand>(commands: readonly C[], answers: Answers): KeyedCommands<C> {
+export function sortByKey<C extends OrderCommand>(
+  commands: readonly C[],
+  responses: StoredResponses,
+): KeyedCommands<C> {
   const sorted: KeyedCommands<C> = { firsts: [], answered: new Map(), duplicates: new Map() }
   const byKey = new Map<string, C>()
   for (const command of commands) {
     const { claim } = command
     const id = claim && claimId(claim)
-    const [stored, first] = id === undefined ? [] : [answers.get(id), byKey.get(id)]
+    const [stored, first] = id === undefined ? [] : [responses.get(id), byKey.get(id)]
     if (claim && stored) sorted.answered.set(command, replayOf(claim, stored))
     else if (first) sorted.duplicates.set(command, first)
     else sorted.firsts.push(command)
@@ -44,20 +47,20 @@ export function sortByKey<C extends OrderCommand>(commands: readonly C[], answer
 export function outcomesOf<C extends OrderCommand>(
   { answered, duplicates }: KeyedCommands<C>,
   refused: ReadonlyMap<C, AppError>,
-  answers: ReadonlyMap<C, Answer>,
+  responses: ReadonlyMap<C, StoredResponse>,
 ): Map<C, Outcome> {
   const outcomes = new Map<C, Outcome>(answered)
   for (const [command, refusal] of refused) outcomes.set(command, refusal)
-  for (const [command, answer] of answers) outcomes.set(command, answer)
+  for (const [command, response] of responses) outcomes.set(command, response)
   for (const [command, first] of duplicates) {
-    const outcome = answers.get(first) ?? refused.get(first)
+    const outcome = responses.get(first) ?? refused.get(first)
     if (outcome) outcomes.set(command, outcomeOfDuplicate(command, first, outcome))
   }
   return outcomes
 }
 
 /** A refusal leaves the key free: another request with it is decided by a later run. */
-function outcomeOfDuplicate<C extends OrderCommand>(command: C, first: C, outcome: Answer | AppError): Outcome {
+function outcomeOfDuplicate<C extends OrderCommand>(command: C, first: C, outcome: StoredResponse | AppError): Outcome {
   const isSameRequest = command.claim?.requestHash === first.claim?.requestHash
   if (outcome instanceof AppError) {
     return isSameRequest
@@ -88,12 +91,14 @@ export function claimsIn<C extends OrderCommand>(commands: ReadonlyMap<C, unknow
 }
 
 /** Writes the answers of the commands that have a key, with the transaction's next statement. */
-export async function storeAnswers<C extends OrderCommand>(
+export async function storeOutcomes<C extends OrderCommand>(
   trx: Database,
-  answers: ReadonlyMap<C, Answer>,
-  opening: Opening,
+  responses: ReadonlyMap<C, StoredResponse>,
+  opening: Preamble,
   ttlMinutes: number,
 ): Promise<void> {
-  const records = [...answers].flatMap(([command, answer]) => claimsOf(command).map((claim) => ({ claim, answer })))
-  await saveAnswers(trx, records, { ...opening, ttlMinutes })
+  const records = [...responses].flatMap(([command, response]) =>
+    claimsOf(command).map((claim) => ({ claim, response })),
+  )
+  await storeResponses(trx, records, { ...opening, ttlMinutes })
 }

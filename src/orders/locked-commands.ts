@@ -1,15 +1,15 @@
 import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
 import type { AppError } from '../platform/core/errors.ts'
 import type { DbTime } from '../platform/core/time.ts'
-import { type Database, RunAgain, transact } from '../platform/database/database.ts'
+import { type Database, RestartTransaction, transact } from '../platform/database/database.ts'
 import { findLockedIds } from '../platform/database/row-locks.ts'
 import {
-  type Answer,
-  type Answers,
   claimId,
   findLockedClaims,
-  openWith,
+  readPreamble,
   replayOf,
+  type StoredResponse,
+  type StoredResponses,
 } from '../platform/idempotency/idempotency.ts'
 import { claimsOf, namesOf, type OrderCommand, type Rows, rowsOf } from './commands.ts'
 import type { Outcome } from './keyed-commands.ts'
@@ -41,7 +41,7 @@ export function transactCommands<C extends OrderCommand>(
   })
 }
 
-/** @throws RunAgain when any are locked: a server may have undone the transaction in which it refused a lock */
+/** @throws RestartTransaction when any are locked: a server may have undone the transaction in which it refused a lock */
 async function setLockedAside<C extends OrderCommand>(
   trx: Database,
   commands: readonly C[],
@@ -50,12 +50,12 @@ async function setLockedAside<C extends OrderCommand>(
   const { replays, locked } = await lockWithoutWaiting(trx, commands)
   for (const [command, replay] of replays) settled.set(command, replay)
   for (const [command, rows] of locked) settled.set(command, new SetAside(rows))
-  if (locked.size > 0) throw new RunAgain()
+  if (locked.size > 0) throw new RestartTransaction()
 }
 
 interface WithoutLocks<C> {
   /** What was answered before: a replay needs no row. */
-  replays: Map<C, Answer | AppError>
+  replays: Map<C, StoredResponse | AppError>
   /** Each with the names of the rows that it needs and others hold. */
   locked: Map<C, string[]>
 }
@@ -65,8 +65,8 @@ async function lockWithoutWaiting<C extends OrderCommand>(
   trx: Database,
   commands: readonly C[],
 ): Promise<WithoutLocks<C>> {
-  const { now, answers } = await openWith(trx, commands.flatMap(claimsOf))
-  const replays = replaysOf(commands, answers)
+  const { now, responses } = await readPreamble(trx, commands.flatMap(claimsOf))
+  const replays = replaysOf(commands, responses)
   const open = commands.filter((command) => !replays.has(command))
   const orders = await findOrders(
     trx,
@@ -82,11 +82,14 @@ async function lockWithoutWaiting<C extends OrderCommand>(
   return { replays, locked }
 }
 
-function replaysOf<C extends OrderCommand>(commands: readonly C[], answers: Answers): Map<C, Answer | AppError> {
-  const replays = new Map<C, Answer | AppError>()
+function replaysOf<C extends OrderCommand>(
+  commands: readonly C[],
+  responses: StoredResponses,
+): Map<C, StoredResponse | AppError> {
+  const replays = new Map<C, StoredResponse | AppError>()
   for (const command of commands) {
     for (const claim of claimsOf(command)) {
-      const stored = answers.get(claimId(claim))
+      const stored = responses.get(claimId(claim))
       if (stored) replays.set(command, replayOf(claim, stored))
     }
   }

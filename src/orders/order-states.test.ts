@@ -94,27 +94,27 @@ describe('changes of one batch', () => {
     decideChanges(requests, new Map([[order.id, order]]), terms)
 
   it('when a confirm and a cancel come together, then each is decided against what those before it made', () => {
-    const { decisions, moves } = decide([change('confirm'), change('cancel'), change('confirm')])
+    const { decisions, transitions } = decide([change('confirm'), change('cancel'), change('confirm')])
     expect(decisions.map(outcomeOf)).toEqual(['CONFIRMED', 'CANCELED', 'order_canceled'])
-    expect(moves).toMatchObject([
+    expect(transitions).toMatchObject([
       { id: 7, status: 'CONFIRMED', confirmed_at: EARLY, expires_at: null },
       { id: 7, status: 'CANCELED', confirmed_at: EARLY, canceled_at: EARLY },
     ])
   })
 
   it('when nothing changes, then no order moves', () => {
-    expect(decide([change('expire'), change('confirm', 8)]).moves).toEqual([])
+    expect(decide([change('expire'), change('confirm', 8)]).transitions).toEqual([])
   })
 
   it('when a refused confirm finds that the hold has ended, then the order moves to CANCELED', () => {
-    const { decisions, moves } = decide([change('confirm')], orderIn('CREATED'), { ...TERMS, now: HOLD_ENDS })
+    const { decisions, transitions } = decide([change('confirm')], orderIn('CREATED'), { ...TERMS, now: HOLD_ENDS })
     expect(decisions.map(codeOf)).toEqual(['order_canceled'])
-    expect(moves).toMatchObject([{ status: 'CANCELED', canceled_at: HOLD_ENDS }])
+    expect(transitions).toMatchObject([{ status: 'CANCELED', canceled_at: HOLD_ENDS }])
   })
 
   it('when the caller is bound to another customer, then there is no such order', () => {
-    const { decisions, moves } = decide([change('confirm', 7, 4), change('cancel', 8), change('confirm', 7, 3)])
+    const { decisions, transitions } = decide([change('confirm', 7, 4), change('cancel', 8), change('confirm', 7, 3)])
     expect(decisions.map(codeOf)).toEqual(['not_found', 'not_found', undefined])
-    expect(moves).toMatchObject([{ status: 'CONFIRMED' }])
+    expect(transitions).toMatchObject([{ status: 'CONFIRMED' }])
   })
 })

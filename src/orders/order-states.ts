@@ -81,7 +81,7 @@ export interface DecidedChanges<T> {
   /** For each request the order as it leaves it, or its refusal. */
   decisions: (T | AppError)[]
   /** Orders as they came to another state, one after another: one that is confirmed and then canceled is there twice. */
-  moves: T[]
+  transitions: T[]
 }
 
 /**
@@ -94,9 +94,9 @@ export function decideChanges<T extends OrderState & { readonly customer_id: num
   terms: TransitionTerms,
 ): DecidedChanges<T> {
   const current = new Map(orders)
-  const moves: T[] = []
+  const transitions: T[] = []
   const move = (order: T) => {
-    if (order.status !== current.get(order.id)?.status) moves.push(order)
+    if (order.status !== current.get(order.id)?.status) transitions.push(order)
     current.set(order.id, order)
   }
   const decisions = requests.map(({ kind, orderId, boundTo }) => {
@@ -107,7 +107,7 @@ export function decideChanges<T extends OrderState & { readonly customer_id: num
     if (!(decision instanceof AppError)) move(decision)
     return decision
   })
-  return { decisions, moves }
+  return { decisions, transitions }
 }
 
 export function orderNotFound(id: number): AppError {

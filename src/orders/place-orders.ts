@@ -2,20 +2,20 @@ import { findingCustomers, lockingCustomers } from '../customers/client.ts'
 import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime } from '../platform/core/time.ts'
-import { trusted } from '../platform/core/unsafe-cast.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import type { Database } from '../platform/database/database.ts'
-import { limited, together } from '../platform/database/pipeline.ts'
+import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
 import {
-  type Answer,
-  type Opening,
-  openingOf,
-  openingQuery,
-  yieldToTwins,
+  type Preamble,
+  preambleOf,
+  preambleQuery,
+  restartIfAlreadyAnswered,
+  type StoredResponse,
 } from '../platform/idempotency/idempotency.ts'
-import { lockingShelves, moveStock } from '../products/client.ts'
+import { lockingStock, moveStock } from '../products/client.ts'
 import { changeOrders, type WriteConfig } from './change-orders.ts'
 import { PLACE_ORDER, type PlaceCommand, releaseHold } from './commands.ts'
-import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeAnswers } from './keyed-commands.ts'
+import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
 import { presentPlacedOrder } from './order-response.ts'
 import { decidePlacements, type Placement, quantities, type Supply } from './placement-rules.ts'
@@ -78,15 +78,15 @@ async function placeAll(
   let endedHolds: number[] = []
   const outcomes = await transactCommands(db, commands, mode, async (trx, open) => {
     const { opening, supply } = await readAndLock(trx, open, config)
-    const keyed = sortByKey(open, opening.answers)
+    const keyed = sortByKey(open, opening.responses)
     const { accepted, refused } = sortByDecision(keyed.firsts, decidePlacements(keyed.firsts, supply))
-    await yieldToTwins(trx, claimsIn(refused))
+    await restartIfAlreadyAnswered(trx, claimsIn(refused))
     endedHolds = await findEndedHolds(trx, [...refused.values()].flatMap(shortProducts))
 
     await moveStock(trx, takenBy(accepted), opening.now)
-    const answers = await insertPlacements(trx, accepted, opening)
-    await storeAnswers(trx, answers, opening, config.idempotencyTtlMinutes)
-    return outcomesOf(keyed, refused, answers)
+    const responses = await insertPlacements(trx, accepted, opening)
+    await storeOutcomes(trx, responses, opening, config.idempotencyTtlMinutes)
+    return outcomesOf(keyed, refused, responses)
   })
   return { outcomes, endedHolds }
 }
@@ -101,16 +101,16 @@ async function readAndLock(
   trx: Database,
   commands: readonly PlaceCommand[],
   config: WriteConfig,
-): Promise<{ opening: Opening; supply: Supply }> {
+): Promise<{ opening: Preamble; supply: Supply }> {
   const claims = commands.map(({ claim }) => claim)
   const customerIds = distinct(commands.map(({ customerId }) => customerId))
-  const [clock, customers, products] = await together(
+  const [clock, customers, products] = await pipeline(
     trx,
-    openingQuery(trx, claims),
+    preambleQuery(trx, claims),
     findingCustomers(trx, customerIds),
-    limited(trx, lockingShelves(trx, productsOf(commands)), config.lockPatienceMs),
+    withLockWait(trx, lockingStock(trx, productsOf(commands)), config.lockPatienceMs),
   )
-  const opening = await openingOf(trx, claims, clock)
+  const opening = await preambleOf(trx, claims, clock)
   const supply = {
     products: new Map(products.map((product) => [product.id, product])),
     customers: new Set(customers.map(({ id }) => id)),
@@ -128,9 +128,9 @@ async function countOpenHolds(
 ): Promise<Map<number, number>> {
   const bounded = commands.filter(({ maxOpenHolds }) => maxOpenHolds !== null)
   const customerIds = distinct(bounded.map(({ customerId }) => customerId))
-  const [, counts] = await together(
+  const [, counts] = await pipeline(
     trx,
-    limited(trx, lockingCustomers(trx, customerIds), lockPatienceMs),
+    withLockWait(trx, lockingCustomers(trx, customerIds), lockPatienceMs),
     countingOpenHolds(trx, customerIds, now),
   )
   return new Map(counts.map(({ customer_id, holds }) => [customer_id, holds]))
@@ -144,8 +144,8 @@ function takenBy(placements: Placements): Map<number, number> {
 async function insertPlacements(
   trx: Database,
   placements: Placements,
-  { now, idStep }: Opening,
-): Promise<Map<PlaceCommand, Answer>> {
+  { now, idStep }: Preamble,
+): Promise<Map<PlaceCommand, StoredResponse>> {
   const rows = [...placements].map(([command, placement]) => ({
     command,
     ...placement,
@@ -205,7 +205,7 @@ function isShort(outcome: Outcome | undefined): outcome is AppError {
 /** The products of which a refused order wanted more than there is. */
 function shortProducts(refusal: AppError): number[] {
   if (!isShort(refusal)) return []
-  return trusted<{ lines: { product_id: number }[] }>(refusal.extra).lines.map(({ product_id }) => product_id)
+  return unsafeCast<{ lines: { product_id: number }[] }>(refusal.extra).lines.map(({ product_id }) => product_id)
 }
 
 function productsOf(commands: readonly PlaceCommand[]): number[] {

@@ -1,24 +1,24 @@
 import type { z } from 'zod'
 import type { CustomersClient } from '../customers/client.ts'
-import { createBatcher, createGatherer, createLockMemory } from '../platform/batching/batcher.ts'
+import { createBatcher, createLoader, createLockMemory } from '../platform/batching/batcher.ts'
 import { sha256 } from '../platform/core/crypto.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { createSharedReads } from '../platform/core/single-flight.ts'
 import { fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
-import { trusted } from '../platform/core/unsafe-cast.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import type { Database } from '../platform/database/database.ts'
 import { RowsLocked } from '../platform/database/errors.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { callerIdOf, type Principal } from '../platform/http/auth.ts'
 import { cutPage, type Page, readCursor } from '../platform/http/pagination.ts'
 import {
-  type Answer,
   type Claim,
   claimId,
   claimOf,
-  openWith,
   purgeExpiredKeys,
+  readPreamble,
   replayOf,
+  type StoredResponse,
 } from '../platform/idempotency/idempotency.ts'
 import { changeOrders } from './change-orders.ts'
 import {
@@ -32,7 +32,7 @@ import {
   rowNamesOf,
   weightOf,
 } from './commands.ts'
-import { type NewOrder, OrderPlace, type OrderQuery, type ValidatedOrder } from './contract.ts'
+import { type NewOrder, OrderCursor, type OrderQuery, type ValidatedOrder } from './contract.ts'
 import { type Order, type OrderSummary, presentOrder, presentSummary } from './order-response.ts'
 import { orderNotFound } from './order-states.ts'
 import { placeOrders } from './place-orders.ts'
@@ -52,7 +52,7 @@ import {
 const BATCH = { maxCommands: 256, maxWeight: 500, maxQueued: 5_000 }
 /** Of the time that a command may wait for locks, the share that it waits in a run, with all others of that run. */
 const PATIENCE_SHARE = 1 / 3
-const MOST_READ_TOGETHER = 100
+const MAX_READS_AT_ONCE = 100
 const SWEEP = 500
 
 export interface OrdersConfig {
@@ -82,23 +82,23 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     lockWaitMs: config.lockWaitMs,
   }
   const writing = { ...config, lockPatienceMs: Math.ceil(config.lockWaitMs * PATIENCE_SHARE) }
-  const place = createBatcher<PlaceCommand, Answer>(
+  const place = createBatcher<PlaceCommand, StoredResponse>(
     (commands, mode) => placeOrders(db, commands, writing, mode),
     batching,
   )
-  const change = createBatcher<ChangeCommand, Answer>(
+  const change = createBatcher<ChangeCommand, StoredResponse>(
     (commands, mode) => changeOrders(db, commands, writing, mode),
     batching,
   )
 
   /** Those that are asked for at the same moment are read together. */
-  const read = createGatherer<number, { row: OrderRow; lines: readonly OrderLine[] }>(async (ids) => {
+  const read = createLoader<number, { row: OrderRow; lines: readonly OrderLine[] }>(async (ids) => {
     const { orders, lines } = await findOrders(db, [...new Set(ids)])
     return ids.map((id) => {
       const row = orders.get(id)
       return row ? { row, lines: lines.get(id) ?? [] } : orderNotFound(id)
     })
-  }, MOST_READ_TOGETHER)
+  }, MAX_READS_AT_ONCE)
 
   const readList = createSharedReads((filter: OrderFilter) => listOrders(db, filter))
 
@@ -107,7 +107,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
      * @throws AppError `customer_not_found`, `product_not_found`, `too_many_holds`, `insufficient_stock`,
      *   `amount_too_large`, `idempotency_key_reused`, and those of the customers client
      */
-    async placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<Answer> {
+    async placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<StoredResponse> {
       const { principal, trace } = caller
       if (principal.customerId !== null && principal.customerId !== input.customer_id) {
         throw new AppError('not_found', `There is no customer ${input.customer_id}.`)
@@ -119,7 +119,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         if (customer === undefined) throw customerNotFound(input.customer_id)
       } catch (error) {
         // An order that was placed already stays placed, whatever became of its customer or of Customers since.
-        return await firstAnswer(claim, error)
+        return await firstResponse(claim, error)
       }
       return place({ ...commandFor(caller, input, claim, key), ...holdOf(principal, input) })
     },
@@ -129,10 +129,10 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
      * was placed before is answered.
      * @throws AppError like `placeOrder`
      */
-    async placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<Answer> {
+    async placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<StoredResponse> {
       const { customer, ...order } = input
       const claim = claimOf(PLACE_ORDER, caller.principal, key, order)
-      if (customer === null) return firstAnswer(claim, customerNotFound(order.customer_id))
+      if (customer === null) return firstResponse(claim, customerNotFound(order.customer_id))
       const command = { ...commandFor(caller, order, claim, key), customer, ...NO_HOLD }
       return place(command).catch((refusal) => finishTwoSteps(caller, { ...input, customer }, key, refusal))
     },
@@ -147,7 +147,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     /** Newest first. @throws AppError `validation_failed` for a cursor of another list */
     async listOrders({ principal }: Caller, query: z.output<typeof OrderQuery>): Promise<Page<OrderSummary>> {
       const { status, customer_id, from, to, cursor, limit } = query
-      const [createdAt, id] = readCursor('orders', cursor, OrderPlace) ?? []
+      const [createdAt, id] = readCursor('orders', cursor, OrderCursor) ?? []
       const rows = await readList({
         status,
         customerIds: [customer_id, principal.customerId].filter((id) => typeof id === 'number'),
@@ -164,7 +164,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     confirmOrder,
 
     /** @throws AppError `not_found`, `cancel_window_passed`, `idempotency_key_reused` */
-    cancelOrder({ principal }: Caller, orderId: number, key: string | undefined): Promise<Answer> {
+    cancelOrder({ principal }: Caller, orderId: number, key: string | undefined): Promise<StoredResponse> {
       // It has no members, but an order has been canceled with these: old keys stay good.
       const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal, key, orderId, null)
       return change({ kind: 'cancel', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
@@ -205,7 +205,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     throw new AppError('validation_failed', 'The body has an error.', { errors: [{ path: 'hold_minutes', message }] })
   }
 
-  function confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<Answer> {
+  function confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<StoredResponse> {
     const claim = claimOf(CONFIRM_ORDER, principal, key, orderId)
     return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
   }
@@ -221,19 +221,24 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
    * Earlier versions of the orchestrator placed an order under this key, and confirmed it under another one. Their keys are
    * answered too, for as long as they live.
    */
-  async function finishTwoSteps(caller: Caller, input: ValidatedInput, key: string, refusal: unknown): Promise<Answer> {
+  async function finishTwoSteps(
+    caller: Caller,
+    input: ValidatedInput,
+    key: string,
+    refusal: unknown,
+  ): Promise<StoredResponse> {
     if (!(refusal instanceof AppError) || refusal.code !== 'idempotency_key_reused') throw refusal
     const { customer_id, items, customer } = input
-    const placed = await firstAnswer(claimOf(PLACE_ORDER, caller.principal, key, customer_id, items, 15), refusal)
+    const placed = await firstResponse(claimOf(PLACE_ORDER, caller.principal, key, customer_id, items, 15), refusal)
     const confirmed = await confirmOrder(caller, placed.targetId, key.replace('create:', 'confirm:'))
-    const { id, status, total_cents, items: lines } = trusted<Order>(JSON.parse(confirmed.body))
+    const { id, status, total_cents, items: lines } = unsafeCast<Order>(JSON.parse(confirmed.body))
     const body = JSON.stringify({ customer, order: { id, status, total_cents, items: lines } })
     return { ...confirmed, status: PLACE_ORDER.status, body, replayed: true }
   }
 
-  async function firstAnswer(claim: Claim, otherwise: unknown): Promise<Answer> {
-    const { answers } = await openWith(db, [claim])
-    const stored = answers.get(claimId(claim))
+  async function firstResponse(claim: Claim, otherwise: unknown): Promise<StoredResponse> {
+    const { responses } = await readPreamble(db, [claim])
+    const stored = responses.get(claimId(claim))
     const replay = stored && replayOf(claim, stored)
     if (replay === undefined) throw otherwise
     if (replay instanceof AppError) throw replay
@@ -276,7 +281,7 @@ function originOf({ principal, trace }: Caller, key: string | undefined): OrderO
 }
 
 /** @throws what made a release fail, unless it was a lock */
-function isReleased(outcome: PromiseSettledResult<Answer>): boolean {
+function isReleased(outcome: PromiseSettledResult<StoredResponse>): boolean {
   if (outcome.status === 'rejected' && !(outcome.reason instanceof RowsLocked)) throw outcome.reason
   return outcome.status === 'fulfilled'
 }

@@ -1,10 +1,10 @@
 import { type CompiledQuery, type Selectable, sql } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
-import { insertOf, portions } from '../platform/database/bulk-insert.ts'
+import { bulkInsert, chunks } from '../platform/database/bulk-insert.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import type { Database } from '../platform/database/database.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
-import { later, runTogether, together } from '../platform/database/pipeline.ts'
+import { enqueueWrite, pipeline, runPipeline } from '../platform/database/pipeline.ts'
 import type { OrderStatus, Tables } from '../platform/database/tables.ts'
 
 type StoredOrder = Selectable<Tables['orders']>
@@ -41,8 +41,8 @@ const LINE_COLUMNS = ['order_id', 'product_id', 'qty', 'unit_price_cents', 'subt
 
 /** Writes the lines of new orders, with the transaction's next statement. */
 export async function insertLines(trx: Database, lines: readonly OwnedLine[]): Promise<void> {
-  for (const some of portions(lines, dialectOf(trx).rowsPerInsert(LINE_COLUMNS.length))) {
-    await later(trx, insertOf('order_items', LINE_COLUMNS, some))
+  for (const some of chunks(lines, dialectOf(trx).rowsPerInsert(LINE_COLUMNS.length))) {
+    await enqueueWrite(trx, bulkInsert('order_items', LINE_COLUMNS, some))
   }
 }
 
@@ -56,7 +56,7 @@ export async function findOrders(db: Database, ids: readonly number[]): Promise<
   if (ids.length === 0) return ordersOf(ids, [], [])
   const sorted = inOrder(ids)
   const finding = compileOnce(db, `orders ${sorted.length}`, sorted, () => selectOrders(db, sorted))
-  const [rows, lines] = await together(db, finding, findingLines(db, ids))
+  const [rows, lines] = await pipeline(db, finding, findingLines(db, ids))
   return ordersOf(ids, rows, lines)
 }
 
@@ -110,7 +110,7 @@ function byOrder(orderIds: readonly number[], rows: readonly OwnedLine[]): Order
 /** Writes new orders. @returns their ids, in their order */
 export async function insertOrders(trx: Database, orders: readonly NewOrderRow[], idStep: number): Promise<number[]> {
   if (orders.length === 0) return []
-  const { insertId } = await trx.executeQuery(insertOf('orders', INSERTED_COLUMNS, orders))
+  const { insertId } = await trx.executeQuery(bulkInsert('orders', INSERTED_COLUMNS, orders))
   return dialectOf(trx).insertedIds(insertId, orders.length, idStep)
 }
 
@@ -125,11 +125,11 @@ const STATES_BEFORE: Record<FinalStatus, readonly OrderStatus[]> = {
  * @param moves orders as they came to another state; one may be confirmed and then canceled
  * @returns how many moves were made
  */
-export async function moveOrders(trx: Database, moves: readonly OrderRow[]): Promise<number> {
-  const confirmed = Map.groupBy(moves.filter(isIn('CONFIRMED')), ({ confirmed_at }) => confirmed_at)
-  const canceled = Map.groupBy(moves.filter(isIn('CANCELED')), ({ canceled_at }) => canceled_at)
+export async function updateOrderStates(trx: Database, transitions: readonly OrderRow[]): Promise<number> {
+  const confirmed = Map.groupBy(transitions.filter(isIn('CONFIRMED')), ({ confirmed_at }) => confirmed_at)
+  const canceled = Map.groupBy(transitions.filter(isIn('CANCELED')), ({ canceled_at }) => canceled_at)
   const groups = [...confirmed.values(), ...canceled.values()]
-  const results = await runTogether(
+  const results = await runPipeline(
     trx,
     groups.map((group) => movingOrders(trx, group)),
   )
@@ -168,13 +168,13 @@ export interface Hold {
  * @param after the last one of those that were found before
  */
 export function findExpiredHolds(db: Database, after: Hold | undefined, limit: number): Promise<Hold[]> {
-  const { now, past } = dialectOf(db)
+  const { now, keysetAfter } = dialectOf(db)
   return ordersByIndex(db, 'orders_holds')
     .select(['id', sql<DbTime>`expires_at`.as('expires_at')])
     .where('status', '=', 'CREATED')
     .where('expires_at', '<=', now)
     .$if(after !== undefined, (query) =>
-      query.where(past(['expires_at', 'id'], '>', [after?.expires_at ?? '', after?.id ?? 0])),
+      query.where(keysetAfter(['expires_at', 'id'], '>', [after?.expires_at ?? '', after?.id ?? 0])),
     )
     .orderBy('expires_at')
     .orderBy('id')
@@ -189,7 +189,7 @@ const MAX_RELEASED = 500
 /** Orders whose hold has ended, that nobody confirmed, and that hold pieces of these products. */
 export async function findEndedHolds(db: Database, productIds: readonly number[]): Promise<number[]> {
   if (productIds.length === 0) return []
-  const { now, byIndex } = dialectOf(db)
+  const { now, forceIndex } = dialectOf(db)
   const ended = ordersByIndex(db, 'orders_holds')
     .select('id')
     .where('status', '=', 'CREATED')
@@ -198,7 +198,7 @@ export async function findEndedHolds(db: Database, productIds: readonly number[]
     .limit(MAX_ENDED_HOLDS)
   const rows = await db
     .selectFrom(ended.as('page'))
-    .innerJoin(sql<OwnedLine>`order_items`.as<'i'>(sql`i ${byIndex('order_items_order')}`), (join) =>
+    .innerJoin(sql<OwnedLine>`order_items`.as<'i'>(sql`i ${forceIndex('order_items_order')}`), (join) =>
       join.onRef('i.order_id', '=', 'page.id'),
     )
     .where('i.product_id', 'in', productIds)
@@ -249,7 +249,7 @@ export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[
   for (const customerId of customerIds) query = query.where('customer_id', '=', customerId)
   if (from !== undefined) query = query.where('created_at', '>=', from)
   if (after !== undefined) {
-    query = query.where(dialectOf(db).past(['created_at', 'id'], '<', [after.createdAt, after.id]))
+    query = query.where(dialectOf(db).keysetAfter(['created_at', 'id'], '<', [after.createdAt, after.id]))
   } else if (to !== undefined) query = query.where('created_at', '<', to)
   return query.execute()
 }
@@ -272,7 +272,7 @@ export function findFinalOrders(
   return finalOrders(db, { status, before })
     .select([...READ_COLUMNS, ...ORIGIN_COLUMNS])
     .$if(after !== undefined, (query) =>
-      query.where(dialectOf(db).past(['created_at', 'id'], '>', [after?.created_at ?? '', after?.id ?? 0])),
+      query.where(dialectOf(db).keysetAfter(['created_at', 'id'], '>', [after?.created_at ?? '', after?.id ?? 0])),
     )
     .orderBy('created_at')
     .orderBy('id')
@@ -309,9 +309,9 @@ export async function findKeyedOrders(db: Database, placedBefore: DbTime): Promi
 
 /** Those of these orders that a stored answer is about which ends at or after a time. */
 export async function findOrdersKeyedUntil(trx: Database, ids: readonly number[], until: DbTime): Promise<Set<number>> {
-  const { byIndex } = dialectOf(trx)
+  const { forceIndex } = dialectOf(trx)
   const { rows } = await sql<{ target_id: number }>`
-    select target_id from idempotency_keys k ${byIndex('idempotency_keys_expiry')}
+    select target_id from idempotency_keys k ${forceIndex('idempotency_keys_expiry')}
     where expires_at >= ${until} and target_type = 'order' and target_id in (${sql.join(ids)})`.execute(trx)
   return new Set(rows.map(({ target_id }) => target_id))
 }
@@ -424,5 +424,5 @@ export function findOrdersByOrigin(db: Database, filter: OriginFilter): Promise<
 }
 
 function ordersByIndex(db: Database, index: string) {
-  return db.selectFrom(sql<StoredOrder>`orders`.as<'o'>(sql`o ${dialectOf(db).byIndex(index)}`))
+  return db.selectFrom(sql<StoredOrder>`orders`.as<'o'>(sql`o ${dialectOf(db).forceIndex(index)}`))
 }

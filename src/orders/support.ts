@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { sha256 } from '../platform/core/crypto.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime, toRfc3339 } from '../platform/core/time.ts'
-import { portions } from '../platform/database/bulk-insert.ts'
+import { chunks } from '../platform/database/bulk-insert.ts'
 import type { Database } from '../platform/database/database.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { SERVICE } from '../platform/http/auth.ts'
@@ -26,7 +26,7 @@ const KEYS_A_STATEMENT = 100
 /** Orders that one statement of a scan looks at: few, so that no statement takes long. */
 const ORDERS_A_STATEMENT = 5_000
 /** Orders that a scan finds at most. */
-const MOST_FOUND = 100
+const MAX_FOUND = 100
 
 export type KeySearch = z.output<typeof KeySearchSchema>
 
@@ -87,7 +87,7 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
       const found: FoundOrder[] = []
       let unrecorded = 0
       let before = Number.MAX_SAFE_INTEGER
-      for (let scanned = 0; found.length < MOST_FOUND; ) {
+      for (let scanned = 0; found.length < MAX_FOUND; ) {
         const page = await findPageBefore(db, before, ORDERS_A_STATEMENT, search.since)
         if (page === undefined || page.newest < search.since) break
         const range = { from: page.first, before }
@@ -97,7 +97,7 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
         unrecorded += page.unrecorded
         onProgress(scanned, toRfc3339(page.oldest))
       }
-      return { found: found.slice(0, MOST_FOUND), unrecorded }
+      return { found: found.slice(0, MAX_FOUND), unrecorded }
     },
   }
 
@@ -105,7 +105,7 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
     const principals = await config.principalsOf(client)
     const derived = new Map(principals.flatMap((id) => config.derivedKeys(id, key).map((it) => [it, id])))
     const uses = []
-    for (const keys of portions([key, ...derived.keys()], KEYS_A_STATEMENT)) {
+    for (const keys of chunks([key, ...derived.keys()], KEYS_A_STATEMENT)) {
       uses.push(...(await findUsesOfKeys(db, OPERATIONS, keys)))
     }
     const isAsked = (use: KeyUseRow) => client === undefined || derived.has(use.key) || isOf(use.principal, principals)

@@ -56,20 +56,20 @@ describeEachEngine('products', (engine) => {
   describe('creating', () => {
     it('when a product is created, then it is answered with where it is, its version and all its fields', async () => {
       const body = input()
-      const answer = await create(body)
-      expect(answer.status).toBe(201)
-      expect(answer.body).toEqual({
+      const response = await create(body)
+      expect(response.status).toBe(201)
+      expect(response.body).toEqual({
         id: expect.any(Number),
         ...body,
         created_at: expect.stringMatching(TIME),
-        updated_at: answer.body.created_at,
+        updated_at: response.body.created_at,
         version: 1,
       })
-      expect(answer.headers.get('content-type')).toBe('application/json')
-      expect(answer.headers.get('location')).toBe(`products/${answer.body.id}`)
-      expect(answer.headers.get('etag')).toBe('"1"')
-      const found = await read(answer.body.id)
-      expect(found.body).toEqual(answer.body)
+      expect(response.headers.get('content-type')).toBe('application/json')
+      expect(response.headers.get('location')).toBe(`products/${response.body.id}`)
+      expect(response.headers.get('etag')).toBe('"1"')
+      const found = await read(response.body.id)
+      expect(found.body).toEqual(response.body)
       expect(found.headers.get('etag')).toBe('"1"')
     })
 
@@ -143,11 +143,11 @@ describeEachEngine('products', (engine) => {
       'when only %j is sent, then only that changes',
       async (fields) => {
         const { body: before } = await create(input())
-        const answer = await change(before.id, fields)
-        expect(answer.status).toBe(200)
-        expect(answer.headers.get('etag')).toBe('"2"')
-        expect(answer.body).toEqual({ ...before, ...fields, version: 2, updated_at: expect.stringMatching(TIME) })
-        expect((await read(before.id)).text).toBe(answer.text)
+        const response = await change(before.id, fields)
+        expect(response.status).toBe(200)
+        expect(response.headers.get('etag')).toBe('"2"')
+        expect(response.body).toEqual({ ...before, ...fields, version: 2, updated_at: expect.stringMatching(TIME) })
+        expect((await read(before.id)).text).toBe(response.text)
       },
     )
 
@@ -222,9 +222,9 @@ describeEachEngine('products', (engine) => {
 
     it('when ten change one version at once, then one does', async () => {
       const { id } = await newProduct(system)
-      const answers = await atOnce(10, (i) => change(id, { stock: i }, '"1"'))
-      expect(statusCounts(answers)).toEqual({ 200: 1, 412: 9 })
-      expect((await read(id)).body).toEqual(answers.find(({ status }) => status === 200)?.body)
+      const responses = await atOnce(10, (i) => change(id, { stock: i }, '"1"'))
+      expect(statusCounts(responses)).toEqual({ 200: 1, 412: 9 })
+      expect((await read(id)).body).toEqual(responses.find(({ status }) => status === 200)?.body)
     })
 
     it('when the product does not exist or its id is none, then 404 or 400', async () => {
@@ -321,17 +321,17 @@ describeEachEngine('products', (engine) => {
       for (let round = 0; round < 5; round++) {
         const { id } = await newProduct(system, { stock: 5 })
         const headers = { 'idempotency-key': newKey() }
-        const answers = await atOnce(10, () => adjust(id, -5, headers))
-        expect(statusCounts(answers)).toEqual({ 201: 10 })
-        expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+        const responses = await atOnce(10, () => adjust(id, -5, headers))
+        expect(statusCounts(responses)).toEqual({ 201: 10 })
+        expect(new Set(responses.map(({ text }) => text)).size).toBe(1)
         expect(await stockOf(system, id)).toBe(0)
       }
     })
 
     it('when many adjustments come at once, then each counts', async () => {
       const { id } = await newProduct(system, { stock: 100 })
-      const answers = await atOnce(40, (i) => adjust(id, i % 2 === 0 ? 3 : -1))
-      expect(statusCounts(answers)).toEqual({ 201: 40 })
+      const responses = await atOnce(40, (i) => adjust(id, i % 2 === 0 ? 3 : -1))
+      expect(statusCounts(responses)).toEqual({ 201: 40 })
       expect(await stockOf(system, id)).toBe(100 + 20 * 3 - 20)
       expect((await read(id)).body.version).toBe(41)
     })
@@ -359,8 +359,8 @@ describeEachEngine('products', (engine) => {
         (i: number) => change(i % 2 ? other : one, { stock: 40 + i }),
         (i: number) => change(one, { name: `Renamed ${i}` }),
       ]
-      const answers = await atOnce(60, (i) => acts[i % acts.length]?.(Math.floor(i / acts.length)) ?? read(one))
-      expect(answers.map(({ status }) => status).filter((status) => status !== 409 && status >= 300)).toEqual([])
+      const responses = await atOnce(60, (i) => acts[i % acts.length]?.(Math.floor(i / acts.length)) ?? read(one))
+      expect(responses.map(({ status }) => status).filter((status) => status !== 409 && status >= 300)).toEqual([])
       for (const { id } of products) expect(await stockOf(system, id)).toBe(await stockByTheBooks(id))
     })
   })

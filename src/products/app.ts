@@ -1,15 +1,15 @@
 import { callerOf, locationOf, type ServiceApp } from '../platform/http/app.ts'
 import { keyOf, preconditionsOf } from '../platform/http/contract.ts'
 import { nextLink } from '../platform/http/pagination.ts'
-import { etagOfAnswer, sendAnswer, sendJson, sendVersioned } from '../platform/http/response.ts'
+import { etagOfStored, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
 import { adjustStock, changeProduct, createProduct, getProduct, listProducts } from './contract.ts'
 import type { ProductsService } from './service.ts'
 
 export function addProductRoutes(app: ServiceApp, products: ProductsService): void {
   app.openapi(createProduct, async (c) => {
     const key = keyOf(c)
-    const answer = await products.createProduct(callerOf(c), c.req.valid('json'), key)
-    return sendAnswer(c, answer, { location: locationOf(c, answer.targetId), etag: '"1"' })
+    const response = await products.createProduct(callerOf(c), c.req.valid('json'), key)
+    return sendStored(c, response, { location: locationOf(c, response.targetId), etag: '"1"' })
   })
 
   app.openapi(getProduct, async (c) => sendVersioned(c, await products.getProduct(c.req.valid('param').id)))
@@ -21,13 +21,13 @@ export function addProductRoutes(app: ServiceApp, products: ProductsService): vo
 
   app.openapi(changeProduct, async (c) => {
     const { id } = c.req.valid('param')
-    const answer = await products.changeProduct(callerOf(c), id, c.req.valid('json'), keyOf(c), preconditionsOf(c))
-    return sendAnswer(c, answer, { etag: etagOfAnswer(answer) })
+    const response = await products.changeProduct(callerOf(c), id, c.req.valid('json'), keyOf(c), preconditionsOf(c))
+    return sendStored(c, response, { etag: etagOfStored(response) })
   })
 
   app.openapi(adjustStock, async (c) => {
     const { id } = c.req.valid('param')
     const input = c.req.valid('json')
-    return sendAnswer(c, await products.adjustStock(callerOf(c), id, input, keyOf(c), preconditionsOf(c)))
+    return sendStored(c, await products.adjustStock(callerOf(c), id, input, keyOf(c), preconditionsOf(c)))
   })
 }

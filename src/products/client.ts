@@ -3,7 +3,7 @@ import type { DbTime } from '../platform/core/time.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import type { Database } from '../platform/database/database.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
-import { later } from '../platform/database/pipeline.ts'
+import { enqueueWrite } from '../platform/database/pipeline.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
 // What an order does with products, inside its own transaction.
@@ -18,7 +18,7 @@ export interface Shelf {
  * Prices and stock of these products, which nobody else may change until the transaction ends. Locked in the order of
  * their ids, so that two transactions that want the same products wait for each other instead of deadlocking.
  */
-export function lockingShelves(trx: Database, ids: readonly number[]): CompiledQuery<Shelf> | undefined {
+export function lockingStock(trx: Database, ids: readonly number[]): CompiledQuery<Shelf> | undefined {
   if (ids.length === 0) return undefined
   const sorted = [...ids].sort((a, b) => a - b)
   return compileOnce(trx, `products for update ${sorted.length}`, sorted, () =>
@@ -40,7 +40,7 @@ export async function moveStock(trx: Database, deltas: ReadonlyMap<number, numbe
     set stock = stock + case id ${ids.map(() => 'when ? then ?').join(' ')} else 0 end,
       version = version + 1, updated_at = ?
     where id in (${ids.map(() => '?').join(', ')})`
-  await later(trx, CompiledQuery.raw(update, [...ids.flatMap((id) => [id, deltas.get(id)]), now, ...ids]))
+  await enqueueWrite(trx, CompiledQuery.raw(update, [...ids.flatMap((id) => [id, deltas.get(id)]), now, ...ids]))
 }
 
 /** Who wrote the rows of the ledger that stand for orders which were taken out of the database. */

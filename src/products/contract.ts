@@ -9,8 +9,8 @@ import {
   idempotencyHeadersLike,
   idParamsLike,
   ifNoneMatchHeader,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   line,
   locationLike,
   notModified,
@@ -114,7 +114,7 @@ export const createProduct = createStrictRoute({
   parameters: idempotencyHeadersLike('new-product-key-iso'),
   request: { body: jsonBody(NewProduct) },
   responses: {
-    201: jsonAnswer(Product, 'The product', { ...locationLike('products/4'), ...ETag, ...Replayed }, CREATED),
+    201: jsonResponse(Product, 'The product', { ...locationLike('products/4'), ...ETag, ...Replayed }, CREATED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_idempotency_key',
@@ -136,7 +136,7 @@ export const getProduct = createStrictRoute({
   parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
-    200: jsonAnswer(Product, 'The product', ETag),
+    200: jsonResponse(Product, 'The product', ETag),
     ...notModified,
     ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
   },
@@ -151,7 +151,7 @@ export const listProducts = createStrictRoute({
   summary: 'List or search products',
   request: { query: SearchQuery },
   responses: {
-    200: jsonAnswer(ProductPage, 'A page', NextLink),
+    200: jsonResponse(ProductPage, 'A page', NextLink),
     ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
   },
 })
@@ -181,7 +181,7 @@ export const changeProduct = createStrictRoute({
   parameters: [...idempotencyHeadersLike('product-3-new-price'), ...preconditionHeaders],
   request: { params: idParamsLike(3), body: jsonBody(ProductChange, { price_cents: 1090 }) },
   responses: {
-    200: jsonAnswer(Product, 'The product', { ...ETag, ...Replayed }, CHANGED),
+    200: jsonResponse(Product, 'The product', { ...ETag, ...Replayed }, CHANGED),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',
@@ -206,7 +206,7 @@ export const adjustStock = createStrictRoute({
   parameters: [...idempotencyHeadersLike('product-1-broken-pieces'), ...preconditionHeaders],
   request: { params: IdParams, body: jsonBody(NewStockAdjustment) },
   responses: {
-    201: jsonAnswer(StockAdjustment, 'The adjustment', Replayed),
+    201: jsonResponse(StockAdjustment, 'The adjustment', Replayed),
     ...protectedProblems(
       ...bodyProblems,
       'invalid_id',

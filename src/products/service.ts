@@ -6,7 +6,7 @@ import { isDuplicate } from '../platform/database/errors.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/http/pagination.ts'
-import { type Answer, claimOf, type Operation, once } from '../platform/idempotency/idempotency.ts'
+import { claimOf, type Operation, runIdempotent, type StoredResponse } from '../platform/idempotency/idempotency.ts'
 import { moveStock } from './client.ts'
 import type { NewProduct, NewStockAdjustment, ProductChange, Product as ProductSchema } from './contract.ts'
 import {
@@ -37,10 +37,14 @@ export type ProductsService = ReturnType<typeof createProductsService>
 export function createProductsService(db: Database, config: ProductsConfig) {
   return {
     /** @throws AppError `sku_taken`, `idempotency_key_reused` */
-    createProduct(caller: Caller, input: z.output<typeof NewProduct>, key: string | undefined): Promise<Answer> {
+    createProduct(
+      caller: Caller,
+      input: z.output<typeof NewProduct>,
+      key: string | undefined,
+    ): Promise<StoredResponse> {
       const principal = caller.principal.id
       const claim = claimOf(CREATE_PRODUCT, caller.principal, key, input)
-      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const id = await refuseTakenSku(insertProduct(trx, input, now))
         if (input.stock > 0) {
           const adjustment = { product_id: id, delta: input.stock, reason: 'initial stock', principal }
@@ -73,10 +77,10 @@ export function createProductsService(db: Database, config: ProductsConfig) {
       change: z.output<typeof ProductChange>,
       key: string | undefined,
       preconditions: Preconditions,
-    ): Promise<Answer> {
+    ): Promise<StoredResponse> {
       const principal = caller.principal.id
       const claim = claimOf(CHANGE_PRODUCT, caller.principal, key, id, change)
-      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         const { name = before.name, price_cents = before.price_cents, stock = before.stock } = change
         await updateProduct(trx, before, { name, price_cents, stock }, now)
@@ -100,10 +104,10 @@ export function createProductsService(db: Database, config: ProductsConfig) {
       input: z.output<typeof NewStockAdjustment>,
       key: string | undefined,
       preconditions: Preconditions,
-    ): Promise<Answer> {
+    ): Promise<StoredResponse> {
       const principal = caller.principal.id
       const claim = claimOf(ADJUST_STOCK, caller.principal, key, id, input)
-      return once(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         const stock = before.stock + input.delta
         if (stock < 0) {

@@ -3,7 +3,7 @@ import type { DbTime } from '../platform/core/time.ts'
 import type { Database } from '../platform/database/database.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import type { Tables } from '../platform/database/tables.ts'
-import { wordsOf } from '../platform/database/tokenize.ts'
+import { tokenize } from '../platform/database/tokenize.ts'
 import { insertWords, searchWords, type WordSearch } from '../platform/database/word-index.ts'
 
 export type ProductRow = Selectable<Tables['products']>
@@ -21,7 +21,7 @@ export async function insertProduct(
     .values({ ...fields, created_at: now, updated_at: now })
     .executeTakeFirstOrThrow()
   const id = Number(insertId)
-  await insertWords(db, 'products', id, wordsOf(fields.sku, fields.name))
+  await insertWords(db, 'products', id, tokenize(fields.sku, fields.name))
   return id
 }
 
@@ -48,7 +48,7 @@ export async function updateProduct(
     .where('id', '=', id)
     .execute()
   await db.deleteFrom('product_words').where('product_id', '=', id).execute()
-  await insertWords(db, 'products', id, wordsOf(sku, fields.name))
+  await insertWords(db, 'products', id, tokenize(sku, fields.name))
 }
 
 /** Every change of stock that is not an order's. @returns the adjustment's id */

@@ -13,7 +13,7 @@ import {
   SERVICE_TOKENS,
   withClaims,
 } from '../../testing/access.ts'
-import type { ApiAnswer, ApiRequest } from '../../testing/api-client.ts'
+import type { ApiRequest, ApiResponse } from '../../testing/api-client.ts'
 import { isOpen, type Operation } from '../../testing/openapi.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { newCustomer, newKey, newOrder, newProduct } from '../../testing/rows.ts'
@@ -77,7 +77,7 @@ interface Bearer {
   who: string
   request(rule: Rule, issued: Issued): ApiRequest
   /** At a route that needs a scope, and at one that needs the service token. Where nothing is needed, all are let in. */
-  answers: { scope: Outcome | ((scope: Scope) => Outcome); service: Outcome }
+  responses: { scope: Outcome | ((scope: Scope) => Outcome); service: Outcome }
 }
 
 const REFUSED = { scope: 'invalid_token', service: 'invalid_token' } as const
@@ -116,74 +116,74 @@ const ALMOST_SERVICE_TOKENS: Record<string, string> = {
 const unusual = () => withClaims({ iat: secondsFromNow(5), aud: ['others', 'b2b-orders'], nbf: secondsFromNow(-60) })
 
 const BEARERS: Bearer[] = [
-  { who: 'nobody', request: () => ({ token: null }), answers: NOBODY },
+  { who: 'nobody', request: () => ({ token: null }), responses: NOBODY },
   ...Object.entries(BAD_HEADERS).map(([fault, header]) => ({
     who: `whose Authorization header ${fault}`,
     request: ({ needs }: Rule) => withHeader(header(needs === 'service token' ? SERVICE_TOKENS[0] : goodToken())),
-    answers: REFUSED,
+    responses: REFUSED,
   })),
   ...Object.entries(BAD_TOKENS).map(([fault, token]) => ({
     who: `whose token ${fault}`,
     request: () => showing(token()),
-    answers: REFUSED,
+    responses: REFUSED,
   })),
-  { who: 'with every scope', request: () => showing(goodToken()), answers: CALLER },
-  { who: 'with the one scope', request: claiming((scope) => ({ scope })), answers: CALLER },
-  { who: 'with an unusual token', request: () => showing(unusual()), answers: CALLER },
+  { who: 'with every scope', request: () => showing(goodToken()), responses: CALLER },
+  { who: 'with the one scope', request: claiming((scope) => ({ scope })), responses: CALLER },
+  { who: 'with an unusual token', request: () => showing(unusual()), responses: CALLER },
   ...['bearer', 'BEARER '].map((scheme) => ({
     who: `who writes "${scheme}"`,
     request: () => withHeader(`${scheme} ${goodToken()}`),
-    answers: CALLER,
+    responses: CALLER,
   })),
-  { who: 'with every other scope', request: claiming((scope) => ({ scope: others(scope) })), answers: LACKING },
-  { who: 'with no scope', request: claiming(() => ({ scope: '' })), answers: LACKING },
-  { who: 'with nothing of scopes', request: claiming(() => ({ scope: undefined })), answers: LACKING },
+  { who: 'with every other scope', request: claiming((scope) => ({ scope: others(scope) })), responses: LACKING },
+  { who: 'with no scope', request: claiming(() => ({ scope: '' })), responses: LACKING },
+  { who: 'with nothing of scopes', request: claiming(() => ({ scope: undefined })), responses: LACKING },
   {
     who: 'with scopes that look alike',
     request: claiming((scope) => ({ scope: `${scope}:all x${scope} ${scope.toUpperCase()}` })),
-    answers: LACKING,
+    responses: LACKING,
   },
   ...SERVICE_TOKENS.map((token, i) => ({
     who: `with service token ${i + 1}`,
     request: () => showing(token),
-    answers: SERVICE,
+    responses: SERVICE,
   })),
   ...Object.entries(ALMOST_SERVICE_TOKENS).map(([fault, token]) => ({
     who: `whose service token ${fault}`,
     request: () => showing(token),
-    answers: REFUSED,
+    responses: REFUSED,
   })),
-  { who: 'who is a client', request: (_, { good }) => showing(good), answers: CALLER },
-  { who: 'who is a disabled client', request: (_, { ofDisabled }) => showing(ofDisabled), answers: REFUSED },
+  { who: 'who is a client', request: (_, { good }) => showing(good), responses: CALLER },
+  { who: 'who is a disabled client', request: (_, { ofDisabled }) => showing(ofDisabled), responses: REFUSED },
   {
     who: 'with a token from before a rotation',
     request: (_, { beforeRotation }) => showing(beforeRotation),
-    answers: REFUSED,
+    responses: REFUSED,
   },
   {
     who: 'with a token from after a rotation',
     request: (_, { afterRotation }) => showing(afterRotation),
-    answers: CALLER,
+    responses: CALLER,
   },
 ]
 
-function outcomeOf({ needs }: Rule, { answers }: Bearer): Outcome {
+function outcomeOf({ needs }: Rule, { responses }: Bearer): Outcome {
   if (needs === 'nothing') return 'opens'
-  if (needs === 'service token') return answers.service
-  return typeof answers.scope === 'string' ? answers.scope : answers.scope(needs)
+  if (needs === 'service token') return responses.service
+  return typeof responses.scope === 'string' ? responses.scope : responses.scope(needs)
 }
 
-function expectOutcome(operation: Operation, { needs }: Rule, answer: ApiAnswer, outcome: Outcome): void {
-  if (outcome === 'opens') expectOpen(operation, answer)
-  if (outcome === 'invalid_token') expectInvalidToken(operation, answer)
+function expectOutcome(operation: Operation, { needs }: Rule, response: ApiResponse, outcome: Outcome): void {
+  if (outcome === 'opens') expectOpen(operation, response)
+  if (outcome === 'invalid_token') expectInvalidToken(operation, response)
   if (outcome === 'unauthorized') {
-    expectRefusal(operation, answer, 401, 'unauthorized')
-    expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="b2b-orders"')
+    expectRefusal(operation, response, 401, 'unauthorized')
+    expect(response.headers.get('www-authenticate')).toBe('Bearer realm="b2b-orders"')
   }
   if (outcome === 'insufficient_scope') {
-    expectRefusal(operation, answer, 403, 'insufficient_scope')
-    expect(answer.body.scope).toBe(needs)
-    expect(answer.headers.get('www-authenticate')).toBe(
+    expectRefusal(operation, response, 403, 'insufficient_scope')
+    expect(response.body.scope).toBe(needs)
+    expect(response.headers.get('www-authenticate')).toBe(
       `Bearer realm="b2b-orders", error="insufficient_scope", scope="${needs}"`,
     )
   }
@@ -250,8 +250,8 @@ describeEachEngine('who gets in', (engine) => {
     const { operation, rule } = route
     const { service, method, path } = operation
     const query = `?access_token=${rule.needs === 'service token' ? SERVICE_TOKENS[0] : goodToken()}`
-    const answer = await system[service].call(method, path.replace('{id}', '1') + query, { token: null })
-    expectOutcome(operation, rule, answer, 'unauthorized')
+    const response = await system[service].call(method, path.replace('{id}', '1') + query, { token: null })
+    expectOutcome(operation, rule, response, 'unauthorized')
   })
 
   const scoped = closed.filter(({ rule }) => rule.needs !== 'service token')
@@ -283,17 +283,17 @@ describeEachEngine('who gets in', (engine) => {
       const body = bodies[`${method} ${path}`]
       const headers = { 'idempotency-key': newKey() }
       const query = queries[`${method} ${path}`] ?? ''
-      const answer = await system[service].call(method, path.replace('{id}', String(id)) + query, {
+      const response = await system[service].call(method, path.replace('{id}', String(id)) + query, {
         token,
         headers,
         ...(body && { body }),
       })
 
-      if (rule.bound === 'not_found') expectProblem(answer, 404, 'not_found')
-      if (rule.bound === 'bound_client') expectProblem(answer, 403, 'bound_client')
-      if (rule.bound === 'belongs to nobody') expect([200, 201]).toContain(answer.status)
+      if (rule.bound === 'not_found') expectProblem(response, 404, 'not_found')
+      if (rule.bound === 'bound_client') expectProblem(response, 403, 'bound_client')
+      if (rule.bound === 'belongs to nobody') expect([200, 201]).toContain(response.status)
       if (rule.bound === 'sees its own') {
-        const rows: { id: number; customer_id?: number }[] = answer.body.data
+        const rows: { id: number; customer_id?: number }[] = response.body.data
         expect(rows.map((row) => row.customer_id ?? row.id)).toEqual([own.id])
       }
       expect(rule.bound).toBeDefined()
@@ -328,7 +328,7 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
     return { one: bound(one), other: bound(other), ids: { one: one.id, other: other.id }, owners }
   }
 
-  function expectReplay(again: ApiAnswer, first: ApiAnswer): void {
+  function expectReplay(again: ApiResponse, first: ApiResponse): void {
     expect(again.headers.get('idempotent-replayed')).toBe('true')
     expect(again.text).toBe(first.text)
   }
@@ -380,11 +380,11 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
 
   it('each binding gets one order when both place theirs at once and again', async () => {
     const { one, other, ids, owners } = await twoBindings()
-    const answers = await Promise.all([one, other, one, other, one, other].map(({ place }) => place()))
-    expect(answers.map(({ status }) => status)).toEqual(Array(6).fill(201))
-    const [first, second, ...again] = answers.map(({ text }) => text)
+    const responses = await Promise.all([one, other, one, other, one, other].map(({ place }) => place()))
+    expect(responses.map(({ status }) => status)).toEqual(Array(6).fill(201))
+    const [first, second, ...again] = responses.map(({ text }) => text)
     expect(again).toEqual([first, second, first, second])
-    expect(answers.map(({ body }) => body.customer_id)).toEqual(Array(3).fill([ids.one, ids.other]).flat())
+    expect(responses.map(({ body }) => body.customer_id)).toEqual(Array(3).fill([ids.one, ids.other]).flat())
     expect(await owners()).toHaveLength(2)
   })
 

@@ -20,7 +20,7 @@ import {
   titled,
   withClaims,
 } from '../../testing/access.ts'
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { freePort } from '../../testing/database-server.ts'
 import { type IdentityProvider, PROVIDER_ALGORITHMS, startIdentityProvider } from '../../testing/identity-provider.ts'
 import { type Operation, operationsOf, readDocuments, SERVICES, scopeOf } from '../../testing/openapi.ts'
@@ -53,8 +53,8 @@ describe('an orchestrator that is open to anonymous callers', () => {
     for (const token of Object.values(BAD_TOKENS)) {
       expectInvalidToken(operation, await ask(system, operation, { token: token() }))
     }
-    const answer = await ask(system, operation, { token: withClaims({ scope: 'orders:read' }) })
-    expectRefusal(operation, answer, 403, 'insufficient_scope')
+    const response = await ask(system, operation, { token: withClaims({ scope: 'orders:read' }) })
+    expectRefusal(operation, response, 403, 'insufficient_scope')
   })
 
   it('when the other services are called without a token, then 401 as ever', async () => {
@@ -233,8 +233,8 @@ describe('tokens of an identity provider', () => {
   it('when an order is placed through the orchestrator, then the services trust each other as ever', async () => {
     const token = await provider.sign('EdDSA', { ...goodClaims(), scope: 'orders:write' })
     const order = { customer_id: 1, items: [{ product_id: 3, qty: 1 }], idempotency_key: newKey() }
-    const answer = await system.orchestrator.post('/orchestrator/create-and-confirm-order', order, { token })
-    expect(answer.status).toBe(201)
+    const response = await system.orchestrator.post('/orchestrator/create-and-confirm-order', order, { token })
+    expect(response.status).toBe(201)
   })
 
   it('when a token is asked for, then there is no such route, nor a word of it in the documents', async () => {
@@ -260,9 +260,9 @@ describe('tokens of an identity provider', () => {
     onTestFinished(() => started.stop())
     const token = await asked.sign('RS256', goodClaims())
     const call = () => started.system.customers.get('/customers/1', { token })
-    const answers = await Promise.all(Array.from({ length: 20 }, call))
-    answers.push(await call())
-    for (const { status } of answers) expect(status).toBe(200)
+    const responses = await Promise.all(Array.from({ length: 20 }, call))
+    responses.push(await call())
+    for (const { status } of responses) expect(status).toBe(200)
     expect(asked.requests()).toBe(1)
   })
 })
@@ -319,11 +319,11 @@ describe('an identity provider that fails', () => {
     ['more than 256 KiB', 200, `{"keys": [{}]}${PADDING}`],
   ])('when it answers with %s, then 503 and not 401', async (_, status, body) => {
     const { provider, system, token } = await startTrusting()
-    provider.answer(status, body)
+    provider.respond(status, body)
     for (const operation of needingScope) {
-      const answer = await ask(system, operation, { token })
-      expectRefusal(operation, answer, 503, 'unavailable')
-      expect(answer.text).not.toContain(provider.jwksUrl)
+      const response = await ask(system, operation, { token })
+      expectRefusal(operation, response, 503, 'unavailable')
+      expect(response.text).not.toContain(provider.jwksUrl)
     }
   })
 
@@ -332,7 +332,7 @@ describe('an identity provider that fails', () => {
     onTestFinished(() => elsewhere.stop())
     const { provider, token, call } = await startTrusting()
     for (const status of [301, 302, 307, 308]) {
-      provider.answer(status, '', { location: elsewhere.jwksUrl })
+      provider.respond(status, '', { location: elsewhere.jwksUrl })
       expectProblem(await call(token), 503, 'unavailable')
       expectProblem(await call(await elsewhere.sign('RS256', goodClaims())), 503, 'unavailable')
       vi.useFakeTimers({ toFake: ['Date'] })
@@ -355,13 +355,13 @@ describe('an identity provider that fails', () => {
   it('when a fetch failed, then it is asked again after 5 s and not before', async () => {
     const { provider, call } = await startTrusting()
     vi.useFakeTimers({ toFake: ['Date'] })
-    provider.answer(500, '{}')
+    provider.respond(500, '{}')
     const refused = await Promise.all(Array.from({ length: 20 }, () => call()))
     vi.advanceTimersByTime(PAUSE_MS - 1)
     refused.push(await call())
-    for (const answer of refused) {
-      expectProblem(answer, 503, 'unavailable')
-      expect(answer.headers.get('retry-after')).toMatch(/^[1-5]$/)
+    for (const response of refused) {
+      expectProblem(response, 503, 'unavailable')
+      expect(response.headers.get('retry-after')).toMatch(/^[1-5]$/)
     }
     expect(provider.requests()).toBe(1)
     provider.addKeys()
@@ -397,10 +397,10 @@ describe('a rate limit of 3 a minute', () => {
     it('when a caller comes a 4th time, then 429 says when to come again, and another caller is let in', async () => {
       const token = await tokenOf()
       for (const remaining of [2, 1, 0]) {
-        const answer = await ask(system, operation, { token })
-        expectOpen(operation, answer)
-        expect(answer.headers.get('ratelimit')).toMatch(new RegExp(`^limit=3, remaining=${remaining}, reset=\\d+$`))
-        expect(answer.headers.get('ratelimit-policy')).toBe('3;w=60')
+        const response = await ask(system, operation, { token })
+        expectOpen(operation, response)
+        expect(response.headers.get('ratelimit')).toMatch(new RegExp(`^limit=3, remaining=${remaining}, reset=\\d+$`))
+        expect(response.headers.get('ratelimit-policy')).toBe('3;w=60')
       }
       const fourth = await ask(system, operation, { token })
       expectRefusal(operation, fourth, 429, 'rate_limited')
@@ -464,36 +464,36 @@ describeEachEngine('secrets and tokens', (engine) => {
     const anonymous = { token: null }
     const issued = await on.customers.post('/auth/token', demo, anonymous)
     const tokens = [issued.body.access_token ?? 'none was issued', goodToken(), withClaims({ exp: secondsFromNow(-9) })]
-    const answers: ApiAnswer[] = []
+    const responses: ApiResponse[] = []
     for (const token of [...tokens, ...SERVICE_TOKENS, JWT_SECRET]) {
-      for (const operation of operations) answers.push(await ask(on, operation, { token }))
-      answers.push(await on.orders.get(`/orders?access_token=${token}`, { token }))
-      answers.push(await on.orders.get(`/nowhere/${token}`, { token }))
-      answers.push(await on.orders.post('/orders', { access_token: token }, { token }))
-      answers.push(await on.orders.post('/orders', `{"access_token": "${token}"`, { token }))
+      for (const operation of operations) responses.push(await ask(on, operation, { token }))
+      responses.push(await on.orders.get(`/orders?access_token=${token}`, { token }))
+      responses.push(await on.orders.get(`/nowhere/${token}`, { token }))
+      responses.push(await on.orders.post('/orders', { access_token: token }, { token }))
+      responses.push(await on.orders.post('/orders', `{"access_token": "${token}"`, { token }))
     }
     for (const api of [on.customers, on.orders]) {
-      answers.push(await api.post('/auth/token', { ...demo, client_secret: JWT_SECRET }, anonymous))
-      answers.push(await api.post('/auth/token', { ...demo, client_secret: 7 }, anonymous))
-      answers.push(await api.post('/auth/token', `client_secret=demo-secret`, anonymous))
+      responses.push(await api.post('/auth/token', { ...demo, client_secret: JWT_SECRET }, anonymous))
+      responses.push(await api.post('/auth/token', { ...demo, client_secret: 7 }, anonymous))
+      responses.push(await api.post('/auth/token', `client_secret=demo-secret`, anonymous))
       const headers = { authorization: `Basic ${BASIC}` }
-      answers.push(await api.post('/auth/token', { ...demo, scope: 'orders:steal' }, { headers }))
+      responses.push(await api.post('/auth/token', { ...demo, scope: 'orders:steal' }, { headers }))
     }
-    return { issued, answers, secrets: [...tokens, ...SERVICE_TOKENS, JWT_SECRET, BASIC] }
+    return { issued, responses, secrets: [...tokens, ...SERVICE_TOKENS, JWT_SECRET, BASIC] }
   }
 
   it('when all kinds of calls are made, then no secret is in a log line, a refusal or a document', async () => {
     const product = await newProduct(system)
     const items = [{ product_id: product.id, qty: 1 }]
     await system.orchestrator.post('/orchestrator/create-and-confirm-order', { customer_id: 1, items })
-    const { answers, secrets } = await callEverything(system)
-    expect(answers.map(({ status }) => status)).toEqual(expect.arrayContaining([200, 400, 401, 403, 404]))
-    const written = [...system.log, ...answers.map(({ text }) => text)]
+    const { responses, secrets } = await callEverything(system)
+    expect(responses.map(({ status }) => status)).toEqual(expect.arrayContaining([200, 400, 401, 403, 404]))
+    const written = [...system.log, ...responses.map(({ text }) => text)]
     for (const service of SERVICES) {
       for (const path of ['/openapi.json', '/docs']) written.push((await system[service].get(path)).text)
     }
     // Probes that are answered have no line.
-    expect(system.log.length).toBeGreaterThan(0.8 * answers.length)
+    expect(system.log.length).toBeGreaterThan(0.8 * responses.length)
     for (const secret of secrets) expect(written.filter((text) => text.includes(secret))).toEqual([])
     for (const line of system.log) expect(line).not.toContain('demo-secret')
   })
@@ -504,9 +504,9 @@ describeEachEngine('secrets and tokens', (engine) => {
     const broken = started.system
     await sql`drop table api_clients`.execute(broken.db)
     await sql`drop table stock_adjustments`.execute(broken.db)
-    const { issued, answers, secrets } = await callEverything(broken)
+    const { issued, responses, secrets } = await callEverything(broken)
     const adjusted = await broken.orders.post('/products/1/stock-adjustments', { delta: 1, reason: 'found' })
-    const failed = [issued, ...answers, adjusted].filter(({ status }) => status >= 500)
+    const failed = [issued, ...responses, adjusted].filter(({ status }) => status >= 500)
     // The orchestrator, which asks Customers how the client stands, answers for a failure that is not its own.
     expect(new Set(failed.map(({ status }) => status))).toEqual(new Set([500, 502]))
     for (const { status, body } of failed.filter(({ body }) => !('success' in body))) {

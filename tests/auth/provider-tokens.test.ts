@@ -92,8 +92,8 @@ describe.each(DOCUMENTED.map((documented) => [documented.name, documented] as co
 
     it.each(needed)('opens nothing without %s', async (name) => {
       const system = await startWith({ ...variables, [name]: '' })
-      const answer = await system.orders.get('/orders', { token: await tokenOf(documented) })
-      expect([401, 403]).toContain(answer.status)
+      const response = await system.orders.get('/orders', { token: await tokenOf(documented) })
+      expect([401, 403]).toContain(response.status)
     })
   },
 )

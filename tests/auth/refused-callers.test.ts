@@ -4,7 +4,7 @@ import type { Env } from '../../src/compose/env.ts'
 import { composeCustomers, composeOrders } from '../../src/compose/services.ts'
 import type { Logger } from '../../src/platform/telemetry/logger.ts'
 import { ENVIRONMENT, goodToken, SERVICE_TOKENS, withClaims } from '../../testing/access.ts'
-import type { ApiAnswer, ApiRequest } from '../../testing/api-client.ts'
+import type { ApiRequest, ApiResponse } from '../../testing/api-client.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { newKey } from '../../testing/rows.ts'
 import { serveOrders } from '../../testing/services.ts'
@@ -32,10 +32,13 @@ describe('the log line of a request', () => {
   const system = useSystem('sqlite', { ...ENVIRONMENT, RATE_LIMIT_PER_MINUTE: '2', LOGIN_ATTEMPTS_PER_MINUTE: '20' })
   const TOKEN = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
 
-  async function lineOf(call: (headers: Record<string, string>) => Promise<ApiAnswer>, status: number): Promise<Line> {
+  async function lineOf(
+    call: (headers: Record<string, string>) => Promise<ApiResponse>,
+    status: number,
+  ): Promise<Line> {
     const id = newKey()
-    const answer = await call({ 'x-correlation-id': id })
-    expect(answer.status).toBe(status)
+    const response = await call({ 'x-correlation-id': id })
+    expect(response.status).toBe(status)
     const [line, ...others] = linesOf(system.log).filter((it) => it.correlation_id === id && it.msg === 'request')
     if (line === undefined) throw new Error('no line')
     expect(others).toEqual([])

@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { createConnection } from 'mysql2/promise'
 import { expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { Engine } from '../../src/platform/database/dialect.ts'
-import { type ApiAnswer, apiClient } from '../../testing/api-client.ts'
+import { type ApiResponse, apiClient } from '../../testing/api-client.ts'
 import { freePort } from '../../testing/database-server.ts'
 import { operationsOf, readDocuments, SERVICES } from '../../testing/openapi.ts'
 import {
@@ -102,10 +102,10 @@ describeEachEngine('secrets', (engine) => {
     const [, id = '', secret = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(created.stdout) ?? []
     const program = startProgram('start', variables)
     const services = await addressesOf(program)
-    const answers: ApiAnswer[] = []
-    const said = (answer: ApiAnswer) => {
-      answers.push(answer)
-      return answer
+    const responses: ApiResponse[] = []
+    const said = (response: ApiResponse) => {
+      responses.push(response)
+      return response
     }
 
     const basic = `Basic ${btoa(`${id}:${secret}`)}`
@@ -149,14 +149,14 @@ describeEachEngine('secrets', (engine) => {
     if (engine === 'mysql') {
       takeAway()
       await callEverything()
-      expect(answers.filter(({ status }) => status === 503).length).toBeGreaterThan(5)
+      expect(responses.filter(({ status }) => status === 503).length).toBeGreaterThan(5)
       expect(program.stdout()).toMatch(/ECONNREFUSED|PROTOCOL_CONNECTION_LOST|ECONNRESET/)
     }
     await program.stop()
 
-    const told = answers.map(({ text, headers }) => `${text}\n${JSON.stringify([...headers])}`)
+    const told = responses.map(({ text, headers }) => `${text}\n${JSON.stringify([...headers])}`)
     told.push(program.stdout(), program.stderr())
-    expect(program.log().length).toBeGreaterThan(answers.length / 2)
+    expect(program.log().length).toBeGreaterThan(responses.length / 2)
     const secrets = [...secretsOf(variables), token, secret, basic, btoa(`${id}:${secret}`), 'Bearer ey']
     expect(secrets.length).toBeGreaterThan(6)
     for (const known of secrets) {

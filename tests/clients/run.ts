@@ -67,7 +67,7 @@ async function main(checks: Check[]): Promise<void> {
       outcomes.push(outcome)
     })
   } catch (error) {
-    if (!interruption.aborted) outcomes.push({ name: 'services', state: 'failed', detail: wordsOf(error), seconds: 0 })
+    if (!interruption.aborted) outcomes.push({ name: 'services', state: 'failed', detail: tokenize(error), seconds: 0 })
     else endInterrupted(error)
   } finally {
     await services?.stop()
@@ -107,11 +107,11 @@ async function outcomeOf(check: Check, ground: Ground): Promise<Outcome> {
     return { name: check.name, state: 'passed', detail, seconds: secondsSince() }
   } catch (error) {
     interruption.throwIfAborted()
-    return { name: check.name, state: 'failed', detail: wordsOf(error), seconds: secondsSince() }
+    return { name: check.name, state: 'failed', detail: tokenize(error), seconds: secondsSince() }
   }
 }
 
-function wordsOf(error: unknown): string {
+function tokenize(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 

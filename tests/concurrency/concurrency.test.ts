@@ -1,6 +1,6 @@
 import { expect, it, vi } from 'vitest'
 import { readClock } from '../../src/platform/idempotency/idempotency.ts'
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { startFaultyProxy } from '../../testing/faulty-proxy.ts'
 import { startInstance } from '../../testing/instances.ts'
 import { expectFaults, expectProblem } from '../../testing/problems.ts'
@@ -24,16 +24,16 @@ import { describeEachEngine, type TestSystem, useSystem } from '../../testing/sy
 const CREATE_AND_CONFIRM = '/dev/orchestrator/create-and-confirm-order'
 const ROUNDS = 8
 
-function orchestrate(system: TestSystem, body: Record<string, unknown>): Promise<ApiAnswer> {
+function orchestrate(system: TestSystem, body: Record<string, unknown>): Promise<ApiResponse> {
   return system.orchestrator.post(CREATE_AND_CONFIRM, body, { token: null })
 }
 
-function confirm(system: TestSystem, orderId: number, key = newKey()): Promise<ApiAnswer> {
+function confirm(system: TestSystem, orderId: number, key = newKey()): Promise<ApiResponse> {
   return system.orders.post(`/orders/${orderId}/confirm`, undefined, { headers: { 'idempotency-key': key } })
 }
 
-function bodies(answers: ApiAnswer[]): Set<string> {
-  return new Set(answers.map((answer) => answer.text))
+function bodies(responses: ApiResponse[]): Set<string> {
+  return new Set(responses.map((response) => response.text))
 }
 
 /** Lines of two products, whose order differs from one order to the next. */
@@ -52,8 +52,8 @@ describeEachEngine('pitfalls', (engine) => {
     const product = await newProduct(system, { stock: 20 })
     const customer = await newCustomer(system)
     const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
-    const answers = await atOnce(200, () => system.orders.post('/orders', order))
-    expect(statusCounts(answers)).toEqual({ 201: 20, 409: 180 })
+    const responses = await atOnce(200, () => system.orders.post('/orders', order))
+    expect(statusCounts(responses)).toEqual({ 201: 20, 409: 180 })
     expect(await stockOf(system, product.id)).toBe(0)
     expect(await ordersOf(system, customer.id)).toHaveLength(20)
   })
@@ -62,8 +62,8 @@ describeEachEngine('pitfalls', (engine) => {
     const product = await newProduct(system, { stock: 20 })
     const customer = await newCustomer(system)
     const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
-    const answers = await atOnce(200, () => orchestrate(system, { ...order, idempotency_key: newKey() }))
-    expect(statusCounts(answers)).toEqual({ 201: 20, 409: 180 })
+    const responses = await atOnce(200, () => orchestrate(system, { ...order, idempotency_key: newKey() }))
+    expect(statusCounts(responses)).toEqual({ 201: 20, 409: 180 })
     expect(await stockOf(system, product.id)).toBe(0)
     const orders = await ordersOf(system, customer.id)
     expect(orders.map(({ status }) => status)).toEqual(Array(20).fill('CONFIRMED'))
@@ -78,9 +78,9 @@ describeEachEngine('pitfalls', (engine) => {
       idempotency_key: newKey(),
       correlation_id: 'same',
     }
-    const answers = await atOnce(20, () => orchestrate(system, body))
-    expect(statusCounts(answers)).toEqual({ 201: 20 })
-    expect(bodies(answers).size).toBe(1)
+    const responses = await atOnce(20, () => orchestrate(system, body))
+    expect(statusCounts(responses)).toEqual({ 201: 20 })
+    expect(bodies(responses).size).toBe(1)
     expect(await ordersOf(system, customer.id)).toHaveLength(1)
     expect(await stockOf(system, product.id)).toBe(18)
   })
@@ -94,11 +94,11 @@ describeEachEngine('pitfalls', (engine) => {
       idempotency_key: newKey(),
       correlation_id: 'same',
     }
-    const answers: ApiAnswer[] = []
-    for (let i = 0; i < 20; i++) answers.push(await orchestrate(system, body))
-    expect(statusCounts(answers)).toEqual({ 201: 20 })
-    expect(bodies(answers).size).toBe(1)
-    const replayed = answers.map((answer) => answer.headers.get('idempotent-replayed'))
+    const responses: ApiResponse[] = []
+    for (let i = 0; i < 20; i++) responses.push(await orchestrate(system, body))
+    expect(statusCounts(responses)).toEqual({ 201: 20 })
+    expect(bodies(responses).size).toBe(1)
+    const replayed = responses.map((response) => response.headers.get('idempotent-replayed'))
     expect(replayed).toEqual([null, ...Array(19).fill('true')])
     expect(await ordersOf(system, customer.id)).toHaveLength(1)
     expect(await stockOf(system, product.id)).toBe(18)
@@ -111,9 +111,9 @@ describeEachEngine('pitfalls', (engine) => {
       { product_id: product.id, qty: 6 },
       { product_id: product.id, qty: 5 },
     ]
-    const answer = await system.orders.post('/orders', { customer_id: customer.id, items })
-    expectProblem(answer, 409, 'insufficient_stock')
-    expect(answer.body.lines).toEqual([{ product_id: product.id, requested: 11, available: 10 }])
+    const response = await system.orders.post('/orders', { customer_id: customer.id, items })
+    expectProblem(response, 409, 'insufficient_stock')
+    expect(response.body.lines).toEqual([{ product_id: product.id, requested: 11, available: 10 }])
     expect(await stockOf(system, product.id)).toBe(10)
     expect(await ordersOf(system, customer.id)).toEqual([])
   })
@@ -129,10 +129,10 @@ describeEachEngine('pitfalls', (engine) => {
 
   it('when 60 orders come at once with their lines in opposite order, then all of them succeed', async () => {
     const pair: [{ id: number }, { id: number }] = [await newProduct(system), await newProduct(system)]
-    const answers = await atOnce(60, (i) =>
+    const responses = await atOnce(60, (i) =>
       system.orders.post('/orders', { customer_id: 1, items: crossingLines(i, pair) }),
     )
-    expect(statusCounts(answers)).toEqual({ 201: 60 })
+    expect(statusCounts(responses)).toEqual({ 201: 60 })
     expect(await Promise.all(pair.map(({ id }) => stockOf(system, id)))).toEqual([40, 40])
   })
 
@@ -142,9 +142,9 @@ describeEachEngine('pitfalls', (engine) => {
       const product = await newProduct(system, { stock: 10 })
       const order = await newOrder(system, [{ product_id: product.id, qty: 4 }])
       if (status === 'CONFIRMED') await confirm(system, order.id)
-      const answers = await atOnce(10, () => system.orders.post(`/orders/${order.id}/cancel`))
-      expect(statusCounts(answers)).toEqual({ 200: 10 })
-      expect(bodies(answers).size).toBe(1)
+      const responses = await atOnce(10, () => system.orders.post(`/orders/${order.id}/cancel`))
+      expect(statusCounts(responses)).toEqual({ 200: 10 })
+      expect(bodies(responses).size).toBe(1)
       expect(await stockOf(system, product.id)).toBe(10)
     },
   )
@@ -181,7 +181,7 @@ describeEachEngine('pitfalls', (engine) => {
       const statuses = await Promise.all(ids.map(async (id) => (await orderOf(system, id)).status))
       const outcomes = confirmed.map(({ status }) => (status === 200 ? 'CONFIRMED' : 'CANCELED'))
       expect(statuses).toEqual(outcomes)
-      for (const answer of confirmed) if (answer.status !== 200) expectProblem(answer, 409, 'order_canceled')
+      for (const response of confirmed) if (response.status !== 200) expectProblem(response, 409, 'order_canceled')
       const taken = 4 * statuses.filter((status) => status === 'CONFIRMED').length
       expect(await stockOf(system, product.id)).toBe(40 - taken)
     }
@@ -203,20 +203,20 @@ describeEachEngine('pitfalls', (engine) => {
       const key = newKey()
       // While the other order is confirmed these ten wait, and so share a transaction.
       const busy = confirm(system, other?.id ?? 0)
-      const answers = await atOnce(10, () => confirm(system, order?.id ?? 0, key))
+      const responses = await atOnce(10, () => confirm(system, order?.id ?? 0, key))
       expect((await busy).status).toBe(200)
-      expect(statusCounts(answers)).toEqual({ 200: 10 })
-      expect(bodies(answers).size).toBe(1)
-      expect(answers.filter((answer) => answer.headers.get('idempotent-replayed') === 'true')).toHaveLength(9)
+      expect(statusCounts(responses)).toEqual({ 200: 10 })
+      expect(bodies(responses).size).toBe(1)
+      expect(responses.filter((response) => response.headers.get('idempotent-replayed') === 'true')).toHaveLength(9)
     }
   })
 
   it('when an order is confirmed 10 times at once with a key each, then there is one body', async () => {
     const product = await newProduct(system)
     const order = await newOrder(system, [{ product_id: product.id, qty: 1 }])
-    const answers = await atOnce(10, () => confirm(system, order.id))
-    expect(statusCounts(answers)).toEqual({ 200: 10 })
-    expect(bodies(answers).size).toBe(1)
+    const responses = await atOnce(10, () => confirm(system, order.id))
+    expect(statusCounts(responses)).toEqual({ 200: 10 })
+    expect(bodies(responses).size).toBe(1)
   })
 
   it('when the key of one order is used to confirm another, then it is refused and the other stays unconfirmed', async () => {
@@ -241,9 +241,9 @@ describeEachEngine('pitfalls', (engine) => {
     const product = await newProduct(system, { stock: 10 })
     const key = newKey()
     const body = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }], idempotency_key: key }
-    const { status, body: answer } = await orchestrate(system, body)
+    const { status, body: response } = await orchestrate(system, body)
     expect(status).toBe(201)
-    const { id } = answer.data.order
+    const { id } = response.data.order
     expect(await orderOf(system, id)).toMatchObject({ status: 'CONFIRMED', expires_at: null })
     const records = await system.db
       .selectFrom('idempotency_keys')
@@ -276,8 +276,8 @@ describeEachEngine('pitfalls', (engine) => {
   it('when an order is confirmed without a key, then 400 comes before anything is done', async () => {
     const product = await newProduct(system)
     const order = await newOrder(system, [{ product_id: product.id, qty: 1 }])
-    const answer = await system.orders.post(`/orders/${order.id}/confirm`)
-    expectProblem(answer, 400, 'idempotency_key_required')
+    const response = await system.orders.post(`/orders/${order.id}/confirm`)
+    expectProblem(response, 400, 'idempotency_key_required')
     expect(await orderOf(system, order.id)).toMatchObject({ status: 'CREATED', confirmed_at: null })
   })
 
@@ -306,9 +306,9 @@ describeEachEngine('pitfalls', (engine) => {
       { product_id: 'one', qty: 1 },
       { product_id: 1, qty: 0 },
     ]
-    const answer = await system.orders.post('/orders', { customer_id: -1, items, unit_price_cents: 1 })
-    expectFaults(answer, ['customer_id', 'items.0.product_id', 'items.1.qty', 'unit_price_cents'])
-    expect(answer.text).not.toMatch(/<|\.ts\b|node_modules|\bat /)
+    const response = await system.orders.post('/orders', { customer_id: -1, items, unit_price_cents: 1 })
+    expectFaults(response, ['customer_id', 'items.0.product_id', 'items.1.qty', 'unit_price_cents'])
+    expect(response.text).not.toMatch(/<|\.ts\b|node_modules|\bat /)
   })
 
   it('when a customer with orders is deleted, then 204, and its orders stay', async () => {
@@ -359,9 +359,9 @@ describeEachEngine('pitfalls', (engine) => {
       await doomed.kill()
       expect(await lost).toBe('no answer')
 
-      const { status, body: answer } = await orchestrate(system, body)
+      const { status, body: response } = await orchestrate(system, body)
       expect(status).toBe(201)
-      expect(await ordersOf(system, customer.id)).toMatchObject([{ id: answer.data.order.id, status: 'CONFIRMED' }])
+      expect(await ordersOf(system, customer.id)).toMatchObject([{ id: response.data.order.id, status: 'CONFIRMED' }])
       expect(await stockOf(system, product.id)).toBe(6)
     },
   )
@@ -390,12 +390,12 @@ describeEachEngine('pitfalls', (engine) => {
     await doomed.kill()
     const before = await Promise.allSettled(first)
 
-    const answers = await Promise.all(keys.map((key) => place(system.orders, key)))
-    expect(statusCounts(answers)).toEqual({ 201: 60 })
+    const responses = await Promise.all(keys.map((key) => place(system.orders, key)))
+    expect(statusCounts(responses)).toEqual({ 201: 60 })
     for (const [i, earlier] of before.entries()) {
-      if (earlier.status === 'fulfilled') expect(answers[i]?.text).toBe(earlier.value.text)
+      if (earlier.status === 'fulfilled') expect(responses[i]?.text).toBe(earlier.value.text)
     }
-    expect(bodies(answers).size).toBe(60)
+    expect(bodies(responses).size).toBe(60)
     expect(await ordersOf(system, customer.id)).toHaveLength(60)
     expect(await stockOf(system, product.id)).toBe(40)
   })
@@ -407,14 +407,14 @@ describeEachEngine('pitfalls of a small pool', (engine) => {
   it('when far more requests come at once than there are connections, then none of them hangs', async () => {
     const product = await newProduct(system, { stock: 1000 })
     const orders = await atOnce(40, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
-    const answers = await Promise.all([
+    const responses = await Promise.all([
       ...orders.map(({ id }) => confirm(system, id)),
       ...orders.map(({ id }) => system.orders.get(`/orders/${id}`)),
       atOnce(40, () => newOrder(system, [{ product_id: product.id, qty: 1 }])),
       atOnce(40, () => newProduct(system)),
       atOnce(40, () => newCustomer(system)),
     ])
-    const changed = answers.filter((answer) => 'status' in answer)
+    const changed = responses.filter((response) => 'status' in response)
     expect(statusCounts(changed)).toEqual({ 200: 80 })
     expect(await stockOf(system, product.id)).toBe(920)
   })
@@ -445,18 +445,18 @@ describeEachEngine('pitfalls of two instances', (engine) => {
     const twin = await startInstance('orders', system)
     const product = await newProduct(system, { stock: 20 })
     const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
-    const answers = await atOnce(200, (i) => (i % 2 === 0 ? system.orders : twin.api).post('/orders', order))
-    expect(statusCounts(answers)).toEqual({ 201: 20, 409: 180 })
+    const responses = await atOnce(200, (i) => (i % 2 === 0 ? system.orders : twin.api).post('/orders', order))
+    expect(statusCounts(responses)).toEqual({ 201: 20, 409: 180 })
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
   it('when 60 orders come at once to two instances with their lines in opposite order, then all of them succeed', async () => {
     const twin = await startInstance('orders', system)
     const pair: [{ id: number }, { id: number }] = [await newProduct(system), await newProduct(system)]
-    const answers = await atOnce(60, (i) =>
+    const responses = await atOnce(60, (i) =>
       (i % 4 < 2 ? system.orders : twin.api).post('/orders', { customer_id: 1, items: crossingLines(i, pair) }),
     )
-    expect(statusCounts(answers)).toEqual({ 201: 60 })
+    expect(statusCounts(responses)).toEqual({ 201: 60 })
     expect(await Promise.all(pair.map(({ id }) => stockOf(system, id)))).toEqual([40, 40])
   })
 
@@ -468,11 +468,11 @@ describeEachEngine('pitfalls of two instances', (engine) => {
         const product = await newProduct(system, { stock: 10 })
         const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
         const headers = { 'idempotency-key': newKey() }
-        const answers = await atOnce(count, (i) =>
+        const responses = await atOnce(count, (i) =>
           (i % 2 === 0 ? system.orders : twin.api).post('/orders', order, { headers }),
         )
-        expect(statusCounts(answers)).toEqual({ 201: count })
-        expect(bodies(answers).size).toBe(1)
+        expect(statusCounts(responses)).toEqual({ 201: count })
+        expect(bodies(responses).size).toBe(1)
         expect(await stockOf(system, product.id)).toBe(9)
       }
     },
@@ -484,11 +484,11 @@ describeEachEngine('pitfalls of two instances', (engine) => {
       const product = await newProduct(system, { stock: 1 })
       const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
       const headers = { 'idempotency-key': newKey() }
-      const answers = await atOnce(20, (i) =>
+      const responses = await atOnce(20, (i) =>
         (i % 2 === 0 ? system.orders : twin.api).post('/orders', order, { headers }),
       )
-      expect(statusCounts(answers)).toEqual({ 201: 20 })
-      expect(bodies(answers).size).toBe(1)
+      expect(statusCounts(responses)).toEqual({ 201: 20 })
+      expect(bodies(responses).size).toBe(1)
     }
   })
 

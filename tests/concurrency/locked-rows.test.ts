@@ -1,6 +1,6 @@
 import { createConnection } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import {
   endHold,
@@ -41,10 +41,10 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
 
   const lock = (table: string, id: number) => leaveOpen('select id from ?? where id = ? for update', [table, id])
 
-  async function timed(work: Promise<ApiAnswer>): Promise<ApiAnswer & { ms: number }> {
+  async function timed(work: Promise<ApiResponse>): Promise<ApiResponse & { ms: number }> {
     const began = performance.now()
-    const answer = await work
-    return { ...answer, ms: performance.now() - began }
+    const response = await work
+    return { ...response, ms: performance.now() - began }
   }
 
   function place(productId: number, { customerId = 1, key = newKey() } = {}) {
@@ -56,15 +56,15 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     timed(system.orders.post(`/orders/${orderId}/confirm`, undefined, { headers: { 'idempotency-key': key } }))
   const cancel = (orderId: number) => timed(system.orders.post(`/orders/${orderId}/cancel`, {}))
 
-  function expectRefusedInTime(answer: ApiAnswer & { ms: number }): void {
-    expectProblem(answer, 503, 'unavailable')
-    expect(answer.headers.get('retry-after')).toBe('1')
-    expect(answer.ms).toBeLessThan(LOCK_WAIT_MS + GRACE_MS)
+  function expectRefusedInTime(response: ApiResponse & { ms: number }): void {
+    expectProblem(response, 503, 'unavailable')
+    expect(response.headers.get('retry-after')).toBe('1')
+    expect(response.ms).toBeLessThan(LOCK_WAIT_MS + GRACE_MS)
   }
 
-  function expectUndisturbed(answers: (ApiAnswer & { ms: number })[], status: number): void {
-    expect(statusCounts(answers)).toEqual({ [status]: answers.length })
-    expect(Math.max(...answers.map(({ ms }) => ms))).toBeLessThan(DELAY_MS + GRACE_MS)
+  function expectUndisturbed(responses: (ApiResponse & { ms: number })[], status: number): void {
+    expect(statusCounts(responses)).toEqual({ [status]: responses.length })
+    expect(Math.max(...responses.map(({ ms }) => ms))).toBeLessThan(DELAY_MS + GRACE_MS)
   }
 
   it('when a product is locked, then only orders that want it are refused, and in time', async () => {
@@ -131,7 +131,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     await lock('orders', stuck.id)
     const refused = [confirm(stuck.id), cancel(stuck.id)]
     expectUndisturbed([await confirm(other.id), await cancel(third.id)], 200)
-    for (const answer of await Promise.all(refused)) expectRefusedInTime(answer)
+    for (const response of await Promise.all(refused)) expectRefusedInTime(response)
   })
 
   it('when a customer is locked, then only its orders are refused', async () => {
@@ -216,13 +216,13 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     const [product, customer] = [await newProduct(system), await newCustomer(system)]
     await lock('products', product.id)
     await lock('customers', customer.id)
-    const answers = await Promise.all([
+    const responses = await Promise.all([
       timed(system.orders.patch(`/products/${product.id}`, { stock: 5 })),
       timed(system.orders.post(`/products/${product.id}/stock-adjustments`, { delta: 1, reason: 'found' })),
       timed(system.customers.put(`/customers/${customer.id}`, { name: 'New', email: `${newKey()}@example.com` })),
       timed(system.customers.delete(`/customers/${customer.id}`)),
     ])
-    for (const answer of answers) expectRefusedInTime(answer)
+    for (const response of responses) expectRefusedInTime(response)
     expect(await stockOf(system, product.id)).toBe(100)
   })
 })

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import type { ApiAnswer, ApiClient } from '../../testing/api-client.ts'
+import type { ApiClient, ApiResponse } from '../../testing/api-client.ts'
 import { type FaultyProxy, startFaultyProxy } from '../../testing/faulty-proxy.ts'
 import { expectFailure, expectProblem } from '../../testing/problems.ts'
 import { atOnce, newCustomer, newKey, newProduct, ordersOf, statusCounts, stockOf } from '../../testing/rows.ts'
@@ -45,29 +45,31 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     const { api } = await serveOrders(system, { customersBase: proxy.base, httpTimeoutMs: 20_000 })
     const product = await newProduct(system, { stock: 10 })
     const ids: number[] = []
-    const answers: Promise<ApiAnswer>[] = []
+    const responses: Promise<ApiResponse>[] = []
     for (let i = 0; i < MOST; i++) {
       ids.push((await newCustomer(system)).id)
       // One after the other, so that each asks for its customer alone.
       const token = await system.token({ clientId: `caller-${i}` })
-      answers.push(api.post('/orders', { customer_id: ids[i], items: [{ product_id: product.id, qty: 1 }] }, { token }))
+      responses.push(
+        api.post('/orders', { customer_id: ids[i], items: [{ product_id: product.id, qty: 1 }] }, { token }),
+      )
       await askedFor(proxy, ids)
     }
     const letAllGo = () => {
       for (const id of ids) letGo(id)
     }
     onTestFinished(letAllGo)
-    return { api, product, proxy, ids, answers, letGo, letAllGo }
+    return { api, product, proxy, ids, responses, letGo, letAllGo }
   }
 
-  function expectOverloaded(answer: ApiAnswer): void {
-    expectProblem(answer, 503, 'overloaded')
-    expect(answer.headers.get('retry-after')).toBe('1')
-    expect(answer.body.retry_after).toBe(1)
+  function expectOverloaded(response: ApiResponse): void {
+    expectProblem(response, 503, 'overloaded')
+    expect(response.headers.get('retry-after')).toBe('1')
+    expect(response.body.retry_after).toBe(1)
   }
 
   it('when as many are under way, then one more is refused at once, whatever it asks for, and told when to come again', async () => {
-    const { api, answers, letAllGo } = await fullOrders()
+    const { api, responses, letAllGo } = await fullOrders()
     const correlation = { headers: { 'x-correlation-id': 'one-more' } }
     const more = [
       await api.get('/orders/1', correlation),
@@ -77,10 +79,10 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       await api.get('/nowhere'),
       await api.call('DELETE', '/orders'),
     ]
-    for (const answer of more) expectOverloaded(answer)
+    for (const response of more) expectOverloaded(response)
     expect(more[0]?.headers.get('x-correlation-id')).toBe('one-more')
     letAllGo()
-    expect(statusCounts(await Promise.all(answers))).toEqual({ 201: MOST })
+    expect(statusCounts(await Promise.all(responses))).toEqual({ 201: MOST })
   })
 
   it('when as many are under way, then load balancers are still answered', async () => {
@@ -92,10 +94,10 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
   })
 
   it('when one ends, then the next is served, and the one after it is not', async () => {
-    const { api, proxy, ids, answers, letGo, product } = await fullOrders()
+    const { api, proxy, ids, responses, letGo, product } = await fullOrders()
     expectOverloaded(await api.get('/orders/1'))
     letGo(ids[1] ?? 0)
-    expect((await answers[1])?.status).toBe(201)
+    expect((await responses[1])?.status).toBe(201)
     expect((await api.get('/orders/1')).status).toBe(200)
     expect(await stockOf(system, product.id)).toBe(9)
     const next = (await newCustomer(system)).id
@@ -108,19 +110,19 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
   })
 
   it('when some were refused, then nothing was done for them, and the same requests are served later', async () => {
-    const { api, ids, answers, letAllGo, product } = await fullOrders()
+    const { api, ids, responses, letAllGo, product } = await fullOrders()
     const order = { customer_id: ids[0], items: [{ product_id: product.id, qty: 1 }] }
     const headers = { 'idempotency-key': newKey() }
-    for (const answer of await atOnce(5, () => api.post('/orders', order, { headers }))) expectOverloaded(answer)
+    for (const response of await atOnce(5, () => api.post('/orders', order, { headers }))) expectOverloaded(response)
     letAllGo()
-    await Promise.all(answers)
-    const answer = await api.post('/orders', order, { headers })
-    expect([answer.status, answer.headers.get('idempotent-replayed')]).toEqual([201, null])
+    await Promise.all(responses)
+    const response = await api.post('/orders', order, { headers })
+    expect([response.status, response.headers.get('idempotent-replayed')]).toEqual([201, null])
     expect(await stockOf(system, product.id)).toBe(10 - MOST - 1)
   })
 
   it('when requests end in refusals and faults, then none of them keeps its place', async () => {
-    const { api } = await serveOrders(system, { mostRequests: 1 })
+    const { api } = await serveOrders(system, { maxInFlight: 1 })
     for (let i = 0; i < 3; i++) {
       expectProblem(await api.get('/orders/abc'), 400, 'invalid_id')
       expectProblem(await api.get('/orders/1', { token: null }), 401, 'unauthorized')
@@ -138,7 +140,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
   ])(
     'when callers halt or hang up in the middle of a body %s, then they keep no place from anybody',
     async (_, rest) => {
-      const { api, log } = await serveOrders(system, { mostRequests: 1 })
+      const { api, log } = await serveOrders(system, { maxInFlight: 1 })
       const { hostname, port } = new URL(api.base)
       const halting = await Promise.all(
         Array.from({ length: 5 }, async () => {
@@ -166,7 +168,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     const keys = Array.from({ length: 40 }, newKey)
     const place = (key: string) => api.post('/orders', order, { headers: { 'idempotency-key': key } })
     const first = await Promise.all(keys.map(place))
-    for (const answer of first) if (answer.status !== 201) expectOverloaded(answer)
+    for (const response of first) if (response.status !== 201) expectOverloaded(response)
     expect(first.some(({ status }) => status === 201)).toBe(true)
     const placed = first.filter(({ status }) => status === 201).length
     expect(await ordersOf(system, customer.id)).toHaveLength(placed)
@@ -177,7 +179,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
 
   it('when it is the orchestrator, then it says so in its own envelope', async () => {
     const { proxy, letGo } = await heldCustomers()
-    const { api } = await serveOrchestrator(system, { customersBase: proxy.base, mostRequests: 1 })
+    const { api } = await serveOrchestrator(system, { customersBase: proxy.base, maxInFlight: 1 })
     const [product, customer] = [await newProduct(system), await newCustomer(system)]
     onTestFinished(() => letGo(customer.id))
     const items = [{ product_id: product.id, qty: 1 }]
@@ -190,9 +192,9 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       )
     const waiting = call(api)
     await askedFor(proxy, [customer.id])
-    for (const answer of [await call(api), await api.get('/nowhere'), await api.get(CREATE_AND_CONFIRM)]) {
-      expectFailure(answer, 503, 'overloaded')
-      expect(answer.headers.get('retry-after')).toBe('1')
+    for (const response of [await call(api), await api.get('/nowhere'), await api.get(CREATE_AND_CONFIRM)]) {
+      expectFailure(response, 503, 'overloaded')
+      expect(response.headers.get('retry-after')).toBe('1')
     }
     expect((await api.get('/health')).status).toBe(200)
     letGo(customer.id)
@@ -204,19 +206,19 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     const SHARE = 2
 
     /** Orders, with customers that wait, where one caller has all that it may have under way. */
-    async function floodedOrders(send: (order: object, api: ApiClient) => Promise<ApiAnswer>) {
+    async function floodedOrders(send: (order: object, api: ApiClient) => Promise<ApiResponse>) {
       const { proxy, letGo } = await heldCustomers()
-      const orders = await serveOrders(system, { customersBase: proxy.base, mostRequests: 2 * SHARE })
+      const orders = await serveOrders(system, { customersBase: proxy.base, maxInFlight: 2 * SHARE })
       const product = await newProduct(system, { stock: 100 })
       const orderOf = (customerId: number) => ({
         customer_id: customerId,
         items: [{ product_id: product.id, qty: 1 }],
       })
       const ids: number[] = []
-      const answers: Promise<ApiAnswer>[] = []
+      const responses: Promise<ApiResponse>[] = []
       for (let i = 0; i < SHARE; i++) {
         ids.push((await newCustomer(system)).id)
-        answers.push(send(orderOf(ids[i] ?? 0), orders.api))
+        responses.push(send(orderOf(ids[i] ?? 0), orders.api))
         await askedFor(proxy, ids)
       }
       const letAllGo = () => {
@@ -225,25 +227,25 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       onTestFinished(letAllGo)
       const free = (await newCustomer(system)).id
       letGo(free)
-      return { ...orders, answers, letAllGo, order: orderOf(free) }
+      return { ...orders, responses, letAllGo, order: orderOf(free) }
     }
 
     const tokenOf = (clientId: string) => system.token({ clientId })
 
     it('then it is told to come again, and others are served', async () => {
       const flood = await tokenOf('flood')
-      const { api, answers, letAllGo, order, log } = await floodedOrders((order, api) =>
+      const { api, responses, letAllGo, order, log } = await floodedOrders((order, api) =>
         api.post('/orders', order, { token: flood }),
       )
       for (let i = 0; i < 3; i++) {
         const more = await atOnce(20, () => api.post('/orders', order, { token: flood }))
-        for (const answer of more) expectOverloaded(answer)
+        for (const response of more) expectOverloaded(response)
         expectOverloaded(await api.get('/products', { token: flood }))
         expect((await api.post('/orders', order)).status).toBe(201)
         expect((await api.get('/orders/1')).status).toBe(200)
       }
       letAllGo()
-      expect(statusCounts(await Promise.all(answers))).toEqual({ 201: SHARE })
+      expect(statusCounts(await Promise.all(responses))).toEqual({ 201: SHARE })
       expect((await api.post('/orders', order, { token: flood })).status).toBe(201)
       expect(log.filter((line) => line.includes('"level":50'))).toEqual([])
     })
@@ -306,8 +308,10 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     it('then through the orchestrator too it is the caller that counts', async () => {
       const flood = await tokenOf('flood')
       const service = { token: system.env.serviceTokens[0] ?? '', headers: { 'x-on-behalf-of': 'client:flood' } }
-      const { api, answers, letAllGo, order } = await floodedOrders((order, api) => api.post('/orders', order, service))
-      const { api: orchestrator } = await serveOrchestrator(system, { ordersBase: api.base, mostRequests: 100 })
+      const { api, responses, letAllGo, order } = await floodedOrders((order, api) =>
+        api.post('/orders', order, service),
+      )
+      const { api: orchestrator } = await serveOrchestrator(system, { ordersBase: api.base, maxInFlight: 100 })
       const send = (token: string) =>
         orchestrator.post(CREATE_AND_CONFIRM, { ...order, idempotency_key: newKey() }, { token })
       const refused = await send(flood)
@@ -316,13 +320,13 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       const others = await atOnce(4, async (i) => send(await tokenOf(`${i}`)))
       expect(statusCounts(others)).toEqual({ 201: 4 })
       letAllGo()
-      expect(statusCounts(await Promise.all(answers))).toEqual({ 201: SHARE })
+      expect(statusCounts(await Promise.all(responses))).toEqual({ 201: SHARE })
       expect((await send(flood)).status).toBe(201)
     })
 
     it('then the orchestrator keeps it from the places of its other callers', async () => {
       const { proxy, letGo } = await heldCustomers()
-      const { api } = await serveOrchestrator(system, { customersBase: proxy.base, mostRequests: 2 * SHARE })
+      const { api } = await serveOrchestrator(system, { customersBase: proxy.base, maxInFlight: 2 * SHARE })
       const product = await newProduct(system)
       const [held, free] = [await newCustomer(system), await newCustomer(system)]
       letGo(free.id)
@@ -332,10 +336,10 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
         const body = { customer_id: customer.id, items, idempotency_key: newKey() }
         return api.post(CREATE_AND_CONFIRM, body, { token: await tokenOf(clientId) })
       }
-      const refused: ApiAnswer[] = []
-      const flood = Array.from({ length: 10 }, () => send(held, 'flood').then((answer) => refused.push(answer)))
+      const refused: ApiResponse[] = []
+      const flood = Array.from({ length: 10 }, () => send(held, 'flood').then((response) => refused.push(response)))
       await vi.waitFor(() => expect(refused).toHaveLength(10 - SHARE), { timeout: 10_000 })
-      for (const answer of refused) expectFailure(answer, 503, 'overloaded')
+      for (const response of refused) expectFailure(response, 503, 'overloaded')
       expect((await send(free, 'quiet')).status).toBe(201)
       letGo(held.id)
       await Promise.all(flood)

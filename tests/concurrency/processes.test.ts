@@ -5,9 +5,9 @@ import { parseEnv } from '../../src/compose/env.ts'
 import { signToken } from '../../src/identity/service.ts'
 import { SCOPES } from '../../src/platform/http/auth.ts'
 import { serve } from '../../src/platform/http/server.ts'
-import { type ApiAnswer, apiClient } from '../../testing/api-client.ts'
+import { type ApiResponse, apiClient } from '../../testing/api-client.ts'
 import { readBanner } from '../../testing/banner.ts'
-import { CREATE_AND_CONFIRM, printedAnswer, REQUEST, shown } from '../../testing/printed.ts'
+import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import {
   addressOf,
   freshDatabase,
@@ -40,7 +40,7 @@ describeEachEngine('npm start', (engine) => {
     const first = startProgram('start', variables)
     const services = await readBanner(first)
     const answer = await services.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
-    expect(shown(answer)).toEqual({ status: 201, text: printedAnswer(answer), replayed: null })
+    expect(shown(answer)).toEqual({ status: 201, text: printedResponse(answer), replayed: null })
     const again = await services.orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously(REQUEST))
     expect(shown(again)).toEqual({ ...shown(answer), replayed: 'true' })
     const order = await services.orders.get(`/orders/${answer.body.data.order.id}`)
@@ -70,7 +70,7 @@ describeEachEngine('npm start', (engine) => {
     const [name = '', value = ''] = header.split(': ')
     const response = await fetch(url, { method: 'POST', headers: { [name]: value }, body })
     const text = await response.text()
-    expect(text).toBe(printedAnswer({ body: JSON.parse(text) }))
+    expect(text).toBe(printedResponse({ body: JSON.parse(text) }))
     expect((await orders.get('/orders')).status).toBe(200)
     expect((await customers.post('/customers', { name: 'New', email: 'new@example.com' })).status).toBe(201)
   })
@@ -110,7 +110,7 @@ describeEachEngine('npm start', (engine) => {
   })
 })
 
-function shownHealth({ status, text }: ApiAnswer) {
+function shownHealth({ status, text }: ApiResponse) {
   return [status, text]
 }
 
@@ -123,7 +123,7 @@ describeEachEngine('three processes over one database', (engine) => {
       expect((await service.get('/ready')).status).toBe(200)
     }
     const answer = await orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
-    expect(shown(answer)).toEqual({ status: 201, text: printedAnswer(answer), replayed: null })
+    expect(shown(answer)).toEqual({ status: 201, text: printedResponse(answer), replayed: null })
     const again = await orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously(REQUEST))
     expect(shown(again)).toEqual({ ...shown(answer), replayed: 'true' })
     expect((await orders.get(`/orders/${answer.body.data.order.id}`)).body).toMatchObject({
@@ -216,7 +216,7 @@ describeEachEngine('stopping', (engine) => {
   it('when connections are open that ask for nothing, then it still ends at once, with 0', async () => {
     const program = startProgram('start:customers', { PORT: '0', ...freshDatabase(engine) })
     const customers = apiClient(await addressOf(program), await signedToken())
-    await rawConnection(customers.base, '').connected
+    await rawConnection(customers.base, '').withDatabaseErrors
     await customers.get('/health')
     const began = Date.now()
     expect(await program.stop()).toMatchObject({ code: 0 })
@@ -236,7 +236,7 @@ describeEachEngine('stopping', (engine) => {
     const token = await signedToken()
     const orders = apiClient(await addressOf(program), token)
     const authorized = part.replace('host: local', `host: local\r\nauthorization: Bearer ${token}`)
-    await rawConnection(orders.base, authorized).connected
+    await rawConnection(orders.base, authorized).withDatabaseErrors
     const placed = orders.post('/orders', { customer_id: 1, items: [{ product_id: 1, qty: 1 }] })
     await until(
       () => (customers.asked.length === 1 ? true : undefined),
@@ -246,9 +246,9 @@ describeEachEngine('stopping', (engine) => {
     await logged(program, ({ msg }) => msg === 'stopping')
     customers.release()
     expect((await placed).status).toBe(201)
-    const answeredAt = Date.now()
+    const respondedAt = Date.now()
     expect(await stopping).toMatchObject({ code: 0 })
-    expect(Date.now() - answeredAt).toBeLessThan(2_000)
+    expect(Date.now() - respondedAt).toBeLessThan(2_000)
     expect(program.log().filter(({ level }) => level === 'error')).toEqual([])
   })
 
@@ -303,7 +303,7 @@ function rawConnection(base: string, beginning: string) {
   onTestFinished(() => void socket.destroy())
   socket.write(beginning)
   return {
-    connected: once(socket, 'connect'),
+    withDatabaseErrors: once(socket, 'connect'),
     /** @returns the answer, once the other side has closed the connection */
     async finish(end: string): Promise<string> {
       socket.write(end)

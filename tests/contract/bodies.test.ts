@@ -109,8 +109,8 @@ describe('a body that may be left out', () => {
     'when a %s has no bytes and says it is %s, then it is done',
     async (step, type) => {
       const id = await newOne()
-      const answer = await system.orders.call('POST', `/orders/${id}/${step}`, { headers: headersOf(type) })
-      expect([answer.status, answer.body.id]).toEqual([200, id])
+      const response = await system.orders.call('POST', `/orders/${id}/${step}`, { headers: headersOf(type) })
+      expect([response.status, response.body.id]).toEqual([200, id])
     },
   )
 

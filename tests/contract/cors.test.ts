@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { SERVICES, type ServiceName } from '../../testing/openapi.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { newKey } from '../../testing/rows.ts'
@@ -16,12 +16,12 @@ const READ = [
   ...['www-authenticate', 'x-correlation-id'],
 ]
 
-function preflight(system: TestSystem, service: ServiceName, origin: string): Promise<ApiAnswer> {
+function preflight(system: TestSystem, service: ServiceName, origin: string): Promise<ApiResponse> {
   const headers = { origin, 'access-control-request-method': 'PATCH', 'access-control-request-headers': SENT.join() }
   return system[service].call('OPTIONS', '/products/1', { headers, token: null })
 }
 
-const listOf = ({ headers }: ApiAnswer, name: string) => (headers.get(name) ?? '').toLowerCase().split(',').sort()
+const listOf = ({ headers }: ApiResponse, name: string) => (headers.get(name) ?? '').toLowerCase().split(',').sort()
 
 describe('pages of origins that are named', () => {
   const system = useSystem('sqlite', { CORS_ORIGINS: `${SHOP}, ${LOCAL}`, RATE_LIMIT_PER_MINUTE: '2' })
@@ -30,11 +30,11 @@ describe('pages of origins that are named', () => {
     'when a browser asks %s whether a page may call it, then it may, without cookies',
     async (service) => {
       for (const origin of [SHOP, LOCAL]) {
-        const answer = await preflight(system, service, origin)
-        expect({ status: answer.status, text: answer.text }).toEqual({ status: 204, text: '' })
-        expect(answer.headers.get('access-control-allow-origin')).toBe(origin)
-        expect(listOf(answer, 'access-control-allow-headers')).toEqual([...SENT].sort())
-        expect(listOf(answer, 'access-control-allow-methods')).toEqual([
+        const response = await preflight(system, service, origin)
+        expect({ status: response.status, text: response.text }).toEqual({ status: 204, text: '' })
+        expect(response.headers.get('access-control-allow-origin')).toBe(origin)
+        expect(listOf(response, 'access-control-allow-headers')).toEqual([...SENT].sort())
+        expect(listOf(response, 'access-control-allow-methods')).toEqual([
           'delete',
           'get',
           'head',
@@ -42,8 +42,8 @@ describe('pages of origins that are named', () => {
           'post',
           'put',
         ])
-        expect(answer.headers.get('access-control-max-age')).toBe('600')
-        expect(answer.headers.has('access-control-allow-credentials')).toBe(false)
+        expect(response.headers.get('access-control-max-age')).toBe('600')
+        expect(response.headers.has('access-control-allow-credentials')).toBe(false)
       }
     },
   )
@@ -52,19 +52,19 @@ describe('pages of origins that are named', () => {
     const headers = { origin: SHOP, 'idempotency-key': newKey() }
     const token = await system.token({ clientId: 'page' })
     const customer = { name: 'Ann', email: `${newKey()}@example.com` }
-    const answers = [
+    const responses = [
       await system.customers.post('/customers', customer, { headers, token }),
       await system.customers.post('/customers', customer, { headers, token }),
       await system.customers.post('/customers', customer, { headers, token }),
       await system.customers.get('/customers/1', { headers, token: null }),
       await system.customers.get('/nowhere', { headers, token: null }),
     ]
-    expect(answers.map(({ status }) => status)).toEqual([201, 201, 429, 401, 404])
-    for (const answer of answers) {
-      expect(answer.headers.get('access-control-allow-origin')).toBe(SHOP)
-      expect(listOf(answer, 'access-control-expose-headers')).toEqual([...READ].sort())
-      expect(answer.headers.get('vary')).toBe('Origin')
-      expect(answer.headers.has('access-control-allow-credentials')).toBe(false)
+    expect(responses.map(({ status }) => status)).toEqual([201, 201, 429, 401, 404])
+    for (const response of responses) {
+      expect(response.headers.get('access-control-allow-origin')).toBe(SHOP)
+      expect(listOf(response, 'access-control-expose-headers')).toEqual([...READ].sort())
+      expect(response.headers.get('vary')).toBe('Origin')
+      expect(response.headers.has('access-control-allow-credentials')).toBe(false)
     }
   })
 
@@ -88,8 +88,8 @@ describe('without CORS_ORIGINS', () => {
 
   it.each(SERVICES)('when a browser asks %s whether a page may call it, then nothing is allowed', async (service) => {
     const { headers } = await system[service].get('/health', { headers: { origin: SHOP }, token: null })
-    const answer = await preflight(system, service, SHOP)
-    expect(answer.status).toBe(service === 'orders' ? 405 : 404)
-    for (const name of [...headers.keys(), ...answer.headers.keys()]) expect(name).not.toMatch(/^access-control-/)
+    const response = await preflight(system, service, SHOP)
+    expect(response.status).toBe(service === 'orders' ? 405 : 404)
+    for (const name of [...headers.keys(), ...response.headers.keys()]) expect(name).not.toMatch(/^access-control-/)
   })
 })

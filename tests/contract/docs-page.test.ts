@@ -103,8 +103,8 @@ describe.each(SERVICES)('the page of %s, as it is sent', (service) => {
       '..%2fpackage.json',
       '%2e%2e%2fapp.ts',
     ]) {
-      const answer = await system[service].get(`/docs/swagger-ui-dist/${name}`, { token: null })
-      expectProblem(answer, 404, 'route_not_found')
+      const response = await system[service].get(`/docs/swagger-ui-dist/${name}`, { token: null })
+      expectProblem(response, 404, 'route_not_found')
     }
   })
 

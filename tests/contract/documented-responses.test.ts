@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { serve } from '../../src/platform/http/server.ts'
-import type { ApiAnswer, ApiRequest } from '../../testing/api-client.ts'
+import type { ApiRequest, ApiResponse } from '../../testing/api-client.ts'
 import { contractCheck } from '../../testing/contract-check.ts'
 import { type Operation, operationsOf, readDocuments, sampleOf } from '../../testing/openapi.ts'
 import { newCustomer, newKey, newOrder, newProduct } from '../../testing/rows.ts'
@@ -15,8 +15,8 @@ const { expectDocumented } = contractCheck(documents)
 /** Faults of ours or of a neighbour: each is provoked where such faults are tested. */
 const FAULTS = ['internal_error', 'upstream_failed', 'unavailable', 'overloaded', 'deadline_exceeded']
 const NOBODY = 999_999_999
-const LARGEST_BODY = 64 * 1024
-const LARGEST_INTERNAL_BODY = 4 * 1024 * 1024
+const MAX_BODY = 64 * 1024
+const MAX_INTERNAL_BODY = 4 * 1024 * 1024
 
 /** What an operation can answer, by its document: `success`, `not_modified`, and the code of each refusal. */
 function outcomesOf({ responses }: Operation): [status: number, outcome: string][] {
@@ -33,7 +33,7 @@ function nameOf(status: number): string {
 
 describeEachEngine('what the documents say', (engine) => {
   const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
-  const limited = useSystem(engine, {
+  const withLockWait = useSystem(engine, {
     ORCHESTRATOR_PUBLIC: 'false',
     RATE_LIMIT_PER_MINUTE: '1',
     LOGIN_ATTEMPTS_PER_MINUTE: '1',
@@ -65,14 +65,14 @@ describeEachEngine('what the documents say', (engine) => {
   }
 
   /** How a refusal is met that many operations have. */
-  const COMMON: Record<string, (operation: Operation) => Promise<ApiAnswer>> = {
+  const COMMON: Record<string, (operation: Operation) => Promise<ApiResponse>> = {
     unauthorized: (it) => call(it, { token: null }),
     invalid_token: (it) => call(it, { token: 'not.a.token' }),
     insufficient_scope: async (it) => call(it, { token: await system.token({ scopes: [] }) }),
     bound_client: async (it) => call(it, { token: await system.token({ customerId: 1 }) }),
     malformed_json: (it) => call(it, { body: '{' }),
     payload_too_large: (it) =>
-      call(it, { body: ' '.repeat(1 + (it.path.startsWith('/internal/') ? LARGEST_INTERNAL_BODY : LARGEST_BODY)) }),
+      call(it, { body: ' '.repeat(1 + (it.path.startsWith('/internal/') ? MAX_INTERNAL_BODY : MAX_BODY)) }),
     unsupported_media_type: (it) => call(it, { headers: { 'content-type': 'text/plain' } }),
     not_modified: (it) => call(it, { headers: { 'if-none-match': '*' } }),
     validation_failed: (it) => call(it, it.requestBody ? { body: { nonsense: true } } : { query: '?limit=0' }),
@@ -86,8 +86,8 @@ describeEachEngine('what the documents say', (engine) => {
       return call(it, { headers })
     },
     async rate_limited({ service, method, path }) {
-      const token = await limited.token({ clientId: randomBytes(6).toString('hex') })
-      const again = () => limited[service].call(method, path.replace('{id}', '1'), { token })
+      const token = await withLockWait.token({ clientId: randomBytes(6).toString('hex') })
+      const again = () => withLockWait[service].call(method, path.replace('{id}', '1'), { token })
       await again()
       return again()
     },
@@ -123,14 +123,14 @@ describeEachEngine('what the documents say', (engine) => {
   const demo = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
 
   /** How each operation succeeds, where the examples of its document are not enough, and what only it refuses. */
-  const OWN: Record<string, Record<string, (operation: Operation) => Promise<ApiAnswer>>> = {
+  const OWN: Record<string, Record<string, (operation: Operation) => Promise<ApiResponse>>> = {
     issueToken: {
       success: (it) => call(it, { body: demo, token: null }),
       unsupported_grant_type: (it) => call(it, { body: { ...demo, grant_type: 'password' } }),
       invalid_scope: (it) => call(it, { body: { ...demo, scope: 'orders:steal' }, token: null }),
       invalid_client: (it) => call(it, { body: { ...demo, client_secret: 'wrong' }, token: null }),
       async rate_limited({ service, path }) {
-        const fail = () => limited[service].post(path, { ...demo, client_secret: 'wrong' }, { token: null })
+        const fail = () => withLockWait[service].post(path, { ...demo, client_secret: 'wrong' }, { token: null })
         await fail()
         return fail()
       },
@@ -253,9 +253,12 @@ describeEachEngine('what the documents say', (engine) => {
     it.each(outcomesOf(operation))('when it answers %i %s, then that is as documented', async (status, outcome) => {
       const provoke = OWN[operationId]?.[outcome] ?? COMMON[outcome] ?? (outcome === 'success' ? call : undefined)
       if (provoke === undefined) throw new Error(`this test does not know how ${title} comes to ${outcome}`)
-      const answer = await provoke(operation)
-      expectDocumented(service, method, path, answer)
-      expect({ status: answer.status, outcome: answer.body.code ?? nameOf(answer.status) }).toEqual({ status, outcome })
+      const response = await provoke(operation)
+      expectDocumented(service, method, path, response)
+      expect({ status: response.status, outcome: response.body.code ?? nameOf(response.status) }).toEqual({
+        status,
+        outcome,
+      })
     })
   })
 

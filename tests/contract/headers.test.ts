@@ -1,6 +1,6 @@
 import { createServer, request } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { freePort } from '../../testing/database-server.ts'
 import { SERVICES } from '../../testing/openapi.ts'
 import { newCustomer, newKey, newOrder, newProduct } from '../../testing/rows.ts'
@@ -37,16 +37,16 @@ const JSON_TYPE = 'application/json'
 const PROBLEM_TYPE = 'application/problem+json'
 
 /** Expects an answer of this status with all of these headers, and with the request's own correlation id. */
-function expectHeaders(answer: ApiAnswer, status: number, headers: Record<string, unknown>): void {
-  expect(answer.status, answer.text).toBe(status)
-  const all = Object.fromEntries(answer.headers)
+function expectHeaders(response: ApiResponse, status: number, headers: Record<string, unknown>): void {
+  expect(response.status, response.text).toBe(status)
+  const all = Object.fromEntries(response.headers)
   expect(all).toMatchObject({ ...headers, ...CORRELATION })
   expect(all['x-powered-by']).toBeUndefined()
   // Two of one name would have been joined.
   for (const name of Object.keys(ALWAYS)) expect(all[name]).not.toContain(', ')
 }
 
-type Ask = (system: TestSystem) => Promise<ApiAnswer>
+type Ask = (system: TestSystem) => Promise<ApiResponse>
 
 const headers = CORRELATION
 const keyed = () => ({ headers: { ...CORRELATION, 'idempotency-key': newKey() } })
@@ -58,7 +58,7 @@ const onePiece = async (system: TestSystem) => ({
 })
 
 /** What succeeds. */
-const ANSWERS: [string, number, Ask, Record<string, unknown>][] = [
+const RESPONSES: [string, number, Ask, Record<string, unknown>][] = [
   ['a resource', 200, (on) => on.customers.get('/customers/1', { headers }), { etag: '"1"' }],
   [
     'a list',
@@ -203,7 +203,7 @@ const REFUSALS: [string, number, Ask, Record<string, unknown>][] = [
 describeEachEngine('the headers of an answer', (engine) => {
   const system = useSystem(engine)
 
-  it.each(ANSWERS)('when it is %s (%d), then it is data, of this request', async (_, status, ask, own) => {
+  it.each(RESPONSES)('when it is %s (%d), then it is data, of this request', async (_, status, ask, own) => {
     expectHeaders(await ask(system), status, { ...DATA, 'content-type': JSON_TYPE, ...own })
   })
 
@@ -213,9 +213,9 @@ describeEachEngine('the headers of an answer', (engine) => {
 
   it('when it has no body (204), then it is data, of this request', async () => {
     const { id } = await newCustomer(system)
-    const answer = await system.customers.delete(`/customers/${id}`, { headers })
-    expectHeaders(answer, 204, DATA)
-    expect(answer.headers.get('content-type')).toBeNull()
+    const response = await system.customers.delete(`/customers/${id}`, { headers })
+    expectHeaders(response, 204, DATA)
+    expect(response.headers.get('content-type')).toBeNull()
   })
 })
 
@@ -249,9 +249,9 @@ describe('the links of an answer behind a prefix that a proxy takes off', () => 
   async function startPrefixProxy(prefix: string, target: string): Promise<string> {
     const server = createServer((incoming, outgoing) => {
       const { method, headers, url = '' } = incoming
-      const asked = request(target + url.slice(prefix.length), { method, headers, agent: false }, (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 0, answer.headers)
-        answer.pipe(outgoing)
+      const asked = request(target + url.slice(prefix.length), { method, headers, agent: false }, (response) => {
+        outgoing.writeHead(response.statusCode ?? 0, response.headers)
+        response.pipe(outgoing)
       })
       incoming.pipe(asked)
     })
@@ -275,10 +275,10 @@ describe.each(SERVICES)('the headers of what %s answers', (name) => {
     ['DELETE', '/health', 405],
     ['OPTIONS', '/health', 405],
   ])('when %s %s is not to be had (%d), then it is a problem of this request', async (method, path, status) => {
-    const answer = await system[name].call(method, path, { headers })
-    expectHeaders(answer, status, { ...DATA, 'content-type': PROBLEM_TYPE })
-    if (status === 405) expect(answer.headers.get('allow')).toContain('GET')
-    else expect(answer.headers.get('allow')).toBeNull()
+    const response = await system[name].call(method, path, { headers })
+    expectHeaders(response, status, { ...DATA, 'content-type': PROBLEM_TYPE })
+    if (status === 405) expect(response.headers.get('allow')).toContain('GET')
+    else expect(response.headers.get('allow')).toBeNull()
   })
 
   it('when a head is asked for, then it has the headers of the answer', async () => {
@@ -286,14 +286,14 @@ describe.each(SERVICES)('the headers of what %s answers', (name) => {
   })
 
   it.each(['', '/dev'])('when its document is read at "%s/openapi.json", then it is data', async (prefix) => {
-    const answer = await system[name].get(`${prefix}/openapi.json`, { headers, token: null })
-    expectHeaders(answer, 200, { ...DATA, 'content-type': JSON_TYPE, 'cache-control': 'no-cache', etag: TAG })
+    const response = await system[name].get(`${prefix}/openapi.json`, { headers, token: null })
+    expectHeaders(response, 200, { ...DATA, 'content-type': JSON_TYPE, 'cache-control': 'no-cache', etag: TAG })
   })
 
   it.each(['', '/dev'])('when its page is read at "%s/docs", then it has a policy of its own alone', async (prefix) => {
-    const answer = await system[name].get(`${prefix}/docs`, { headers, token: null })
-    expectHeaders(answer, 200, { ...ALWAYS, 'cache-control': 'no-store', 'content-type': 'text/html; charset=UTF-8' })
-    const policy = answer.headers.get('content-security-policy') ?? ''
+    const response = await system[name].get(`${prefix}/docs`, { headers, token: null })
+    expectHeaders(response, 200, { ...ALWAYS, 'cache-control': 'no-store', 'content-type': 'text/html; charset=UTF-8' })
+    const policy = response.headers.get('content-security-policy') ?? ''
     expect(policy.match(/default-src/g)).toHaveLength(1)
     expect(policy).toMatch(/^default-src 'none'; script-src 'self' 'sha256-/)
   })
@@ -303,8 +303,8 @@ describe.each(SERVICES)('the headers of what %s answers', (name) => {
     ['swagger-ui.css', 'text/css; charset=utf-8'],
     ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
   ])('when %s of its page is read, then anybody may keep it for a day', async (file, type) => {
-    const answer = await system[name].get(`/docs/swagger-ui-dist/${file}`, { headers, token: null })
-    expectHeaders(answer, 200, { ...ALWAYS, 'cache-control': 'public, max-age=86400', 'content-type': type })
+    const response = await system[name].get(`/docs/swagger-ui-dist/${file}`, { headers, token: null })
+    expectHeaders(response, 200, { ...ALWAYS, 'cache-control': 'public, max-age=86400', 'content-type': type })
   })
 })
 
@@ -335,9 +335,9 @@ describe('the headers of an answer where the rate is limited', () => {
   it('when it has no body (204), then it says what is left', async () => {
     const token = await system.token({ clientId: newKey() })
     const made = await system.customers.post('/customers', { name: 'A', email: `${newKey()}@a.example` }, { token })
-    const answer = await system.customers.delete(`/customers/${made.body.id}`, { headers, token })
-    expectHeaders(answer, 204, { ...DATA, ...rate(0) })
-    expect(answer.text).toBe('')
+    const response = await system.customers.delete(`/customers/${made.body.id}`, { headers, token })
+    expectHeaders(response, 204, { ...DATA, ...rate(0) })
+    expect(response.text).toBe('')
   })
 
   it.each([
@@ -346,9 +346,9 @@ describe('the headers of an answer where the rate is limited', () => {
   ] as const)('when a caller of %s is past its rate (429), then it is told when to come again', async (name, path) => {
     const request = { headers, token: await system.token({ clientId: newKey() }) }
     for (let i = 0; i < 2; i++) expect((await system[name].get(path, request)).status).toBe(200)
-    const answer = await system[name].get(path, request)
+    const response = await system[name].get(path, request)
     const again = { 'retry-after': expect.stringMatching(/^\d+$/) }
-    expectHeaders(answer, 429, { ...DATA, ...rate(0), ...again, 'content-type': PROBLEM_TYPE })
+    expectHeaders(response, 429, { ...DATA, ...rate(0), ...again, 'content-type': PROBLEM_TYPE })
   })
 
   it('when it is the orchestrator, then it is the same', async () => {

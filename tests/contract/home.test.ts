@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { parseEnv } from '../../src/compose/env.ts'
 import { composeCustomers, composeOrchestrator, composeOrders } from '../../src/compose/services.ts'
 import { behindGateway } from '../../src/functions/gateway.ts'
-import { trusted } from '../../src/platform/core/unsafe-cast.ts'
+import { unsafeCast } from '../../src/platform/core/unsafe-cast.ts'
 import { serve } from '../../src/platform/http/server.ts'
 import { runsInBrowser, useBrowser } from '../../testing/browser.ts'
 import { freePort } from '../../testing/database-server.ts'
@@ -255,7 +255,7 @@ describe.each(WAYS)('the root behind $title', (way) => {
       const prefixes = service === 'orchestrator' ? [] : [PREFIXES[service]]
       const handle = behindGateway(apps[service], prefixes)
       handlers[service] = async (event) =>
-        trusted<FunctionResult>(await handle(trusted<Parameters<typeof handle>[0]>(event)))
+        unsafeCast<FunctionResult>(await handle(unsafeCast<Parameters<typeof handle>[0]>(event)))
     }
   })
 

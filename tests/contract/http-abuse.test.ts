@@ -559,7 +559,7 @@ describe('a caller that sends a large body', () => {
     `${token === undefined ? '' : `authorization: Bearer ${token}\r\n`}\r\n`
   const BATCH = '/internal/customers/lookups'
 
-  async function answerTo(sent: string, port = serving.port) {
+  async function responseTo(sent: string, port = serving.port) {
     const { socket, text } = open(port)
     socket.write(sent)
     return until(
@@ -572,22 +572,22 @@ describe('a caller that sends a large body', () => {
     ['without a token', undefined, 401, 'unauthorized'],
     ['with a wrong one', 'wrong', 401, 'invalid_token'],
   ])('when it is internal and comes %s, then it is refused before it is read', async (_, token, status, code) => {
-    expect(codeOf(await answerTo(headOf(BATCH, LARGE, token)), status)).toBe(code)
+    expect(codeOf(await responseTo(headOf(BATCH, LARGE, token)), status)).toBe(code)
     const jwt = await system.token()
-    expect(codeOf(await answerTo(headOf(BATCH, LARGE, jwt)), 401)).toBe('invalid_token')
+    expect(codeOf(await responseTo(headOf(BATCH, LARGE, jwt)), 401)).toBe('invalid_token')
   })
 
   it('when it comes with the service token, then it is read, up to 4 MiB', async () => {
     const token = system.env.serviceTokens[0] ?? ''
     const text = JSON.stringify({ calls: [{ id: 1, correlation_id: 'a' }], more: ' '.repeat(1024 * 1024) })
-    expect(codeOf(await answerTo(headOf(BATCH, text.length, token) + text), 400)).toBe('validation_failed')
-    expect(codeOf(await answerTo(headOf(BATCH, LARGE + 1, token)), 413)).toBe('payload_too_large')
+    expect(codeOf(await responseTo(headOf(BATCH, text.length, token) + text), 400)).toBe('validation_failed')
+    expect(codeOf(await responseTo(headOf(BATCH, LARGE + 1, token)), 413)).toBe('payload_too_large')
   })
 
   it('when many send one where no route takes it, then none of it is kept in memory', async () => {
     const program = startProgram('start:orchestrator', { NODE_ENV: 'test', PORT: '0' })
     const port = Number(new URL(await addressOf(program)).port)
-    const mostBytes = () =>
+    const maxBytes = () =>
       1024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${program.pid}/status`, 'utf8'))?.[1])
     const sendAtOnce = async (callers: number) => {
       const all = Array.from({ length: callers }, () => open(port))
@@ -597,9 +597,9 @@ describe('a caller that sends a large body', () => {
     }
     // What is read and dropped is garbage for a while, however few send it: only more than that is kept.
     for (let sent = 0; sent < 100; sent += 4) await sendAtOnce(4)
-    const before = mostBytes()
+    const before = maxBytes()
     await sendAtOnce(100)
-    expect(mostBytes() - before).toBeLessThan(25 * LARGE)
+    expect(maxBytes() - before).toBeLessThan(25 * LARGE)
   })
 
   const half = 30_000
@@ -619,11 +619,11 @@ describe('a caller that sends a large body', () => {
     expect(told().map((text) => codeOf(text, 503))).toEqual(['overloaded'])
     expect(told()[0]).toMatch(/^retry-after: 1$/im)
     // Who sends it is asked when it has arrived.
-    expect(codeOf(await answerTo(`${head}content-length: 2\r\n\r\n{}`, own.port), 401)).toBe('unauthorized')
+    expect(codeOf(await responseTo(`${head}content-length: 2\r\n\r\n{}`, own.port), 401)).toBe('unauthorized')
     for (const { socket } of slow) socket.destroy()
     await until(
       async () => {
-        const text = await answerTo(`${head}content-length: ${half}\r\n\r\n${'x'.repeat(half)}`, own.port)
+        const text = await responseTo(`${head}content-length: ${half}\r\n\r\n${'x'.repeat(half)}`, own.port)
         return text.includes('unauthorized') ? true : undefined
       },
       () => 'the bytes of those that hung up count for ever',

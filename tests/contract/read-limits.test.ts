@@ -52,8 +52,8 @@ describe.skipIf(inject('mysql') === null)('reads of a database that is slow', ()
     const locking = await lockCustomers()
     const admin = await rawConnection()
     const began = performance.now()
-    for (const answer of await Promise.all([customers.get('/customers/1'), customers.get('/customers?limit=5')])) {
-      expectProblem(answer, 503, 'unavailable')
+    for (const response of await Promise.all([customers.get('/customers/1'), customers.get('/customers?limit=5')])) {
+      expectProblem(response, 503, 'unavailable')
     }
     expect(performance.now() - began).toBeLessThan(READ_TIMEOUT_MS + GRACE_MS)
     expect(await runningReads(admin)).toEqual([])
@@ -71,7 +71,7 @@ describe.skipIf(inject('mysql') === null)('reads of a database that is slow', ()
     await expect.poll(async () => (await runningReads(admin)).length).toBe(3)
     expect((await orders.post(`/orders/${order.body.id}/cancel`, {})).status).toBe(200)
     expect(await runningReads(admin)).toHaveLength(3)
-    for (const answer of await reads) expectProblem(answer, 503, 'unavailable')
+    for (const response of await reads) expectProblem(response, 503, 'unavailable')
   })
 
   it('when slow lists have all that they may have, then other reads go on', async () => {
@@ -82,7 +82,7 @@ describe.skipIf(inject('mysql') === null)('reads of a database that is slow', ()
     await expect.poll(async () => (await runningReads(admin)).length).toBe(2)
     expect((await orders.get('/products/1')).status).toBe(200)
     expect(await runningReads(admin)).toHaveLength(2)
-    for (const answer of await lists) expectProblem(answer, 503, 'unavailable')
+    for (const response of await lists) expectProblem(response, 503, 'unavailable')
   })
 })
 

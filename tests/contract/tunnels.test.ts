@@ -51,11 +51,11 @@ describeEachEngine('an orchestrator that reaches the services through tunnels', 
   it.each(cases)('when they are by $by, then the whole flow works, and no page is in its way', async (tunnelled) => {
     const { api, send, seen } = await throughTunnels(tunnelled.bases, tunnelled.kinds)
     const request = { ...REQUEST, idempotency_key: newKey() }
-    const answer = await send(request)
-    expect(answer.status).toBe(201)
+    const response = await send(request)
+    expect(response.status).toBe(201)
     const order = { ...ANSWER.data.order, id: expect.any(Number) }
-    expect(answer.body).toEqual({ ...ANSWER, data: { ...ANSWER.data, order } })
-    expect(shown(await send(request))).toEqual({ ...shown(answer), replayed: 'true' })
+    expect(response.body).toEqual({ ...ANSWER, data: { ...ANSWER.data, order } })
+    expect(shown(await send(request))).toEqual({ ...shown(response), replayed: 'true' })
     expect((await api.get('/ready')).status).toBe(200)
     expect(seen.map(({ passed }) => passed)).not.toContain(false)
     const hosts = new Set(seen.map(({ url }) => url.split('/')[0]))
@@ -81,9 +81,9 @@ describeEachEngine('an orchestrator that reaches the services through tunnels', 
         { ...kinds, [where]: { ...UNKNOWN, pageStatus } },
       )
       const before = await ordersOf(system, 1)
-      const answer = await send({ ...REQUEST, idempotency_key: newKey() })
-      expectFailure(answer, 502, 'upstream_failed')
-      expect(answer.text).not.toMatch(/[<>]/)
+      const response = await send({ ...REQUEST, idempotency_key: newKey() })
+      expectFailure(response, 502, 'upstream_failed')
+      expect(response.text).not.toMatch(/[<>]/)
       expect(log.join('')).not.toContain(PAGE)
       expect(await ordersOf(system, 1)).toHaveLength(before.length)
     },

@@ -35,9 +35,9 @@ it.each([
     const [service, method, path, body] = ask
     const services = await servicesWithoutDatabase()
     const init = { method, headers: services.headers, ...(body && { body: JSON.stringify(body) }) }
-    const answer = await services[service].request(path, init)
-    expect(answer.status).toBe(503)
-    expect(await answer.json()).toMatchObject({ code: 'unavailable', status: 503 })
+    const response = await services[service].request(path, init)
+    expect(response.status).toBe(503)
+    expect(await response.json()).toMatchObject({ code: 'unavailable', status: 503 })
   },
 )
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { runFaults } from '../../faults/run.ts'
 import { type Service, type System, startSystemOnCluster } from '../../faults/system.ts'
-import { type ApiAnswer, apiClient } from '../../testing/api-client.ts'
+import { type ApiResponse, apiClient } from '../../testing/api-client.ts'
 import { readBanner } from '../../testing/banner.ts'
 import { type GaleraCluster, HOW_TO_GET_GALERA, hasGalera, startGaleraCluster } from '../../testing/galera.ts'
 import { runProgram, startProgram, type Variables } from '../../testing/programs.ts'
@@ -14,7 +14,7 @@ vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 })
 
 const ROUNDS = 4
 /** Fewer have tried nothing. */
-const LEAST_CONFLICTS = 50
+const MIN_CONFLICTS = 50
 const AT_ONCE = 8
 
 // CI must not pass without it.
@@ -71,9 +71,9 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
       apiClient(`http://127.0.0.1:${system.ports[node % system.ports.length]?.[service]}`, system.token)
     const key = () => ({ headers: { 'x-idempotency-key': newKey() } })
     const unexpected: string[] = []
-    const expectStatus = (status: number, step: string, answer: ApiAnswer) => {
-      if (answer.status !== status) unexpected.push(`${step}: ${answer.status} ${answer.text}`)
-      return answer
+    const expectStatus = (status: number, step: string, response: ApiResponse) => {
+      if (response.status !== status) unexpected.push(`${step}: ${response.status} ${response.text}`)
+      return response
     }
 
     async function goFromNodeToNode(first: number): Promise<void> {
@@ -98,7 +98,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
       if (status !== 'CONFIRMED') unexpected.push(`confirmed elsewhere, read as ${status}`)
     }
 
-    async function changeElsewhere(first: number, customer: ApiAnswer, email: string): Promise<void> {
+    async function changeElsewhere(first: number, customer: ApiResponse, email: string): Promise<void> {
       const path = `/customers/${customer.body.id}`
       let tag = customer.headers.get('etag') ?? ''
       for (const node of [first + 1, first + 2, first]) {
@@ -233,7 +233,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
       troubles: [],
     })
     expect(Object.keys(attacks.kills).filter((name) => name.startsWith('node'))).toHaveLength(1)
-    expect((await cluster.conflicts()) - before).toBeGreaterThan(LEAST_CONFLICTS)
+    expect((await cluster.conflicts()) - before).toBeGreaterThan(MIN_CONFLICTS)
   })
 
   // The last one: no node has a cluster after it.
@@ -245,13 +245,13 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     expect((await orders.post('/orders', order)).status).toBe(201)
     await Promise.all([cluster.kill(1), cluster.kill(2)])
     await expect.poll(() => cluster.status(0, 'wsrep_cluster_status'), { timeout: 30_000 }).toBe('non-Primary')
-    const answers = [
+    const responses = [
       await orders.post('/orders', order),
       await orders.get('/orders'),
       await customers.get('/customers/1'),
       await customers.post('/customers', { name: 'Ann', email: 'ann@example.com' }),
     ]
-    expect(answers.map(({ status }) => status)).toEqual([503, 503, 503, 503])
+    expect(responses.map(({ status }) => status)).toEqual([503, 503, 503, 503])
     const ready = await orders.get('/ready')
     expect([ready.status, ready.body.checks.database]).toEqual([503, 'read_only'])
   })

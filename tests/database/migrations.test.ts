@@ -6,7 +6,7 @@ import { searchCustomers } from '../../src/customers/store.ts'
 import { type Database, ensureDatabase, openDatabase } from '../../src/platform/database/database.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
 import { migrate, pendingMigrations, seed, statementsOf } from '../../src/platform/database/migrations.ts'
-import { wordsOf } from '../../src/platform/database/tokenize.ts'
+import { tokenize } from '../../src/platform/database/tokenize.ts'
 import { searchProducts } from '../../src/products/store.ts'
 import { freshDatabase, runProgram, type Variables } from '../../testing/programs.ts'
 import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
@@ -25,7 +25,7 @@ const FOLD_WORDS = '0003_fold_words'
 /** Whether words had the letter as it is, and have plain ones now. */
 function isFoldedSince(letter: string): boolean {
   const wasKept = letter === letter.normalize('NFKD').toLowerCase() && /\P{ASCII}/u.test(letter)
-  return wasKept && wordsOf(letter).some((word) => /^[a-z]+$/.test(word))
+  return wasKept && tokenize(letter).some((word) => /^[a-z]+$/.test(word))
 }
 
 /** The statements of a migration, without a note that they have run. */
@@ -155,7 +155,7 @@ describeEachEngine('migrations', (engine) => {
       .insertInto('product_words')
       .values(stored.map((word) => ({ word, product_id: 1 })))
       .execute()
-    const expected = [...new Set([...stored, ...wordsOf(...stored)])].sort()
+    const expected = [...new Set([...stored, ...tokenize(...stored)])].sort()
     for (const run of [() => migrate(db), () => runMigration(db, FOLD_WORDS)]) {
       await run()
       const { customerWords, productWords } = await contents(db)
@@ -163,7 +163,7 @@ describeEachEngine('migrations', (engine) => {
       expect(productWords.map(({ word }) => word).sort()).toEqual(expected)
     }
     for (const search of [searchCustomers, searchProducts]) {
-      const { rows } = await search(db, { beginnings: wordsOf('ØL'), limit: 2 })
+      const { rows } = await search(db, { beginnings: tokenize('ØL'), limit: 2 })
       expect(rows).toMatchObject([{ id: 1, name: 'Øl' }])
     }
   })
@@ -261,11 +261,11 @@ describeEachEngine('the demo data', (engine) => {
     const { customers, customerWords, products, productWords } = await seeded()
     for (const { id, name, email } of customers) {
       const words = customerWords.filter(({ customer_id }) => customer_id === id).map(({ word }) => word)
-      expect(words).toEqual(wordsOf(name, email).sort())
+      expect(words).toEqual(tokenize(name, email).sort())
     }
     for (const { id, sku, name } of products) {
       const words = productWords.filter(({ product_id }) => product_id === id).map(({ word }) => word)
-      expect(words).toEqual(wordsOf(sku, name).sort())
+      expect(words).toEqual(tokenize(sku, name).sort())
     }
   })
 })

@@ -23,9 +23,9 @@ describe('a query', () => {
   it.each(strict.map((operation) => [operation.title, operation] as const))(
     'when %s is asked with an unknown name, then the refusal names it',
     async (_, operation) => {
-      const answer = await ask(operation, 'nonsense=1')
-      expectFaults(answer, ['nonsense'])
-      expect(answer.body.errors[0].message).toBe('Unknown query parameter')
+      const response = await ask(operation, 'nonsense=1')
+      expectFaults(response, ['nonsense'])
+      expect(response.body.errors[0].message).toBe('Unknown query parameter')
       expectFaults(await ask(operation, 'nonsense=1&other=&nonsense=2'), ['nonsense', 'other'])
     },
   )
@@ -38,9 +38,9 @@ describe('a query', () => {
     ),
   )('when %s is asked with two of %s, then the refusal names it', async (_, name, operation) => {
     for (const query of [`${name}=1&${name}=2`, `${name}=&${name}=`]) {
-      const answer = await ask(operation, query)
-      expectFaults(answer, [name])
-      expect(answer.body.errors[0].message).toBe('Given more than once')
+      const response = await ask(operation, query)
+      expectFaults(response, [name])
+      expect(response.body.errors[0].message).toBe('Given more than once')
     }
   })
 

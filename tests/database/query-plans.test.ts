@@ -15,7 +15,7 @@ import {
 } from '../../src/orders/store.ts'
 import type { Database } from '../../src/platform/database/database.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
-import type { SearchPlace } from '../../src/platform/database/word-index.ts'
+import type { SearchCursor } from '../../src/platform/database/word-index.ts'
 import { purgeExpiredKeys } from '../../src/platform/idempotency/idempotency.ts'
 import { listProducts, searchProducts } from '../../src/products/store.ts'
 import { idsOf } from '../../testing/lists.ts'
@@ -31,9 +31,9 @@ const SINCE = '2026-01-01 00:00:00.000'
  * A row has half a dozen words, and the index is read twice: for the rows, and for where they end. With several words to
  * search for, some rows are looked at to choose the word to go by.
  */
-const MOST_READS = { oneWord: 16 * LIMIT, moreWords: 100 * LIMIT }
+const MAX_READS = { oneWord: 16 * LIMIT, moreWords: 100 * LIMIT }
 /** A search in vain looks at 2,000 rows of the index, and for each at the half a dozen words of its product. */
-const MOST_READS_IN_VAIN = 2_000 * (6 + 3)
+const MAX_FAILED_READS = 2_000 * (6 + 3)
 
 type Row = Record<string, string | number | null>
 
@@ -123,12 +123,12 @@ function sqlitePlan(rows: Row[]): Plan {
 const IN_ORDER = /^o \| index \| orders_created \||^SCAN o USING INDEX orders_created$/
 
 /**
- * @param mostReads how many rows it may read at most, however long the tables are
+ * @param maxReads how many rows it may read at most, however long the tables are
  * @param allowed a step that is none of those that a long table may not be met with
  */
 async function expectIndexed<T>(
   db: Database,
-  mostReads: number,
+  maxReads: number,
   call: (db: Database) => Promise<T>,
   allowed = /^never$/,
 ) {
@@ -136,7 +136,7 @@ async function expectIndexed<T>(
   const plans = await Promise.all(observed.queries.map((query) => planOf(db, query)))
   const steps = plans.flatMap((plan) => plan.steps)
   const faults = plans.flatMap((plan) => plan.faults).filter((step) => !allowed.test(step))
-  const found = { faults, tooManyReads: observed.reads > mostReads && observed.reads }
+  const found = { faults, tooManyReads: observed.reads > maxReads && observed.reads }
   expect(found, steps.join('\n')).toEqual({ faults: [], tooManyReads: false })
   return { ...observed, steps }
 }
@@ -253,7 +253,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
     it.each(searches)(
       'when customers are searched for $what, then it reads about a page',
       async ({ finds, ...search }) => {
-        const { result, steps } = await expectIndexed(database.db, mostReads(search), (db) =>
+        const { result, steps } = await expectIndexed(database.db, maxReads(search), (db) =>
           searchCustomers(db, { ...search, limit: LIMIT }),
         )
         expect(result.rows).toHaveLength(finds)
@@ -266,7 +266,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       'when a search for %j is read page by page, then each row that has them all comes once',
       async (beginnings) => {
         const ids: number[] = []
-        for (let after: SearchPlace | undefined; ; ) {
+        for (let after: SearchCursor | undefined; ; ) {
           const { rows, end } = await searchCustomers(database.db, { beginnings, after, limit: LIMIT })
           ids.push(...idsOf(rows))
           const last = rows[LIMIT - 1]
@@ -286,9 +286,9 @@ describeEachEngine('the plans of lists and searches', (engine) => {
         .values(both.map((product_id) => ({ word: 'black', product_id })))
         .execute()
       const pages: number[][] = []
-      for (let after: SearchPlace | undefined; ; ) {
+      for (let after: SearchCursor | undefined; ; ) {
         const search = { beginnings: ['blue', 'black'], after, limit: LIMIT }
-        const { result } = await expectIndexed(db, MOST_READS_IN_VAIN, (db) => searchProducts(db, search))
+        const { result } = await expectIndexed(db, MAX_FAILED_READS, (db) => searchProducts(db, search))
         pages.push(idsOf(result.rows))
         after = result.end
         if (after === undefined) break
@@ -300,7 +300,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
     it('when a search has as many words as fit, then a page reads no more than with two', async () => {
       const beginnings = ['part', 'k', 'xyz', ...Array.from({ length: 57 }, (_, i) => String(100 + i))]
       const search = { beginnings, after: { word: 'part', id: 1 }, limit: LIMIT }
-      const { result } = await expectIndexed(database.db, MOST_READS_IN_VAIN, (db) => searchProducts(db, search))
+      const { result } = await expectIndexed(database.db, MAX_FAILED_READS, (db) => searchProducts(db, search))
       expect(result).toMatchObject({ rows: [], end: { word: 'part' } })
     })
 
@@ -313,7 +313,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
     it.each(products)(
       'when products are searched for $beginnings, then it reads about a page',
       async ({ finds, ...search }) => {
-        const { result } = await expectIndexed(database.db, mostReads(search), (db) =>
+        const { result } = await expectIndexed(database.db, maxReads(search), (db) =>
           searchProducts(db, { ...search, limit: LIMIT }),
         )
         expect(result.rows).toHaveLength(finds)
@@ -383,8 +383,8 @@ describeEachEngine('the plans of lists and searches', (engine) => {
   })
 })
 
-function mostReads({ beginnings }: { beginnings: string[] }): number {
-  return beginnings.length === 1 ? MOST_READS.oneWord : MOST_READS.moreWords
+function maxReads({ beginnings }: { beginnings: string[] }): number {
+  return beginnings.length === 1 ? MAX_READS.oneWord : MAX_READS.moreWords
 }
 
 /** All orders, and what a page of them must be. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { atOnce, newCustomer, newKey, newProduct, statusCounts, stockOf } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
@@ -10,8 +10,8 @@ type Headers = Record<string, string>
 interface Write {
   make(system: TestSystem): Promise<{ id: number }>
   /** Two of different `which` are different requests. */
-  send(system: TestSystem, id: number, headers: Headers, which?: number): Promise<ApiAnswer>
-  read(system: TestSystem, id: number): Promise<ApiAnswer>
+  send(system: TestSystem, id: number, headers: Headers, which?: number): Promise<ApiResponse>
+  read(system: TestSystem, id: number): Promise<ApiResponse>
   success: number
 }
 
@@ -113,18 +113,18 @@ describeEachEngine('a change of something that has a version', (engine) => {
       const { id } = await make(system)
       const headers = keyed()
       expectProblem(await send(system, id, { ...headers, 'if-match': '"7"' }), 412, 'precondition_failed')
-      const answer = await send(system, id, { ...headers, 'if-match': '"1"' })
-      expect([answer.status, answer.headers.get('idempotent-replayed')]).toEqual([success, null])
+      const response = await send(system, id, { ...headers, 'if-match': '"1"' })
+      expect([response.status, response.headers.get('idempotent-replayed')]).toEqual([success, null])
     })
 
     it('when ten of one key come at once, then it is done once and all get its answer', async () => {
       for (let round = 0; round < 5; round++) {
         const { id } = await make(system)
         const headers = { ...keyed(), 'if-match': '"1"' }
-        const answers = await atOnce(10, () => send(system, id, headers))
-        expect(statusCounts(answers)).toEqual({ [success]: 10 })
-        expect(new Set(answers.map(({ text, headers }) => `${text} ${headers.get('etag')}`)).size).toBe(1)
-        expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(9)
+        const responses = await atOnce(10, () => send(system, id, headers))
+        expect(statusCounts(responses)).toEqual({ [success]: 10 })
+        expect(new Set(responses.map(({ text, headers }) => `${text} ${headers.get('etag')}`)).size).toBe(1)
+        expect(responses.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(9)
         if (success !== 204) expect((await read(system, id)).body.version).toBe(2)
       }
     })
@@ -181,7 +181,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
 describe('a read of something that has a version', () => {
   const system = useSystem('sqlite')
 
-  type Read = (id: number, headers: Headers, method?: string) => Promise<ApiAnswer>
+  type Read = (id: number, headers: Headers, method?: string) => Promise<ApiResponse>
   const READS: Record<string, Read> = {
     'GET /customers/:id': (id, headers, method = 'GET') =>
       system.customers.call(method, `/customers/${id}`, { headers }),
@@ -208,8 +208,8 @@ describe('a read of something that has a version', () => {
 
     it.each(['"2"', 'W/"2"', '1', '', '"*"'])('when If-None-Match is %j, then it is answered whole', async (tags) => {
       const { id } = await make()
-      const answer = await read(id, { 'if-none-match': tags })
-      expect([answer.status, answer.body.id, answer.headers.get('etag')]).toEqual([200, id, '"1"'])
+      const response = await read(id, { 'if-none-match': tags })
+      expect([response.status, response.body.id, response.headers.get('etag')]).toEqual([200, id, '"1"'])
     })
 
     it('when there is none, then 404 whatever If-None-Match says', async () => {
@@ -220,8 +220,8 @@ describe('a read of something that has a version', () => {
   it('when it has changed since, then it is answered whole', async () => {
     const { id } = await newProduct(system)
     await system.orders.patch(`/products/${id}`, { stock: 1 })
-    const answer = await system.orders.get(`/products/${id}`, { headers: { 'if-none-match': '"1"' } })
-    expect([answer.status, answer.headers.get('etag')]).toEqual([200, '"2"'])
+    const response = await system.orders.get(`/products/${id}`, { headers: { 'if-none-match': '"1"' } })
+    expect([response.status, response.headers.get('etag')]).toEqual([200, '"2"'])
   })
 
   it('when a bound client asks for another customer, then 404 whatever it says', async () => {

@@ -131,10 +131,10 @@ describe('a service that is a function', () => {
       isBase64Encoded: false,
     }))
     const headers = { authorization: 'Bearer t', 'idempotency-key': 'k' }
-    const answer = await call('lambda://orders-api-dev/orders?a=ü', { method: 'POST', headers, body: '{"a":"ü"}' })
-    expect(answer.status).toBe(201)
-    expect(answer.headers.get('idempotent-replayed')).toBe('true')
-    expect(JSON.parse(await answer.text())).toEqual({
+    const response = await call('lambda://orders-api-dev/orders?a=ü', { method: 'POST', headers, body: '{"a":"ü"}' })
+    expect(response.status).toBe(201)
+    expect(response.headers.get('idempotent-replayed')).toBe('true')
+    expect(JSON.parse(await response.text())).toEqual({
       direct: true,
       rawPath: '/orders',
       rawQueryString: 'a=%C3%BC',

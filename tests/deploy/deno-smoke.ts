@@ -12,7 +12,7 @@ import { migrate, seed } from '../../src/platform/database/migrations.ts'
 import { serve } from '../../src/platform/http/server.ts'
 import { createLogger } from '../../src/platform/telemetry/logger.ts'
 import { type ApiClient, apiClient } from '../../testing/api-client.ts'
-import { CREATE_AND_CONFIRM, printedAnswer, REQUEST, shown } from '../../testing/printed.ts'
+import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import { atOnce, statusCounts } from '../../testing/rows.ts'
 
 // The whole flow under Deno, over HTTP, on both engines: `deno task test:smoke`. One line a check; ends with 1 when one
@@ -50,13 +50,13 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
   const anonymous = (body: unknown) => orchestrator.post(`/dev${CREATE_AND_CONFIRM}`, body, { token: null })
 
   await check(`${engine}: one call creates and confirms an order`, async () => {
-    const answer = await anonymous(REQUEST)
-    assert.deepEqual(shown(answer), { status: 201, text: printedAnswer(answer), replayed: null })
+    const response = await anonymous(REQUEST)
+    assert.deepEqual(shown(response), { status: 201, text: printedResponse(response), replayed: null })
   })
 
   await check(`${engine}: the same call again gets the same bytes`, async () => {
-    const answer = await anonymous(REQUEST)
-    assert.deepEqual(shown(answer), { status: 201, text: printedAnswer(answer), replayed: 'true' })
+    const response = await anonymous(REQUEST)
+    assert.deepEqual(shown(response), { status: 201, text: printedResponse(response), replayed: 'true' })
   })
 
   await check(`${engine}: a client gets a token with its secret, and nothing without`, async () => {
@@ -71,8 +71,8 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
   await check(`${engine}: of 200 calls at once for 20 pieces, 20 are taken and 180 refused`, async () => {
     const product = await orders.post('/products', { sku: 'FEW', name: 'Few', price_cents: 100, stock: 20 })
     const items = [{ product_id: product.body.id, qty: 1 }]
-    const answers = await atOnce(200, (i) => anonymous({ customer_id: 2, items, idempotency_key: `few-${i}` }))
-    assert.deepEqual(statusCounts(answers), { 201: 20, 409: 180 })
+    const responses = await atOnce(200, (i) => anonymous({ customer_id: 2, items, idempotency_key: `few-${i}` }))
+    assert.deepEqual(statusCounts(responses), { 201: 20, 409: 180 })
     assert.equal((await orders.get(`/products/${product.body.id}`)).body.stock, 0)
   })
 

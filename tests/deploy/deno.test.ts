@@ -5,7 +5,7 @@ import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { Engine } from '../../src/platform/database/dialect.ts'
 import { readBanner } from '../../testing/banner.ts'
 import { freePort } from '../../testing/database-server.ts'
-import { CREATE_AND_CONFIRM, printedAnswer, REQUEST, shown } from '../../testing/printed.ts'
+import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import {
   BINARIES,
   freshDatabase,
@@ -69,9 +69,9 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
       const { orchestrator } = await readBanner(first)
       const send = (services: { orchestrator: typeof orchestrator }) =>
         services.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, { body: REQUEST, token: null })
-      const answer = await send({ orchestrator })
-      expect(shown(answer)).toEqual({ status: 201, text: printedAnswer(answer), replayed: null })
-      const stored = { status: 201, text: answer.text, replayed: 'true' }
+      const response = await send({ orchestrator })
+      expect(shown(response)).toEqual({ status: 201, text: printedResponse(response), replayed: null })
+      const stored = { status: 201, text: response.text, replayed: 'true' }
       expect(shown(await send({ orchestrator }))).toEqual(stored)
       expect(await first.stop()).toMatchObject({ code: 0 })
       expect(first.log().at(-1)).toMatchObject({ msg: 'stopped' })

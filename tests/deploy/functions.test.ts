@@ -5,7 +5,7 @@ import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { ERRORS } from '../../src/platform/core/errors.ts'
-import type { ApiAnswer, ApiClient } from '../../testing/api-client.ts'
+import type { ApiClient, ApiResponse } from '../../testing/api-client.ts'
 import { startAws } from '../../testing/aws.ts'
 import { type Deployment, deploy, FUNCTIONS, type FunctionName, SECRETS } from '../../testing/deployment.ts'
 import {
@@ -35,7 +35,7 @@ import { ROOT, until, type Variables } from '../../testing/programs.ts'
 import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
 
 const ASSETS = ['favicon-32x32.png', 'swagger-ui-bundle.js', 'swagger-ui.css']
-const LARGEST_BYTES = {
+const MAX_BYTES = {
   customers: 1_000_000,
   orders: 1_000_000,
   orchestrator: 400_000,
@@ -99,7 +99,7 @@ describe('the packages', () => {
   })
 
   it.each(FUNCTIONS)('when that of %s is weighed, then it is small', (name) => {
-    expect(zipOf(packages, name).length).toBeLessThanOrEqual(LARGEST_BYTES[name])
+    expect(zipOf(packages, name).length).toBeLessThanOrEqual(MAX_BYTES[name])
   })
 
   it('when they are searched, then nothing of this machine is in them', () => {
@@ -643,8 +643,8 @@ describeEachEngine('the functions', (engine) => {
     }
     expect((await resultOf(deployment.instances.orders, event)).statusCode).toBe(200)
     const { multiValueHeaders, ...single } = restEvent('rest-api', '/dev', request)
-    const answer = await resultOf(deployment.instances.orders, { ...single, multiValueQueryStringParameters: null })
-    expect({ status: answer.statusCode, type: answer.headers?.['content-type'] }).toEqual({
+    const response = await resultOf(deployment.instances.orders, { ...single, multiValueQueryStringParameters: null })
+    expect({ status: response.statusCode, type: response.headers?.['content-type'] }).toEqual({
       status: 200,
       type: 'application/json',
     })
@@ -666,9 +666,9 @@ describeEachEngine('the functions', (engine) => {
     const body = { customer_id: 1, items: [{ product_id: product.body.id, qty: 2 }] }
     const placed = await orders.post('/orders', body, { headers: { 'idempotency-key': key } })
     expect(placed.status).toBe(201)
-    const past = { expires_at: '2020-01-01 00:00:00.000' }
-    await db.updateTable('orders').set(past).where('id', '=', placed.body.id).execute()
-    await db.updateTable('idempotency_keys').set(past).where('key', '=', key).execute()
+    const keysetAfter = { expires_at: '2020-01-01 00:00:00.000' }
+    await db.updateTable('orders').set(keysetAfter).where('id', '=', placed.body.id).execute()
+    await db.updateTable('idempotency_keys').set(keysetAfter).where('key', '=', key).execute()
 
     expect(await instances.sweep.invoke(recorded('schedule'))).toEqual({ released: 1, purged: 1 })
     expect((await orders.get(`/orders/${placed.body.id}`)).body.status).toBe('CANCELED')
@@ -702,9 +702,9 @@ describeEachEngine('the functions', (engine) => {
       const addresses = [...page.text.matchAll(/(?:src|href)="([^"]*)"|url: '([^']*)'/g)].map(([, a, b]) => a ?? b)
       expect(addresses.length).toBeGreaterThanOrEqual(4)
       for (const address of addresses) {
-        const answer = await fetch(new URL(String(address), `${base}/docs`))
-        await answer.arrayBuffer()
-        expect({ address, status: answer.status }).toEqual({ address, status: 200 })
+        const response = await fetch(new URL(String(address), `${base}/docs`))
+        await response.arrayBuffer()
+        expect({ address, status: response.status }).toEqual({ address, status: 200 })
       }
     }
   })
@@ -731,13 +731,13 @@ describeEachEngine('the functions', (engine) => {
     const empty = await createTestDatabase(engine, { migrated: false })
     onTestFinished(() => empty.drop())
     const instance = await startUntilTestEnds('customers', { ...SECRETS, ...empty.variables })
-    const answer = await callerOf(instance, restApi(), '/customers-api', deployment.token)('GET', '/customers/1')
-    expectProblem(answer, 500, 'internal_error')
-    expect(answer.text).not.toMatch(/customers|select|\bat |\.ts|\.mjs|table/i)
+    const response = await callerOf(instance, restApi(), '/customers-api', deployment.token)('GET', '/customers/1')
+    expectProblem(response, 500, 'internal_error')
+    expect(response.text).not.toMatch(/customers|select|\bat |\.ts|\.mjs|table/i)
     const { err, correlation_id } = await failureIn(instance, 'failed')
     expect(err.stack).toMatch(/\bsrc\/(auth|customers|platform)\/\w+\.ts:\d+:\d+/)
     expect(err.stack).not.toContain('app.mjs')
-    expect(correlation_id).toBe(answer.headers.get('x-correlation-id'))
+    expect(correlation_id).toBe(response.headers.get('x-correlation-id'))
   })
 
   it('when Lambda freezes an instance and the database closes its connections, then the next event is answered', async () => {
@@ -747,9 +747,9 @@ describeEachEngine('the functions', (engine) => {
     expect((await call('GET', '/customers/1')).status).toBe(200)
     process.kill(instance.pid, 'SIGSTOP')
     if (engine === 'mysql') await closeConnections(deployment)
-    const answer = call('GET', '/customers/1')
+    const response = call('GET', '/customers/1')
     process.kill(instance.pid, 'SIGCONT')
-    expect((await answer).status).toBe(200)
+    expect((await response).status).toBe(200)
   })
 })
 
@@ -858,9 +858,9 @@ describe('a start that fails', () => {
     const instance = await startUntilTestEnds('customers', variables)
     const call = callerOf(instance, restApi(), '/customers-api', '')
     expect((await call('GET', '/health', { token: null })).body).toEqual({ status: 'ok' })
-    const answer = await call('GET', '/ready', { token: null })
-    expect(answer.status).toBe(503)
-    expect(answer.text).not.toMatch(/ECONNREFUSED|127\.0\.0\.1/)
+    const response = await call('GET', '/ready', { token: null })
+    expect(response.status).toBe(503)
+    expect(response.text).not.toMatch(/ECONNREFUSED|127\.0\.0\.1/)
     const { err } = await failureIn(instance, 'readiness')
     expect(err.stack).toContain('ECONNREFUSED 127.0.0.1:1')
   })
@@ -909,7 +909,7 @@ function authorized(event: ReturnType<typeof recorded>, token: string) {
 }
 
 /** The path that `Location` names, as its caller reads it: from the path that the caller sent. */
-function locationOf({ headers }: ApiAnswer, sent: string): string {
+function locationOf({ headers }: ApiResponse, sent: string): string {
   return new URL(headers.get('location') ?? '', `https://api.example${sent}`).pathname
 }
 
@@ -929,12 +929,12 @@ async function expectDocs(call: ApiClient['call'], title: string): Promise<void>
 }
 
 /** Expects that soon nothing holds an instance open but so many sockets at most: what runs then is only what it is asked. */
-async function expectAtRest(instance: LambdaInstance, mostSockets: number): Promise<void> {
+async function expectAtRest(instance: LambdaInstance, maxSockets: number): Promise<void> {
   let held: string[] = []
   await until(
     async () => {
       held = await instance.heldOpenBy()
-      return held.length <= mostSockets && held.every((kind) => kind === 'TCPSocketWrap') ? true : undefined
+      return held.length <= maxSockets && held.every((kind) => kind === 'TCPSocketWrap') ? true : undefined
     },
     () => `it is held open by ${held}\n${instance.stdout()}`,
   )

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type ApiClient, apiClient } from '../../testing/api-client.ts'
 import { freePort } from '../../testing/database-server.ts'
-import { CREATE_AND_CONFIRM, printedAnswer, REQUEST, shown } from '../../testing/printed.ts'
+import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import { expectFailure, expectProblem } from '../../testing/problems.ts'
 import {
   freshDatabase,
@@ -105,7 +105,7 @@ describe('npm run offline', () => {
     expect(lambdaPortOf(program)).not.toBe(3002)
     expect(shown(await api.get('/health'))).toEqual({ status: 200, text: '{"status":"ok"}', replayed: null })
     const answer = await send(api, REQUEST)
-    expect(shown(answer)).toEqual({ status: 201, text: printedAnswer(answer), replayed: null })
+    expect(shown(answer)).toEqual({ status: 201, text: printedResponse(answer), replayed: null })
     expect(shown(await send(api, REQUEST))).toEqual({ ...shown(answer), replayed: 'true' })
     expect((await system.orders.get(`/orders/${answer.body.data.order.id}`)).body).toMatchObject({
       status: 'CONFIRMED',
@@ -188,7 +188,7 @@ describeEachEngine('npm run offline -- --all', (engine) => {
     const offline = await startOffline(database, ['--all'])
     const { api, program } = offline
     const answer = await send(api, REQUEST)
-    expect(shown(answer)).toEqual({ status: 201, text: printedAnswer(answer), replayed: null })
+    expect(shown(answer)).toEqual({ status: 201, text: printedResponse(answer), replayed: null })
     expect(shown(await send(api, REQUEST))).toEqual({ ...shown(answer), replayed: 'true' })
 
     const credentials = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }

@@ -33,7 +33,7 @@ export interface Finding {
   times: number
   seed: number
   request: string
-  answer: string
+  response: string
 }
 
 interface Trial {
@@ -46,7 +46,7 @@ const ROUND = 100
 /** Requests under way at once. */
 const LANES = 24
 /** Of so many findings the smallest request is looked for. */
-const MOST_SHRUNK = 25
+const MAX_SHRUNK = 25
 const SHRINK_LIMIT_MS = 5_000
 
 /** Sends requests that the documents describe, and requests made wrong in every known way, and judges the answers. */
@@ -94,7 +94,7 @@ export async function hunt({ operations, world, judge, ports, seed, cases }: Hun
       ...printed(sent.request, outcome),
     }
     found.set(signature, finding)
-    if (found.size <= MOST_SHRUNK) Object.assign(finding, await shrink(sent, place, gistOf(fault), roundSeed))
+    if (found.size <= MAX_SHRUNK) Object.assign(finding, await shrink(sent, place, gistOf(fault), roundSeed))
   }
 
   /** The smallest request with the same fault; nothing when it does not come again. */
@@ -141,39 +141,39 @@ function gistOf(fault: string): string {
   return gist
 }
 
-function countIn(result: Hunt, { operation, kind }: Sent, { answer }: Outcome): void {
+function countIn(result: Hunt, { operation, kind }: Sent, { response }: Outcome): void {
   result.cases++
   addTo(result.byKind, kind)
-  addTo(result.byStatus, String(answer?.status ?? 'none'))
-  if (answer && answer.status < 300) addTo(result.successes, operation.title)
+  addTo(result.byStatus, String(response?.status ?? 'none'))
+  if (response && response.status < 300) addTo(result.successes, operation.title)
 }
 
 function addTo(counts: Record<string, number>, name: string): void {
   counts[name] = (counts[name] ?? 0) + 1
 }
 
-function printed(request: RawRequest, { answer, broken }: Outcome): Pick<Finding, 'request' | 'answer'> {
-  if (answer === undefined) return { request: escaped(bytesOf(request)), answer: broken.join('; ') }
-  const { status, headers, body } = answer
+function printed(request: RawRequest, { response, broken }: Outcome): Pick<Finding, 'request' | 'response'> {
+  if (response === undefined) return { request: escaped(bytesOf(request)), response: broken.join('; ') }
+  const { status, headers, body } = response
   const head = headers.filter(([name]) => TOLD_HEADERS.includes(name)).map((pair) => pair.join(': '))
-  return { request: escaped(bytesOf(request)), answer: [status, ...head, escaped(body)].join('\n') }
+  return { request: escaped(bytesOf(request)), response: [status, ...head, escaped(body)].join('\n') }
 }
 
 const TOLD_HEADERS = ['content-type', 'allow', 'connection', 'x-correlation-id', 'location', 'link']
-const MOST_PRINTED = 1_500
+const MAX_PRINTED = 1_500
 
 /** Bytes as a JavaScript string would have them, the middle of many left out. */
 function escaped(bytes: Buffer): string {
   const text = bytes
     .toString('latin1')
     .replace(/[^ -~]/g, (unit) => ESCAPES[unit] ?? `\\x${unit.charCodeAt(0).toString(16).padStart(2, '0')}`)
-  if (text.length <= MOST_PRINTED) return text
-  return `${text.slice(0, MOST_PRINTED / 2)} … ${text.length - MOST_PRINTED} more … ${text.slice(-MOST_PRINTED / 2)}`
+  if (text.length <= MAX_PRINTED) return text
+  return `${text.slice(0, MAX_PRINTED / 2)} … ${text.length - MAX_PRINTED} more … ${text.slice(-MAX_PRINTED / 2)}`
 }
 
 const ESCAPES: Record<string, string> = { '\r': '\\r', '\n': '\\n\n', '\t': '\\t' }
 
 /** A finding for people. */
-export function describeFinding({ fault, operation, kind, times, seed, request, answer }: Finding): string {
-  return `${operation} | ${kind} | ${times} × | seed ${seed}\n${fault}\n--- sent\n${request}\n--- answered\n${answer}\n`
+export function describeFinding({ fault, operation, kind, times, seed, request, response }: Finding): string {
+  return `${operation} | ${kind} | ${times} × | seed ${seed}\n${fault}\n--- sent\n${request}\n--- answered\n${response}\n`
 }

@@ -42,13 +42,13 @@ export function checkerOf(document: OpenApiDocument): SchemaChecker {
   return checker
 }
 
-const LARGEST_BODY = 64 * 1024
-const LARGEST_INTERNAL_BODY = 4 * 1024 * 1024
+const MAX_BODY = 64 * 1024
+const MAX_INTERNAL_BODY = 4 * 1024 * 1024
 const MAX_TOKEN_REQUEST = 4 * 1024
 
 export function largestBodyOf(path: string): number {
   if (/^(\/dev)?\/auth\/token(\?|$)/.test(path)) return MAX_TOKEN_REQUEST
-  return /^(\/dev)?\/internal\//.test(path) ? LARGEST_INTERNAL_BODY : LARGEST_BODY
+  return /^(\/dev)?\/internal\//.test(path) ? MAX_INTERNAL_BODY : MAX_BODY
 }
 
 export function isTooLarge({ target, body }: RawRequest): boolean {

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { trusted } from '../../src/platform/core/unsafe-cast.ts'
+import { unsafeCast } from '../../src/platform/core/unsafe-cast.ts'
 import { type OpenApiDocument, resolveRef } from '../../testing/openapi.ts'
 import { ODD_CHARACTERS } from './hostile-values.ts'
 
@@ -31,7 +31,7 @@ export type Hints = Record<string, fc.Arbitrary<unknown>>
 /** A schema without references, and with the parts of an `allOf` in one. */
 export function resolveSchema(document: OpenApiDocument, schema: Schema): Schema {
   const { $ref, allOf, ...rest } = schema
-  const parts = [...($ref === undefined ? [] : [trusted<Schema>(resolveRef(document, $ref))]), ...(allOf ?? [])]
+  const parts = [...($ref === undefined ? [] : [unsafeCast<Schema>(resolveRef(document, $ref))]), ...(allOf ?? [])]
   return Object.assign({}, ...parts.map((part) => resolveSchema(document, part)), rest)
 }
 
@@ -66,7 +66,7 @@ function plainValues(document: OpenApiDocument, schema: Schema, hints: Hints): f
     case 'object': {
       const properties = Object.entries(schema.properties ?? {})
       const fields = properties.map(([name, part]) => [name, valuesOf(document, part, hints, name)])
-      return fc.record(trusted<Hints>(Object.fromEntries(fields)), { requiredKeys: schema.required ?? [] })
+      return fc.record(unsafeCast<Hints>(Object.fromEntries(fields)), { requiredKeys: schema.required ?? [] })
     }
   }
   throw new Error(`no inputs are known for ${JSON.stringify(schema)}`)
@@ -88,9 +88,9 @@ function arraysOf(items: fc.Arbitrary<unknown>, { minItems = 0, maxItems = 10 }:
   return fc.oneof({ arbitrary: few, weight: 24 }, { arbitrary: full, weight: 1 })
 }
 
-const LONGEST_TEXT = 300
+const MAX_TEXT = 300
 
-function textsOf({ pattern, format, minLength = 0, maxLength = LONGEST_TEXT }: Schema): fc.Arbitrary<string> {
+function textsOf({ pattern, format, minLength = 0, maxLength = MAX_TEXT }: Schema): fc.Arbitrary<string> {
   if (format === 'date-time') return timesOf()
   if (format === 'date') return timesOf().map((time) => time.slice(0, 10))
   const plain = textsOfLength(minLength, maxLength)
@@ -135,7 +135,7 @@ export interface Place {
   value: unknown
 }
 
-const MOST_ITEMS_LOOKED_AT = 2
+const MAX_ITEMS_LOOKED_AT = 2
 
 /** All values within one that the schema speaks of, itself first. */
 export function placesOf(document: OpenApiDocument, schema: Schema, value: unknown, path: Place['path'] = []): Place[] {
@@ -143,7 +143,7 @@ export function placesOf(document: OpenApiDocument, schema: Schema, value: unkno
   const inside = (part: Schema | undefined, one: unknown, key: string | number) =>
     part === undefined ? [] : placesOf(document, part, one, [...path, key])
   const within = Array.isArray(value)
-    ? value.slice(0, MOST_ITEMS_LOOKED_AT).flatMap((one, i) => inside(resolved.items, one, i))
+    ? value.slice(0, MAX_ITEMS_LOOKED_AT).flatMap((one, i) => inside(resolved.items, one, i))
     : Object.entries(isObject(value) ? value : {}).flatMap(([key, one]) => inside(resolved.properties?.[key], one, key))
   return [{ path, schema: resolved, value }, ...within]
 }

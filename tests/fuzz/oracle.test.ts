@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { operationsOf, readDocuments } from '../../testing/openapi.ts'
 import { type Asked, createJudge, DETAILS } from './oracle.ts'
-import type { RawAnswer } from './raw-http.ts'
+import type { RawResponse } from './raw-http.ts'
 
 // Answers made by hand: what the judge must not let pass.
 
@@ -38,13 +38,13 @@ function asked(operationId: string, target: string, body: unknown, more: Partial
   }
 }
 
-function answered(status: number, body: unknown, headers: Record<string, string> = {}): RawAnswer {
+function answered(status: number, body: unknown, headers: Record<string, string> = {}): RawResponse {
   const type = status < 400 ? 'application/json' : 'application/problem+json'
   const all = { 'content-type': type, 'x-correlation-id': ID, ...headers }
   return { status, headers: Object.entries(all), body: Buffer.from(JSON.stringify(body)) }
 }
 
-function refused(status: number, code: string, more = {}, headers = {}): RawAnswer {
+function refused(status: number, code: string, more = {}, headers = {}): RawResponse {
   const problem = { type: `urn:problem:${code}`, title: 'No', status, detail: 'No.', code, request_id: ID }
   return answered(status, { ...problem, ...more }, headers)
 }
@@ -58,8 +58,8 @@ const confirm = asked('createAndConfirmOrder', '/orchestrator/create-and-confirm
 })
 
 /** Without what is of one answer alone. */
-function faultsOf(to: Asked, answer: RawAnswer): string[] {
-  return judge(to, { answer, broken: [] }).map((fault) => fault.split(DETAILS)[0] ?? '')
+function faultsOf(to: Asked, response: RawResponse): string[] {
+  return judge(to, { response, broken: [] }).map((fault) => fault.split(DETAILS)[0] ?? '')
 }
 
 describe('the judge of answers', () => {
@@ -74,8 +74,8 @@ describe('the judge of answers', () => {
       asked('getCustomer', '/customers/1', undefined, { due: 'open' }),
       refused(404, 'not_found'),
     ],
-  ])('when it is %s as documented, then there is no fault', (_, to, answer) => {
-    expect(faultsOf(to, answer)).toEqual([])
+  ])('when it is %s as documented, then there is no fault', (_, to, response) => {
+    expect(faultsOf(to, response)).toEqual([])
   })
 
   it.each([
@@ -165,8 +165,8 @@ describe('the judge of answers', () => {
       refused(409, 'email_taken'),
       [expect.stringMatching('looked past what the document forbids: the body: /email')],
     ],
-  ])('when it is %s, then that is a fault', (_, to, answer, faults) => {
-    expect(faultsOf(to, answer)).toEqual(faults)
+  ])('when it is %s, then that is a fault', (_, to, response, faults) => {
+    expect(faultsOf(to, response)).toEqual(faults)
   })
 
   it('when nothing comes, then that is a fault', () => {

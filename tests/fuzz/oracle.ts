@@ -1,4 +1,4 @@
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { contractCheck } from '../../testing/contract-check.ts'
 import { type Operation, pointerTo } from '../../testing/openapi.ts'
 import {
@@ -13,7 +13,7 @@ import {
   verdictOf,
 } from './classify-request.ts'
 import type { Due } from './mutations.ts'
-import { headerOf, NO_ANSWER, type Outcome, type RawAnswer, type RawRequest } from './raw-http.ts'
+import { headerOf, NO_RESPONSE, type Outcome, type RawRequest, type RawResponse } from './raw-http.ts'
 import type { World } from './requests.ts'
 
 /** What was sent, as far as it matters for what may come back. */
@@ -61,44 +61,44 @@ export function createJudge(documents: World['documents'], secrets: readonly str
   const { expectDocumented } = contractCheck(documents)
   const readings = readingsOf(documents)
 
-  return (asked, { answer, broken }) => {
-    if (answer === undefined) return broken.filter((fault) => fault !== NO_ANSWER || !mayEndWithoutAnswer(asked))
+  return (asked, { response, broken }) => {
+    if (response === undefined) return broken.filter((fault) => fault !== NO_RESPONSE || !mayEndWithoutResponse(asked))
     return [
       ...broken,
-      ...faultsOfStatus(answer),
-      ...leaksIn(answer, secrets),
-      ...faultsOfCorrelation(asked, answer),
-      ...faultsOfRefusal(asked, answer),
-      ...(isDocumented(asked, answer) ? [] : [undocumented(asked.operation, asked.request, answer) ?? '']),
-      ...faultsOfVerdict(asked, answer),
+      ...faultsOfStatus(response),
+      ...leaksIn(response, secrets),
+      ...faultsOfCorrelation(asked, response),
+      ...faultsOfRefusal(asked, response),
+      ...(isDocumented(asked, response) ? [] : [undocumented(asked.operation, asked.request, response) ?? '']),
+      ...faultsOfVerdict(asked, response),
     ].filter((fault) => fault !== '')
   }
 
   /** By the operation that was meant, or where that is not clear, by whatever the target may be taken for. */
-  function isDocumented({ operation, due, request }: Asked, answer: RawAnswer): boolean {
-    if (undocumented(operation, request, answer) === undefined) return true
+  function isDocumented({ operation, due, request }: Asked, response: RawResponse): boolean {
+    if (undocumented(operation, request, response) === undefined) return true
     if (due === 'judged') return false
-    const code = codeOf(answer)
-    if (code !== undefined && NOT_HTTP[code] === answer.status) return true
-    return readings(operation.service, request).some((reading) => fits(reading, request, answer))
+    const code = codeOf(response)
+    if (code !== undefined && NOT_HTTP[code] === response.status) return true
+    return readings(operation.service, request).some((reading) => fits(reading, request, response))
   }
 
-  function fits({ path, operations }: Reading, request: RawRequest, answer: RawAnswer): boolean {
+  function fits({ path, operations }: Reading, request: RawRequest, response: RawResponse): boolean {
     const meant = operations.find(({ method }) => method === methodOf(request))
-    if (meant && undocumented(meant, request, answer) === undefined) return true
-    if (answer.status === 413) return isTooLarge(request)
-    if (answer.status === 404) return operations.length === 0
-    if (answer.status === 405) return meant === undefined && namesMethods(answer, operations, request.method)
-    return methodOf(request) === 'GET' && PAGES.test(path) && isPage(answer)
+    if (meant && undocumented(meant, request, response) === undefined) return true
+    if (response.status === 413) return isTooLarge(request)
+    if (response.status === 404) return operations.length === 0
+    if (response.status === 405) return meant === undefined && namesMethods(response, operations, request.method)
+    return methodOf(request) === 'GET' && PAGES.test(path) && isPage(response)
   }
 
   /** Why an answer is not one that an operation declares. */
-  function undocumented(operation: Operation, request: RawRequest, answer: RawAnswer): string | undefined {
+  function undocumented(operation: Operation, request: RawRequest, response: RawResponse): string | undefined {
     const { service, method, path, responses } = operation
-    const fault = `an answer that is not documented: ${answer.status} ${codeOf(answer) ?? ''}`
-    if (request.method === 'HEAD') return responses[answer.status] === undefined ? fault : undefined
+    const fault = `an answer that is not documented: ${response.status} ${codeOf(response) ?? ''}`
+    if (request.method === 'HEAD') return responses[response.status] === undefined ? fault : undefined
     try {
-      expectDocumented(service, method, path, readable(answer))
+      expectDocumented(service, method, path, readable(response))
       return undefined
     } catch (error) {
       return `${fault}${DETAILS}${error instanceof Error ? error.message : error}`
@@ -106,38 +106,38 @@ export function createJudge(documents: World['documents'], secrets: readonly str
   }
 
   /** RFC 9457, with our members, for every refusal there is. */
-  function faultsOfRefusal({ request, operation }: Asked, answer: RawAnswer): string[] {
-    const { status } = answer
-    if (request.method === 'HEAD') return answer.body.length > 0 ? ['a body for HEAD'] : []
+  function faultsOfRefusal({ request, operation }: Asked, response: RawResponse): string[] {
+    const { status } = response
+    if (request.method === 'HEAD') return response.body.length > 0 ? ['a body for HEAD'] : []
     if (status < 400) return []
-    const body = parseJson(textOf(answer))
+    const body = parseJson(textOf(response))
     const code = String(fieldOf(body, 'code'))
     const faults = checkerOf(documents.customers).faultsAt(pointerTo('components', 'schemas', 'Problem'), body)
     const isEnveloped = operation.service !== 'orchestrator' || fieldOf(body, 'success') === false
     return [
       ...(faults.length > 0 ? [`no problem document${DETAILS}${faults}`] : []),
-      ...(headerOf(answer, 'content-type') === 'application/problem+json' ? [] : ['not application/problem+json']),
+      ...(headerOf(response, 'content-type') === 'application/problem+json' ? [] : ['not application/problem+json']),
       ...(fieldOf(body, 'status') === status ? [] : ['another status in the problem than of the answer']),
       ...(fieldOf(body, 'type') === `urn:problem:${code}` ? [] : ['a type that is not that of the code']),
-      ...(fieldOf(body, 'request_id') === headerOf(answer, 'x-correlation-id') ? [] : ['a request_id of its own']),
+      ...(fieldOf(body, 'request_id') === headerOf(response, 'x-correlation-id') ? [] : ['a request_id of its own']),
       ...['title', 'detail'].filter((name) => !/\w/.test(String(fieldOf(body, name)))).map((name) => `no ${name}`),
       ...(isEnveloped || Object.hasOwn(NOT_HTTP, code) ? [] : ["not in the orchestrator's envelope"]),
     ]
   }
 
   /** The document and the service must be of one mind, both ways. */
-  function faultsOfVerdict({ operation, due, request }: Asked, answer: RawAnswer): string[] {
-    const isAccepted = answer.status < 400
+  function faultsOfVerdict({ operation, due, request }: Asked, response: RawResponse): string[] {
+    const isAccepted = response.status < 400
     if (due === 'refused' && isAccepted) return ['accepted what it must refuse']
     const verdict = verdictFor(operation, due, request)
-    const code = codeOf(answer) ?? ''
+    const code = codeOf(response) ?? ''
     const saysForbidden = SAYS_FORBIDDEN.includes(code)
     if (typeof verdict === 'object') {
       if (isAccepted) return [`accepted what the document forbids: ${verdict.forbidden}`]
       const isAboutIt = saysForbidden || code === KEY_REFUSED
       return due === 'judged' && !isAboutIt ? [`looked past what the document forbids: ${verdict.forbidden}`] : []
     }
-    return verdict === 'valid' && saysForbidden ? [`refused what the document allows: ${code}${pathsOf(answer)}`] : []
+    return verdict === 'valid' && saysForbidden ? [`refused what the document allows: ${code}${pathsOf(response)}`] : []
   }
 
   /** A body that the document forbids stays so in a request that is odd in other ways, unless these hide it. */
@@ -154,7 +154,7 @@ export function createJudge(documents: World['documents'], secrets: readonly str
 }
 
 /** Node ends a connection that asks to become a tunnel. */
-function mayEndWithoutAnswer({ due, request }: Asked): boolean {
+function mayEndWithoutResponse({ due, request }: Asked): boolean {
   return due === 'open' && request.method === 'CONNECT'
 }
 
@@ -162,22 +162,22 @@ function mayEndWithoutAnswer({ due, request }: Asked): boolean {
 const PAGES = /^\/(docs(\/.*)?|openapi\.json)?$/
 const PAGE_TYPES = /^(application\/json|text\/(html|css|javascript)|image\/png)(;|$)/
 
-function isPage(answer: RawAnswer): boolean {
-  if (answer.status === 308) return headerOf(answer, 'location') === '../docs'
-  return answer.status === 200 && PAGE_TYPES.test(headerOf(answer, 'content-type') ?? '')
+function isPage(response: RawResponse): boolean {
+  if (response.status === 308) return headerOf(response, 'location') === '../docs'
+  return response.status === 200 && PAGE_TYPES.test(headerOf(response, 'content-type') ?? '')
 }
 
 /** RFC 9110, section 15.5.6: what is possible there, and so not what was tried. */
-function namesMethods(answer: RawAnswer, operations: Operation[], tried: string): boolean {
-  const allowed = headerOf(answer, 'allow')?.split(', ') ?? []
+function namesMethods(response: RawResponse, operations: Operation[], tried: string): boolean {
+  const allowed = headerOf(response, 'allow')?.split(', ') ?? []
   return allowed.length > 0 && !allowed.includes(tried) && operations.every(({ method }) => allowed.includes(method))
 }
 
 /** Those of the calls that one request carries are answers too. */
-function faultsOfStatus(answer: RawAnswer): string[] {
-  const results = fieldOf(parseJson(textOf(answer)), 'results')
+function faultsOfStatus(response: RawResponse): string[] {
+  const results = fieldOf(parseJson(textOf(response)), 'results')
   const within = Array.isArray(results) ? results.map((result) => Number(fieldOf(result, 'status'))) : []
-  return [...new Set([answer.status, ...within])]
+  return [...new Set([response.status, ...within])]
     .filter((status) => !(status < 500))
     .map((status) => `answered ${status}`)
 }
@@ -198,8 +198,8 @@ const INSIDES = [
 /** RFC 7519: its signature is random text, in which any word may stand. */
 const TOKEN = /\beyJ[\w-]+\.[\w-]+\.[\w-]+/g
 
-function leaksIn(answer: RawAnswer, secrets: readonly string[]): string[] {
-  const text = `${answer.headers.map((pair) => pair.join(': ')).join('\n')}\n${textOf(answer)}`
+function leaksIn(response: RawResponse, secrets: readonly string[]): string[] {
+  const text = `${response.headers.map((pair) => pair.join(': ')).join('\n')}\n${textOf(response)}`
   const words = text.replace(TOKEN, '')
   const shown = INSIDES.filter((pattern) => pattern.test(words)).map((pattern) => `its insides show: ${pattern}`)
   return secrets.some((secret) => secret !== '' && text.includes(secret)) ? [...shown, 'a secret shows'] : shown
@@ -207,38 +207,38 @@ function leaksIn(answer: RawAnswer, secrets: readonly string[]): string[] {
 
 const CORRELATION_ID = /^[\w.:-]{1,128}$/
 
-function faultsOfCorrelation({ request, operation }: Asked, answer: RawAnswer): string[] {
-  const given = answer.headers.filter(([name]) => name === 'x-correlation-id').map(([, id]) => id)
+function faultsOfCorrelation({ request, operation }: Asked, response: RawResponse): string[] {
+  const given = response.headers.filter(([name]) => name === 'x-correlation-id').map(([, id]) => id)
   const [id = ''] = given
   if (given.length !== 1 || !CORRELATION_ID.test(id)) return ['no X-Correlation-Id, or an odd one']
   const wanted = request.headers.filter(([name]) => name.toLowerCase() === 'x-correlation-id').map(([, text]) => text)
   const [first = ''] = wanted
   // The orchestrator may be told another one in the body; and who speaks no HTTP has no headers.
-  const isFree = operation.service === 'orchestrator' || Object.hasOwn(NOT_HTTP, codeOf(answer) ?? '')
+  const isFree = operation.service === 'orchestrator' || Object.hasOwn(NOT_HTTP, codeOf(response) ?? '')
   const isOther = wanted.length === 1 && CORRELATION_ID.test(first) && id !== first
   return isOther && !isFree ? ['another X-Correlation-Id than was asked for'] : []
 }
 
 /** Which fields a refusal names, without the numbers of items. */
-function pathsOf(answer: RawAnswer): string {
-  const errors = fieldOf(parseJson(textOf(answer)), 'errors')
+function pathsOf(response: RawResponse): string {
+  const errors = fieldOf(parseJson(textOf(response)), 'errors')
   if (!Array.isArray(errors)) return ''
   const paths = errors.map((error) => String(fieldOf(error, 'path')).replace(/\d+/g, '*'))
   return ` at ${[...new Set(paths)].join(', ')}`
 }
 
-function textOf({ body }: RawAnswer): string {
+function textOf({ body }: RawResponse): string {
   return body.toString()
 }
 
-function codeOf(answer: RawAnswer): string | undefined {
-  const code = answer.status < 400 ? undefined : fieldOf(parseJson(textOf(answer)), 'code')
+function codeOf(response: RawResponse): string | undefined {
+  const code = response.status < 400 ? undefined : fieldOf(parseJson(textOf(response)), 'code')
   return typeof code === 'string' ? code : undefined
 }
 
-function readable(answer: RawAnswer): ApiAnswer {
-  const text = textOf(answer)
-  return { status: answer.status, headers: new Headers(answer.headers), text, body: parseJson(text) ?? text }
+function readable(response: RawResponse): ApiResponse {
+  const text = textOf(response)
+  return { status: response.status, headers: new Headers(response.headers), text, body: parseJson(text) ?? text }
 }
 
 function fieldOf(value: unknown, name: string): unknown {

@@ -13,7 +13,7 @@ export interface RawRequest {
   encode?: ((request: RawRequest) => Buffer) | undefined
 }
 
-export interface RawAnswer {
+export interface RawResponse {
   status: number
   headers: [name: string, value: string][]
   body: Buffer
@@ -22,7 +22,7 @@ export interface RawAnswer {
 /** What came of a request. */
 export interface Outcome {
   /** Absent where none came that could be read. */
-  answer?: RawAnswer
+  response?: RawResponse
   /** What was wrong with the connection itself. */
   broken: string[]
 }
@@ -61,8 +61,8 @@ export function openLine(port: number): Line {
     async send(request, odd) {
       if (!connection.isFree()) connection = openConnection(port)
       const outcome = await attempt(async () => {
-        const answer = await connection.exchange(bytesOf(request), request.method)
-        return { answer, broken: await brokenAfter(connection, answer, odd) }
+        const response = await connection.exchange(bytesOf(request), request.method)
+        return { response, broken: await brokenAfter(connection, response, odd) }
       })
       if (outcome.broken.length > 0) connection.close()
       return outcome
@@ -72,15 +72,15 @@ export function openLine(port: number): Line {
 }
 
 /** An answer ends where it says, and what is asked next is answered as if nothing had been before. */
-async function brokenAfter(connection: Connection, answer: RawAnswer, odd: boolean): Promise<string[]> {
-  const saysItEnds = headerOf(answer, 'connection')?.toLowerCase() === 'close'
+async function brokenAfter(connection: Connection, response: RawResponse, odd: boolean): Promise<string[]> {
+  const saysItEnds = headerOf(response, 'connection')?.toLowerCase() === 'close'
   if (saysItEnds && !(await connection.ends())) return ['the connection was not closed, as the answer had said']
   if (connection.leftOver() > 0) return ['more came than the answer']
   if (!odd || !connection.isFree()) return []
-  const { answer: next, broken } = await attempt(async () => {
-    return { answer: await connection.exchange(HEALTH, 'GET'), broken: [] }
+  const { response: next, broken } = await attempt(async () => {
+    return { response: await connection.exchange(HEALTH, 'GET'), broken: [] }
   })
-  if (broken.includes(NO_ANSWER)) return []
+  if (broken.includes(NO_RESPONSE)) return []
   if (next?.status === 200 && next.body.toString() === HEALTHY) return []
   return [`the next request on its connection was not answered as it should be: ${next?.status ?? broken}`]
 }
@@ -97,10 +97,10 @@ async function attempt(work: () => Promise<Outcome>): Promise<Outcome> {
 /** What is not as HTTP has it. */
 class Fault extends Error {}
 
-export const NO_ANSWER = 'the connection was closed without an answer'
+export const NO_RESPONSE = 'the connection was closed without an answer'
 
 interface Connection {
-  exchange(bytes: Buffer, method: string): Promise<RawAnswer>
+  exchange(bytes: Buffer, method: string): Promise<RawResponse>
   isFree(): boolean
   /** Bytes that nobody asked for. */
   leftOver(): number
@@ -128,14 +128,14 @@ function openConnection(port: number): Connection {
     })
   })
 
-  function takeAnswer(method: string): RawAnswer | undefined {
-    const found = readAnswer(received, method, isClosed)
+  function takeAnswer(method: string): RawResponse | undefined {
+    const found = readResponse(received, method, isClosed)
     if (found === undefined) {
-      if (isClosed) throw new Fault(received.length === 0 ? NO_ANSWER : 'the connection was closed within an answer')
+      if (isClosed) throw new Fault(received.length === 0 ? NO_RESPONSE : 'the connection was closed within an answer')
       return undefined
     }
     received = received.subarray(found.length)
-    return found.answer
+    return found.response
   }
 
   return {
@@ -152,8 +152,8 @@ function openConnection(port: number): Connection {
         }
         look = () => {
           try {
-            const answer = takeAnswer(method)
-            if (answer) settle(() => resolve(answer))
+            const response = takeAnswer(method)
+            if (response) settle(() => resolve(response))
           } catch (error) {
             settle(() => reject(error))
           }
@@ -174,11 +174,11 @@ function openConnection(port: number): Connection {
 const END_OF_HEAD = '\r\n\r\n'
 
 /** The first final answer in some bytes; undefined while it is not there whole. */
-function readAnswer(
+function readResponse(
   bytes: Buffer,
   method: string,
   isClosed: boolean,
-): { answer: RawAnswer; length: number } | undefined {
+): { response: RawResponse; length: number } | undefined {
   const end = bytes.indexOf(END_OF_HEAD)
   if (end === -1) {
     if (!'HTTP/1.1 '.startsWith(bytes.toString('latin1', 0, 9))) throw new Fault('the answer is not HTTP')
@@ -190,26 +190,26 @@ function readAnswer(
   const status = Number(code)
   const start = end + END_OF_HEAD.length
   if (status < 200) {
-    const final = readAnswer(bytes.subarray(start), method, isClosed)
-    return final && { answer: final.answer, length: start + final.length }
+    const final = readResponse(bytes.subarray(start), method, isClosed)
+    return final && { response: final.response, length: start + final.length }
   }
   const headers = lines.map((line): [string, string] => {
     const colon = line.indexOf(':')
     return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]
   })
-  const answer = { status, headers, body: Buffer.alloc(0) }
-  if (method === 'HEAD' || status === 204 || status === 304) return { answer, length: start }
-  const body = readBody(bytes.subarray(start), answer, isClosed)
-  return body && { answer: { ...answer, body: body.content }, length: start + body.length }
+  const response = { status, headers, body: Buffer.alloc(0) }
+  if (method === 'HEAD' || status === 204 || status === 304) return { response, length: start }
+  const body = readBody(bytes.subarray(start), response, isClosed)
+  return body && { response: { ...response, body: body.content }, length: start + body.length }
 }
 
 function readBody(
   bytes: Buffer,
-  answer: RawAnswer,
+  response: RawResponse,
   isClosed: boolean,
 ): { content: Buffer; length: number } | undefined {
-  if (headerOf(answer, 'transfer-encoding') === 'chunked') return readChunks(bytes)
-  const stated = headerOf(answer, 'content-length')
+  if (headerOf(response, 'transfer-encoding') === 'chunked') return readChunks(bytes)
+  const stated = headerOf(response, 'content-length')
   if (stated === undefined) return isClosed ? { content: bytes, length: bytes.length } : undefined
   const length = Number(stated)
   return bytes.length < length ? undefined : { content: bytes.subarray(0, length), length }
@@ -230,6 +230,6 @@ function readChunks(bytes: Buffer): { content: Buffer; length: number } | undefi
   }
 }
 
-export function headerOf({ headers }: RawAnswer | RawRequest, name: string): string | undefined {
+export function headerOf({ headers }: RawResponse | RawRequest, name: string): string | undefined {
   return headers.find(([other]) => other.toLowerCase() === name)?.[1]
 }

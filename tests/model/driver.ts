@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { fromRfc3339 } from '../../src/platform/core/time.ts'
-import type { ApiAnswer, ApiClient, ApiRequest } from '../../testing/api-client.ts'
+import type { ApiClient, ApiRequest, ApiResponse } from '../../testing/api-client.ts'
 import { expectFailure, expectProblem } from '../../testing/problems.ts'
 import { endHold, expireKey, LONG_AGO } from '../../testing/rows.ts'
 import type { TestSystem } from '../../testing/system.ts'
@@ -23,8 +23,8 @@ export async function send(callee: Callee, call: Call): Promise<Seen> {
   return { status: 204, text: '', body: '', etag: null, location: null, replayed: false }
 }
 
-function seenIn(call: HttpCall, answer: ApiAnswer): Seen {
-  const { status, text, headers } = answer
+function seenIn(call: HttpCall, response: ApiResponse): Seen {
+  const { status, text, headers } = response
   const seen = {
     status,
     text,
@@ -34,16 +34,16 @@ function seenIn(call: HttpCall, answer: ApiAnswer): Seen {
   }
   if (status < 400) {
     // The page's `Link` says the same as its `next_cursor`.
-    if ('limit' in call) expect(headers.has('link')).toBe(answer.body.next_cursor !== null)
-    return { ...seen, body: answer.body }
+    if ('limit' in call) expect(headers.has('link')).toBe(response.body.next_cursor !== null)
+    return { ...seen, body: response.body }
   }
   const expectRefusal = call.verb === 'createAndConfirm' ? expectFailure : expectProblem
-  expectRefusal(answer, status, answer.body.code)
-  const { code, lines, product_ids } = answer.body
+  expectRefusal(response, status, response.body.code)
+  const { code, lines, product_ids } = response.body
   return { ...seen, body: { code, ...(lines && { lines }), ...(product_ids && { product_ids }) } }
 }
 
-function request({ system, orders, tokens }: Callee, call: HttpCall): Promise<ApiAnswer> {
+function request({ system, orders, tokens }: Callee, call: HttpCall): Promise<ApiResponse> {
   const { customers, orchestrator } = system
   const asked: ApiRequest = { token: tokens[call.by], headers: headersOf(call) }
   switch (call.verb) {

@@ -38,7 +38,7 @@ export interface Played {
   later: LaterOrders
 }
 
-const MOST_PAGES = 20
+const MAX_PAGES = 20
 
 /**
  * Makes the calls of a history, over rows of its own, and reads at the end all that it knows of.
@@ -73,7 +73,7 @@ export async function play(
     for (const verb of verbs) {
       const first = verb(known)
       let after: Place | undefined
-      for (let page = 0; page < MOST_PAGES; page++) {
+      for (let page = 0; page < MAX_PAGES; page++) {
         const call: Call = after ? Object.assign({}, first, { after }) : first
         const sent = now++
         const seen = await send(callee, call)

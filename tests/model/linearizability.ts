@@ -54,10 +54,10 @@ export function linearize(start: State, branches: readonly Observed[][], later?:
     visited.add(name)
     const waiting = point.done.map((count, branch) => branches[branch]?.[count])
     if (waiting.every((observed) => observed === undefined)) return { state: point.state, cases: point.cases }
-    const firstAnswer = Math.min(...waiting.map((observed) => observed?.answered ?? Number.POSITIVE_INFINITY))
+    const firstResponse = Math.min(...waiting.map((observed) => observed?.answered ?? Number.POSITIVE_INFINITY))
     const next: Unexplained['next'] = []
     for (const [branch, observed] of waiting.entries()) {
-      if (observed === undefined || observed.sent > firstAnswer) continue
+      if (observed === undefined || observed.sent > firstResponse) continue
       const refuted: Expected[] = []
       const { call, seen } = observed
       for (const outcome of outcomesOf(point.state, call, seen, point.progress[branch] ?? undefined, later)) {

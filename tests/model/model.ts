@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { ApiAnswer } from '../../testing/api-client.ts'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { LONG_AGO } from '../../testing/rows.ts'
 
 // What the contract says of customers, products, orders and keys, in memory and one call after another. It is written
@@ -14,7 +14,7 @@ type ProductFields = { sku: string; name: string; price_cents: number; stock: nu
 export type Items = { product_id: number; qty: number }[]
 type Status = 'CREATED' | 'CONFIRMED' | 'CANCELED'
 /** The last row of the page before, and the cursor that came with it. */
-export type Place = { cursor: string; row: ApiAnswer['body'] }
+export type Place = { cursor: string; row: ApiResponse['body'] }
 type Keyed = { by: Caller; key?: string | undefined }
 type One = { by: Caller; id: number }
 type Conditional = One & { ifMatch?: string | undefined }
@@ -46,7 +46,7 @@ export type Call =
 type CallOf<V extends Call['verb']> = Extract<Call, { verb: V }>
 
 /** What a caller sees of an answer. Of a refusal the body holds its code and the facts that travel with it. */
-export type Seen = Pick<ApiAnswer, 'status' | 'text' | 'body'> & {
+export type Seen = Pick<ApiResponse, 'status' | 'text' | 'body'> & {
   etag: string | null
   location: string | null
   replayed: boolean
@@ -82,20 +82,20 @@ export interface State {
   orders: Order[]
   adjustments: number[]
   /** First answers, by what was done, by whom, and under which key. */
-  answers: Record<string, { request: string; first: Seen }>
+  responses: Record<string, { request: string; first: Seen }>
   /** The same of the orchestrator, whose keys at Orders are its own. */
   orchestrated: Record<string, { request: string; first: Seen }>
 }
 
 /** A state with these customers and products in it, as they were answered. The first customer has the bound client. */
-export function stateOf(customers: ApiAnswer['body'][], products: ApiAnswer['body'][]): State {
+export function stateOf(customers: ApiResponse['body'][], products: ApiResponse['body'][]): State {
   return {
     boundTo: customers[0]?.id ?? 0,
     customers: customers.map((row) => ({ ...row, risen: false, deleted: false })),
     products: products.map((row) => ({ ...row, risen: false })),
     orders: [],
     adjustments: [],
-    answers: {},
+    responses: {},
     orchestrated: {},
   }
 }
@@ -130,7 +130,7 @@ export function outcomesOf(
       return releaseExpiredHolds(before, progress)
     default: {
       const state = structuredClone(before)
-      return [{ state, expected: answerTo(state, call, seen) }]
+      return [{ state, expected: responseTo(state, call, seen) }]
     }
   }
 }
@@ -142,7 +142,7 @@ export function agrees({ what: _, text, ...expected }: Expected, { text: seenTex
 type AtomicCall = Exclude<Call, { verb: 'placeOrder' | 'createAndConfirm' | 'releaseExpiredHolds' }>
 
 /** What a call is answered, in one step. The state becomes what it is after it. */
-function answerTo(state: State, call: AtomicCall, seen: Seen): Expected {
+function responseTo(state: State, call: AtomicCall, seen: Seen): Expected {
   switch (call.verb) {
     case 'createCustomer':
       return createCustomer(state, call, seen)
@@ -186,7 +186,7 @@ function answerTo(state: State, call: AtomicCall, seen: Seen): Expected {
 function createCustomer(state: State, call: CallOf<'createCustomer'>, seen: Seen): Expected {
   if (call.by === 'other') return refusal(403, 'insufficient_scope')
   if (call.by === 'bound') return refusal(403, 'bound_client')
-  return once(state.answers, call, call.fields, seen, () => {
+  return once(state.responses, call, call.fields, seen, () => {
     const taken = emailTaken(state, call.fields)
     if (taken) return taken
     const freed = state.customers.some(({ deleted, email }) => deleted && sameEmail(email, call.fields.email))
@@ -263,7 +263,7 @@ function mayKnow(state: State, { by }: { by: Caller }, customerId: number): bool
 // Products
 
 function createProduct(state: State, call: CallOf<'createProduct'>, seen: Seen): Expected {
-  return once(state.answers, call, call.fields, seen, () => {
+  return once(state.responses, call, call.fields, seen, () => {
     if (state.products.some(({ sku }) => sku === call.fields.sku)) return refusal(409, 'sku_taken')
     const product = { id: newId(seen.body, state.products), ...call.fields, ...newVersion() }
     state.products.push(product)
@@ -287,7 +287,7 @@ function changeProduct(state: State, call: CallOf<'changeProduct'>, seen: Seen):
 
 function adjustStock(state: State, call: CallOf<'adjustStock'>, seen: Seen): Expected {
   const { id, delta, reason } = call
-  return once(state.answers, call, { id, delta, reason }, seen, () => {
+  return once(state.responses, call, { id, delta, reason }, seen, () => {
     const product = productOf(state, id)
     if (product === undefined) return refusal(404, 'not_found')
     if (product.stock + delta < 0) {
@@ -331,8 +331,8 @@ function placeOrder(
   if (!mayKnow(before, call, customer_id)) return { state: before, expected: refusal(404, 'not_found') }
   if (progress?.of !== 'placing') return lookUp(before, customer_id)
   const state = structuredClone(before)
-  if (!isAnswered(state.answers, call) && releaseFor(state, call, progress.customer)) return { state, progress }
-  const expected = once(state.answers, call, { customer_id, items, confirm }, seen, () => {
+  if (!isAnswered(state.responses, call) && releaseFor(state, call, progress.customer)) return { state, progress }
+  const expected = once(state.responses, call, { customer_id, items, confirm }, seen, () => {
     const refused = whyNot(state, call, progress.customer)
     if (refused) return refused
     const id = newId(seen.body, state.orders)
@@ -427,7 +427,7 @@ function getOrder(state: State, call: CallOf<'getOrder'>, seen: Seen): Expected 
 
 function confirmOrder(state: State, call: CallOf<'confirmOrder'>, seen: Seen): Expected {
   if (call.key === undefined) return refusal(400, 'idempotency_key_required')
-  return once(state.answers, call, call.id, seen, () => {
+  return once(state.responses, call, call.id, seen, () => {
     const order = visibleOrder(state, call)
     if (order === undefined) return refusal(404, 'not_found')
     const was = confirm(state, order)
@@ -453,11 +453,11 @@ function cancelOrder(state: State, call: CallOf<'cancelOrder'>, seen: Seen): Exp
   const order = visibleOrder(state, call)
   if (order === undefined) return refusal(404, 'not_found')
   const was = order.status
-  const answer = (what: string) => ({ ...done(what), status: 200, body: shownOrder(order, seen.body) })
-  if (was === 'CANCELED') return answer('was canceled already')
+  const response = (what: string) => ({ ...done(what), status: 200, body: shownOrder(order, seen.body) })
+  if (was === 'CANCELED') return response('was canceled already')
   if (was === 'CONFIRMED' && order.confirmed_at === LONG_AGO) return refusal(409, 'cancel_window_passed')
   cancel(state, order)
-  return answer(`canceled when ${was}`)
+  return response(`canceled when ${was}`)
 }
 
 function cancel(state: State, order: Order): void {
@@ -564,7 +564,7 @@ function passCancelWindow(state: State, call: CallOf<'passCancelWindow'>): Expec
 }
 
 function expireKey(state: State, call: CallOf<'expireKey'>): Expected {
-  for (const name of Object.keys(state.answers)) if (name.endsWith(` ${call.key}`)) delete state.answers[name]
+  for (const name of Object.keys(state.responses)) if (name.endsWith(` ${call.key}`)) delete state.responses[name]
   return done('done')
 }
 
@@ -593,7 +593,7 @@ function releaseExpiredHolds(before: State, progress: Progress | undefined): Out
  * another one is refused. Refusals are not remembered.
  */
 function once(
-  answers: State['answers'],
+  responses: State['responses'],
   call: { verb: string } & Keyed,
   request: unknown,
   seen: Seen,
@@ -602,11 +602,11 @@ function once(
   if (call.key === undefined) return work()
   const name = nameOf(call)
   const written = JSON.stringify(request)
-  const earlier = answers[name]
+  const earlier = responses[name]
   if (earlier?.request === written) return { ...earlier.first, replayed: true, what: 'replayed' }
   if (earlier) return refusal(422, 'idempotency_key_reused')
   const expected = work()
-  if (expected.status < 300) answers[name] = { request: written, first: seen }
+  if (expected.status < 300) responses[name] = { request: written, first: seen }
   return expected
 }
 
@@ -614,8 +614,8 @@ function nameOf({ verb, by, key }: { verb: string } & Keyed): string {
   return `${verb} ${by} ${key}`
 }
 
-function isAnswered(answers: State['answers'], call: { verb: string } & Keyed): boolean {
-  return call.key !== undefined && nameOf(call) in answers
+function isAnswered(responses: State['responses'], call: { verb: string } & Keyed): boolean {
+  return call.key !== undefined && nameOf(call) in responses
 }
 
 // Versions
@@ -657,19 +657,19 @@ function created(body: { id: number; version?: number | string }, collection: st
 }
 
 /** As it must be shown. What is seen of its times and its version for the first time is theirs from then on. */
-function shownCustomer(customer: Customer, seen: ApiAnswer['body']) {
+function shownCustomer(customer: Customer, seen: ApiResponse['body']) {
   settle(customer, seen)
   const { id, name, email, phone, created_at, updated_at } = customer
   return { id, name, email, phone, created_at, updated_at, version: shownVersion(customer) }
 }
 
-function shownProduct(product: Product, seen: ApiAnswer['body']) {
+function shownProduct(product: Product, seen: ApiResponse['body']) {
   settle(product, seen)
   const { id, sku, name, price_cents, stock, created_at, updated_at } = product
   return { id, sku, name, price_cents, stock, created_at, updated_at, version: shownVersion(product) }
 }
 
-function shownOrder(order: Order, seen: ApiAnswer['body']) {
+function shownOrder(order: Order, seen: ApiResponse['body']) {
   order.created_at = settled(order.created_at, seen?.created_at)
   order.confirmed_at = settled(order.confirmed_at, seen?.confirmed_at, order.created_at)
   order.canceled_at = settled(order.canceled_at, seen?.canceled_at, order.created_at)
@@ -677,7 +677,7 @@ function shownOrder(order: Order, seen: ApiAnswer['body']) {
   return { ...order }
 }
 
-function settle(row: Versioned, seen: ApiAnswer['body']): void {
+function settle(row: Versioned, seen: ApiResponse['body']): void {
   row.created_at = settled(row.created_at, seen?.created_at)
   row.updated_at = settled(row.updated_at, seen?.updated_at, row.created_at)
   if (row.risen && Number.isSafeInteger(seen?.version) && seen.version > row.version) {
@@ -698,7 +698,7 @@ function settled<T extends string | null>(time: T, seen: unknown, notBefore = ''
 const NO_ID = -1
 
 /** The id that the answer gives to something new, if it may be one. */
-function newId(seen: ApiAnswer['body'], others: readonly { id: number }[]): number {
+function newId(seen: ApiResponse['body'], others: readonly { id: number }[]): number {
   const id = seen?.id
   return Number.isSafeInteger(id) && id > 0 && others.every((other) => other.id !== id) ? id : NO_ID
 }
@@ -711,7 +711,7 @@ function page<Row>(
   { limit, after }: PageOf,
   seen: Seen,
   order: (a: Row, b: Row) => number,
-  shown: (row: Row, seen: ApiAnswer['body']) => unknown,
+  shown: (row: Row, seen: ApiResponse['body']) => unknown,
 ): Expected {
   const left = rows.filter((row) => after === undefined || order(row, after.row) > 0).sort(order)
   const data = left.slice(0, limit).map((row, i) => shown(row, seen.body?.data?.[i]))

@@ -123,8 +123,8 @@ describeEachEngine('the log of orders', (engine) => {
     const { api, log } = await serveOrchestrator(system, { customersBase: await nowhere() })
     const correlation_id = `log-${randomUUID()}`
     const call = { customer_id: 2, items: [{ product_id: 1, qty: 1 }], correlation_id }
-    const answer = await api.post(CREATE_AND_CONFIRM, call)
-    expect(answer).toMatchObject({ status: 503, body: { correlationId: correlation_id } })
+    const response = await api.post(CREATE_AND_CONFIRM, call)
+    expect(response).toMatchObject({ status: 503, body: { correlationId: correlation_id } })
     expect(linesOf(log, correlation_id)).toMatchObject([{ route: CREATE_AND_CONFIRM, status: 503 }])
   })
 
@@ -135,8 +135,8 @@ describeEachEngine('the log of orders', (engine) => {
   ])('when the body is %s, then the header has the correlation id', async (_, body) => {
     const correlation = `log-${randomUUID()}`
     const headers = { 'x-correlation-id': correlation }
-    const answer = await system.orchestrator.post(CREATE_AND_CONFIRM, body, { headers })
-    expect(answer).toMatchObject({ status: 400, body: { correlationId: correlation } })
+    const response = await system.orchestrator.post(CREATE_AND_CONFIRM, body, { headers })
+    expect(response).toMatchObject({ status: 400, body: { correlationId: correlation } })
   })
 })
 

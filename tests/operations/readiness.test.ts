@@ -42,8 +42,8 @@ describeEachEngine('GET /ready', (engine) => {
   it('when many probes come at once and Customers is silent, then it is asked once', async () => {
     const customers = await startFaultyProxy(system.customers.base, () => 'hang')
     const { api } = await serveOrders(system, { customersBase: customers.base, httpTimeoutMs: 300 })
-    const answers = await Promise.all(Array.from({ length: 5 }, () => api.get('/ready')))
-    for (const { body } of answers) expect(body.checks).toEqual({ database: 'ok', customers: 'too_slow' })
+    const responses = await Promise.all(Array.from({ length: 5 }, () => api.get('/ready')))
+    for (const { body } of responses) expect(body.checks).toEqual({ database: 'ok', customers: 'too_slow' })
     expect(customers.seen).toHaveLength(1)
   })
 
@@ -60,9 +60,9 @@ describeEachEngine('GET /ready', (engine) => {
   })
 
   it('when a path is nearly right, then a 404 says what there is', async () => {
-    const answer = await system.orders.get('/order/5')
-    expectProblem(answer, 404, 'route_not_found')
-    expect(answer.body.detail).toContain('/orders/{id}')
+    const response = await system.orders.get('/order/5')
+    expectProblem(response, 404, 'route_not_found')
+    expect(response.body.detail).toContain('/orders/{id}')
     expect((await system.orders.get('/nowhere')).body.detail).toBe('There is no such path.')
     expect((await system.orders.get('/internal/nothing')).body.detail).toBe('There is no such path.')
   })

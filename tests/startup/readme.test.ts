@@ -62,8 +62,8 @@ describe.each(READMES)('%s', (file) => {
   it('when its curl for a token is pasted, then the token opens the route it names', async () => {
     const { path, body, user = '' } = curlWith(file, '/auth/token')
     const headers = { authorization: `Basic ${btoa(user)}`, 'content-type': 'application/x-www-form-urlencoded' }
-    const answer = await fetch(`${system.orders.base}${path}`, { method: 'POST', headers, body: body ?? null })
-    const { access_token } = await answer.json()
+    const response = await fetch(`${system.orders.base}${path}`, { method: 'POST', headers, body: body ?? null })
+    const { access_token } = await response.json()
     expect((await system.orders.get('/orders', { token: access_token })).status).toBe(200)
   })
 })

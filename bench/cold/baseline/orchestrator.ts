@@ -5,7 +5,7 @@ import { CreateAndConfirm, createAndConfirm } from '../../baseline/create-and-co
 /** The orchestrator needs no routes: it answers the event itself, without Express. */
 export async function handler(event: { body: string | null; isBase64Encoded?: boolean }) {
   const start = Date.now()
-  const answer = await answerTo(event).catch((error: unknown) => refusalOf(error))
+  const answer = await responseTo(event).catch((error: unknown) => refusalOf(error))
   console.log(JSON.stringify({ status: answer.status, ms: Date.now() - start }))
   return {
     statusCode: answer.status,
@@ -14,7 +14,7 @@ export async function handler(event: { body: string | null; isBase64Encoded?: bo
   }
 }
 
-async function answerTo({ body, isBase64Encoded = false }: { body: string | null; isBase64Encoded?: boolean }) {
+async function responseTo({ body, isBase64Encoded = false }: { body: string | null; isBase64Encoded?: boolean }) {
   const text = Buffer.from(body ?? '', isBase64Encoded ? 'base64' : 'utf8').toString()
   return { status: 201, body: await createAndConfirm(CreateAndConfirm.parse(JSON.parse(text))) }
 }

@@ -4,7 +4,7 @@ import { RowsLocked } from '../database/errors.ts'
 import {
   type BatcherOptions,
   createBatcher,
-  createGatherer,
+  createLoader,
   createLockMemory,
   type RunMode,
   SetAside,
@@ -55,8 +55,8 @@ async function busy(options: Options = {}) {
 }
 
 /** What became of each: its result, or the code or message it was refused with. */
-async function outcomes(answers: Promise<string>[]): Promise<string[]> {
-  const settled = await Promise.allSettled(answers)
+async function outcomes(responses: Promise<string>[]): Promise<string[]> {
+  const settled = await Promise.allSettled(responses)
   return settled.map((one) => (one.status === 'fulfilled' ? one.value : (one.reason.code ?? one.reason.message)))
 }
 
@@ -251,7 +251,7 @@ describe('a gatherer', () => {
   /** A gatherer that tells what each of its runs was given. */
   function recordedGatherer(run: (commands: readonly string[]) => Promise<readonly (string | AppError)[]>, most = 100) {
     const runs: string[][] = []
-    const ask = createGatherer<string, string>((commands) => {
+    const ask = createLoader<string, string>((commands) => {
       runs.push([...commands])
       return run(commands)
     }, most)

@@ -209,7 +209,7 @@ interface Waiting<C, R> {
  * Calls of one turn of the event loop, done as one. Unlike a batcher it keeps nobody waiting for a run that is under way:
  * for reads, and for calls to others, whose time is not ours. `run` answers each command in its place.
  */
-export function createGatherer<C, R>(
+export function createLoader<C, R>(
   run: (commands: readonly C[]) => Promise<readonly (R | AppError)[]>,
   most: number,
 ): (command: C) => Promise<R> {

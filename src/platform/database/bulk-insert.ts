@@ -5,7 +5,7 @@ import type { Tables } from './tables.ts'
  * One insert of many rows. It is written here because Kysely makes an object of every value first, which for a batch costs
  * more than all else that is done to it. Names are quoted in the one way that both engines take.
  */
-export function insertOf<T extends keyof Tables, C extends keyof Selectable<Tables[T]> & string>(
+export function bulkInsert<T extends keyof Tables, C extends keyof Selectable<Tables[T]> & string>(
   table: T,
   columns: readonly C[],
   rows: readonly Pick<Selectable<Tables[T]>, C>[],
@@ -19,6 +19,6 @@ export function insertOf<T extends keyof Tables, C extends keyof Selectable<Tabl
 }
 
 /** Rows in portions that one insert may carry. */
-export function* portions<T>(rows: readonly T[], size: number): Generator<readonly T[]> {
+export function* chunks<T>(rows: readonly T[], size: number): Generator<readonly T[]> {
   for (let i = 0; i < rows.length; i += size) yield rows.slice(i, i + size)
 }

@@ -14,7 +14,7 @@ import {
   isDiskFull,
   isKeyTaken,
   isLockWaitEnded,
-  isTooLate,
+  isTimeout,
   isUnavailable,
   leadsToReader,
   RowsLocked,
@@ -220,7 +220,7 @@ async function tryConnection(options: ConnectionOptions): Promise<NodeJS.ErrnoEx
   }
 }
 
-const MOST_ATTEMPTS = 8
+const MAX_ATTEMPTS = 8
 
 /** Writes that found the disk full. A probe's own write needs no room, so it can't find out. */
 const FULL_DISKS = new WeakMap<Database, { error: unknown; until: number }>()
@@ -255,10 +255,10 @@ export async function transact<T>(db: Database, work: (trx: Database) => Promise
       if (failure instanceof AppError) throw failure
       if (isLockWaitEnded(failure)) throw new RowsLocked({ cause: failure })
       const lost = isConnectionLost(failure)
-      const late = isTooLate(failure)
+      const late = isTimeout(failure)
       const refused = isConflict(failure) || leadsToReader(failure)
-      const again = refused || lost || failure instanceof RunAgain || isKeyTaken(failure)
-      if (again && !late && attempt < MOST_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
+      const again = refused || lost || failure instanceof RestartTransaction || isKeyTaken(failure)
+      if (again && !late && attempt < MAX_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
       else if (again || isUnavailable(failure)) {
         if (isDiskFull(failure)) FULL_DISKS.set(db, { error: failure, until: performance.now() + FULL_FOR_MS })
         throw new DatabaseUnavailable('The database could not do this now. Try again.', { cause: failure })
@@ -281,7 +281,7 @@ export async function transactAlone<T>(db: Database, work: (trx: Database) => Pr
 }
 
 /** Thrown inside {@link transact} when another transaction won a race that only a fresh start can see. */
-export class RunAgain extends Error {}
+export class RestartTransaction extends Error {}
 
 /** A write that changes nothing: where the database can't be written it is refused like any other. */
 export async function writeNothing(db: Database): Promise<void> {

@@ -15,14 +15,18 @@ export interface SqlDialect {
    * Written after a table's alias: read it by this index and no other. Left to themselves, planners of the MySQL family
    * take a limit as a hope that the next rows will do, and read all that are newer than a page.
    */
-  byIndex(name: string): RawBuilder<unknown>
-  /** Like {@link byIndex}, for the primary key. */
+  forceIndex(name: string): RawBuilder<unknown>
+  /** Like {@link forceIndex}, for the primary key. */
   byPrimaryKey: RawBuilder<unknown>
   /**
    * Rows past a place in the order of two columns of an index: `>` when it is read forwards, `<` when backwards. Said in
    * the other engine's words, each would read its way to the place instead of going there.
    */
-  past(columns: readonly [string, string], direction: '<' | '>', place: readonly [string, number]): RawBuilder<SqlBool>
+  keysetAfter(
+    columns: readonly [string, string],
+    direction: '<' | '>',
+    place: readonly [string, number],
+  ): RawBuilder<SqlBool>
   /** Appended to a select that must lock its rows. SQLite's transactions hold the whole file's write lock already. */
   forUpdate: RawBuilder<unknown>
   /** Like `forUpdate`, and fails at once where another transaction has locked a row. */
@@ -42,9 +46,9 @@ const mysql: SqlDialect = {
   engine: 'mysql',
   now: sql<DbTime>`utc_timestamp(3)`,
   idStep: sql<number>`@@session.auto_increment_increment`,
-  byIndex: (name) => sql`force index (${sql.ref(name)})`,
+  forceIndex: (name) => sql`force index (${sql.ref(name)})`,
   byPrimaryKey: sql`force index (primary)`,
-  past: (columns, direction, [first, second]) => {
+  keysetAfter: (columns, direction, [first, second]) => {
     const [a, b] = [sql.ref(columns[0]), sql.ref(columns[1])]
     const beyond = sql.raw(direction)
     return sql`(${a} ${beyond} ${first} or (${a} = ${first} and ${b} ${beyond} ${second}))`
@@ -61,10 +65,10 @@ const sqlite: SqlDialect = {
   engine: 'sqlite',
   now: sql<DbTime>`strftime('%Y-%m-%d %H:%M:%f', 'now')`,
   idStep: sql<number>`1`,
-  byIndex: (name) => sql`indexed by ${sql.ref(name)}`,
+  forceIndex: (name) => sql`indexed by ${sql.ref(name)}`,
   // SQLite has no name for it, and no doubts where nothing else fits.
   byPrimaryKey: sql``,
-  past: (columns, direction, place) => {
+  keysetAfter: (columns, direction, place) => {
     const [a, b] = [sql.ref(columns[0]), sql.ref(columns[1])]
     return sql`(${a}, ${b}) ${sql.raw(direction)} (${sql.join(place)})`
   },

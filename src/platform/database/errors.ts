@@ -1,5 +1,5 @@
 import { AppError } from '../core/errors.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 
 // What the drivers of both engines throw, in the terms of what can be done about it.
 
@@ -95,7 +95,7 @@ interface DriverError {
 }
 
 function driverError(error: unknown): DriverError {
-  return error instanceof Error ? trusted<DriverError>(error) : {}
+  return error instanceof Error ? unsafeCast<DriverError>(error) : {}
 }
 
 /** The transaction was ended by the server, which did not say so in an error. */
@@ -183,7 +183,7 @@ export function databaseFaultOf(error: unknown): DatabaseFault {
   if (isDiskFull(error)) return 'full'
   if (leadsToReader(error) || ofFile === SQLITE_READ_ONLY) return 'read_only'
   if (isLockWaitEnded(error) || isFileBusy(error) || error instanceof RowsLocked) return 'locked'
-  if (isTooLate(error)) return 'too_slow'
+  if (isTimeout(error)) return 'too_slow'
   if (isConnectionLost(error)) return 'unreachable'
   return 'failed'
 }
@@ -194,7 +194,7 @@ export function isDiskFull(error: unknown): boolean {
 }
 
 /** Like {@link isConnectionLost}, and the caller has waited long enough: to begin anew would be to wait as long again. */
-export function isTooLate(error: unknown): boolean {
+export function isTimeout(error: unknown): boolean {
   const { code } = driverError(error)
   return code !== undefined && TOO_LATE.has(code)
 }

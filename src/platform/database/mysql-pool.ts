@@ -1,6 +1,6 @@
 import { setInterval } from 'node:timers'
 import type { Pool, PoolConnection } from 'mysql2'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import { isConnectionLost, isPrivilegeMissing, leadsToReader } from './errors.ts'
 import { type MysqlServer, SERVER_QUESTION, serverOf, sessionSettingsOn } from './mysql-server.ts'
 import type { Writers } from './mysql-writers.ts'
@@ -193,7 +193,7 @@ function getConnection(pool: Pool): Promise<PoolConnection> {
 function send(connection: PoolConnection, sql: string, timeout: number): Promise<unknown[]> {
   return new Promise((resolve, reject) => {
     connection.query({ sql, timeout }, (error, results) =>
-      error ? reject(error) : resolve(trusted<unknown[]>(results)),
+      error ? reject(error) : resolve(unsafeCast<unknown[]>(results)),
     )
   })
 }

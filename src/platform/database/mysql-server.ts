@@ -1,4 +1,4 @@
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 
 /** What a server says of itself. */
 export interface MysqlServer {
@@ -20,7 +20,10 @@ export const SERVER_QUESTION = `show variables where variable_name in (${VARIABL
 /** @param rows the server's answer to {@link SERVER_QUESTION} */
 export function serverOf(rows: unknown): MysqlServer {
   const variables = new Map(
-    trusted<{ Variable_name: string; Value: string }[]>(rows).map(({ Variable_name, Value }) => [Variable_name, Value]),
+    unsafeCast<{ Variable_name: string; Value: string }[]>(rows).map(({ Variable_name, Value }) => [
+      Variable_name,
+      Value,
+    ]),
   )
   const hasProvider = !['', 'none'].includes(variables.get('wsrep_provider') ?? '')
   return {

@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { setInterval } from 'node:timers'
 import { type Connection, createConnection } from 'mysql2/promise'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { DatabaseConfig } from './database.ts'
 import { isMissingTable, NoWriter } from './errors.ts'
 import { connectionOf, hostsOf, isSocket, type ServerAddress, textOf } from './mysql-connection.ts'
@@ -165,7 +165,7 @@ async function claim(config: DatabaseConfig, { address, name, named }: Candidate
     await connection.query({ sql: row, timeout }, [config.name])
     const sql = 'update ??.database_writer set server = ?, epoch = ? where id = 1 and epoch = ?'
     const [result] = await connection.query({ sql, timeout }, [config.name, name, epoch + 1, named.epoch])
-    return trusted<{ affectedRows: number }>(result).affectedRows === 1
+    return unsafeCast<{ affectedRows: number }>(result).affectedRows === 1
   }).catch(() => false)
 }
 
@@ -184,7 +184,7 @@ const NODE_STATE = "show status where variable_name in ('wsrep_ready', 'wsrep_cl
 function ask(config: DatabaseConfig, address: ServerAddress): Promise<Candidate> {
   return onServer(config, address, config.connectTimeoutMs, async (connection, timeout) => {
     const rowsOf = async (sql: string) =>
-      trusted<Record<string, string>[]>((await connection.query({ sql, timeout }))[0])
+      unsafeCast<Record<string, string>[]>((await connection.query({ sql, timeout }))[0])
     const server = serverOf(await rowsOf(SERVER_QUESTION))
     const state = server.isGalera ? (await rowsOf(NODE_STATE)).map(({ Value }) => Value) : []
     const isApart = server.isGalera && !(state.includes('ON') && state.includes('Primary'))
@@ -202,7 +202,7 @@ async function readNamed(connection: Connection, database: string, timeout: numb
   try {
     const sql = 'select server, epoch from ??.database_writer where id = 1'
     const [rows] = await connection.query({ sql, timeout }, [database])
-    return trusted<NonNullable<Candidate['named']>[]>(rows)[0] ?? { server: '', epoch: 0 }
+    return unsafeCast<NonNullable<Candidate['named']>[]>(rows)[0] ?? { server: '', epoch: 0 }
   } catch (error) {
     if (isMissingTable(error)) return undefined
     throw error

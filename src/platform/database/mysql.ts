@@ -8,9 +8,9 @@ import {
   type QueryResult,
 } from 'kysely'
 import type { Pool } from 'mysql2'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import { limitSelectTime } from './dialect.ts'
-import { isConnectionLost, isTimeLimitReached, isTooLate, leadsToReader, ReadTimedOut, RolledBack } from './errors.ts'
+import { isConnectionLost, isTimeLimitReached, isTimeout, leadsToReader, ReadTimedOut, RolledBack } from './errors.ts'
 import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions, type WorkKind } from './mysql-pool.ts'
 import type { GroupingConnection } from './pipeline.ts'
 import { hideValues, refuseOddValues } from './statement-values.ts'
@@ -110,7 +110,7 @@ class MysqlConnection implements GroupingConnection {
     if (this.#loan?.isUsable()) await this.executeQuery(ROLLBACK)
   }
 
-  async later(query: CompiledQuery): Promise<void> {
+  async enqueueWrite(query: CompiledQuery): Promise<void> {
     this.#waiting.push(query)
   }
 
@@ -118,19 +118,19 @@ class MysqlConnection implements GroupingConnection {
     this.#loan?.giveBack()
   }
 
-  async together(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
+  async pipeline(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
     if (queries.length === 0) return []
     const all = [...this.#waiting, ...queries]
     this.#waiting = []
     const results = await this.#run(all).catch((error) => {
-      throw withWhere(error, new Error())
+      throw withCallSite(error, new Error())
     })
     return results.slice(-queries.length).map(resultOf)
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const [result] = await this.together([query])
-    return trusted<QueryResult<R>>(result)
+    const [result] = await this.pipeline([query])
+    return unsafeCast<QueryResult<R>>(result)
   }
 
   // biome-ignore lint/correctness/useYield: Kysely asks for the method; nothing here streams.
@@ -195,7 +195,7 @@ class MysqlConnection implements GroupingConnection {
     refuseOddValues(values)
     return new Promise((resolve, reject) => {
       loan.connection.query({ sql, values, timeout }, (error, result) => {
-        if (!error) return resolve(queries.length > 1 ? trusted<unknown[]>(result) : [result])
+        if (!error) return resolve(queries.length > 1 ? unsafeCast<unknown[]>(result) : [result])
         hideValues(error, sql, values)
         loan.failed(error)
         reject(error)
@@ -233,13 +233,13 @@ const IN_TRANSACTION = 1
 
 /** @throws RolledBack when the server does not say that the transaction is open */
 function refuseRolledBack(result: unknown): void {
-  const { serverStatus } = trusted<{ serverStatus: number }>(result)
+  const { serverStatus } = unsafeCast<{ serverStatus: number }>(result)
   if ((serverStatus & IN_TRANSACTION) === 0) throw new RolledBack("another node's write ended the transaction")
 }
 
 /** A write that a read-only server refused changed nothing, and a read changes nothing. */
 function isWorthMoving(error: unknown, isRead: boolean): boolean {
-  return leadsToReader(error) || (isRead && isConnectionLost(error) && !isTooLate(error))
+  return leadsToReader(error) || (isRead && isConnectionLost(error) && !isTimeout(error))
 }
 
 /** A page of a list has a limit. Selects of user locks and of the schema may take longer than reads of rows. */
@@ -250,7 +250,7 @@ function kindOf(queries: readonly CompiledQuery[]): WorkKind {
 }
 
 /** The driver's own stack ends at the socket: it does not say whose statement failed. */
-function withWhere(error: unknown, where: Error): unknown {
+function withCallSite(error: unknown, where: Error): unknown {
   if (error instanceof Error) error.stack += `\n${where.stack?.split('\n').slice(1).join('\n')}`
   return error
 }
@@ -258,6 +258,6 @@ function withWhere(error: unknown, where: Error): unknown {
 /** Rows, or the server's OK: of how many rows, and of the first id that it generated. */
 function resultOf(result: unknown): QueryResult<unknown> {
   if (Array.isArray(result)) return { rows: result }
-  const { insertId, affectedRows } = trusted<{ insertId: number | string; affectedRows: number }>(result)
+  const { insertId, affectedRows } = unsafeCast<{ insertId: number | string; affectedRows: number }>(result)
   return { rows: [], insertId: BigInt(insertId), numAffectedRows: BigInt(affectedRows) }
 }

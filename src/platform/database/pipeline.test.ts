@@ -3,11 +3,11 @@ import { type CompiledQuery, type Selectable, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../../testing/system.ts'
 import { parseEnv } from '../../compose/env.ts'
-import { insertOf, portions } from './bulk-insert.ts'
+import { bulkInsert, chunks } from './bulk-insert.ts'
 import { type Database, openDatabase, transact } from './database.ts'
 import type { Engine } from './dialect.ts'
 import { isDuplicate } from './errors.ts'
-import { later, together } from './pipeline.ts'
+import { enqueueWrite, pipeline } from './pipeline.ts'
 import type { Tables } from './tables.ts'
 
 const AT = '2026-02-01 10:00:00.000'
@@ -60,7 +60,7 @@ function product(fields: Partial<NewProduct> = {}): NewProduct {
 const PRODUCT_COLUMNS = ['sku', 'name', 'price_cents', 'stock', 'version', 'created_at', 'updated_at'] as const
 
 function inserting(...products: NewProduct[]): CompiledQuery {
-  return insertOf('products', PRODUCT_COLUMNS, products)
+  return bulkInsert('products', PRODUCT_COLUMNS, products)
 }
 
 function taking(db: Database, sku: string, pieces: number): CompiledQuery {
@@ -77,16 +77,16 @@ const ANSWER_COLUMNS = ['status', 'response_body', 'created_at', 'expires_at'] a
 /** An idempotency key with this answer: where every text fits, beside a column whose name is a word of SQL. */
 function record(response_body: string, key = unique()) {
   const record = { operation: 'tests', key, principal: 'tests', request_hash: '0'.repeat(64) }
-  const answer = { status: 201, response_body, created_at: AT, expires_at: '2099-01-01 00:00:00.000' }
-  return { ...record, target_type: 'test', target_id: 1, ...answer }
+  const response = { status: 201, response_body, created_at: AT, expires_at: '2099-01-01 00:00:00.000' }
+  return { ...record, target_type: 'test', target_id: 1, ...response }
 }
 
 function recording(...records: ReturnType<typeof record>[]): CompiledQuery {
-  return insertOf('idempotency_keys', [...KEY_COLUMNS, ...ANSWER_COLUMNS], records)
+  return bulkInsert('idempotency_keys', [...KEY_COLUMNS, ...ANSWER_COLUMNS], records)
 }
 
 /** The answers to these keys; undefined where there is none. */
-async function answersTo(db: Database, ...keys: string[]): Promise<(string | undefined)[]> {
+async function responsesTo(db: Database, ...keys: string[]): Promise<(string | undefined)[]> {
   const rows = await db
     .selectFrom('idempotency_keys')
     .select(['key', 'response_body'])
@@ -119,7 +119,7 @@ describeEachEngine('a write for later', (engine) => {
   it('when the transaction commits, then it is there', async () => {
     const { db, other } = databases
     const one = product()
-    await db.transaction().execute((trx) => later(trx, inserting(one)))
+    await db.transaction().execute((trx) => enqueueWrite(trx, inserting(one)))
     expect(await stocks(other, one)).toEqual([10])
     await expectClean(databases)
   })
@@ -128,10 +128,10 @@ describeEachEngine('a write for later', (engine) => {
     const { db } = databases
     const [one, two] = [product(), product()]
     await db.transaction().execute(async (trx) => {
-      await later(trx, inserting(one))
+      await enqueueWrite(trx, inserting(one))
       expect(await stocks(trx, one)).toEqual([10])
-      await later(trx, inserting(two))
-      await later(trx, taking(trx, two.sku, 4))
+      await enqueueWrite(trx, inserting(two))
+      await enqueueWrite(trx, taking(trx, two.sku, 4))
       const { numAffectedRows } = await trx.executeQuery(taking(trx, two.sku, 1))
       expect(numAffectedRows).toBe(1n)
       expect(await stocks(trx, one, two)).toEqual([10, 5])
@@ -143,8 +143,8 @@ describeEachEngine('a write for later', (engine) => {
     const { db } = databases
     const one = product()
     await db.transaction().execute(async (trx) => {
-      await later(trx, inserting(one))
-      for (const pieces of [9, -5, 6]) await later(trx, taking(trx, one.sku, pieces))
+      await enqueueWrite(trx, inserting(one))
+      for (const pieces of [9, -5, 6]) await enqueueWrite(trx, taking(trx, one.sku, pieces))
     })
     expect(await stocks(db, one)).toEqual([0])
   })
@@ -153,7 +153,7 @@ describeEachEngine('a write for later', (engine) => {
     const { db } = databases
     const [one, two, three] = [product(), product(), product()]
     await db.transaction().execute(async (trx) => {
-      await later(trx, inserting(one))
+      await enqueueWrite(trx, inserting(one))
       const { insertId, numAffectedRows } = await trx.executeQuery(inserting(two, three))
       const ids = (await withSkus(trx, two.sku, three.sku).execute()).map(({ id }) => id)
       expect(insertId).toBe(BigInt((engine === 'mysql' ? ids.at(0) : ids.at(-1)) ?? 0))
@@ -165,7 +165,7 @@ describeEachEngine('a write for later', (engine) => {
     const { db, other } = databases
     const one = product()
     await db.transaction().execute(async (trx) => {
-      await later(trx, inserting(one))
+      await enqueueWrite(trx, inserting(one))
       expect(await stocks(trx, one)).toEqual([10])
       expect(await stocks(other, one)).toEqual([])
     })
@@ -179,8 +179,8 @@ describeEachEngine('a write for later', (engine) => {
     const outcomes = await Promise.allSettled(
       pairs.map(([one, two], i) =>
         other.transaction().execute(async (trx) => {
-          await later(trx, inserting(one))
-          await later(trx, inserting(two))
+          await enqueueWrite(trx, inserting(one))
+          await enqueueWrite(trx, inserting(two))
           if (i % 3 === 0) throw refused
           return stocks(trx, one, two)
         }),
@@ -214,7 +214,7 @@ describeEachEngine('a write for later that fails', (engine) => {
     [
       'a row of a product that is not there',
       () =>
-        insertOf(
+        bulkInsert(
           'stock_adjustments',
           ['product_id', 'delta', 'reason', 'principal', 'created_at'],
           [{ product_id: 987_654_321, delta: 1, reason: 'none', principal: 'tests', created_at: AT }],
@@ -242,9 +242,9 @@ describeEachEngine('a write for later that fails', (engine) => {
       const [taken, before, after] = [await takenProduct(), product(), product()]
       const refusal = await refusalOf(
         db.transaction().execute(async (trx) => {
-          await later(trx, inserting(before))
-          await later(trx, faulty(trx, taken))
-          await later(trx, inserting(after))
+          await enqueueWrite(trx, inserting(before))
+          await enqueueWrite(trx, faulty(trx, taken))
+          await enqueueWrite(trx, inserting(after))
         }),
       )
       expect(isTheFault(refusal), String(refusal)).toBe(true)
@@ -257,14 +257,14 @@ describeEachEngine('a write for later that fails', (engine) => {
       const ways = [
         (trx: Database, one: NewProduct) => stocks(trx, one),
         (trx: Database, one: NewProduct) => trx.executeQuery(inserting(one)),
-        (trx: Database, one: NewProduct) => together(trx, withSkus(trx, one.sku).compile(), inserting(one)),
+        (trx: Database, one: NewProduct) => pipeline(trx, withSkus(trx, one.sku).compile(), inserting(one)),
       ]
       for (const goOn of ways) {
         const [taken, before, after] = [await takenProduct(), product(), product()]
         const refusal = await refusalOf(
           db.transaction().execute(async (trx) => {
             await trx.executeQuery(inserting(before))
-            await later(trx, faulty(trx, taken))
+            await enqueueWrite(trx, faulty(trx, taken))
             await goOn(trx, after)
             expect.unreachable('what comes after it must not be done')
           }),
@@ -300,12 +300,12 @@ describeEachEngine('a transaction', (engine) => {
     const [undone, waiting, next] = [product(), product(), product()]
     const failing = db.transaction().execute(async (trx) => {
       await trx.executeQuery(inserting(undone))
-      await later(trx, inserting(waiting))
+      await enqueueWrite(trx, inserting(waiting))
       throw new Error('no')
     })
     await expect(failing).rejects.toThrow('no')
     await expectClean(databases)
-    await db.transaction().execute((trx) => later(trx, inserting(next)))
+    await db.transaction().execute((trx) => enqueueWrite(trx, inserting(next)))
     expect(await stocks(other, undone, waiting, next)).toEqual([10])
   })
 
@@ -316,7 +316,7 @@ describeEachEngine('a transaction', (engine) => {
     const failing = db.transaction().execute(async (trx) => {
       await trx.executeQuery(inserting(undone))
       // SQLite does it at once, and so refuses it here.
-      await later(trx, inserting(taken)).catch(() => {})
+      await enqueueWrite(trx, inserting(taken)).catch(() => {})
       throw new Error('no')
     })
     await expect(failing).rejects.toThrow('no')
@@ -343,7 +343,7 @@ describeEachEngine('two queries together', (engine) => {
     const { db } = databases
     const [one, two, three] = [product(), product(), product()]
     await db.executeQuery(inserting(one, two, three))
-    const [first, second] = await together(
+    const [first, second] = await pipeline(
       db,
       withSkus(db, three.sku, one.sku).compile(),
       db.selectFrom('products').select(['sku', 'stock']).where('sku', '=', two.sku).compile(),
@@ -359,12 +359,12 @@ describeEachEngine('two queries together', (engine) => {
     const some = withSkus(db, one.sku).compile()
     for (const inner of [db, 'in a transaction'] as const) {
       const ask = async (on: Database) => [
-        await together(on, some, nobody()),
-        await together(on, nobody(), some),
-        await together(on, nobody(), nobody()),
+        await pipeline(on, some, nobody()),
+        await pipeline(on, nobody(), some),
+        await pipeline(on, nobody(), nobody()),
       ]
-      const answers = await (inner === db ? ask(db) : db.transaction().execute(ask))
-      expect(answers.map((pair) => pair.map(skusOf))).toEqual([
+      const responses = await (inner === db ? ask(db) : db.transaction().execute(ask))
+      expect(responses.map((pair) => pair.map(skusOf))).toEqual([
         [[one.sku], []],
         [[], [one.sku]],
         [[], []],
@@ -376,14 +376,14 @@ describeEachEngine('two queries together', (engine) => {
     const { db } = databases
     const [one, two] = [product(), product()]
     await db.transaction().execute(async (trx) => {
-      await later(trx, inserting(one, two))
-      await later(trx, taking(trx, two.sku, 3))
-      const [first, second] = await together(trx, withSkus(trx, one.sku).compile(), withSkus(trx, two.sku).compile())
+      await enqueueWrite(trx, inserting(one, two))
+      await enqueueWrite(trx, taking(trx, two.sku, 3))
+      const [first, second] = await pipeline(trx, withSkus(trx, one.sku).compile(), withSkus(trx, two.sku).compile())
       expect([first, second].map((rows) => rows.map(({ sku, stock }) => ({ sku, stock })))).toEqual([
         [{ sku: one.sku, stock: 10 }],
         [{ sku: two.sku, stock: 7 }],
       ])
-      const [none, both] = await together(trx, nobody(), withSkus(trx, one.sku, two.sku).compile())
+      const [none, both] = await pipeline(trx, nobody(), withSkus(trx, one.sku, two.sku).compile())
       expect([none, skusOf(both)]).toEqual([[], [one.sku, two.sku]])
     })
   })
@@ -394,8 +394,8 @@ describeEachEngine('two queries together', (engine) => {
     const broken = sql<{ n: number }>`select n from no_such_table`.compile(db)
     for (const pair of [[nobody(), broken] as const, [broken, nobody()] as const]) {
       const failing = db.transaction().execute(async (trx) => {
-        await later(trx, inserting(one))
-        await together(trx, ...pair)
+        await enqueueWrite(trx, inserting(one))
+        await pipeline(trx, ...pair)
       })
       await expect(failing).rejects.toThrow(/no_such_table/)
       expect(await stocks(other, one)).toEqual([])
@@ -436,7 +436,7 @@ describeEachEngine('an insert of many rows', (engine) => {
     const { db } = databases
     const one = record(text)
     await db.executeQuery(recording(one))
-    expect(await answersTo(db, one.key)).toEqual([text])
+    expect(await responsesTo(db, one.key)).toEqual([text])
   })
 
   it('when hostile texts stand side by side, in statements that travel together, then each is kept exactly', async () => {
@@ -445,14 +445,14 @@ describeEachEngine('an insert of many rows', (engine) => {
     const named = HOSTILE.map((name) => product({ name }))
     const back = HOSTILE.toReversed().map((text) => record(text))
     await db.transaction().execute(async (trx) => {
-      await later(trx, recording(...records))
-      await later(trx, inserting(...named))
-      await later(trx, recording(...back))
+      await enqueueWrite(trx, recording(...records))
+      await enqueueWrite(trx, inserting(...named))
+      await enqueueWrite(trx, recording(...back))
       const rows = await withSkus(trx, ...named.map(({ sku }) => sku)).execute()
       expect(rows.map(({ name }) => name)).toEqual(HOSTILE)
     })
     const keys = [...records, ...back].map(({ key }) => key)
-    expect(await answersTo(other, ...keys)).toEqual([...HOSTILE, ...HOSTILE.toReversed()])
+    expect(await responsesTo(other, ...keys)).toEqual([...HOSTILE, ...HOSTILE.toReversed()])
   })
 
   it('when texts are very long, then they are kept exactly, alone and beside others', async () => {
@@ -460,10 +460,10 @@ describeEachEngine('an insert of many rows', (engine) => {
     const long = 'a?\'\\;"🏭\u0000'.repeat(150_000)
     const records = [record(long), record('short'), record(long)]
     await db.transaction().execute(async (trx) => {
-      await later(trx, recording(...records))
-      await later(trx, inserting(product()))
+      await enqueueWrite(trx, recording(...records))
+      await enqueueWrite(trx, inserting(product()))
     })
-    const texts = await answersTo(other, ...records.map(({ key }) => key))
+    const texts = await responsesTo(other, ...records.map(({ key }) => key))
     expect(texts.map((text) => text?.length)).toEqual([long.length, 5, long.length])
     expect(texts[0] === long && texts[2] === long).toBe(true)
   })
@@ -482,7 +482,7 @@ describeEachEngine('an insert of many rows', (engine) => {
       'deleted_at',
     ] as const
     const email = `${unique()}@example.com`
-    await db.executeQuery(insertOf('customers', columns, [{ ...customer, email, email_key: email }]))
+    await db.executeQuery(bulkInsert('customers', columns, [{ ...customer, email, email_key: email }]))
     const row = await db.selectFrom('customers').selectAll().where('email', '=', email).executeTakeFirstOrThrow()
     expect(row).toEqual({ ...customer, email, email_key: email, id: expect.any(Number) })
 
@@ -498,7 +498,7 @@ describeEachEngine('an insert of many rows', (engine) => {
   it('when many rows go in at once, then they are there in their order', async () => {
     const { db } = databases
     const products = Array.from({ length: 2_500 }, (_, i) => product({ stock: i }))
-    for (const some of portions(products, 1_000)) await db.executeQuery(inserting(...some))
+    for (const some of chunks(products, 1_000)) await db.executeQuery(inserting(...some))
     const rows = await db.selectFrom('products').select(['sku', 'stock']).orderBy('id', 'desc').limit(2_500).execute()
     expect(rows.toReversed()).toEqual(products.map(({ sku, stock }) => ({ sku, stock })))
   })
@@ -512,7 +512,7 @@ describe('portions', () => {
     [[1, 2, 3], 2, [[1, 2], [3]]],
     [[1, 2, 3], 1, [[1], [2], [3]]],
   ])('when %j is cut by %d, then it is %j', (rows, size, expected) => {
-    expect([...portions<number>(rows, size)]).toEqual(expected)
+    expect([...chunks<number>(rows, size)]).toEqual(expected)
   })
 })
 
@@ -523,10 +523,10 @@ describeEachEngine('work in a transaction', (engine) => {
     const tries: number[] = []
     const work = async (trx: Database) => {
       tries.push(tries.length + 1)
-      const [answer] = tries.length === 1 ? [] : await answersTo(trx, key)
-      if (answer !== undefined) return answer
-      await later(trx, inserting(one))
-      await later(trx, recording(record('own', key)))
+      const [response] = tries.length === 1 ? [] : await responsesTo(trx, key)
+      if (response !== undefined) return response
+      await enqueueWrite(trx, inserting(one))
+      await enqueueWrite(trx, recording(record('own', key)))
       return 'own'
     }
     return { work, tries }
@@ -547,20 +547,20 @@ describeEachEngine('work in a transaction', (engine) => {
     const { other } = databases
     const key = unique()
     const products = Array.from({ length: 10 }, () => product())
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       products.map((one, i) =>
         transact(other, async (trx) => {
-          const [answer] = await answersTo(trx, key)
-          if (answer !== undefined) return answer
-          await later(trx, inserting(one))
-          await later(trx, recording(record(`of ${i}`, key)))
+          const [response] = await responsesTo(trx, key)
+          if (response !== undefined) return response
+          await enqueueWrite(trx, inserting(one))
+          await enqueueWrite(trx, recording(record(`of ${i}`, key)))
           return `of ${i}`
         }),
       ),
     )
-    expect(new Set(answers).size).toBe(1)
+    expect(new Set(responses).size).toBe(1)
     expect(await stocks(other, ...products)).toEqual([10])
-    expect(await answersTo(other, key)).toEqual([answers[0]])
+    expect(await responsesTo(other, key)).toEqual([responses[0]])
   })
 
   it('when a row other than a key is there already, then it is not tried again', async () => {
@@ -570,7 +570,7 @@ describeEachEngine('work in a transaction', (engine) => {
     let tries = 0
     const working = transact(db, async (trx) => {
       tries++
-      await later(trx, inserting(product({ sku: one.sku })))
+      await enqueueWrite(trx, inserting(product({ sku: one.sku })))
     })
     await expect(working).rejects.toThrow(/duplicate|unique/i)
     expect(tries).toBe(1)
@@ -586,11 +586,11 @@ describeEachEngine('work in a transaction', (engine) => {
       let began = 0
       const takeOfBoth = (first: NewProduct, second: NewProduct) =>
         transact(other, async (trx) => {
-          await later(trx, taking(trx, first.sku, 1))
+          await enqueueWrite(trx, taking(trx, first.sku, 1))
           expect(await stocks(trx, first)).toHaveLength(1)
           if (++began === 2) bothBegan.resolve()
           await bothBegan.promise
-          await later(trx, taking(trx, second.sku, 1))
+          await enqueueWrite(trx, taking(trx, second.sku, 1))
         })
       await Promise.all([takeOfBoth(a, b), takeOfBoth(b, a)])
       expect(began).toBeGreaterThan(2)
@@ -606,7 +606,7 @@ describeEachEngine('work in a transaction', (engine) => {
           const { rows } = await sql<{ id: number }>`select connection_id() as id`.execute(trx)
           await sql`kill ${sql.lit(rows[0]?.id ?? 0)}`.execute(other)
         }
-        await later(trx, inserting(one))
+        await enqueueWrite(trx, inserting(one))
       })
       expect(tries).toBe(2)
       expect(await stocks(other, one)).toEqual([10])
@@ -649,11 +649,11 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('a packet that is cut o
 
   const inTransaction = (writes: CompiledQuery[]) =>
     databases.db.transaction().execute(async (trx) => {
-      for (const write of writes) await later(trx, write)
+      for (const write of writes) await enqueueWrite(trx, write)
     })
 
   it('when the same statements are sent without a transaction, then the first is left: so the kill came in the middle', async () => {
-    const left = await leftBy((writes) => together(databases.db, ...writes), 'query')
+    const left = await leftBy((writes) => pipeline(databases.db, ...writes), 'query')
     expect(left).toEqual({ before: true, after: false })
   })
 

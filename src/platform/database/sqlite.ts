@@ -9,7 +9,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import { isFileBusy, PoolExhausted } from './errors.ts'
 import type { GroupingConnection } from './pipeline.ts'
 import { createSlots, type GiveBack, type Slots } from './slots.ts'
@@ -127,9 +127,9 @@ class SqliteFile {
 
   #run<R>(sql: string, values: readonly unknown[]): QueryResult<R> {
     refuseOddValues(values)
-    const inputs = trusted<SQLInputValue[]>(values)
+    const inputs = unsafeCast<SQLInputValue[]>(values)
     const statement = this.#prepare(sql)
-    if (statement.columns().length > 0) return { rows: trusted<R[]>(statement.all(...inputs)) }
+    if (statement.columns().length > 0) return { rows: unsafeCast<R[]>(statement.all(...inputs)) }
     const { changes, lastInsertRowid } = statement.run(...inputs)
     return { rows: [], insertId: BigInt(lastInsertRowid), numAffectedRows: BigInt(changes) }
   }
@@ -167,7 +167,7 @@ class SqliteConnection implements GroupingConnection {
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
     const hasBegun = this.#giveBack !== undefined
     const until = isRead(sql) ? performance.now() + this.#readWaitMs : this.#file.writesUntil()
-    for (let longestMs = 2; ; longestMs = Math.min(2 * longestMs, MAX_PAUSE_MS)) {
+    for (let maxMs = 2; ; maxMs = Math.min(2 * maxMs, MAX_PAUSE_MS)) {
       this.#giveBack ??= await this.#file.turn.take(until)
       try {
         return this.#file.run(sql, parameters)
@@ -176,7 +176,7 @@ class SqliteConnection implements GroupingConnection {
         if (performance.now() >= until) throw new PoolExhausted('another program holds the database file', { cause })
       }
       if (!hasBegun) this.release()
-      await sleep(1 + Math.random() * longestMs)
+      await sleep(1 + Math.random() * maxMs)
     }
   }
 
@@ -186,11 +186,11 @@ class SqliteConnection implements GroupingConnection {
   }
 
   /** SQLite is in-process: there is no round trip to save, so the statement runs now. */
-  async later(query: CompiledQuery): Promise<void> {
+  async enqueueWrite(query: CompiledQuery): Promise<void> {
     await this.executeQuery(query)
   }
 
-  async together(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
+  async pipeline(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
     const results: QueryResult<unknown>[] = []
     for (const query of queries) results.push(await this.executeQuery(query))
     return results

@@ -1,4 +1,4 @@
-const LONGEST_WORD = 64
+const MAX_WORD = 64
 
 /**
  * Latin letters that Unicode does not take apart, each before what it is found by. Stored words follow this table: a
@@ -15,11 +15,11 @@ const NOT_PLAIN = new RegExp(`[${[...PLAIN.keys()].join('')}]`, 'g')
  * The distinct words of some texts as search knows them: without case, accents and strokes, cut at anything that is
  * neither a letter nor a digit. What is stored and what is asked for both pass through here, so they meet.
  */
-export function wordsOf(...texts: string[]): string[] {
+export function tokenize(...texts: string[]): string[] {
   const withoutMarks = texts.join(' ').normalize('NFKD').replace(/\p{M}/gu, '')
   const plain = foldCase(withoutMarks).replace(NOT_PLAIN, (letter) => PLAIN.get(letter) ?? letter)
   const words = plain.split(/[^\p{L}\p{N}]+/u).filter((word) => word !== '')
-  return [...new Set(words.map((word) => Array.from(word).slice(0, LONGEST_WORD).join('')))]
+  return [...new Set(words.map((word) => Array.from(word).slice(0, MAX_WORD).join('')))]
 }
 
 /** By way of upper case, where ß is SS; and with one sigma, where lower case would have another at the end of a word. */

@@ -14,15 +14,15 @@ const WORD_TABLES = {
 export type Searchable = keyof typeof WORD_TABLES
 
 /** A place in the order of search results: the word that matched, then the id. */
-export interface SearchPlace {
+export interface SearchCursor {
   word: string
   id: number
 }
 
 export interface WordSearch {
-  /** Beginnings of words, as `wordsOf` gives them. */
+  /** Beginnings of words, as `tokenize` gives them. */
   beginnings: string[]
-  after?: SearchPlace | undefined
+  after?: SearchCursor | undefined
   limit: number
   /** The one row that may be found. */
   only?: number | undefined
@@ -41,7 +41,7 @@ export async function insertWords(db: Database, table: Searchable, id: number, w
 export interface Found<Row> {
   rows: (Row & { matched_word: string })[]
   /** The last place that was looked at, unless no row can follow. Fewer rows than the limit don't mean the end. */
-  end: SearchPlace | undefined
+  end: SearchCursor | undefined
 }
 
 /** Index seeks of a page at most. Each row that a page looks at costs one seek for each beginning. */
@@ -77,7 +77,7 @@ export async function searchWords<Row>(db: Database, table: Searchable, search: 
 /** The next `size` index rows after a place whose words begin alike. */
 interface Window {
   beginning: string
-  after?: SearchPlace | undefined
+  after?: SearchCursor | undefined
   only?: number | undefined
   size: number
 }
@@ -156,7 +156,7 @@ function sqlOf(db: Database, table: Searchable) {
   const dialect = dialectOf(db)
   const words = sql.table(names.words)
   const owner = sql.ref(`w.${names.owner}`)
-  const byOwner = dialect.byIndex(names.byOwner)
+  const byOwner = dialect.forceIndex(names.byOwner)
 
   function rowsIn({ beginning, after, only }: Window): RawBuilder<unknown> {
     // Of two lower bounds SQLite seeks by the first and steps up to the second: only the higher one is told.
@@ -164,7 +164,7 @@ function sqlOf(db: Database, table: Searchable) {
     const bounds = [
       ...(goesOn ? [] : [sql`w.word >= ${beginning}`]),
       sql`w.word < ${beginning + AFTER_EVERY_CHARACTER}`,
-      ...(after ? [dialect.past(['w.word', `w.${names.owner}`], '>', [after.word, after.id])] : []),
+      ...(after ? [dialect.keysetAfter(['w.word', `w.${names.owner}`], '>', [after.word, after.id])] : []),
       ...(only === undefined ? [] : [sql`${owner} = ${only}`]),
     ]
     return sql`

@@ -6,7 +6,7 @@ import { routePath } from 'hono/route'
 import { getPath } from 'hono/utils/url'
 import { AppError, ERRORS } from '../core/errors.ts'
 import { msSince } from '../core/time.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import { type DatabaseFault, DatabaseUnavailable, databaseFaultOf } from '../database/errors.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from '../telemetry/trace.ts'
@@ -19,7 +19,7 @@ import { addDocs, type DocsConfig } from './docs.ts'
 import { createFairShare, type FairShare, OVER_SHARE } from './fair-share.ts'
 import { addHealthRoutes, addPing } from './health.ts'
 import type { Signposts } from './home.ts'
-import { createAdmission, PROBE } from './load-shedding.ts'
+import { createLoadShedder, PROBE } from './load-shedding.ts'
 import { type ProblemShape, plainProblem, sendProblem, toAppError, validationError } from './problem-details.ts'
 import { limitRequests } from './rate-limit.ts'
 import type { Check } from './readiness.ts'
@@ -74,7 +74,7 @@ export interface ServiceDeps {
   /** Requests a principal may make in a minute; undefined is no limit. */
   rateLimitPerMinute?: number | undefined
   /** Requests that may be under way at once. */
-  mostRequests: number
+  maxInFlight: number
   /** What the bodies that are under way may take together. */
   bodies: Pick<BodyConfig, 'inFlight' | 'maxBytesInFlight'>
   /** What the service needs, by name. */
@@ -127,7 +127,7 @@ function isUnreadable(thrown: unknown): boolean {
 
 /** The target of a request as it was sent, where that is known: its URL has been normalized. */
 function targetOf(env: unknown): string | undefined {
-  return trusted<{ incoming?: { url?: string } } | undefined>(env)?.incoming?.url
+  return unsafeCast<{ incoming?: { url?: string } } | undefined>(env)?.incoming?.url
 }
 
 /**
@@ -159,12 +159,12 @@ export function locationOf(c: Context, id: number | string): string {
  * body is too large; and when it is done there is a line of it in the log.
  */
 function receive(
-  { authenticator, logger, rateLimitPerMinute, mostRequests, lifecycle, trustedProxies, production }: ServiceDeps,
+  { authenticator, logger, rateLimitPerMinute, maxInFlight, lifecycle, trustedProxies, production }: ServiceDeps,
   receiveWhole: MiddlewareHandler<AppEnv>,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
-  const fairShare = createFairShare(mostRequests)
-  const admission = createAdmission(mostRequests, fairShare, logger)
+  const fairShare = createFairShare(maxInFlight)
+  const admission = createLoadShedder(maxInFlight, fairShare, logger)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   const warnOfProxies = production && trustedProxies === 0 ? createProxyWarning(logger, lifecycle) : undefined
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
@@ -265,7 +265,7 @@ function refuseUnknown(app: ServiceApp, shape: ProblemShape) {
     app,
     onMethodNotAllowed: (c, methods) =>
       sendProblem(
-        trusted<Context<AppEnv>>(c),
+        unsafeCast<Context<AppEnv>>(c),
         new AppError('method_not_allowed', `This path has no ${c.req.method}.`, { allow: methods }),
         shape,
       ),

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { sha256 } from '../core/crypto.ts'
 import { AppError } from '../core/errors.ts'
-import { type AuthConfig, type ClientStanding, createAuthenticator, signClaims } from './auth.ts'
+import { type AuthConfig, type ClientStatus, createAuthenticator, signClaims } from './auth.ts'
 
 const jwt = { secret: 'a secret of these tests', issuer: 'here', audience: 'there', jwksUrl: undefined }
 const START = Date.parse('2026-11-24T06:35:10.500Z')
@@ -83,7 +83,7 @@ it('when a secret takes the place of another, then tokens of both are taken, and
 describe('the client of a token', () => {
   /** An authenticator whose clock and whose clients are the test's own. */
   function watched(changes: Partial<AuthConfig> = {}) {
-    const clients = new Map<string, ClientStanding>()
+    const clients = new Map<string, ClientStatus>()
     let now = START
     const asked: string[] = []
     const findClient = async (id: string) => {
@@ -98,7 +98,7 @@ describe('the client of a token', () => {
     return { clients, asked, wait, caller: (bearer: string) => caller(bearer, trace) }
   }
 
-  const good = { disabled: false, tokensFrom: null }
+  const good = { disabled: false, tokensNotBefore: null }
   const refusal = { code: 'invalid_token' }
   const issuedAt = (ms: number) => ({ iat: ms / 1_000 })
 
@@ -125,7 +125,7 @@ describe('the client of a token', () => {
 
   it('when its tokens count from a moment on, then those of before are refused, and those that say no moment', async () => {
     const { clients, caller } = watched()
-    clients.set('ann', { ...good, tokensFrom: START })
+    clients.set('ann', { ...good, tokensNotBefore: START })
     await expect(caller(await bearerFor('ann', 600, issuedAt(START - 1)))).rejects.toMatchObject(refusal)
     await expect(caller(await bearerFor('ann', 600))).rejects.toMatchObject(refusal)
     expect((await caller(await bearerFor('ann', 600, issuedAt(START)))).id).toBe('client:ann')

@@ -3,7 +3,7 @@ import { decodeJwt, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jos
 import { z } from 'zod'
 import { sameSecret, sha256 } from '../core/crypto.ts'
 import { AppError } from '../core/errors.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import { PRINCIPAL_ID, type Trace } from '../telemetry/trace.ts'
 import { createRemoteKeys } from './jwks.ts'
 
@@ -63,14 +63,14 @@ export interface AuthConfig {
 }
 
 /** What is to be known of a client whose token is shown. */
-export interface ClientStanding {
+export interface ClientStatus {
   disabled: boolean
   /** Tokens issued before it are not taken. In ms since 1970; null when all are. */
-  tokensFrom: number | null
+  tokensNotBefore: number | null
 }
 
 /** How a client stands; undefined when there is none of this id. */
-export type FindClient = (id: string, trace: Trace) => Promise<ClientStanding | undefined>
+export type FindClient = (id: string, trace: Trace) => Promise<ClientStatus | undefined>
 
 /** The names under which tokens say what decides here. */
 export interface ClaimNames {
@@ -144,7 +144,7 @@ export function createAuthenticator(config: AuthConfig, now = () => Date.now()):
       const known = verified.get(token)
       if (known) return known
       if (isServiceToken(token)) return SERVICE
-      return verified.join(token, () => prove(token, trace))
+      return verified.join(token, () => verify(token, trace))
     },
     service(authorization) {
       if (!isServiceToken(bearer(authorization))) throw invalidToken('unknown_service_token')
@@ -152,7 +152,7 @@ export function createAuthenticator(config: AuthConfig, now = () => Date.now()):
     },
   }
 
-  async function prove(token: string, trace: Trace): Promise<Proven> {
+  async function verify(token: string, trace: Trace): Promise<Verified> {
     const payload = await verifyToken(token)
     const claims = Claims.safeParse(payload)
     const customerId = CustomerId.optional().safeParse(payload[names.customer])
@@ -183,15 +183,16 @@ function asking({ findClient, takesUnknownClients = false }: AuthConfig) {
     const client = await findClient(sub, trace)
     if (client === undefined) return takesUnknownClients ? undefined : 'unknown_client'
     if (client.disabled) return 'client_disabled'
-    const isTaken = client.tokensFrom === null || (iat !== undefined && Math.round(iat * 1_000) >= client.tokensFrom)
+    const isTaken =
+      client.tokensNotBefore === null || (iat !== undefined && Math.round(iat * 1_000) >= client.tokensNotBefore)
     return isTaken ? undefined : 'token_withdrawn'
   }
 }
 
-const MOST_REMEMBERED = 1_000
-const LONGEST_REMEMBERED_SECONDS = 60
+const MAX_REMEMBERED_TOKENS = 1_000
+const MAX_REMEMBERED_SECONDS = 60
 
-interface Proven {
+interface Verified {
   principal: Principal
   /** When the token expires, in seconds since 1970. */
   exp: number
@@ -203,12 +204,12 @@ interface Proven {
  */
 function rememberVerified(now: () => number) {
   const known = new Map<string, { principal: Principal; until: number }>()
-  const underWay = new Map<string, Promise<Principal>>()
+  const inFlight = new Map<string, Promise<Principal>>()
 
-  function set(token: string, { principal, exp }: Proven, asked: number): Principal {
+  function set(token: string, { principal, exp }: Verified, asked: number): Principal {
     const [oldest] = known.keys()
-    if (known.size >= MOST_REMEMBERED && oldest !== undefined) known.delete(oldest)
-    const untilSeconds = Math.min(exp + LEEWAY_SECONDS, asked / 1_000 + LONGEST_REMEMBERED_SECONDS)
+    if (known.size >= MAX_REMEMBERED_TOKENS && oldest !== undefined) known.delete(oldest)
+    const untilSeconds = Math.min(exp + LEEWAY_SECONDS, asked / 1_000 + MAX_REMEMBERED_SECONDS)
     known.set(token, { principal, until: untilSeconds * 1_000 })
     return principal
   }
@@ -221,15 +222,15 @@ function rememberVerified(now: () => number) {
       return undefined
     },
     /** Requests that show one token at one time share one proof. */
-    join(token: string, prove: () => Promise<Proven>): Promise<Principal> {
-      const shared = underWay.get(token)
+    join(token: string, verify: () => Promise<Verified>): Promise<Principal> {
+      const shared = inFlight.get(token)
       if (shared) return shared
       const asked = now()
-      const proof = prove()
-        .then((proven) => set(token, proven, asked))
-        .finally(() => underWay.delete(token))
-      underWay.set(token, proof)
-      return proof
+      const verification = verify()
+        .then((verified_) => set(token, verified_, asked))
+        .finally(() => inFlight.delete(token))
+      inFlight.set(token, verification)
+      return verification
     },
   }
 }
@@ -332,7 +333,7 @@ const FAULTY_CLAIMS: Record<string, TokenFault> = { nbf: 'not_yet_valid', iss: '
 /** What jose found. */
 function faultOf(error: unknown): TokenFault {
   if (!(error instanceof Error)) return 'malformed'
-  const { code = '', claim = '' } = trusted<{ code?: string; claim?: string }>(error)
+  const { code = '', claim = '' } = unsafeCast<{ code?: string; claim?: string }>(error)
   if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED') return FAULTY_CLAIMS[claim] ?? 'claims'
   return FAULTS[code] ?? 'malformed'
 }

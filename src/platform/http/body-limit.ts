@@ -1,6 +1,6 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { AppError } from '../core/errors.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AppEnv } from './app.ts'
 import type { Authenticator } from './auth.ts'
 import { findDoubledMember } from './duplicate-members.ts'
@@ -149,7 +149,7 @@ function keepText(c: Context<AppEnv>, bytes: Uint8Array): void {
   if (text instanceof AppError) c.set('bodyFault', text)
   const reading = text instanceof AppError ? Promise.reject(text) : Promise.resolve(text)
   reading.catch(() => {})
-  c.req.bodyCache = trusted<typeof c.req.bodyCache>({ text: reading })
+  c.req.bodyCache = unsafeCast<typeof c.req.bodyCache>({ text: reading })
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true })

@@ -1,6 +1,6 @@
 import { isIP, isIPv6 } from 'node:net'
 import type { Context } from 'hono'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
 
 /** What whoever took the request says of its connection: Node's server its socket, Lambda the gateway's event. */
@@ -28,7 +28,7 @@ export function addressOf(c: Context, trustedProxies: number): string {
 }
 
 function connectionOf(c: Context): Connection {
-  return trusted<Connection>(c.env ?? {})
+  return unsafeCast<Connection>(c.env ?? {})
 }
 
 function gatewayAddress(c: Context): string | undefined {

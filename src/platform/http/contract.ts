@@ -216,7 +216,7 @@ export function jsonBody<T extends z.ZodType>(schema: T, example?: z.input<T>) {
 }
 
 /** @param example as for {@link jsonBody} */
-export function jsonAnswer<T extends z.ZodType, H extends object>(
+export function jsonResponse<T extends z.ZodType, H extends object>(
   schema: T,
   description: string,
   headers?: H,

@@ -1,9 +1,9 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { AppError } from '../core/errors.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ServiceApp, ServiceDeps } from './app.ts'
-import { createStrictRoute, declareProblems, jsonAnswer, problems, serviceOnly } from './contract.ts'
+import { createStrictRoute, declareProblems, jsonResponse, problems, serviceOnly } from './contract.ts'
 import { type ProblemShape, sendProblem } from './problem-details.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import { sendJson } from './response.ts'
@@ -44,7 +44,7 @@ export function addHealthRoutes(
     operationId: 'getHealth',
     summary: 'Whether the service runs',
     responses: {
-      200: jsonAnswer(Health, 'It runs'),
+      200: jsonResponse(Health, 'It runs'),
       ...declareProblems(shape, ['internal_error']),
     },
   })
@@ -56,12 +56,12 @@ export function addHealthRoutes(
     operationId: 'getReadiness',
     summary: 'Whether the service can do its work: for load balancers',
     responses: {
-      200: jsonAnswer(ReadinessShape, 'It can'),
+      200: jsonResponse(ReadinessShape, 'It can'),
       ...declareProblems(shape, ['internal_error', 'unavailable']),
     },
   })
   app.openapi(getReadiness, async (c) => {
-    const refuse = (error: AppError) => trusted<never>(sendProblem(c, error, shape))
+    const refuse = (error: AppError) => unsafeCast<never>(sendProblem(c, error, shape))
     if (lifecycle.draining) return refuse(new AppError('unavailable', 'The service is stopping.'))
     const readiness = await askReadiness()
     logChange(readiness)
@@ -92,7 +92,7 @@ const ping = createStrictRoute({
   tags: ['Internal'],
   summary: 'Whether the service token opens this service, for the readiness of the others',
   responses: {
-    200: jsonAnswer(Health, 'It does'),
+    200: jsonResponse(Health, 'It does'),
     ...problems('unauthorized', 'invalid_token'),
   },
 })

@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { accepts } from 'hono/accepts'
 import { html } from 'hono/html'
 import { contentHash } from '../core/crypto.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AppEnv } from './app.ts'
 import { send } from './response.ts'
 
@@ -81,7 +81,7 @@ interface GatewayEvent {
 
 /** The path as the caller wrote it, with all that gateways take off it. */
 export function calledPath(c: Context): string {
-  const { requestContext } = trusted<GatewayEvent>(c.env ?? {})
+  const { requestContext } = unsafeCast<GatewayEvent>(c.env ?? {})
   return requestContext?.path ?? requestContext?.http?.path ?? new URL(c.req.url).pathname
 }
 

@@ -14,7 +14,7 @@ const REFUSALS_A_TURN = 32
 const REFUSALS_REPORTED_EVERY_MS = 1_000
 
 /** A service's places: so many requests may be under way at once. To refuse one more must cost less than to serve it. */
-export interface Admission {
+export interface LoadShedder {
   /** Why there is no place for a request, as far as its path and its `Authorization` header tell. */
   refusalOf(path: string, authorization: string | undefined): AppError | undefined
   /** Does the work in a place. */
@@ -23,22 +23,22 @@ export interface Admission {
   tellRefusal(): Promise<void>
 }
 
-export function createAdmission(mostRequests: number, fairShare: FairShare, logger: Logger): Admission {
+export function createLoadShedder(maxInFlight: number, fairShare: FairShare, logger: Logger): LoadShedder {
   const reportRefusal = createRefusalReport(logger)
-  const turnToRefuse = createTurnstile(REFUSALS_A_TURN)
-  let underWay = 0
+  const turnToRefuse = createPerTickLimiter(REFUSALS_A_TURN)
+  let inFlight = 0
   return {
     refusalOf(path, authorization) {
       if (PROBE.test(path)) return undefined
-      if (underWay >= mostRequests) return OVERLOADED
+      if (inFlight >= maxInFlight) return OVERLOADED
       return fairShare.isTaken(authorization) ? OVER_SHARE : undefined
     },
     async take(work) {
-      underWay++
+      inFlight++
       try {
         await work()
       } finally {
-        underWay--
+        inFlight--
       }
     },
     tellRefusal() {
@@ -49,7 +49,7 @@ export function createAdmission(mostRequests: number, fairShare: FairShare, logg
 }
 
 /** Lets so many go on in each turn of the event loop, in the order they came. */
-function createTurnstile(aTurn: number): () => Promise<void> {
+function createPerTickLimiter(aTurn: number): () => Promise<void> {
   let waiting: (() => void)[] = []
   const turn = () => {
     const going = waiting

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { AppError } from '../core/errors.ts'
-import { wordsOf } from '../database/tokenize.ts'
-import type { Found, SearchPlace } from '../database/word-index.ts'
+import { tokenize } from '../database/tokenize.ts'
+import type { Found, SearchCursor } from '../database/word-index.ts'
 import { emptyIsAbsent, Id, text } from './contract.ts'
 
 export const PageQuery = z.strictObject({
@@ -113,7 +113,7 @@ export function nextLink(requestUrl: string, page: Page<unknown>): Record<string
 }
 
 /** Each word of a search is a condition of the query: those past this many are not asked for. */
-const MOST_WORDS = 60
+const MAX_WORDS = 60
 
 const ById = z.tuple([Id])
 const ByWord = z.tuple([z.string().max(64), Id])
@@ -126,7 +126,7 @@ export async function searchablePage<Row extends { id: number }>(
   list: string,
   { search, cursor, limit }: PageRequest,
   byId: (after: number | undefined, limit: number) => Promise<Row[]>,
-  byWord: (words: string[], after: SearchPlace | undefined, limit: number) => Promise<Found<Row>>,
+  byWord: (words: string[], after: SearchCursor | undefined, limit: number) => Promise<Found<Row>>,
 ): Promise<Page<Row>> {
   if (!search?.trim()) {
     const [after] = readCursor(list, cursor, ById) ?? []
@@ -134,6 +134,6 @@ export async function searchablePage<Row extends { id: number }>(
   }
   const place = readCursor(`${list}.search`, cursor, ByWord)
   const after = place && { word: place[0], id: place[1] }
-  const { rows, end } = await byWord(wordsOf(search).slice(0, MOST_WORDS), after, limit + 1)
+  const { rows, end } = await byWord(tokenize(search).slice(0, MAX_WORDS), after, limit + 1)
   return cutPage(`${list}.search`, rows, limit, (row) => [row.matched_word, row.id], end && [end.word, end.id])
 }

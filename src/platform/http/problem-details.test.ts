@@ -24,13 +24,13 @@ const BODIES: Record<string, (fields: object) => ReturnType<ApiClient['post']>> 
 }
 
 it.each(Object.entries(BODIES))('%s lists 50 errors and counts the rest', async (_, send) => {
-  const answer = await send(fieldsOf(2_000))
-  expectProblem(answer, 400, 'validation_failed')
-  expect(answer.body.errors).toHaveLength(50)
-  expect(answer.body.errors[49]).toEqual({ path: 'field_49', message: 'Unknown field' })
-  expect(answer.body.more_errors).toBe(1_950)
-  expect(answer.body.detail).toContain('2000')
-  expect(answer.text.length).toBeLessThan(8_000)
+  const response = await send(fieldsOf(2_000))
+  expectProblem(response, 400, 'validation_failed')
+  expect(response.body.errors).toHaveLength(50)
+  expect(response.body.errors[49]).toEqual({ path: 'field_49', message: 'Unknown field' })
+  expect(response.body.more_errors).toBe(1_950)
+  expect(response.body.detail).toContain('2000')
+  expect(response.text.length).toBeLessThan(8_000)
 })
 
 it.each(Object.entries(BODIES))('%s lists all of 50 errors', async (_, send) => {

@@ -1,7 +1,7 @@
 import type { Context, TypedResponse } from 'hono'
 import type { StatusCode } from 'hono/utils/http-status'
-import { trusted } from '../core/unsafe-cast.ts'
-import type { Answer } from '../idempotency/idempotency.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
+import type { StoredResponse } from '../idempotency/idempotency.ts'
 import type { AppEnv } from './app.ts'
 import { etagOf, namesVersion } from './etag.ts'
 
@@ -48,24 +48,24 @@ export function sendJson<T, S extends StatusCode>(
   headers?: Readonly<Record<string, string>>,
 ): Response & TypedResponse<T, S, 'json'> {
   const all = headers ? { ...headers, ...JSON_TYPE } : JSON_TYPE
-  return trusted<Response & TypedResponse<T, S, 'json'>>(send(c, JSON.stringify(value), status, all))
+  return unsafeCast<Response & TypedResponse<T, S, 'json'>>(send(c, JSON.stringify(value), status, all))
 }
 
 /** Sends an answer's own bytes, so that the first answer and its replays are one. A 204 has none, and so no type. */
-export function sendAnswer<T>(
+export function sendStored<T>(
   c: Context<AppEnv>,
-  answer: Pick<Answer, 'status' | 'body' | 'replayed'>,
+  stored: Pick<StoredResponse, 'status' | 'body' | 'replayed'>,
   headers: Readonly<Record<string, string>> = {},
 ): T {
-  const hasBody = answer.status !== 204
-  const replayed = answer.replayed && { 'idempotent-replayed': 'true' }
+  const hasBody = stored.status !== 204
+  const replayed = stored.replayed && { 'idempotent-replayed': 'true' }
   const all = { ...headers, ...(hasBody && JSON_TYPE), ...replayed }
-  return trusted<T>(send(c, hasBody ? answer.body : null, trusted<StatusCode>(answer.status), all))
+  return unsafeCast<T>(send(c, hasBody ? stored.body : null, unsafeCast<StatusCode>(stored.status), all))
 }
 
 /** The `ETag` of the resource in an answer: of a replay it is the version that the first answer told. */
-export function etagOfAnswer({ body }: Answer): string {
-  return etagOf(trusted<{ version: number }>(JSON.parse(body)))
+export function etagOfStored({ body }: StoredResponse): string {
+  return etagOf(unsafeCast<{ version: number }>(JSON.parse(body)))
 }
 
 /** Sends a resource with its `ETag`, or that alone when `If-None-Match` names the version that there is. */
@@ -73,5 +73,5 @@ export function sendVersioned<T extends { version: number }>(c: Context<AppEnv>,
   const headers = { etag: etagOf(resource) }
   const known = c.req.header('if-none-match')
   if (known === undefined || !namesVersion(known, resource)) return sendJson(c, resource, 200, headers)
-  return trusted<Response & TypedResponse<object, 304, string>>(send(c, null, 304, headers))
+  return unsafeCast<Response & TypedResponse<object, 304, string>>(send(c, null, 304, headers))
 }

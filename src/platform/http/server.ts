@@ -4,7 +4,7 @@ import { type AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import { AppError } from '../core/errors.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { problemDocument } from './problem-details.ts'
 import { type CountRefusal, createRefusalLog } from './refusal-log.ts'
@@ -31,11 +31,11 @@ export interface ServingLimits {
 }
 
 const LIMITS: ServingLimits = { requestMs: 15_000, keepAliveMs: 65_000, stallMs: 120_000, maxConnections: 10_000 }
-const LARGEST_HEADERS_BYTES = 16 * 1024
-const MOST_HEADERS = 100
+const MAX_HEADERS_BYTES = 16 * 1024
+const MAX_HEADERS = 100
 const LATE_CHECK_MS = 1_000
 /** New connections are accepted one a turn of the event loop; past these the kernel would drop them. */
-const MOST_UNACCEPTED = 4_096
+const MAX_UNACCEPTED = 4_096
 const IDLE_CHECK_MS = 50
 /** How long a stop waits, after the last answer, for the rest of requests that have come in part. */
 const PART_WAIT_MS = 1_000
@@ -65,31 +65,31 @@ export function serve(
     headersTimeout: requestMs / 2,
     keepAliveTimeout: keepAliveMs,
     connectionsCheckingInterval: LATE_CHECK_MS,
-    maxHeaderSize: LARGEST_HEADERS_BYTES,
+    maxHeaderSize: MAX_HEADERS_BYTES,
     // Node's own refusal is no problem document.
     requireHostHeader: false,
   }
-  const answer = (request: Request, connection: Connection) => {
+  const handle = (request: Request, connection: Connection) => {
     const { incoming } = connection
     if (!NAMES_USER.test(request.url) && hasValidHost(incoming)) return app.fetch(request, connection)
     return refuse(MALFORMED, countRefusal, incoming.socket.remoteAddress)
   }
   // What can't be handed to an app: its host or its target is none.
   const errorHandler = (error: unknown) => refuse(error instanceof RequestError ? MALFORMED : UNFORESEEN, countRefusal)
-  const server = createServer(serverOptions, getRequestListener(answer, { errorHandler, hostname: NO_HOST }))
+  const server = createServer(serverOptions, getRequestListener(handle, { errorHandler, hostname: NO_HOST }))
   server.timeout = stallMs
-  server.maxHeadersCount = MOST_HEADERS
-  server.on('clientError', createConnectionRefusal(trackAnswers(server), countRefusal))
+  server.maxHeadersCount = MAX_HEADERS
+  server.on('clientError', createConnectionRefusal(trackResponses(server), countRefusal))
   // Whatever a caller expects besides, it gets an answer.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   const unused = trackUnused(server)
-  const underWay = trackUnderWay(server)
+  const inFlight = trackUnderWay(server)
   boundConnections(server, maxConnections, countRefusal)
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ port, host, backlog: MOST_UNACCEPTED }, () => {
-      const address = trusted<AddressInfo>(server.address())
-      resolve({ port: address.port, close: () => drain(server, unused, underWay) })
+    server.listen({ port, host, backlog: MAX_UNACCEPTED }, () => {
+      const address = unsafeCast<AddressInfo>(server.address())
+      resolve({ port: address.port, close: () => drain(server, unused, inFlight) })
     })
   })
 }
@@ -101,7 +101,7 @@ const REFUSALS: Record<string, AppError> = {
   ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'The request did not arrive in time.'),
   HPE_HEADER_OVERFLOW: new AppError(
     'headers_too_large',
-    `The headers are larger than ${LARGEST_HEADERS_BYTES / 1024} KiB, or more than ${MOST_HEADERS}.`,
+    `The headers are larger than ${MAX_HEADERS_BYTES / 1024} KiB, or more than ${MAX_HEADERS}.`,
   ),
 }
 const MALFORMED = new AppError('malformed_request', 'The request could not be read as HTTP/1.1.')
@@ -114,9 +114,9 @@ function hasValidHost({ httpVersion, headers, rawHeaders }: Connection['incoming
 }
 
 /** The answer to the last request of each connection. */
-function trackAnswers(server: Server): WeakMap<Duplex, ServerResponse> {
+function trackResponses(server: Server): WeakMap<Duplex, ServerResponse> {
   const answers = new WeakMap<Duplex, ServerResponse>()
-  server.on('request', (request, answer) => answers.set(request.socket, answer))
+  server.on('request', (request, response) => answers.set(request.socket, response))
   return answers
 }
 
@@ -131,10 +131,10 @@ function createConnectionRefusal(answers: WeakMap<Duplex, ServerResponse>, count
     if (refused.has(socket)) return
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
     refused.add(socket)
-    const answer = answers.get(socket)
-    if (answer?.req.complete && !answer.writableEnded) {
+    const response = answers.get(socket)
+    if (response?.req.complete && !response.writableEnded) {
       // A refusal now would be read as the answer to the request before, which may have been done.
-      answer.shouldKeepAlive = false
+      response.shouldKeepAlive = false
       return
     }
     const { status, headers, body } = refusalOf(REFUSALS[error.code ?? ''] ?? MALFORMED)
@@ -177,12 +177,12 @@ function trackUnused(server: Server): ReadonlySet<Socket> {
 
 /** The answers that are not out yet, with their requests. */
 function trackUnderWay(server: Server): ReadonlySet<ServerResponse> {
-  const underWay = new Set<ServerResponse>()
-  server.on('request', (_, answer) => {
-    underWay.add(answer)
-    answer.once('close', () => underWay.delete(answer))
+  const inFlight = new Set<ServerResponse>()
+  server.on('request', (_, response) => {
+    inFlight.add(response)
+    response.once('close', () => inFlight.delete(response))
   })
-  return underWay
+  return inFlight
 }
 
 /** Each open connection takes a descriptor and some memory, whoever has opened it. */
@@ -199,17 +199,17 @@ function boundConnections(server: Server, max: number, countRefusal: CountRefusa
   })
 }
 
-function drain(server: Server, unused: ReadonlySet<Socket>, underWay: ReadonlySet<ServerResponse>): Promise<void> {
+function drain(server: Server, unused: ReadonlySet<Socket>, inFlight: ReadonlySet<ServerResponse>): Promise<void> {
   return new Promise((resolve) => {
-    let answeredAt = performance.now()
+    let respondedAt = performance.now()
     // A kept-alive connection becomes idle only when its answer is out; until then it holds the server open.
     // An unused one would too, for as long as its first request may take to come: Node does not count it as idle.
     const idle = setInterval(() => {
       server.closeIdleConnections()
       for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
       // A request that has not come whole has had no effect: its caller may send it again, elsewhere.
-      if ([...underWay].some(({ req }) => req.complete)) answeredAt = performance.now()
-      else if (performance.now() - answeredAt > PART_WAIT_MS) server.closeAllConnections()
+      if ([...inFlight].some(({ req }) => req.complete)) respondedAt = performance.now()
+      else if (performance.now() - respondedAt > PART_WAIT_MS) server.closeAllConnections()
     }, IDLE_CHECK_MS)
     server.close(() => {
       clearInterval(idle)

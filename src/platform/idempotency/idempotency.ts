@@ -2,13 +2,13 @@ import { type CompiledQuery, sql } from 'kysely'
 import { sha256 } from '../core/crypto.ts'
 import { AppError } from '../core/errors.ts'
 import { addMinutes, type DbTime } from '../core/time.ts'
-import { trusted } from '../core/unsafe-cast.ts'
-import { insertOf, portions } from '../database/bulk-insert.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
+import { bulkInsert, chunks } from '../database/bulk-insert.ts'
 import { compileOnce } from '../database/compiled-query.ts'
 import type { Database } from '../database/database.ts'
-import { RunAgain, transactAlone } from '../database/database.ts'
+import { RestartTransaction, transactAlone } from '../database/database.ts'
 import { dialectOf } from '../database/dialect.ts'
-import { later } from '../database/pipeline.ts'
+import { enqueueWrite } from '../database/pipeline.ts'
 import { findLockedRows } from '../database/row-locks.ts'
 import type { Principal } from '../http/auth.ts'
 
@@ -31,7 +31,7 @@ export interface Claim {
 }
 
 /** The answer to a keyed request. `body` is the JSON text itself: a replay is the same bytes. */
-export interface Answer {
+export interface StoredResponse {
   targetId: number
   status: number
   body: string
@@ -72,8 +72,11 @@ function nameOf(operation: string, key: string, principal: string): string {
 }
 
 /** The stored answer as a replay, or the refusal when the key was used for another request. */
-export function replayOf(claim: Claim, first: { requestHash: string; answer: Answer }): Answer | AppError {
-  return first.requestHash === claim.requestHash ? { ...first.answer, replayed: true } : keyReused()
+export function replayOf(
+  claim: Claim,
+  first: { requestHash: string; response: StoredResponse },
+): StoredResponse | AppError {
+  return first.requestHash === claim.requestHash ? { ...first.response, replayed: true } : keyReused()
 }
 
 export function keyReused(): AppError {
@@ -82,16 +85,16 @@ export function keyReused(): AppError {
 }
 
 /** Stored answers, by {@link claimId}. */
-export type Answers = ReadonlyMap<string, { requestHash: string; answer: Answer }>
+export type StoredResponses = ReadonlyMap<string, { requestHash: string; response: StoredResponse }>
 
 /** What a transaction begins by reading. */
-export interface Opening {
+export interface Preamble {
   /** The database's clock. Two machines of ours can disagree; the database can't disagree with itself. */
   now: DbTime
   /** How far apart the server's generated ids are. */
   idStep: number
   /** The stored answers to the claims. */
-  answers: Answers
+  responses: StoredResponses
 }
 
 interface OpeningRow {
@@ -107,8 +110,8 @@ interface OpeningRow {
   expires_at: DbTime | null
 }
 
-/** Asks for the clock and the stored answers of some claims. Its rows are for {@link openingOf}. */
-export function openingQuery(db: Database, claims: readonly Claim[]): CompiledQuery<OpeningRow> {
+/** Asks for the clock and the stored answers of some claims. Its rows are for {@link preambleOf}. */
+export function preambleQuery(db: Database, claims: readonly Claim[]): CompiledQuery<OpeningRow> {
   const { now, idStep } = dialectOf(db)
   const { operations, keys } = namesOf(claims)
   return compileOnce(db, `opening ${operations.length} ${keys.length}`, [...operations, ...keys], () =>
@@ -128,18 +131,22 @@ function namesOf(claims: readonly Claim[]) {
 }
 
 /** Keys past their time are removed here, so that they are free for the caller to use again. */
-export async function openingOf(db: Database, claims: readonly Claim[], rows: readonly OpeningRow[]): Promise<Opening> {
+export async function preambleOf(
+  db: Database,
+  claims: readonly Claim[],
+  rows: readonly OpeningRow[],
+): Promise<Preamble> {
   const [clock] = rows
   if (clock === undefined) throw new Error('the database has no clock')
-  const answers = new Map<string, { requestHash: string; answer: Answer }>()
+  const responses = new Map<string, { requestHash: string; response: StoredResponse }>()
   let expired = 0
   for (const { operation, key, principal, request_hash, target_id, status, response_body, expires_at } of rows) {
     if (operation === null || key === null || principal === null || request_hash === null) continue
     if (target_id === null || status === null || response_body === null || expires_at === null) continue
     if (expires_at <= clock.now) expired++
     else {
-      const answer = { targetId: target_id, status, body: response_body, replayed: false }
-      answers.set(nameOf(operation, key, principal), { requestHash: request_hash, answer })
+      const response = { targetId: target_id, status, body: response_body, replayed: false }
+      responses.set(nameOf(operation, key, principal), { requestHash: request_hash, response })
     }
   }
   if (expired > 0) {
@@ -151,19 +158,19 @@ export async function openingOf(db: Database, claims: readonly Claim[], rows: re
       .where('expires_at', '<=', clock.now)
       .execute()
   }
-  findBoundAnswers(claims, answers)
-  return { now: clock.now, idStep: clock.id_step, answers }
+  findBoundResponses(claims, responses)
+  return { now: clock.now, idStep: clock.id_step, responses }
 }
 
 /** Adds the answers of bound clients that are stored under the client alone: see {@link storedPrincipals}. */
-function findBoundAnswers(
+function findBoundResponses(
   claims: readonly Claim[],
-  answers: Map<string, { requestHash: string; answer: Answer }>,
+  responses: Map<string, { requestHash: string; response: StoredResponse }>,
 ): void {
   for (const claim of claims) {
-    if (claim.bound === undefined || answers.has(claimId(claim))) continue
-    const found = answers.get(unboundId(claim, claim.bound))
-    if (found && belongsTo(claim.bound.customerId, found.answer)) answers.set(claimId(claim), found)
+    if (claim.bound === undefined || responses.has(claimId(claim))) continue
+    const found = responses.get(unboundId(claim, claim.bound))
+    if (found && belongsTo(claim.bound.customerId, found.response)) responses.set(claimId(claim), found)
   }
 }
 
@@ -175,8 +182,8 @@ function unboundId({ operation, key }: Claim, { principal }: { principal: string
  * Under what each answer is stored. For a bound client that is the client alone, as it always was: during a deployment the
  * version before this one must meet the same row. Only where that row is another's is the customer a part of it.
  */
-function storedPrincipals(claims: readonly Claim[], answers: Answers): string[] {
-  const taken = new Set([...answers.keys(), ...claims.map(claimId)])
+function storedPrincipals(claims: readonly Claim[], responses: StoredResponses): string[] {
+  const taken = new Set([...responses.keys(), ...claims.map(claimId)])
   return claims.map((claim) => {
     const id = claim.bound && unboundId(claim, claim.bound)
     if (claim.bound === undefined || id === undefined || taken.has(id)) return claim.principal
@@ -186,16 +193,16 @@ function storedPrincipals(claims: readonly Claim[], answers: Answers): string[] 
 }
 
 /** An answer that names no customer is nobody's in particular. */
-function belongsTo(customerId: number, { body }: Answer): boolean {
+function belongsTo(customerId: number, { body }: StoredResponse): boolean {
   if (body === '') return true
-  const { customer_id } = trusted<{ customer_id?: number }>(JSON.parse(body))
+  const { customer_id } = unsafeCast<{ customer_id?: number }>(JSON.parse(body))
   return customer_id === undefined || customer_id === customerId
 }
 
 /** The clock and the stored answers of some claims, in one round trip. */
-export async function openWith(db: Database, claims: readonly Claim[]): Promise<Opening> {
-  const { rows } = await db.executeQuery(openingQuery(db, claims))
-  return openingOf(db, claims, rows)
+export async function readPreamble(db: Database, claims: readonly Claim[]): Promise<Preamble> {
+  const { rows } = await db.executeQuery(preambleQuery(db, claims))
+  return preambleOf(db, claims, rows)
 }
 
 /**
@@ -203,33 +210,33 @@ export async function openWith(db: Database, claims: readonly Claim[]): Promise<
  * of the keys meanwhile the whole transaction starts again, and then finds that answer: a key that can be seen always
  * has its final answer.
  */
-export async function saveAnswers(
+export async function storeResponses(
   trx: Database,
-  records: readonly { claim: Claim; answer: Answer }[],
-  { now, answers, ttlMinutes }: Pick<Opening, 'now' | 'answers'> & { ttlMinutes: number },
+  records: readonly { claim: Claim; response: StoredResponse }[],
+  { now, responses, ttlMinutes }: Pick<Preamble, 'now' | 'responses'> & { ttlMinutes: number },
 ): Promise<void> {
   const expires_at = addMinutes(now, ttlMinutes)
   const principals = storedPrincipals(
     records.map(({ claim }) => claim),
-    answers,
+    responses,
   )
   const rows = records
-    .map(({ claim, answer }, i) => ({
+    .map(({ claim, response }, i) => ({
       operation: claim.operation.name,
       key: claim.key,
       principal: principals[i] ?? claim.principal,
       request_hash: claim.requestHash,
       target_type: claim.operation.targetType,
-      target_id: answer.targetId,
-      status: answer.status,
-      response_body: answer.body,
+      target_id: response.targetId,
+      status: response.status,
+      response_body: response.body,
       created_at: now,
       expires_at,
     }))
     // Two transactions that write the same keys meet in the same order, and so wait instead of deadlocking.
     .sort((a, b) => (a.key < b.key ? -1 : 1))
-  for (const some of portions(rows, dialectOf(trx).rowsPerInsert(KEY_COLUMNS.length))) {
-    await later(trx, insertOf('idempotency_keys', KEY_COLUMNS, some))
+  for (const some of chunks(rows, dialectOf(trx).rowsPerInsert(KEY_COLUMNS.length))) {
+    await enqueueWrite(trx, bulkInsert('idempotency_keys', KEY_COLUMNS, some))
   }
 }
 
@@ -264,10 +271,10 @@ export function findLockedClaims(trx: Database, claims: readonly Claim[]): Promi
  * Starts the transaction again when one of these claims, about to be refused, has an answer by now: what stands in its
  * way is then its own twin, which was committed since this transaction began.
  */
-export async function yieldToTwins(db: Database, refused: readonly Claim[]): Promise<void> {
+export async function restartIfAlreadyAnswered(db: Database, refused: readonly Claim[]): Promise<void> {
   if (refused.length === 0) return
-  const { answers } = await openWith(db, refused)
-  if (refused.some((claim) => answers.has(claimId(claim)))) throw new RunAgain()
+  const { responses } = await readPreamble(db, refused)
+  if (refused.some((claim) => responses.has(claimId(claim)))) throw new RestartTransaction()
 }
 
 /**
@@ -275,29 +282,29 @@ export async function yieldToTwins(db: Database, refused: readonly Claim[]): Pro
  * For verbs that are called too seldom to be batched. Of an operation that answers 204 only the `id` is kept.
  * @throws AppError `idempotency_key_reused`, and whatever the work throws; a refusal is not stored
  */
-export function once<T extends { id: number }>(
+export function runIdempotent<T extends { id: number }>(
   db: Database,
   claim: Claim,
   ttlMinutes: number,
   work: (trx: Database, now: DbTime) => Promise<T>,
-): Promise<Answer> {
+): Promise<StoredResponse> {
   return transactAlone(db, async (trx) => {
-    const { now, answers } = await openWith(trx, [claim])
-    const first = answers.get(claimId(claim))
+    const { now, responses } = await readPreamble(trx, [claim])
+    const first = responses.get(claimId(claim))
     if (first) {
       const replay = replayOf(claim, first)
       if (replay instanceof AppError) throw replay
       return replay
     }
     const made = await work(trx, now).catch(async (refusal) => {
-      if (refusal instanceof AppError) await yieldToTwins(trx, [claim])
+      if (refusal instanceof AppError) await restartIfAlreadyAnswered(trx, [claim])
       throw refusal
     })
     const { status } = claim.operation
     const body = status === 204 ? '' : JSON.stringify(made)
-    const answer = { targetId: made.id, status, body, replayed: false }
-    await saveAnswers(trx, [{ claim, answer }], { now, answers, ttlMinutes })
-    return answer
+    const response = { targetId: made.id, status, body, replayed: false }
+    await storeResponses(trx, [{ claim, response }], { now, responses, ttlMinutes })
+    return response
   })
 }
 
@@ -305,7 +312,7 @@ export function once<T extends { id: number }>(
  * Replaces the bodies of the answers that some operations stored for one target. For personal data that must go: else a
  * replay is the first answer, byte for byte. The transaction must have locked the target.
  */
-export async function rewriteAnswers(
+export async function rewriteResponses(
   trx: Database,
   operations: readonly Operation[],
   targetId: number,
@@ -321,13 +328,13 @@ export async function rewriteAnswers(
   for (const { operation, response_body, ...one } of stored) await saveBody(trx, operation, one, rewrite(response_body))
 }
 
-const PAGE_OF_ANSWERS = 2_000
+const PAGE_OF_RESPONSES = 2_000
 
 /**
  * Replaces the bodies of all stored answers that begin with a text. It reads every record, a page at a time, so it is for
  * what is asked seldom. It may run again.
  */
-export async function rewriteAnswersWith(
+export async function rewriteResponsesStartingWith(
   db: Database,
   beginning: string,
   rewrite: (body: string) => string,
@@ -335,15 +342,15 @@ export async function rewriteAnswersWith(
   const operations = await db.selectFrom('idempotency_keys').select('operation').distinct().execute()
   for (const { operation } of operations) {
     for (let last = { key: '', principal: '' }, full = true; full; ) {
-      const rows = await pageOfAnswers(db, operation, last, beginning.length)
-      for (const row of rows) if (row.beginning === beginning) await rewriteAnswer(db, operation, row, rewrite)
+      const rows = await pageOfResponses(db, operation, last, beginning.length)
+      for (const row of rows) if (row.beginning === beginning) await rewriteResponse(db, operation, row, rewrite)
       last = rows.at(-1) ?? last
-      full = rows.length === PAGE_OF_ANSWERS
+      full = rows.length === PAGE_OF_RESPONSES
     }
   }
 }
 
-function pageOfAnswers(db: Database, operation: string, { key, principal }: KeyOfOne, length: number) {
+function pageOfResponses(db: Database, operation: string, { key, principal }: KeyOfOne, length: number) {
   return db
     .selectFrom('idempotency_keys')
     .select(['key', 'principal', sql<string>`substr(response_body, 1, ${length})`.as('beginning')])
@@ -351,7 +358,7 @@ function pageOfAnswers(db: Database, operation: string, { key, principal }: KeyO
     .where((eb) => eb.or([eb('key', '>', key), eb('key', '=', key).and('principal', '>', principal)]))
     .orderBy('key')
     .orderBy('principal')
-    .limit(PAGE_OF_ANSWERS)
+    .limit(PAGE_OF_RESPONSES)
     .execute()
 }
 
@@ -360,7 +367,7 @@ interface KeyOfOne {
   principal: string
 }
 
-async function rewriteAnswer(
+async function rewriteResponse(
   db: Database,
   operation: string,
   { key, principal }: KeyOfOne,

@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { routePath } from 'hono/route'
 import { ERRORS } from '../core/errors.ts'
 import { msSince } from '../core/time.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AddToLog, AppEnv } from '../http/app.ts'
 import { optional } from '../http/contract.ts'
 import { int32 } from '../http/integers.ts'
@@ -13,10 +13,10 @@ import { CORRELATION_ID, TRACEPARENT, type Trace } from '../telemetry/trace.ts'
 
 // Calls of one moment from one service to another travel in one request. Each is answered as it would have been alone.
 
-export const MOST_TOGETHER = 100
+export const MAX_BATCHED_CALLS = 100
 
 /** The body of a request that carries several calls. */
-export function sharedCalls<T extends z.ZodRawShape>(name: string, call: T) {
+export function batchedCalls<T extends z.ZodRawShape>(name: string, call: T) {
   const one = z
     .strictObject({
       ...call,
@@ -26,10 +26,10 @@ export function sharedCalls<T extends z.ZodRawShape>(name: string, call: T) {
       }),
     })
     .openapi(`${name}Call`)
-  return z.strictObject({ calls: z.array(one).min(1).max(MOST_TOGETHER) }).openapi(name)
+  return z.strictObject({ calls: z.array(one).min(1).max(MAX_BATCHED_CALLS) }).openapi(name)
 }
 
-export const SharedAnswer = z
+export const BatchResponse = z
   .object({
     results: z.array(
       z
@@ -41,24 +41,24 @@ export const SharedAnswer = z
         .openapi('SharedResult'),
     ),
   })
-  .openapi('SharedAnswer')
+  .openapi('BatchResponse')
 
-interface SharedCall {
+interface BatchedCall {
   correlation_id: string
   traceparent?: string | undefined
 }
 
-interface CallAnswer {
+interface CallResponse {
   status: number
   replayed: boolean
   body: string
 }
 
 /** Does each of the calls, and answers them in their order. Each has a line in the log, as it would have alone. */
-export async function answerEach<C extends SharedCall, T>(
+export async function handleEach<C extends BatchedCall, T>(
   c: Context<AppEnv>,
   calls: readonly C[],
-  work: (call: C, trace: Trace, addToLog: AddToLog) => Promise<CallAnswer>,
+  work: (call: C, trace: Trace, addToLog: AddToLog) => Promise<CallResponse>,
 ): Promise<T> {
   c.set(
     'together',
@@ -66,15 +66,15 @@ export async function answerEach<C extends SharedCall, T>(
   )
   const results = calls.map(async (call) => {
     const start = performance.now()
-    const line = { route: routePath(c, -1), correlation_id: call.correlation_id }
-    const { status, replayed, body } = await answer(call, (fields) => Object.assign(line, fields))
+    const line = { upstream: routePath(c, -1), correlation_id: call.correlation_id }
+    const { status, replayed, body } = await handleCall(call, (fields) => Object.assign(line, fields))
     c.get('logCall')({ ...line, status, ms: msSince(start) })
     return `{"status":${status},"replayed":${replayed},"body":${body}}`
   })
   const text = `{"results":[${(await Promise.all(results)).join(',')}]}`
-  return trusted<T>(send(c, text, 200, { 'content-type': 'application/json' }))
+  return unsafeCast<T>(send(c, text, 200, { 'content-type': 'application/json' }))
 
-  async function answer(call: C, addToLog: AddToLog): Promise<CallAnswer> {
+  async function handleCall(call: C, addToLog: AddToLog): Promise<CallResponse> {
     const { correlation_id: correlationId, traceparent } = call
     try {
       return await work(call, { correlationId, traceparent }, addToLog)

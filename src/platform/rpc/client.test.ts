@@ -4,17 +4,17 @@ import { nowhere } from '../../../testing/services.ts'
 import { AppError, type ErrorCode } from '../core/errors.ts'
 import { problemDocument } from '../http/problem-details.ts'
 import { serve } from '../http/server.ts'
-import { MOST_TOGETHER } from './batch-route.ts'
-import { type Call, callService, createSharedCalls, type Route } from './client.ts'
+import { MAX_BATCHED_CALLS } from './batch-route.ts'
+import { type Call, callService, createBatchedCalls, type Upstream } from './client.ts'
 
-const Answer = z.object({ id: z.int() })
-const GET: Call<typeof Answer> = {
+const Widget = z.object({ id: z.int() })
+const GET: Call<typeof Widget> = {
   method: 'GET',
   path: '/things/1',
   trace: { correlationId: 'req-1', traceparent: undefined },
-  answer: Answer,
+  responseSchema: Widget,
 }
-const POST: Call<typeof Answer> = { ...GET, method: 'POST', path: '/things', body: { a: 1 }, idempotencyKey: 'key-1' }
+const POST: Call<typeof Widget> = { ...GET, method: 'POST', path: '/things', body: { a: 1 }, idempotencyKey: 'key-1' }
 
 const ok = () => Response.json({ id: 1 })
 const status = (code: number) => () => new Response('<h1>Sorry</h1>', { status: code })
@@ -33,48 +33,48 @@ interface Asked {
 }
 
 /** A real neighbour that gives these answers in turn, the last one from then on, and keeps what it was asked. */
-async function neighbour(...answers: ((asked: Asked) => Response | Promise<Response>)[]) {
+async function neighbour(...responses: ((asked: Asked) => Response | Promise<Response>)[]) {
   const asked: Asked[] = []
-  const answer = async (request: Request) => {
+  const handle = async (request: Request) => {
     const { pathname } = new URL(request.url)
     const one = { method: request.method, path: pathname, headers: request.headers, body: await request.text() }
     asked.push(one)
-    return (answers[asked.length - 1] ?? answers.at(-1) ?? ok)(one)
+    return (responses[asked.length - 1] ?? responses.at(-1) ?? ok)(one)
   }
-  const serving = await serve({ fetch: answer }, 0)
+  const serving = await serve({ fetch: handle }, 0)
   onTestFinished(() => serving.close())
-  const route: Route = {
+  const upstream: Upstream = {
     base: `http://127.0.0.1:${serving.port}`,
     fetch,
     token: 'service-token',
     timeoutMs: 20_000,
     attempts: 3,
   }
-  return { route, asked }
+  return { upstream, asked }
 }
 
 /** What a call was refused with. */
-async function refusal(route: Route, call = GET): Promise<AppError> {
-  const error = await callService(route, call).catch((thrown: unknown) => thrown)
+async function refusal(upstream: Upstream, call = GET): Promise<AppError> {
+  const error = await callService(upstream, call).catch((thrown: unknown) => thrown)
   if (error instanceof AppError) return error
   throw new Error('the call was not refused')
 }
 
 describe('a call', () => {
   it('when it is answered, then it gives the answer in the declared shape', async () => {
-    const { route } = await neighbour(() => Response.json({ id: 1, more: true }))
-    expect(await callService(route, GET)).toEqual({ value: { id: 1 }, replayed: false })
+    const { upstream } = await neighbour(() => Response.json({ id: 1, more: true }))
+    expect(await callService(upstream, GET)).toEqual({ value: { id: 1 }, replayed: false })
   })
 
   it('when the answer is a stored one, then it says so', async () => {
-    const { route } = await neighbour(() => Response.json({ id: 1 }, { headers: { 'idempotent-replayed': 'true' } }))
-    expect((await callService(route, POST)).replayed).toBe(true)
+    const { upstream } = await neighbour(() => Response.json({ id: 1 }, { headers: { 'idempotent-replayed': 'true' } }))
+    expect((await callService(upstream, POST)).replayed).toBe(true)
   })
 
   it('when it has a body, a key and a trace, then all arrive', async () => {
-    const { route, asked } = await neighbour(ok)
+    const { upstream, asked } = await neighbour(ok)
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-    await callService(route, { ...POST, trace: { correlationId: 'req-2', traceparent } })
+    await callService(upstream, { ...POST, trace: { correlationId: 'req-2', traceparent } })
     expect(asked).toMatchObject([{ method: 'POST', path: '/things', body: '{"a":1}' }])
     expect(Object.fromEntries(asked[0]?.headers ?? [])).toMatchObject({
       authorization: 'Bearer service-token',
@@ -87,8 +87,8 @@ describe('a call', () => {
   })
 
   it('when it has none of them, then it has no such headers', async () => {
-    const { route, asked } = await neighbour(ok)
-    await callService(route, GET)
+    const { upstream, asked } = await neighbour(ok)
+    await callService(upstream, GET)
     const names = [...(asked[0]?.headers.keys() ?? [])]
     for (const name of ['content-type', 'idempotency-key', 'traceparent']) expect(names).not.toContain(name)
     expect(asked[0]?.headers.get('x-correlation-id')).toBe('req-1')
@@ -99,11 +99,11 @@ describe('an address', () => {
   /** The request that would go to this address. */
   async function requestTo(base: string): Promise<Request> {
     const requests: Request[] = []
-    const answer = (url: string, init: RequestInit) => {
+    const send = (url: string, init: RequestInit) => {
       requests.push(new Request(url, init))
       return ok()
     }
-    await callService({ base, fetch: answer, token: 't', timeoutMs: 20_000, attempts: 1 }, GET)
+    await callService({ base, fetch: send, token: 't', timeoutMs: 20_000, attempts: 1 }, GET)
     const [request] = requests
     if (request === undefined) throw new Error('nothing was asked')
     return request
@@ -136,8 +136,8 @@ describe('an address', () => {
 
 describe('a failure that may pass', () => {
   it.each([429, 502, 503, 504])('when it is a %d, then the call is made again, with the same key', async (code) => {
-    const { route, asked } = await neighbour(status(code), ok)
-    expect((await callService(route, POST)).value).toEqual({ id: 1 })
+    const { upstream, asked } = await neighbour(status(code), ok)
+    expect((await callService(upstream, POST)).value).toEqual({ id: 1 })
     expect(asked.map(({ body, headers }) => [body, headers.get('idempotency-key')])).toEqual([
       ['{"a":1}', 'key-1'],
       ['{"a":1}', 'key-1'],
@@ -145,45 +145,47 @@ describe('a failure that may pass', () => {
   })
 
   it('when nobody listens, then the call is made again, and at last unavailable', async () => {
-    const { route, asked } = await neighbour(ok)
+    const { upstream, asked } = await neighbour(ok)
     const dead = await nowhere()
     let calls = 0
     const deadTwice = (url: string, init: RequestInit) => fetch(++calls <= 2 ? dead : url, init)
-    expect((await callService({ ...route, fetch: deadTwice }, GET)).value).toEqual({ id: 1 })
+    expect((await callService({ ...upstream, fetch: deadTwice }, GET)).value).toEqual({ id: 1 })
     expect(asked).toHaveLength(1)
-    expect((await refusal({ ...route, base: dead, attempts: 2 })).code).toBe('unavailable')
+    expect((await refusal({ ...upstream, base: dead, attempts: 2 })).code).toBe('unavailable')
   })
 
   it('when no answer comes in time, then the call is made again', async () => {
-    const { route, asked } = await neighbour(never, ok)
-    expect((await callService({ ...route, timeoutMs: 200, attempts: 10 }, GET)).value).toEqual({ id: 1 })
+    const { upstream, asked } = await neighbour(never, ok)
+    expect((await callService({ ...upstream, timeoutMs: 200, attempts: 10 }, GET)).value).toEqual({ id: 1 })
     expect(asked.length).toBeGreaterThan(1)
   })
 
   it('when it does not pass, then the calls end with the attempts', async () => {
-    const { route, asked } = await neighbour(status(503))
-    expect((await refusal(route)).code).toBe('unavailable')
+    const { upstream, asked } = await neighbour(status(503))
+    expect((await refusal(upstream)).code).toBe('unavailable')
     expect(asked).toHaveLength(3)
   })
 
   it('when it says when to try again, then the call waits so long', async () => {
-    const { route, asked } = await neighbour(problem('overloaded', { retry_after: 1 }), ok)
+    const { upstream, asked } = await neighbour(problem('overloaded', { retry_after: 1 }), ok)
     const began = performance.now()
-    expect((await callService(route, POST)).value).toEqual({ id: 1 })
+    expect((await callService(upstream, POST)).value).toEqual({ id: 1 })
     expect(performance.now() - began).toBeGreaterThanOrEqual(1_000)
     expect(asked).toHaveLength(2)
   })
 
   it.each([429, 503])('when a %d asks for more time than a call has, then that is told at once', async (code) => {
-    const { route, asked } = await neighbour(() => new Response('', { status: code, headers: { 'retry-after': '60' } }))
-    const { code: refused, extra } = await refusal({ ...route, timeoutMs: 5_000 })
+    const { upstream, asked } = await neighbour(
+      () => new Response('', { status: code, headers: { 'retry-after': '60' } }),
+    )
+    const { code: refused, extra } = await refusal({ ...upstream, timeoutMs: 5_000 })
     expect({ refused, extra }).toEqual({ refused: 'unavailable', extra: { retry_after: 60 } })
     expect(asked).toHaveLength(1)
   })
 
   it.each([400, 401, 403, 404, 405, 409, 422, 500, 501])('when it is a %d, then one call is enough', async (code) => {
-    const { route, asked } = await neighbour(status(code), ok)
-    expect((await refusal(route)).code).toBe('upstream_failed')
+    const { upstream, asked } = await neighbour(status(code), ok)
+    expect((await refusal(upstream)).code).toBe('upstream_failed')
     expect(asked).toHaveLength(1)
   })
 
@@ -193,15 +195,15 @@ describe('a failure that may pass', () => {
       controller.abort()
       return status(503)()
     }
-    const { route, asked } = await neighbour(status(503), giveUp, ok)
-    const error = await refusal({ ...route, attempts: 100 }, { ...GET, signal: controller.signal })
+    const { upstream, asked } = await neighbour(status(503), giveUp, ok)
+    const error = await refusal({ ...upstream, attempts: 100 }, { ...GET, signal: controller.signal })
     expect(error.code).toBe('deadline_exceeded')
     expect(asked).toHaveLength(2)
   })
 
   it('when the caller has given up before, then no call is made', async () => {
-    const { route, asked } = await neighbour(ok)
-    expect((await refusal(route, { ...GET, signal: AbortSignal.abort() })).code).toBe('deadline_exceeded')
+    const { upstream, asked } = await neighbour(ok)
+    expect((await refusal(upstream, { ...GET, signal: AbortSignal.abort() })).code).toBe('deadline_exceeded')
     expect(asked).toHaveLength(0)
   })
 })
@@ -210,19 +212,19 @@ describe('the time limit of a call', () => {
   const impatient = { timeoutMs: 50, attempts: 1 }
 
   it('when the answer does not begin in time, then deadline_exceeded', async () => {
-    const { route } = await neighbour(never)
-    expect((await refusal({ ...route, ...impatient })).code).toBe('deadline_exceeded')
+    const { upstream } = await neighbour(never)
+    expect((await refusal({ ...upstream, ...impatient })).code).toBe('deadline_exceeded')
   })
 
   it('when the answer begins and does not end in time, then deadline_exceeded', async () => {
     const halting = () => new Response(new ReadableStream({ start: (controller) => controller.enqueue('{"id":') }))
-    const { route } = await neighbour(halting)
-    expect((await refusal({ ...route, ...impatient })).code).toBe('deadline_exceeded')
+    const { upstream } = await neighbour(halting)
+    expect((await refusal({ ...upstream, ...impatient })).code).toBe('deadline_exceeded')
   })
 
   it('when the neighbour is in the same process and does not look at the signal, then it holds too', async () => {
-    const route: Route = { base: 'http://orders.internal', fetch: never, token: 't', ...impatient }
-    expect((await refusal(route)).code).toBe('deadline_exceeded')
+    const upstream: Upstream = { base: 'http://orders.internal', fetch: never, token: 't', ...impatient }
+    expect((await refusal(upstream)).code).toBe('deadline_exceeded')
   })
 })
 
@@ -233,16 +235,16 @@ describe('an answer', () => {
     ['of another shape', () => Response.json({ id: '1' })],
     ['null', () => Response.json(null)],
     ['a redirect', () => new Response(null, { status: 302, headers: { location: 'https://elsewhere.example' } })],
-  ])('when it is %s, then upstream_failed, and it is not asked for again', async (_, answer) => {
-    const { route, asked } = await neighbour(answer, ok)
-    expect((await refusal(route)).code).toBe('upstream_failed')
+  ])('when it is %s, then upstream_failed, and it is not asked for again', async (_, response) => {
+    const { upstream, asked } = await neighbour(response, ok)
+    expect((await refusal(upstream)).code).toBe('upstream_failed')
     expect(asked).toHaveLength(1)
   })
 
   it('when it is a problem document, then it is the error that it was, with its facts', async () => {
     const lines = [{ product_id: 1, requested: 3, available: 2 }]
-    const { route } = await neighbour(problem('insufficient_stock', { lines }))
-    expect(await refusal(route)).toMatchObject({
+    const { upstream } = await neighbour(problem('insufficient_stock', { lines }))
+    expect(await refusal(upstream)).toMatchObject({
       code: 'insufficient_stock',
       message: 'Detail of insufficient_stock.',
       extra: { lines },
@@ -258,8 +260,8 @@ describe('an answer', () => {
     ['deadline_exceeded', 'deadline_exceeded'],
     ['rate_limited', 'unavailable'],
   ])('when it is the problem %s, then the caller meets %s', async (theirs, ours) => {
-    const { route } = await neighbour(problem(theirs))
-    expect((await refusal({ ...route, attempts: 1 })).code).toBe(ours)
+    const { upstream } = await neighbour(problem(theirs))
+    expect((await refusal({ ...upstream, attempts: 1 })).code).toBe(ours)
   })
 
   it.each<ErrorCode>([
@@ -271,16 +273,16 @@ describe('an answer', () => {
     'method_not_allowed',
     'internal_error',
   ])('when it is the problem %s, which no caller can mend, then upstream_failed', async (code) => {
-    const { route } = await neighbour(problem(code))
-    expect((await refusal(route)).code).toBe('upstream_failed')
+    const { upstream } = await neighbour(problem(code))
+    expect((await refusal(upstream)).code).toBe('upstream_failed')
   })
 
   it('when it is a problem that contradicts itself or that nobody knows, then upstream_failed', async () => {
     const unknown = (code: unknown) => () => Response.json({ code, detail: 'Something.', status: 409 }, { status: 409 })
-    const answers = [problem('email_taken', {}, 404), unknown('no_such_code'), unknown('toString'), unknown(7)]
-    for (const answer of answers) {
-      const { route } = await neighbour(answer)
-      expect((await refusal(route)).code).toBe('upstream_failed')
+    const responses = [problem('email_taken', {}, 404), unknown('no_such_code'), unknown('toString'), unknown(7)]
+    for (const response of responses) {
+      const { upstream } = await neighbour(response)
+      expect((await refusal(upstream)).code).toBe('upstream_failed')
     }
   })
 
@@ -292,25 +294,25 @@ describe('an answer', () => {
     ['504', status(504)],
     ['502', status(502)],
     ['401', problem('invalid_token')],
-  ])('when it is %s, then the cause, which is for the log, says who answered and what', async (_, answer) => {
-    const { route } = await neighbour(answer)
-    const { cause } = await refusal({ ...route, attempts: 1 })
-    expect(cause).toMatch(new RegExp(`^${route.base} answered (401|429|502|503|504)`))
+  ])('when it is %s, then the cause, which is for the log, says who answered and what', async (_, response) => {
+    const { upstream } = await neighbour(response)
+    const { cause } = await refusal({ ...upstream, attempts: 1 })
+    expect(cause).toMatch(new RegExp(`^${upstream.base} answered (401|429|502|503|504)`))
   })
 
   it('when there is none, then the cause says who did not answer', async () => {
     const silent = await neighbour(never)
-    const late = await refusal({ ...silent.route, timeoutMs: 50, attempts: 1 })
-    expect(late.cause).toMatchObject({ message: `${silent.route.base} did not answer in time` })
+    const late = await refusal({ ...silent.upstream, timeoutMs: 50, attempts: 1 })
+    expect(late.cause).toMatchObject({ message: `${silent.upstream.base} did not answer in time` })
     const base = await nowhere()
-    const away = await refusal({ ...silent.route, base, attempts: 1 })
+    const away = await refusal({ ...silent.upstream, base, attempts: 1 })
     expect(away.cause).toMatchObject({ message: `${base} cannot be reached`, cause: expect.any(Error) })
   })
 
   it('when the neighbour failed, then its reasons stay between the services', async () => {
-    for (const answer of [problem('internal_error'), problem('unavailable'), status(500), status(504)]) {
-      const { route } = await neighbour(answer)
-      const error = await refusal({ ...route, attempts: 1 })
+    for (const response of [problem('internal_error'), problem('unavailable'), status(500), status(504)]) {
+      const { upstream } = await neighbour(response)
+      const error = await refusal({ ...upstream, attempts: 1 })
       expect(error.message).not.toMatch(/Detail|Sorry/)
       expect(error.extra).toEqual({})
     }
@@ -321,14 +323,14 @@ describe('calls that can be shared', () => {
   const TOGETHER = '/internal/things/together'
 
   /** One that each caller makes for a thing of its own, with a key and a trace of its own. */
-  function callFor(id: number, change: Partial<Call<typeof Answer>> = {}): Call<typeof Answer> {
+  function callFor(id: number, change: Partial<Call<typeof Widget>> = {}): Call<typeof Widget> {
     const trace = { correlationId: `req-${id}`, traceparent: undefined }
     return { ...POST, path: `/things/${id}`, body: { thing: id }, idempotencyKey: `key-${id}`, trace, ...change }
   }
 
   /** All of these at one moment, and what each of their callers gets: the reply, or the code it is refused with. */
-  async function outcomesOf(route: Route, calls: Call<typeof Answer>[]): Promise<unknown[]> {
-    const send = createSharedCalls(route, TOGETHER)
+  async function outcomesOf(upstream: Upstream, calls: Call<typeof Widget>[]): Promise<unknown[]> {
+    const send = createBatchedCalls(upstream, TOGETHER)
     const settled = await Promise.allSettled(calls.map((call) => send(call, { thing: call.path.slice(8) })))
     return settled.map((one) => (one.status === 'fulfilled' ? one.value : one.reason.code))
   }
@@ -360,10 +362,10 @@ describe('calls that can be shared', () => {
   it('when a call is alone, then it goes as it would have gone without the others', async () => {
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
     const lone = [callFor(1, { trace: { correlationId: 'req-1', traceparent } }), GET]
-    const { route, asked } = await neighbour(ok)
+    const { upstream, asked } = await neighbour(ok)
     for (const call of lone) {
-      await callService(route, call)
-      expect(await outcomesOf(route, [call])).toEqual([reply(1)])
+      await callService(upstream, call)
+      expect(await outcomesOf(upstream, [call])).toEqual([reply(1)])
     }
     const seen = asked.map(({ headers, ...rest }) => ({ ...rest, headers: Object.fromEntries(headers) }))
     expect(seen[1]).toEqual(seen[0])
@@ -372,17 +374,17 @@ describe('calls that can be shared', () => {
   })
 
   it('when calls come one after the other, then each is alone', async () => {
-    const { route, asked } = await neighbour(doAll)
-    const send = createSharedCalls(route, TOGETHER)
+    const { upstream, asked } = await neighbour(doAll)
+    const send = createBatchedCalls(upstream, TOGETHER)
     for (const id of [1, 2]) expect(await send(callFor(id), { thing: id })).toEqual(reply(id))
     expect(carried(asked)).toEqual(['/things/1', '/things/2'])
   })
 
   it('when several come at one moment, then they travel in one request, each with its own trace', async () => {
-    const { route, asked } = await neighbour(doAll)
+    const { upstream, asked } = await neighbour(doAll)
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
     const traced = callFor(2, { trace: { correlationId: 'flow:2', traceparent } })
-    expect(await outcomesOf(route, [callFor(1), traced, callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
+    expect(await outcomesOf(upstream, [callFor(1), traced, callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
     expect(asked).toMatchObject([{ method: 'POST', path: TOGETHER }])
     expect(JSON.parse(asked[0]?.body ?? '')).toEqual({
       calls: [
@@ -394,8 +396,8 @@ describe('calls that can be shared', () => {
   })
 
   it('when several travel together, then the request has our token and nothing of any one of them', async () => {
-    const { route, asked } = await neighbour(doAll)
-    await outcomesOf(route, [callFor(1), callFor(2)])
+    const { upstream, asked } = await neighbour(doAll)
+    await outcomesOf(upstream, [callFor(1), callFor(2)])
     const { headers } = asked[0] ?? { headers: new Headers() }
     expect(headers.get('authorization')).toBe('Bearer service-token')
     expect(headers.get('content-type')).toBe('application/json')
@@ -403,13 +405,13 @@ describe('calls that can be shared', () => {
   })
 
   it('when the address has a path of its own, then the one request keeps it', async () => {
-    const { route, asked } = await neighbour(({ body }) => results(...idsIn(body).map(done)))
-    await outcomesOf({ ...route, base: `${route.base}/dev/` }, [callFor(1), callFor(2)])
+    const { upstream, asked } = await neighbour(({ body }) => results(...idsIn(body).map(done)))
+    await outcomesOf({ ...upstream, base: `${upstream.base}/dev/` }, [callFor(1), callFor(2)])
     expect(asked.map(({ path }) => path)).toEqual([`/dev${TOGETHER}`])
   })
 
   it('when they are done, stored before, refused, or answered in another shape, then each caller gets its own', async () => {
-    const { route, asked } = await neighbour(() =>
+    const { upstream, asked } = await neighbour(() =>
       results(
         done(1),
         { ...done(2), replayed: true },
@@ -422,7 +424,7 @@ describe('calls that can be shared', () => {
     )
     expect(
       await outcomesOf(
-        route,
+        upstream,
         [1, 2, 3, 4, 5, 6, 7].map((id) => callFor(id)),
       ),
     ).toEqual([
@@ -439,8 +441,8 @@ describe('calls that can be shared', () => {
 
   it('when one is refused, then it is the error that it was, with its facts', async () => {
     const lines = [{ product_id: 1, requested: 3, available: 2 }]
-    const { route } = await neighbour(() => results(done(1), refused('insufficient_stock', { lines })))
-    const send = createSharedCalls(route, TOGETHER)
+    const { upstream } = await neighbour(() => results(done(1), refused('insufficient_stock', { lines })))
+    const send = createBatchedCalls(upstream, TOGETHER)
     const [, second] = await Promise.allSettled([1, 2].map((id) => send(callFor(id), { thing: id })))
     expect(second).toMatchObject({
       reason: { code: 'insufficient_stock', message: 'Detail of insufficient_stock.', extra: { lines } },
@@ -450,9 +452,9 @@ describe('calls that can be shared', () => {
   it.each([429, 502, 503, 504])(
     'when one of them meets a %d, then it alone is tried again, with the same key',
     async (code) => {
-      const { route, asked } = await neighbour(() => results(done(1), failing(code), done(3)), doAll)
+      const { upstream, asked } = await neighbour(() => results(done(1), failing(code), done(3)), doAll)
       const outcomes = await outcomesOf(
-        route,
+        upstream,
         [1, 2, 3].map((id) => callFor(id)),
       )
       expect(outcomes).toEqual([reply(1), reply(2), reply(3)])
@@ -463,21 +465,21 @@ describe('calls that can be shared', () => {
   )
 
   it('when one of them meets a fault that does not pass, then its calls end with its attempts', async () => {
-    const { route, asked } = await neighbour(() => results(done(1), failing(503)), status(503))
-    expect(await outcomesOf(route, [callFor(1), callFor(2)])).toEqual([reply(1), 'unavailable'])
+    const { upstream, asked } = await neighbour(() => results(done(1), failing(503)), status(503))
+    expect(await outcomesOf(upstream, [callFor(1), callFor(2)])).toEqual([reply(1), 'unavailable'])
     expect(carried(asked)).toEqual([2, '/things/2', '/things/2'])
   })
 
   it('when the one request meets a passing fault, then all are tried again, and each is done', async () => {
     for (const fault of [status(503), status(429), problem('overloaded', { retry_after: 1 })]) {
-      const { route } = await neighbour(fault, doAll)
-      expect(await outcomesOf(route, [callFor(1), callFor(2), callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
+      const { upstream } = await neighbour(fault, doAll)
+      expect(await outcomesOf(upstream, [callFor(1), callFor(2), callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
     }
   })
 
   it('when the answer of the one request does not come in time, then all are tried again', async () => {
-    const { route } = await neighbour(never, doAll)
-    const impatient = { ...route, timeoutMs: 300, attempts: 10 }
+    const { upstream } = await neighbour(never, doAll)
+    const impatient = { ...upstream, timeoutMs: 300, attempts: 10 }
     expect(await outcomesOf(impatient, [callFor(1), callFor(2)])).toEqual([reply(1), reply(2)])
   })
 
@@ -499,22 +501,22 @@ describe('calls that can be shared', () => {
     ['too many results', () => results(done(1), done(2), done(3)), 'upstream_failed'],
     ['a result that is none', () => results(done(1), 'done'), 'upstream_failed'],
     ['a result without a status', () => results(done(1), { body: { id: 2 } }), 'upstream_failed'],
-  ])('when the one request is answered %s, then each caller meets that', async (_, answer, code) => {
-    const { route, asked } = await neighbour(answer)
-    const once = { ...route, attempts: 1, timeoutMs: code === 'deadline_exceeded' ? 50 : 20_000 }
+  ])('when the one request is answered %s, then each caller meets that', async (_, response, code) => {
+    const { upstream, asked } = await neighbour(response)
+    const once = { ...upstream, attempts: 1, timeoutMs: code === 'deadline_exceeded' ? 50 : 20_000 }
     expect(await outcomesOf(once, [callFor(1), callFor(2)])).toEqual([code, code])
     expect(asked).toHaveLength(1)
   })
 
   it('when nobody listens, then each caller meets unavailable', async () => {
-    const { route } = await neighbour(ok)
-    const dead = { ...route, base: await nowhere(), attempts: 2 }
+    const { upstream } = await neighbour(ok)
+    const dead = { ...upstream, base: await nowhere(), attempts: 2 }
     expect(await outcomesOf(dead, [callFor(1), callFor(2)])).toEqual(['unavailable', 'unavailable'])
   })
 
   it('when the answer makes no sense, then nothing is asked for again', async () => {
-    const { route, asked } = await neighbour(() => results(done(1)), doAll)
-    expect(await outcomesOf(route, [callFor(1), callFor(2)])).toEqual(['upstream_failed', 'upstream_failed'])
+    const { upstream, asked } = await neighbour(() => results(done(1)), doAll)
+    expect(await outcomesOf(upstream, [callFor(1), callFor(2)])).toEqual(['upstream_failed', 'upstream_failed'])
     expect(asked).toHaveLength(1)
   })
 
@@ -523,8 +525,8 @@ describe('calls that can be shared', () => {
     'when a neighbour of an older version answers %s to the one request, then each call goes its own way',
     async (code) => {
       const older = (asked: Asked) => (asked.path === TOGETHER ? problem(code)() : doAll(asked))
-      const { route, asked } = await neighbour(older)
-      expect(await outcomesOf(route, [callFor(1), callFor(2), callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
+      const { upstream, asked } = await neighbour(older)
+      expect(await outcomesOf(upstream, [callFor(1), callFor(2), callFor(3)])).toEqual([reply(1), reply(2), reply(3)])
       expect(carried(asked)).toEqual([3, '/things/1', '/things/2', '/things/3'])
       expect(asked.slice(1).map(({ headers }) => headers.get('idempotency-key'))).toEqual(['key-1', 'key-2', 'key-3'])
     },
@@ -532,12 +534,12 @@ describe('calls that can be shared', () => {
 
   it('when a caller gives up, then its own wait ends, and nobody else’s', async () => {
     const gate = Promise.withResolvers<void>()
-    const { route, asked } = await neighbour(async (request) => {
+    const { upstream, asked } = await neighbour(async (request) => {
       await gate.promise
       return doAll(request)
     })
     const controller = new AbortController()
-    const send = createSharedCalls(route, TOGETHER)
+    const send = createBatchedCalls(upstream, TOGETHER)
     const impatient = send(callFor(1, { signal: controller.signal }), { thing: 1 })
     const patient = [2, 3].map((id) => send(callFor(id, { signal: new AbortController().signal }), { thing: id }))
     await expect.poll(() => asked).toHaveLength(1)
@@ -550,24 +552,24 @@ describe('calls that can be shared', () => {
 
   it('when a caller gives up while its call is to be tried again, then no further call is made', async () => {
     const controller = new AbortController()
-    const { route, asked } = await neighbour(() => {
+    const { upstream, asked } = await neighbour(() => {
       controller.abort()
       return results(failing(503), done(2))
     })
     const calls = [callFor(1, { signal: controller.signal }), callFor(2)]
-    expect(await outcomesOf(route, calls)).toEqual(['deadline_exceeded', reply(2)])
+    expect(await outcomesOf(upstream, calls)).toEqual(['deadline_exceeded', reply(2)])
     expect(asked).toHaveLength(1)
   })
 
   it('when more come than one request may carry, then several carry them, and one that is left over goes alone', async () => {
-    const { route, asked } = await neighbour(doAll)
-    const ids = Array.from({ length: 2 * MOST_TOGETHER + 1 }, (_, i) => i + 1)
+    const { upstream, asked } = await neighbour(doAll)
+    const ids = Array.from({ length: 2 * MAX_BATCHED_CALLS + 1 }, (_, i) => i + 1)
     const outcomes = await outcomesOf(
-      route,
+      upstream,
       ids.map((id) => callFor(id)),
     )
     expect(outcomes).toEqual(ids.map((id) => reply(id)))
     const last = `/things/${ids.length}`
-    expect(carried(asked).sort()).toEqual([last, MOST_TOGETHER, MOST_TOGETHER].sort())
+    expect(carried(asked).sort()).toEqual([last, MAX_BATCHED_CALLS, MAX_BATCHED_CALLS].sort())
   })
 })

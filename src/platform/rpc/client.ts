@@ -1,15 +1,15 @@
 import type { z } from 'zod'
-import { createGatherer } from '../batching/batcher.ts'
+import { createLoader } from '../batching/batcher.ts'
 import { AppError, ERRORS, type ErrorCode } from '../core/errors.ts'
 import { untilAborted, withTimeLimit } from '../core/timeout.ts'
-import { trusted } from '../core/unsafe-cast.ts'
+import { unsafeCast } from '../core/unsafe-cast.ts'
 import { CheckFailed } from '../http/readiness.ts'
 import type { Trace } from '../telemetry/trace.ts'
-import { MOST_TOGETHER, SharedAnswer } from './batch-route.ts'
+import { BatchResponse, MAX_BATCHED_CALLS } from './batch-route.ts'
 import type { Fetch } from './http-fetch.ts'
 
 /** How one service reaches another. */
-export interface Route {
+export interface Upstream {
   /** Where the service is; any path in it is kept, a trailing slash does not matter. */
   base: string
   fetch: Fetch
@@ -21,7 +21,7 @@ export interface Route {
 }
 
 /** What is asked of a neighbour. */
-interface Question {
+interface UpstreamRequest {
   method: 'GET' | 'POST'
   path: string
   /** Absent where it is asked for several callers, each with a trace of its own. */
@@ -34,18 +34,18 @@ interface Question {
   signal?: AbortSignal | undefined
 }
 
-export interface Call<T extends z.ZodType> extends Question {
+export interface Call<T extends z.ZodType> extends UpstreamRequest {
   trace: Trace
   /** What the answer must look like. A neighbour is input too. */
-  answer: T
+  responseSchema: T
 }
 
 /** A call that travels with others. One that has a path can also be made alone. */
-export type SharedCall<T extends z.ZodType> = Omit<Call<T>, 'method' | 'path'> &
+export type BatchedCall<T extends z.ZodType> = Omit<Call<T>, 'method' | 'path'> &
   Partial<Pick<Call<T>, 'method' | 'path'>>
 
 /** A shared call, with what it is as an item of the one request. */
-type Passenger = SharedCall<z.ZodType> & { shared: object }
+type BatchableCall = BatchedCall<z.ZodType> & { shared: object }
 
 export interface Reply<T> {
   value: T
@@ -63,7 +63,7 @@ interface Reached {
 }
 
 const PASSING_STATUS = new Set([429, 502, 503, 504])
-const LONGEST_PAUSE_MS = 1_000
+const MAX_PAUSE_MS = 1_000
 
 /**
  * Calls a neighbour, again after a short random wait while its failure may be a passing one: so a call must be safe to
@@ -72,50 +72,50 @@ const LONGEST_PAUSE_MS = 1_000
  * @throws AppError the neighbour's own refusal; `upstream_failed` when it answered with a fault or nonsense;
  *   `unavailable` when it could not be reached; `deadline_exceeded` when it took too long
  */
-export function callService<T extends z.ZodType>(route: Route, call: Call<T>): Promise<Reply<z.output<T>>> {
-  return persist(route, call, () => reach(route, call))
+export function callService<T extends z.ZodType>(upstream: Upstream, call: Call<T>): Promise<Reply<z.output<T>>> {
+  return withRetries(upstream, call, () => reach(upstream, call))
 }
 
 /**
  * Like {@link callService}, for calls of which many are made at once: those of one moment travel in one request to
  * `path`, where each is answered as it would have been alone.
  */
-export function createSharedCalls(route: Route, path: string) {
-  const board = createGatherer<Passenger, Reached>(async (calls) => {
+export function createBatchedCalls(upstream: Upstream, path: string) {
+  const enqueue = createLoader<BatchableCall, Reached>(async (calls) => {
     const [first, second] = calls
     if (first === undefined) return []
-    if (second === undefined) return [await reachAlone(route, path, first)]
-    return reachTogether(route, path, calls)
-  }, MOST_TOGETHER)
+    if (second === undefined) return [await reachAlone(upstream, path, first)]
+    return reachTogether(upstream, path, calls)
+  }, MAX_BATCHED_CALLS)
 
   /** @param shared the call as an item of the one request */
-  return <T extends z.ZodType>(call: SharedCall<T>, shared: object): Promise<Reply<z.output<T>>> =>
-    persist(route, call, async () => {
+  return <T extends z.ZodType>(call: BatchedCall<T>, shared: object): Promise<Reply<z.output<T>>> =>
+    withRetries(upstream, call, async () => {
       if (call.signal?.aborted) throw tooLate(call.signal.reason)
-      return within(call.signal, board({ ...call, shared }))
+      return raceAbort(call.signal, enqueue({ ...call, shared }))
     })
 }
 
-async function persist<T extends z.ZodType>(
-  route: Route,
-  call: SharedCall<T>,
+async function withRetries<T extends z.ZodType>(
+  upstream: Upstream,
+  call: BatchedCall<T>,
   tryOnce: () => Promise<Reached>,
 ): Promise<Reply<z.output<T>>> {
   for (let attempt = 1; ; attempt++) {
     const outcome = await tryOnce().catch(asRefusal)
     const passing = outcome instanceof AppError || PASSING_STATUS.has(outcome.status)
     const askedMs = outcome instanceof AppError ? 0 : (retryAfterOf(outcome) ?? 0) * 1_000
-    if (!passing || attempt >= route.attempts || askedMs > route.timeoutMs || call.signal?.aborted) {
+    if (!passing || attempt >= upstream.attempts || askedMs > upstream.timeoutMs || call.signal?.aborted) {
       if (outcome instanceof AppError) throw outcome
-      return readReply(outcome, call.answer, route.base)
+      return readReply(outcome, call.responseSchema, upstream.base)
     }
-    await pause(askedMs + Math.random() * Math.min(LONGEST_PAUSE_MS, 100 * 2 ** attempt), call.signal)
+    await pause(askedMs + Math.random() * Math.min(MAX_PAUSE_MS, 100 * 2 ** attempt), call.signal)
   }
 }
 
 /** In seconds. In a shared answer the problem document says it, for one call has no header of its own. */
 function retryAfterOf({ retryAfter, body }: Reached): number | undefined {
-  const { retry_after } = trusted<{ retry_after?: unknown }>(body ?? {})
+  const { retry_after } = unsafeCast<{ retry_after?: unknown }>(body ?? {})
   return retryAfter ?? (typeof retry_after === 'number' ? retry_after : undefined)
 }
 
@@ -124,9 +124,9 @@ function asRefusal(error: unknown): AppError {
   throw error
 }
 
-function readReply<T extends z.ZodType>(reached: Reached, answer: T, base: string): Reply<z.output<T>> {
+function readReply<T extends z.ZodType>(reached: Reached, responseSchema: T, base: string): Reply<z.output<T>> {
   if (reached.status < 200 || reached.status > 299) throw refusalOf(reached, base)
-  const parsed = answer.safeParse(reached.body)
+  const parsed = responseSchema.safeParse(reached.body)
   if (!parsed.success) {
     throw new AppError('upstream_failed', 'A service answered in an unknown form.', {}, { cause: parsed.error })
   }
@@ -138,15 +138,15 @@ function readReply<T extends z.ZodType>(reached: Reached, answer: T, base: strin
  * 404: it is there.
  * @throws CheckFailed `unreachable`, `too_slow`, `token_refused`, `failed`
  */
-export async function pingService(route: Route): Promise<void> {
+export async function pingService(upstream: Upstream): Promise<void> {
   const trace = { correlationId: crypto.randomUUID(), traceparent: undefined }
-  const reached = await reach(route, { method: 'GET', path: '/internal/ping', trace }).catch((error) => {
+  const reached = await reach(upstream, { method: 'GET', path: '/internal/ping', trace }).catch((error) => {
     const isLate = error instanceof AppError && error.code === 'deadline_exceeded'
     throw new CheckFailed(isLate ? 'too_slow' : 'unreachable', { cause: error })
   })
   if (reached.status === 200 || reached.status === 404) return
   const word = reached.status === 401 || reached.status === 403 ? 'token_refused' : 'failed'
-  throw new CheckFailed(word, { cause: `${route.base} answered ${reached.status}` })
+  throw new CheckFailed(word, { cause: `${upstream.base} answered ${reached.status}` })
 }
 
 /** Waits, or less when the signal ends it. */
@@ -168,7 +168,7 @@ export function unlessNotFound(error: unknown): undefined {
 }
 
 /** Work that another does, until the signal ends the wait for it. @throws AppError `deadline_exceeded` */
-export async function within<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+export async function raceAbort<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
   if (signal === undefined) return work
   try {
     return await untilAborted(signal, work)
@@ -181,15 +181,15 @@ function tooLate(cause: unknown): AppError {
   return new AppError('deadline_exceeded', 'A service did not answer in time.', {}, { cause })
 }
 
-function reach(route: Route, call: Question): Promise<Reached> {
+function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
   return withTimeLimit(
-    route.timeoutMs,
+    upstream.timeoutMs,
     async (signal) => {
       try {
-        return await untilAborted(signal, exchange(route, call, signal))
+        return await untilAborted(signal, exchange(upstream, call, signal))
       } catch (cause) {
-        if (signal.aborted) throw tooLate(new Error(`${route.base} did not answer in time`, { cause }))
-        const unreachable = new Error(`${route.base} cannot be reached`, { cause })
+        if (signal.aborted) throw tooLate(new Error(`${upstream.base} did not answer in time`, { cause }))
+        const unreachable = new Error(`${upstream.base} cannot be reached`, { cause })
         throw new AppError('unavailable', 'A service cannot be reached.', {}, { cause: unreachable })
       }
     },
@@ -198,17 +198,21 @@ function reach(route: Route, call: Question): Promise<Reached> {
 }
 
 /** Goes its own way, if it has one. */
-async function reachAlone(route: Route, path: string, call: Passenger): Promise<Reached | AppError> {
-  if (isWhole(call)) return reach(route, call).catch(asRefusal)
-  const [reached] = await reachTogether(route, path, [call])
-  return reached ?? upstreamFailed(200, route.base)
+async function reachAlone(upstream: Upstream, path: string, call: BatchableCall): Promise<Reached | AppError> {
+  if (isWhole(call)) return reach(upstream, call).catch(asRefusal)
+  const [reached] = await reachTogether(upstream, path, [call])
+  return reached ?? upstreamFailed(200, upstream.base)
 }
 
-function isWhole(call: Passenger): call is Passenger & Question {
+function isWhole(call: BatchableCall): call is BatchableCall & UpstreamRequest {
   return call.method !== undefined && call.path !== undefined
 }
 
-async function reachTogether(route: Route, path: string, calls: readonly Passenger[]): Promise<(Reached | AppError)[]> {
+async function reachTogether(
+  upstream: Upstream,
+  path: string,
+  calls: readonly BatchableCall[],
+): Promise<(Reached | AppError)[]> {
   const items = calls.map(({ shared, trace }) => ({
     ...shared,
     correlation_id: trace.correlationId,
@@ -216,23 +220,23 @@ async function reachTogether(route: Route, path: string, calls: readonly Passeng
   }))
   const trace = calls.length === 1 ? calls[0]?.trace : undefined
   const question = { method: 'POST', path, body: { calls: items }, ...(trace && { trace }) } as const
-  const outcome = await reach(route, question).catch(asRefusal)
+  const outcome = await reach(upstream, question).catch(asRefusal)
   // A neighbour of another version does not know the way, or does not take one of the calls: each goes alone.
   if (calls.length > 1 && !(outcome instanceof AppError) && [400, 404, 405, 413].includes(outcome.status)) {
-    return Promise.all(calls.map((call) => reachAlone(route, path, call)))
+    return Promise.all(calls.map((call) => reachAlone(upstream, path, call)))
   }
   // What was said to all of them was said to each.
   if (outcome instanceof AppError || outcome.status !== 200) return calls.map(() => outcome)
-  const parsed = SharedAnswer.safeParse(outcome.body)
+  const parsed = BatchResponse.safeParse(outcome.body)
   if (parsed.success && parsed.data.results.length === calls.length) return parsed.data.results
   return calls.map(() => ({ status: 200, body: undefined, replayed: false }))
 }
 
-async function exchange(route: Route, call: Question, signal: AbortSignal): Promise<Reached> {
+async function exchange(upstream: Upstream, call: UpstreamRequest, signal: AbortSignal): Promise<Reached> {
   signal.throwIfAborted()
-  const response = await route.fetch(`${route.base.replace(/\/+$/, '')}${call.path}`, {
+  const response = await upstream.fetch(`${upstream.base.replace(/\/+$/, '')}${call.path}`, {
     method: call.method,
-    headers: headersOf(route, call),
+    headers: headersOf(upstream, call),
     redirect: 'manual',
     signal,
     ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
@@ -256,16 +260,16 @@ function parseJson(text: string): unknown {
   }
 }
 
-function headersOf(route: Route, call: Question): Record<string, string> {
+function headersOf(upstream: Upstream, call: UpstreamRequest): Record<string, string> {
   return {
-    authorization: `Bearer ${route.token}`,
+    authorization: `Bearer ${upstream.token}`,
     accept: 'application/json',
     ...(call.trace && { 'x-correlation-id': call.trace.correlationId }),
     ...(call.trace?.traceparent !== undefined && { traceparent: call.trace.traceparent }),
     ...(call.body !== undefined && { 'content-type': 'application/json' }),
     ...(call.idempotencyKey !== undefined && { 'idempotency-key': call.idempotencyKey }),
     ...(call.onBehalfOf !== undefined && { 'x-on-behalf-of': call.onBehalfOf }),
-    ...interstitialHeader(route.base),
+    ...interstitialHeader(upstream.base),
   }
 }
 
@@ -283,11 +287,11 @@ function refusalOf(reached: Reached, base: string): AppError {
   const when = seconds === undefined ? {} : { retry_after: seconds }
   const who = { cause: `${base} answered ${reached.status}` }
   if (reached.status === 429) return new AppError('unavailable', 'A service asks to be called less often.', when, who)
-  const { code, detail, type, title, status, request_id, ...extra } = trusted<Record<string, unknown>>(
+  const { code, detail, type, title, status, request_id, ...extra } = unsafeCast<Record<string, unknown>>(
     reached.body ?? {},
   )
   if (typeof code === 'string' && code in ERRORS && typeof detail === 'string') {
-    const known = trusted<ErrorCode>(code)
+    const known = unsafeCast<ErrorCode>(code)
     // Our token, or our idea of its paths, is wrong there: a fault between the services, not of the caller.
     const ours = [401, 403, 405].includes(reached.status) || known === 'route_not_found'
     if (ours || reached.status === 500) return upstreamFailed(reached.status, base)

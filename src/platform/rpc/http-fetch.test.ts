@@ -4,12 +4,12 @@ import { expect, it, onTestFinished } from 'vitest'
 import { nowhere } from '../../../testing/services.ts'
 import { createHttpFetch, type FetchInit } from './http-fetch.ts'
 
-type Answering = (incoming: IncomingMessage, outgoing: ServerResponse) => void
+type Responding = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 
 /** A server that answers so until the test ends, and the connections that were made to it. */
-async function serverThat(answer: Answering) {
+async function serverThat(response: Responding) {
   const connections = new Set<Socket>()
-  const server = createServer(answer).on('connection', (socket) => connections.add(socket))
+  const server = createServer(response).on('connection', (socket) => connections.add(socket))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(() => {
     server.close()
@@ -41,8 +41,8 @@ it('when something is asked for, then the method, the path, the headers and the 
       })
   })
   const init = asking({ method: 'POST', headers: { authorization: 'Bearer t', 'x-a': 'b' }, body: TEXT })
-  const answer = await createHttpFetch()(`${base}/a/b?c=d%20e`, init)
-  expect(JSON.parse(await answer.text())).toMatchObject({
+  const response = await createHttpFetch()(`${base}/a/b?c=d%20e`, init)
+  expect(JSON.parse(await response.text())).toMatchObject({
     method: 'POST',
     url: '/a/b?c=d%20e',
     body: TEXT,
@@ -57,19 +57,19 @@ it('when it is answered, then the status, the headers and the whole text come, h
     for (let i = 0; i < bytes.length; i += 9_999) outgoing.write(bytes.subarray(i, i + 9_999))
     outgoing.end()
   })
-  const answer = await createHttpFetch()(base, asking())
-  expect([answer.status, answer.headers.get('idempotent-replayed'), answer.headers.get('x-none')]).toEqual([
+  const response = await createHttpFetch()(base, asking())
+  expect([response.status, response.headers.get('idempotent-replayed'), response.headers.get('x-none')]).toEqual([
     409,
     'true',
     null,
   ])
-  expect((await answer.text()) === bytes.toString()).toBe(true)
+  expect((await response.text()) === bytes.toString()).toBe(true)
 })
 
 it.each([204, 302, 304])('when the answer is a bare %d, then it comes as it is', async (status) => {
   const { base } = await serverThat((_, outgoing) => outgoing.writeHead(status, { location: '/other' }).end())
-  const answer = await createHttpFetch()(base, asking())
-  expect([answer.status, await answer.text()]).toEqual([status, ''])
+  const response = await createHttpFetch()(base, asking())
+  expect([response.status, await response.text()]).toEqual([status, ''])
 })
 
 it('when many calls follow each other, then they take one connection', async () => {
@@ -86,15 +86,15 @@ it('when many calls come at once, then none waits for another', async () => {
     if (all.length === 20) for (const one of all) one.end('ok')
   })
   const fetch = createHttpFetch()
-  const answers = await Promise.all(Array.from({ length: 20 }, () => fetch(base, asking())))
-  expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200))
+  const responses = await Promise.all(Array.from({ length: 20 }, () => fetch(base, asking())))
+  expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(200))
 })
 
 it('when nobody listens, then it is refused', async () => {
   await expect(createHttpFetch()(await nowhere(), asking())).rejects.toThrow(/ECONNREFUSED/)
 })
 
-it.each<[string, Answering]>([
+it.each<[string, Responding]>([
   ['before it is answered', (incoming) => incoming.socket.destroy()],
   [
     'in the middle of the answer',
@@ -117,7 +117,7 @@ it.each<[string, Answering]>([
   expect(await (await fetch(base, asking())).text()).toBe('ok')
 })
 
-it.each<[string, Answering]>([
+it.each<[string, Responding]>([
   ['it is answered', () => {}],
   ['the answer is complete', (_, outgoing) => void outgoing.write('half')],
 ])('when the signal ends it before %s, then it is refused, and its connection is given up', async (_, halt) => {
