@@ -3,9 +3,10 @@ import { auditBooks } from '../src/audit/service.ts'
 import { type Env, parseEnv } from '../src/compose/env.ts'
 import { createClient } from '../src/identity/service.ts'
 import { addMinutes } from '../src/platform/core/time.ts'
-import { type Database, ensureDatabase, openDatabase } from '../src/platform/database/database.ts'
 import { dialectOf } from '../src/platform/database/dialect.ts'
 import { migrate, seed } from '../src/platform/database/migrations.ts'
+import { ensureDatabase, openDatabase } from '../src/platform/database/open.ts'
+import type { Database } from '../src/platform/database/types.ts'
 import { SCOPES } from '../src/platform/http/auth.ts'
 
 /** What each system finds in a database of its own: the demo data, products enough for the load, and past orders. */

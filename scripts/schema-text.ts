@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'kysely'
 import { DEFAULT_MIGRATION_LOCK_TABLE, DEFAULT_MIGRATION_TABLE } from 'kysely/migration'
-import type { Database } from '../src/platform/database/database.ts'
+import type { Database } from '../src/platform/database/types.ts'
 
 const MIGRATIONS = new URL('../db/migrations/', import.meta.url)
 const BOOKKEEPING = [DEFAULT_MIGRATION_TABLE, DEFAULT_MIGRATION_LOCK_TABLE]

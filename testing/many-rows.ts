@@ -1,7 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import { fromRfc3339 } from '../src/platform/core/time.ts'
-import type { Database } from '../src/platform/database/database.ts'
 import { dialectOf } from '../src/platform/database/dialect.ts'
+import type { Database } from '../src/platform/database/types.ts'
 
 // Rows by the thousand and the million, each table by one statement: the database makes them out of their numbers.
 

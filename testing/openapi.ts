@@ -4,7 +4,7 @@ import addFormats from 'ajv-formats'
 import { pino } from 'pino'
 import { parseEnv } from '../src/compose/env.ts'
 import { composeCustomers, composeOrchestrator, composeOrders } from '../src/compose/services.ts'
-import { openDatabase } from '../src/platform/database/database.ts'
+import { openDatabase } from '../src/platform/database/open.ts'
 import type { ServiceApp } from '../src/platform/http/app.ts'
 
 export const SERVICES = ['customers', 'orders', 'orchestrator'] as const

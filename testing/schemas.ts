@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Database } from '../src/platform/database/database.ts'
+import type { Database } from '../src/platform/database/types.ts'
 
 /** What both engines can say of a table. */
 export interface TableShape {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../testing/system.ts'
-import type { Database } from '../platform/database/database.ts'
 import { seed } from '../platform/database/migrations.ts'
+import type { Database } from '../platform/database/types.ts'
 import { auditBooks } from './service.ts'
 
 const AT = '2026-02-01 10:00:00.000'

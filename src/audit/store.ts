@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from 'kysely'
 import { addMinutes } from '../platform/core/time.ts'
-import type { Database } from '../platform/database/database.ts'
+import type { Database } from '../platform/database/types.ts'
 import { readClock } from '../platform/idempotency/idempotency.ts'
 
 /** One thing in the books that is not as it must be: what it is about, and the figures that disagree. */

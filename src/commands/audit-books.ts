@@ -12,7 +12,7 @@ import { askToGoOn, readOptionsAndRest, readPositive, runCommand, UsageError } f
 import type { Env } from '../compose/env.ts'
 import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
-import type { Database } from '../platform/database/database.ts'
+import type { Database } from '../platform/database/types.ts'
 
 const HELP = `Proves the books: stock, totals, states, keys and holds. Safe on a live database.
 Reads only, unless it is told to fix something. Exits with 1 when anything differs.

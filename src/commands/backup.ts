@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
 import { withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
-import { openDatabase } from '../platform/database/database.ts'
+import { openDatabase } from '../platform/database/open.ts'
 
 const HELP = `Copies the embedded database to a new file, as it is at one moment. Services may run meanwhile.
 A MySQL server has its own means: see "Back up" in docs/operations.md.

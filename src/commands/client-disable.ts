@@ -2,7 +2,7 @@ import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
 import { openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { disableClient, enableClient } from '../identity/service.ts'
-import type { Database } from '../platform/database/database.ts'
+import type { Database } from '../platform/database/types.ts'
 
 const HELP = `Disables an API client: it gets no token from then on.
 Those that it has are refused everywhere within a minute.

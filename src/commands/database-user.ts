@@ -3,7 +3,7 @@ import { readOptions, runCommand, UsageError } from '../compose/command-line.ts'
 import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { randomSecret } from '../platform/core/crypto.ts'
-import type { Database } from '../platform/database/database.ts'
+import type { Database } from '../platform/database/types.ts'
 
 const HELP = `Makes the database user that the services work as: it reads and writes rows, and may not change the schema. Safe to run
 twice; what it may do already, it keeps. Run it as a user that may make users (DB_USER, DB_PASS).

@@ -2,8 +2,9 @@ import { askToGoOn, readOptions, runCommand } from '../compose/command-line.ts'
 import type { Env } from '../compose/env.ts'
 import { describeDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
-import { type Database, ensureDatabase, openDatabase } from '../platform/database/database.ts'
 import { findHolding, migrate, resetDemoData } from '../platform/database/migrations.ts'
+import { ensureDatabase, openDatabase } from '../platform/database/open.ts'
+import type { Database } from '../platform/database/types.ts'
 
 const HELP = `Starts over with the demo data: deletes every row, and puts the demo data in. Refused in production.
 An embedded database with the demo data is reset at once. Before any other database is emptied, it asks.

@@ -1,7 +1,7 @@
 import { readOptions, runCommand } from '../compose/command-line.ts'
 import { describeDatabase, withDatabaseErrors } from '../compose/process.ts'
-import { ensureDatabase, openDatabase } from '../platform/database/database.ts'
 import { migrate } from '../platform/database/migrations.ts'
+import { ensureDatabase, openDatabase } from '../platform/database/open.ts'
 
 const HELP = `Brings the database to the newest schema, and makes it where it is not there. Safe to run twice.
 

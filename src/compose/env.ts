@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { DatabaseConfig } from '../platform/database/database.ts'
+import type { DatabaseConfig } from '../platform/database/types.ts'
 import type { ClaimNames } from '../platform/http/auth.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
 import type { ServingLimits } from '../platform/http/server.ts'

@@ -1,7 +1,7 @@
 import { findClients } from '../identity/store.ts'
 import { derivedKeys } from '../orchestrator/keys.ts'
 import { createOrderSupport, type OrderSupport } from '../orders/support.ts'
-import type { Database } from '../platform/database/database.ts'
+import type { Database } from '../platform/database/types.ts'
 import { ANONYMOUS_ID, principalId } from '../platform/http/auth.ts'
 import type { Env } from './env.ts'
 

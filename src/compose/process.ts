@@ -1,15 +1,11 @@
 import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
-import {
-  type Database,
-  type DatabaseConfig,
-  ensureDatabase,
-  openDatabase,
-  writeNothing,
-} from '../platform/database/database.ts'
 import { PoolExhausted, sqliteCode } from '../platform/database/errors.ts'
 import { migrate, pendingMigrations, seed } from '../platform/database/migrations.ts'
 import { hostsOf, textOf } from '../platform/database/mysql-connection.ts'
+import { ensureDatabase, openDatabase } from '../platform/database/open.ts'
+import type { Database, DatabaseConfig } from '../platform/database/types.ts'
+import { writeNothing } from '../platform/database/write-probe.ts'
 import type { Serving } from '../platform/http/server.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
 import { type Env, EnvError, parseEnv } from './env.ts'

@@ -1,5 +1,5 @@
 import { composeCustomers } from '../compose/services.ts'
-import { openDatabase } from '../platform/database/database.ts'
+import { openDatabase } from '../platform/database/open.ts'
 import { onRequests } from './lambda-handler.ts'
 
 export const handler = onRequests(

@@ -1,6 +1,6 @@
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
-import { openDatabase } from '../platform/database/database.ts'
+import { openDatabase } from '../platform/database/open.ts'
 import { onRequests } from './lambda-handler.ts'
 
 export const handler = onRequests('orders', ['/orders-api'], async ({ env, logger }) => {

@@ -1,6 +1,6 @@
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
-import { openDatabase } from '../platform/database/database.ts'
+import { openDatabase } from '../platform/database/open.ts'
 import { onSchedule } from './lambda-handler.ts'
 
 /** What the timer of the orders process does elsewhere. Runs of it may overlap. */

@@ -1,5 +1,6 @@
 import { addMinutes, type DbTime } from '../platform/core/time.ts'
-import { type Database, transactAlone } from '../platform/database/database.ts'
+import { transactAlone } from '../platform/database/transaction.ts'
+import type { Database } from '../platform/database/types.ts'
 import { readClock } from '../platform/idempotency/idempotency.ts'
 import { recordArchivedOrders } from '../products/client.ts'
 import { presentOrder } from './order-response.ts'

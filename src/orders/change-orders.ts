@@ -1,6 +1,7 @@
 import type { RunMode } from '../platform/batching/batcher.ts'
-import { type Database, RestartTransaction } from '../platform/database/database.ts'
 import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
+import { RestartTransaction } from '../platform/database/transaction.ts'
+import type { Database } from '../platform/database/types.ts'
 import {
   type Preamble,
   preambleOf,

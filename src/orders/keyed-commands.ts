@@ -1,6 +1,6 @@
 import { SetAside } from '../platform/batching/batcher.ts'
 import { AppError } from '../platform/core/errors.ts'
-import type { Database } from '../platform/database/database.ts'
+import type { Database } from '../platform/database/types.ts'
 import {
   type Claim,
   claimId,

@@ -1,8 +1,9 @@
 import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
 import type { AppError } from '../platform/core/errors.ts'
 import type { DbTime } from '../platform/core/time.ts'
-import { type Database, RestartTransaction, transact } from '../platform/database/database.ts'
 import { findLockedIds } from '../platform/database/row-locks.ts'
+import { RestartTransaction, transact } from '../platform/database/transaction.ts'
+import type { Database } from '../platform/database/types.ts'
 import {
   claimId,
   findLockedClaims,

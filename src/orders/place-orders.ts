@@ -3,8 +3,8 @@ import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
-import type { Database } from '../platform/database/database.ts'
 import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
+import type { Database } from '../platform/database/types.ts'
 import {
   type Preamble,
   preambleOf,

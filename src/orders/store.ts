@@ -2,10 +2,10 @@ import { type CompiledQuery, type Selectable, sql } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 import { bulkInsert, chunks } from '../platform/database/bulk-insert.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
-import type { Database } from '../platform/database/database.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import { enqueueWrite, pipeline, runPipeline } from '../platform/database/pipeline.ts'
 import type { OrderStatus, Tables } from '../platform/database/tables.ts'
+import type { Database } from '../platform/database/types.ts'
 
 type StoredOrder = Selectable<Tables['orders']>
 

@@ -1,9 +1,9 @@
 import { CompiledQuery } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
-import type { Database } from '../platform/database/database.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import { enqueueWrite } from '../platform/database/pipeline.ts'
+import type { Database } from '../platform/database/types.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
 // What an order does with products, inside its own transaction.

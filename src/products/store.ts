@@ -1,9 +1,9 @@
 import type { Selectable } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
-import type { Database } from '../platform/database/database.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import { tokenize } from '../platform/database/tokenize.ts'
+import type { Database } from '../platform/database/types.ts'
 import { insertWords, searchWords, type WordSearch } from '../platform/database/word-index.ts'
 
 export type ProductRow = Selectable<Tables['products']>

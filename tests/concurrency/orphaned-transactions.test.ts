@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { createConnection } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
-import { openDatabase } from '../../src/platform/database/database.ts'
+import { openDatabase } from '../../src/platform/database/open.ts'
 import { startInstance } from '../../testing/instances.ts'
 import { newProduct } from '../../testing/rows.ts'
 import { useSystem } from '../../testing/system.ts'

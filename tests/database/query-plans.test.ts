@@ -13,8 +13,8 @@ import {
   listOrders,
   type OrderFilter,
 } from '../../src/orders/store.ts'
-import type { Database } from '../../src/platform/database/database.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
+import type { Database } from '../../src/platform/database/types.ts'
 import type { SearchCursor } from '../../src/platform/database/word-index.ts'
 import { purgeExpiredKeys } from '../../src/platform/idempotency/idempotency.ts'
 import { listProducts, searchProducts } from '../../src/products/store.ts'

@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
-import { openDatabase } from '../../src/platform/database/database.ts'
+import { openDatabase } from '../../src/platform/database/open.ts'
 import { freePort } from '../../testing/database-server.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { newKey, newProduct } from '../../testing/rows.ts'

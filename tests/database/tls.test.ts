@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { TLSSocket } from 'node:tls'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
-import { openDatabase, probeWrites } from '../../src/platform/database/database.ts'
+import { openDatabase } from '../../src/platform/database/open.ts'
+import { probeWrites } from '../../src/platform/database/write-probe.ts'
 import { type Ended, runProgram } from '../../testing/programs.ts'
 
 vi.setConfig({ testTimeout: 60_000 })

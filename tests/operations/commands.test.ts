@@ -5,7 +5,7 @@ import { createConnection } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { sha256 } from '../../src/platform/core/crypto.ts'
-import { openDatabase } from '../../src/platform/database/database.ts'
+import { openDatabase } from '../../src/platform/database/open.ts'
 import { apiClient } from '../../testing/api-client.ts'
 import {
   addressOf,

@@ -1,6 +1,6 @@
 import { CompiledQuery } from 'kysely'
-import type { Database } from './database.ts'
 import { dialectOf, type Engine } from './dialect.ts'
+import type { Database } from './types.ts'
 
 const texts: Record<Engine, Map<string, string>> = { mysql: new Map(), sqlite: new Map() }
 

@@ -1,6 +1,6 @@
-import { CompiledQuery, type Kysely, type RawBuilder, type SqlBool, SqliteAdapter, sql } from 'kysely'
+import { CompiledQuery, type RawBuilder, type SqlBool, SqliteAdapter, sql } from 'kysely'
 import type { DbTime } from '../core/time.ts'
-import type { Tables } from './tables.ts'
+import type { Database } from './types.ts'
 
 export type Engine = 'mysql' | 'sqlite'
 
@@ -86,6 +86,6 @@ export function limitSelectTime<R>(select: CompiledQuery<R>, ms: number): Compil
   return CompiledQuery.raw(select.sql.replace(/^\s*select\b/i, head), [...select.parameters])
 }
 
-export function dialectOf(db: Kysely<Tables>): SqlDialect {
+export function dialectOf(db: Database): SqlDialect {
   return db.getExecutor().adapter instanceof SqliteAdapter ? sqlite : mysql
 }

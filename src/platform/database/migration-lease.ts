@@ -2,10 +2,10 @@ import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { DEFAULT_MIGRATION_LOCK_TABLE } from 'kysely/migration'
-import type { Database } from './database.ts'
 import { dialectOf } from './dialect.ts'
 import { isConflict, isLockWaitEnded } from './errors.ts'
 import { SERVER_QUESTION, serverOf } from './mysql-server.ts'
+import type { Database } from './types.ts'
 
 /** The id of the row that Kysely locks by. */
 const LOCK_ROW = 'migration_lock'

@@ -1,11 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'kysely'
 import { DEFAULT_MIGRATION_LOCK_TABLE, type Migration, Migrator } from 'kysely/migration'
-import { type Database, transact } from './database.ts'
 import { dialectOf, type Engine } from './dialect.ts'
 import { isAnyDuplicate, isThereAlready } from './errors.ts'
 import { aloneInCluster, isCluster } from './migration-lease.ts'
 import type { Tables } from './tables.ts'
+import { transact } from './transaction.ts'
+import type { Database } from './types.ts'
 
 const DB_FOLDER = new URL('../../../db/', import.meta.url)
 

@@ -1,5 +1,5 @@
 import { connect, isIP } from 'node:net'
-import type { DatabaseConfig } from './database.ts'
+import type { DatabaseConfig } from './types.ts'
 
 /** One address of one server. */
 export interface ServerAddress {

@@ -1,7 +1,7 @@
 import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely'
 import { unsafeCast } from '../core/unsafe-cast.ts'
-import type { Database } from './database.ts'
 import { dialectOf } from './dialect.ts'
+import type { Database } from './types.ts'
 
 /** A connection that can send several statements at once. Each engine's is in its own file. */
 export interface GroupingConnection extends DatabaseConnection {

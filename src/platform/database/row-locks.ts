@@ -1,8 +1,8 @@
 import { sql } from 'kysely'
-import type { Database } from './database.ts'
 import { dialectOf } from './dialect.ts'
 import { isLockWaitEnded } from './errors.ts'
 import type { Tables } from './tables.ts'
+import type { Database } from './types.ts'
 
 /**
  * Locks rows without waiting for any.

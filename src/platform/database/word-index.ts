@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from 'kysely'
-import type { Database } from './database.ts'
 import { dialectOf } from './dialect.ts'
+import type { Database } from './types.ts'
 
 /**
  * Each searchable table, the table of its words, and the index there that has the words of one row in order; see

@@ -5,11 +5,11 @@ import { addMinutes, type DbTime } from '../core/time.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { bulkInsert, chunks } from '../database/bulk-insert.ts'
 import { compileOnce } from '../database/compiled-query.ts'
-import type { Database } from '../database/database.ts'
-import { RestartTransaction, transactAlone } from '../database/database.ts'
 import { dialectOf } from '../database/dialect.ts'
 import { enqueueWrite } from '../database/pipeline.ts'
 import { findLockedRows } from '../database/row-locks.ts'
+import { RestartTransaction, transactAlone } from '../database/transaction.ts'
+import type { Database } from '../database/types.ts'
 import type { Principal } from '../http/auth.ts'
 
 /** What a key belongs to besides its principal, and the HTTP status of the one answer that is ever stored for it. */
