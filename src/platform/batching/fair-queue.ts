@@ -20,12 +20,12 @@ export interface FairQueueLimits<T> {
  * Within a share, the first to come is the first to go.
  */
 export function createFairQueue<T>({ maxItems, maxWeight, weightOf }: FairQueueLimits<T>): FairQueue<T> {
-  /** The share whose turn is next comes first. */
-  const shares = new Map<string, { item: T; order: number }[]>()
+  /** The share that is next comes first. */
+  const shares = new Map<string, { item: T; arrival: number }[]>()
   let size = 0
   let added = 0
 
-  function takeFirst(share: string, items: { item: T; order: number }[]): void {
+  function takeFirst(share: string, items: { item: T; arrival: number }[]): void {
     items.shift()
     size--
     shares.delete(share)
@@ -39,13 +39,13 @@ export function createFairQueue<T>({ maxItems, maxWeight, weightOf }: FairQueueL
     sizeOf: (share) => shares.get(share)?.length ?? 0,
     add(share, item) {
       const items = shares.get(share)
-      const entry = { item, order: added++ }
+      const entry = { item, arrival: added++ }
       if (items) items.push(entry)
       else shares.set(share, [entry])
       size++
     },
     take() {
-      const taken: { item: T; order: number }[] = []
+      const taken: { item: T; arrival: number }[] = []
       let weight = 0
       for (const [share, items] of shares) {
         const [first] = items
@@ -53,10 +53,10 @@ export function createFairQueue<T>({ maxItems, maxWeight, weightOf }: FairQueueL
         weight += weightOf(first.item)
         if (taken.length > 0 && weight > maxWeight) break
         taken.push(first)
-        // The loop comes to the share again: a Map's iteration goes on to what was set anew at its end.
+        // The share is visited again: iterating a Map includes entries that are set during the loop.
         takeFirst(share, items)
       }
-      return taken.sort((a, b) => a.order - b.order).map(({ item }) => item)
+      return taken.sort((a, b) => a.arrival - b.arrival).map(({ item }) => item)
     },
   }
 }
