@@ -1,13 +1,14 @@
 import { sql } from 'kysely'
 import { auditBooks } from '../src/audit/service.ts'
+import { seed } from '../src/compose/demo-data.ts'
 import { type Env, parseEnv } from '../src/compose/env.ts'
+import { DATA_TABLES, migrate } from '../src/compose/schema.ts'
 import { createClient } from '../src/identity/service.ts'
 import { addMinutes } from '../src/platform/core/time.ts'
-import { DATA_TABLES, migrate, seed } from '../src/platform/database/migrations.ts'
+import { readClock } from '../src/platform/database/clock.ts'
 import { ensureDatabase, openDatabase } from '../src/platform/database/open.ts'
 import type { Database, DatabaseConfig } from '../src/platform/database/types.ts'
 import { SCOPES } from '../src/platform/http/auth.ts'
-import { readClock } from '../src/platform/idempotency/idempotency.ts'
 import type { Kept, KeptOrder } from './checker.ts'
 
 /** What a run finds in its database. It speaks to the database itself, not through a hop. */

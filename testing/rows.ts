@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { addMinutes, fromRfc3339 } from '../src/platform/core/time.ts'
-import { readClock } from '../src/platform/idempotency/idempotency.ts'
+import { readClock } from '../src/platform/database/clock.ts'
 import type { TestSystem } from './system.ts'
 
 /** Rows of a test's own, made through the API, so that no test depends on another's. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../testing/system.ts'
-import { seed } from '../platform/database/migrations.ts'
+import { seed } from '../compose/demo-data.ts'
 import type { Database } from '../platform/database/types.ts'
 import { auditBooks } from './service.ts'
 

@@ -1,8 +1,8 @@
 import { toRfc3339 } from '../platform/core/time.ts'
+import { readClock } from '../platform/database/clock.ts'
 import { lockMaintenance } from '../platform/database/migrations.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import { readClock } from '../platform/idempotency/idempotency.ts'
 import { lockStock, moveStock, recordAdjustment } from '../products/client.ts'
 import {
   clockBefore,

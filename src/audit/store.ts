@@ -1,7 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import { addMinutes } from '../platform/core/time.ts'
+import { readClock } from '../platform/database/clock.ts'
 import type { Database } from '../platform/database/types.ts'
-import { readClock } from '../platform/idempotency/idempotency.ts'
 
 /** One thing in the books that is not as it must be: what it is about, and the figures that disagree. */
 export type Difference = Record<string, string | number | null>

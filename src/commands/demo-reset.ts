@@ -1,8 +1,9 @@
 import { askToGoOn, readOptions, runCommand } from '../compose/command-line.ts'
+import { findHolding, resetDemoData } from '../compose/demo-data.ts'
 import type { Env } from '../compose/env.ts'
 import { describeDatabase, withDatabaseErrors } from '../compose/process.ts'
+import { migrate } from '../compose/schema.ts'
 import { StartError } from '../compose/start-failure.ts'
-import { findHolding, migrate, resetDemoData } from '../platform/database/migrations.ts'
 import { ensureDatabase, openDatabase } from '../platform/database/open.ts'
 import type { Database } from '../platform/database/types.ts'
 

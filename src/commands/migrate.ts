@@ -1,6 +1,6 @@
 import { readOptions, runCommand } from '../compose/command-line.ts'
 import { describeDatabase, withDatabaseErrors } from '../compose/process.ts'
-import { migrate } from '../platform/database/migrations.ts'
+import { migrate } from '../compose/schema.ts'
 import { ensureDatabase, openDatabase } from '../platform/database/open.ts'
 
 const HELP = `Brings the database to the newest schema, and makes it where it is not there. Safe to run twice.

@@ -5,7 +5,7 @@ import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../c
 import { StartError } from '../compose/start-failure.ts'
 import { type Archived, archiveOrders, countArchivable } from '../orders/archive.ts'
 import { addDays, MINUTES_A_DAY, toRfc3339 } from '../platform/core/time.ts'
-import { readClock } from '../platform/idempotency/idempotency.ts'
+import { readClock } from '../platform/database/clock.ts'
 
 const HELP = `Takes old orders out of the database, into a file of JSON lines. Without --to it only counts them.
 It takes orders that were placed, and confirmed or canceled, before that time: they are not found any more from then on.

@@ -1,7 +1,7 @@
 import { readOptions, runCommand } from '../compose/command-line.ts'
+import { type Holding, seed } from '../compose/demo-data.ts'
 import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
-import { type Holding, seed } from '../platform/database/migrations.ts'
 
 const HELP = `Puts the demo data into an empty database; never changes one that has rows. Refused in production.
 Safe to run twice, and from two machines at once. Exits with 1 when the database has rows of its own.

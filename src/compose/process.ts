@@ -1,14 +1,15 @@
 import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { PoolExhausted, sqliteCode } from '../platform/database/errors.ts'
-import { migrate, pendingMigrations, seed } from '../platform/database/migrations.ts'
 import { hostsOf, textOf } from '../platform/database/mysql-connection.ts'
 import { ensureDatabase, openDatabase } from '../platform/database/open.ts'
 import type { Database, DatabaseConfig } from '../platform/database/types.ts'
 import { writeNothing } from '../platform/database/write-probe.ts'
 import type { Serving } from '../platform/http/server.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
+import { seed } from './demo-data.ts'
 import { type Env, EnvError, parseEnv } from './env.ts'
+import { migrate, pendingMigrations } from './schema.ts'
 import { readEnvFile, reasonOf, StartError, tellFailure } from './start-failure.ts'
 
 const MAX_DRAIN_MS = 9_000

@@ -4,9 +4,22 @@ import { dialectOf } from '../platform/database/dialect.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import { tokenize } from '../platform/database/tokenize.ts'
 import type { Database } from '../platform/database/types.ts'
-import { insertWords, searchWords, type WordSearch } from '../platform/database/word-index.ts'
+import {
+  deleteWords,
+  insertWords,
+  searchWords,
+  type WordIndex,
+  type WordSearch,
+} from '../platform/database/word-index.ts'
 
 export type CustomerRow = Selectable<Tables['customers']>
+
+const CUSTOMER_WORDS: WordIndex = {
+  table: 'customers',
+  words: 'customer_words',
+  owner: 'customer_id',
+  byOwner: 'customer_words_customer',
+}
 
 export interface CustomerFields {
   name: string
@@ -53,7 +66,7 @@ export async function updateCustomer(db: Database, id: number, fields: CustomerF
     .set((eb) => ({ ...fields, email_key: emailKey(fields.email), updated_at: now, version: eb('version', '+', 1) }))
     .where('id', '=', id)
     .execute()
-  await db.deleteFrom('customer_words').where('customer_id', '=', id).execute()
+  await deleteWords(db, CUSTOMER_WORDS, id)
   await indexCustomer(db, id, fields)
 }
 
@@ -64,7 +77,7 @@ export async function softDeleteCustomer(db: Database, id: number, now: DbTime):
     .set((eb) => ({ email_key: null, deleted_at: now, updated_at: now, version: eb('version', '+', 1) }))
     .where('id', '=', id)
     .execute()
-  await db.deleteFrom('customer_words').where('customer_id', '=', id).execute()
+  await deleteWords(db, CUSTOMER_WORDS, id)
 }
 
 /** Writes fields that stand for erased ones, of a customer that the transaction has locked. Its words go. */
@@ -80,7 +93,7 @@ export async function eraseCustomer(
     .set((eb) => ({ ...fields, email_key, updated_at: now, version: eb('version', '+', 1) }))
     .where('id', '=', id)
     .execute()
-  await db.deleteFrom('customer_words').where('customer_id', '=', id).execute()
+  await deleteWords(db, CUSTOMER_WORDS, id)
 }
 
 export interface IdList {
@@ -104,7 +117,7 @@ export function listCustomers(db: Database, { after = 0, limit, only }: IdList):
 }
 
 export function searchCustomers(db: Database, search: WordSearch) {
-  return searchWords<CustomerRow>(db, 'customers', search)
+  return searchWords<CustomerRow>(db, CUSTOMER_WORDS, search)
 }
 
 function liveCustomers(db: Database) {
@@ -112,7 +125,7 @@ function liveCustomers(db: Database) {
 }
 
 function indexCustomer(db: Database, id: number, { name, email }: CustomerFields): Promise<void> {
-  return insertWords(db, 'customers', id, tokenize(name, email))
+  return insertWords(db, CUSTOMER_WORDS, id, tokenize(name, email))
 }
 
 function emailKey(email: string): string {

@@ -1,9 +1,9 @@
 import { randomSecret, sameSecret, sha256 } from '../platform/core/crypto.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { addMs, type DbTime, laterOf, msOf, toRfc3339, toRfc3339OrNull } from '../platform/core/time.ts'
+import { readClock } from '../platform/database/clock.ts'
 import type { Database } from '../platform/database/types.ts'
 import { type ClientStatus, type Scope, signClaims } from '../platform/http/auth.ts'
-import { readClock } from '../platform/idempotency/idempotency.ts'
 import { type ApiClient, findClient, findClientNow, findClients, insertClient, updateClient } from './store.ts'
 
 export interface TokenConfig {

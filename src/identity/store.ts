@@ -1,9 +1,9 @@
 import type { Selectable } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
+import { readClock } from '../platform/database/clock.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import type { Database } from '../platform/database/types.ts'
-import { readClock } from '../platform/idempotency/idempotency.ts'
 
 export type ApiClient = Selectable<Tables['api_clients']>
 

@@ -1,7 +1,7 @@
 import { addMinutes, type DbTime } from '../platform/core/time.ts'
+import { readClock } from '../platform/database/clock.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import { readClock } from '../platform/idempotency/idempotency.ts'
 import { recordArchivedOrders } from '../products/client.ts'
 import { presentOrder } from './order-response.ts'
 import {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { AppError } from '../platform/core/errors.ts'
-import type { OrderStatus } from '../platform/database/tables.ts'
 import { type ChangeRequest, decideChanges, type Transition, transit } from './order-states.ts'
+import type { OrderStatus } from './tables.ts'
 
 const CREATED_AT = '2026-11-01 09:00:00.000'
 const HOLD_ENDS = '2026-11-01 10:00:00.000'

@@ -1,6 +1,6 @@
 import { AppError } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime, laterOf } from '../platform/core/time.ts'
-import type { OrderStatus } from '../platform/database/tables.ts'
+import type { OrderStatus } from './tables.ts'
 
 /** What the rules of an order's states read and change. */
 export interface OrderState {

@@ -4,8 +4,9 @@ import { bulkInsert, chunks } from '../platform/database/bulk-insert.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import { enqueueWrite, pipeline, runPipeline } from '../platform/database/pipeline.ts'
-import type { OrderStatus, Tables } from '../platform/database/tables.ts'
+import type { Tables } from '../platform/database/tables.ts'
 import type { Database } from '../platform/database/types.ts'
+import type { OrderStatus } from './tables.ts'
 
 type StoredOrder = Selectable<Tables['orders']>
 

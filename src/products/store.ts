@@ -4,9 +4,22 @@ import { dialectOf } from '../platform/database/dialect.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import { tokenize } from '../platform/database/tokenize.ts'
 import type { Database } from '../platform/database/types.ts'
-import { insertWords, searchWords, type WordSearch } from '../platform/database/word-index.ts'
+import {
+  deleteWords,
+  insertWords,
+  searchWords,
+  type WordIndex,
+  type WordSearch,
+} from '../platform/database/word-index.ts'
 
 export type ProductRow = Selectable<Tables['products']>
+
+const PRODUCT_WORDS: WordIndex = {
+  table: 'products',
+  words: 'product_words',
+  owner: 'product_id',
+  byOwner: 'product_words_product',
+}
 
 /** The unique index that keeps SKUs apart, as each engine names it in an error. */
 export const SKU_INDEX = { index: 'products_sku', column: 'products.sku' }
@@ -21,7 +34,7 @@ export async function insertProduct(
     .values({ ...fields, created_at: now, updated_at: now })
     .executeTakeFirstOrThrow()
   const id = Number(insertId)
-  await insertWords(db, 'products', id, tokenize(fields.sku, fields.name))
+  await insertWords(db, PRODUCT_WORDS, id, tokenize(fields.sku, fields.name))
   return id
 }
 
@@ -47,8 +60,8 @@ export async function updateProduct(
     .set((eb) => ({ ...fields, updated_at: now, version: eb('version', '+', 1) }))
     .where('id', '=', id)
     .execute()
-  await db.deleteFrom('product_words').where('product_id', '=', id).execute()
-  await insertWords(db, 'products', id, tokenize(sku, fields.name))
+  await deleteWords(db, PRODUCT_WORDS, id)
+  await insertWords(db, PRODUCT_WORDS, id, tokenize(sku, fields.name))
 }
 
 /** Every change of stock that is not an order's. @returns the adjustment's id */
@@ -72,5 +85,5 @@ export function listProducts(db: Database, { after = 0, limit }: IdList): Promis
 }
 
 export function searchProducts(db: Database, search: WordSearch) {
-  return searchWords<ProductRow>(db, 'products', search)
+  return searchWords<ProductRow>(db, PRODUCT_WORDS, search)
 }

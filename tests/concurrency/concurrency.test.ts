@@ -1,5 +1,5 @@
 import { expect, it, vi } from 'vitest'
-import { readClock } from '../../src/platform/idempotency/idempotency.ts'
+import { readClock } from '../../src/platform/database/clock.ts'
 import type { ApiResponse } from '../../testing/api-client.ts'
 import { startFaultyProxy } from '../../testing/faulty-proxy.ts'
 import { startInstance } from '../../testing/instances.ts'

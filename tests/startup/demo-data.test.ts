@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { parse } from 'yaml'
+import { DATA_TABLES } from '../../src/compose/schema.ts'
 import { createCustomersService } from '../../src/customers/service.ts'
-import { DATA_TABLES } from '../../src/platform/database/migrations.ts'
 import { ROOT, runProgram, startCommand, type Variables, within } from '../../testing/programs.ts'
 import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
 

@@ -394,12 +394,6 @@ async function saveBody(trx: Database, operation: string, { key, principal }: Ke
     .execute()
 }
 
-/** The database's clock alone. */
-export async function readClock(db: Database): Promise<DbTime> {
-  const { now } = await db.selectNoFrom(dialectOf(db).now.as('now')).executeTakeFirstOrThrow()
-  return now
-}
-
 /** Removes records whose time has passed, about `limit` of them, and returns how many. */
 export async function purgeExpiredKeys(db: Database, limit: number): Promise<number> {
   const last = await db

@@ -1,0 +1,87 @@
+import { sql } from 'kysely'
+import { dialectOf } from '../platform/database/dialect.ts'
+import { isAnyDuplicate } from '../platform/database/errors.ts'
+import { lockMaintenance, runStatements } from '../platform/database/migrations.ts'
+import { transact } from '../platform/database/transaction.ts'
+import type { Database } from '../platform/database/types.ts'
+import { DATA_TABLES, DB_FOLDER } from './schema.ts'
+
+/** What a database holds: no rows, the demo data and what was done with it since, or anything else. */
+export type Holding = 'nothing' | 'demo data' | 'other data'
+
+/** No caller has this principal, and rows of the ledger never change: see db/seed.sql. */
+const SEED_PRINCIPAL = 'seed'
+
+/** What the database holds now. */
+export async function findHolding(db: Database): Promise<Holding> {
+  const seeded = await db
+    .selectFrom('stock_adjustments')
+    .select('id')
+    .where('id', '=', 1)
+    .where('principal', '=', SEED_PRINCIPAL)
+    .executeTakeFirst()
+  if (seeded !== undefined) return 'demo data'
+  return (await isEmpty(db)) ? 'nothing' : 'other data'
+}
+
+async function isEmpty(db: Database): Promise<boolean> {
+  for (const table of DATA_TABLES) {
+    const { rows } = await sql`select 1 as found from ${sql.table(table)} limit 1`.execute(db)
+    if (rows.length > 0) return false
+  }
+  return true
+}
+
+/**
+ * Puts the demo data into an empty database, all of it or none; changes nothing in any other. Safe to run twice, and from
+ * many machines at once.
+ * @returns what the database held before
+ */
+export async function seed(db: Database): Promise<Holding> {
+  try {
+    return await aloneInTransaction(db, async (trx) => {
+      const holding = await findHolding(trx)
+      if (holding === 'nothing') await insertDemoData(trx)
+      return holding
+    })
+  } catch (error) {
+    // A service wrote rows after the tables were found empty. The demo data was rolled back.
+    if (isAnyDuplicate(error)) return findHolding(db)
+    throw error
+  }
+}
+
+/** Deletes every row and puts the demo data in. Services may run meanwhile: they see the rows before, or those after. */
+export async function resetDemoData(db: Database): Promise<void> {
+  const { engine } = dialectOf(db)
+  await aloneInTransaction(db, async (trx) => {
+    for (const table of DATA_TABLES) await trx.deleteFrom(table).execute()
+    // New ids then follow those of the demo data.
+    if (engine === 'sqlite') await sql`delete from sqlite_sequence`.execute(trx)
+    await insertDemoData(trx)
+  })
+  if (engine === 'sqlite') return
+  for (const table of await findCountedTables(db)) {
+    await sql`alter table ${sql.table(table)} auto_increment = 1`.execute(db)
+  }
+}
+
+/** The tables whose ids the server counts. */
+async function findCountedTables(db: Database): Promise<string[]> {
+  const tables = await db.introspection.getTables()
+  return tables
+    .filter(({ columns }) => columns.some(({ isAutoIncrementing }) => isAutoIncrementing))
+    .map(({ name }) => name)
+}
+
+function insertDemoData(trx: Database): Promise<void> {
+  return runStatements(trx, new URL('seed.sql', DB_FOLDER))
+}
+
+/** One program at a time: two that find the tables empty would both fill them. */
+function aloneInTransaction<T>(db: Database, work: (trx: Database) => Promise<T>): Promise<T> {
+  return transact(db, async (trx) => {
+    await lockMaintenance(trx)
+    return work(trx)
+  })
+}

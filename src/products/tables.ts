@@ -1,0 +1,29 @@
+import type { Generated } from 'kysely'
+import type { DbTime } from '../platform/core/time.ts'
+
+declare module '../platform/database/tables.ts' {
+  interface Tables {
+    products: {
+      id: Generated<number>
+      sku: string
+      name: string
+      price_cents: number
+      stock: number
+      version: Generated<number>
+      created_at: DbTime
+      updated_at: DbTime
+    }
+    product_words: { word: string; product_id: number }
+    stock_adjustments: {
+      id: Generated<number>
+      product_id: number
+      delta: number
+      reason: string
+      principal: string
+      created_at: DbTime
+    }
+  }
+}
+
+/** Each before those that it refers to. */
+export const PRODUCT_TABLES = ['stock_adjustments', 'product_words', 'products'] as const
