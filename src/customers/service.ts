@@ -8,14 +8,10 @@ import type { Database } from '../platform/database/types.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/http/pagination.ts'
-import {
-  claimOf,
-  type Operation,
-  rewriteResponses,
-  rewriteResponsesStartingWith,
-  runIdempotent,
-  type StoredResponse,
-} from '../platform/idempotency/idempotency.ts'
+import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
+import { rewriteResponses, rewriteResponsesStartingWith } from '../platform/idempotency/rewrite.ts'
+import { runIdempotent } from '../platform/idempotency/run.ts'
+import type { StoredResponse } from '../platform/idempotency/store.ts'
 import type { Customer as CustomerSchema, NewCustomer } from './contract.ts'
 import {
   type CustomerFields,

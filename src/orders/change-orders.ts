@@ -2,12 +2,8 @@ import type { RunMode } from '../platform/batching/batcher.ts'
 import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
 import { RestartTransaction } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import {
-  type Preamble,
-  preambleOf,
-  preambleQuery,
-  restartIfAlreadyAnswered,
-} from '../platform/idempotency/idempotency.ts'
+import { restartIfAlreadyAnswered } from '../platform/idempotency/run.ts'
+import { type Preamble, preambleOf, preambleQuery } from '../platform/idempotency/store.ts'
 import { moveStock } from '../products/client.ts'
 import { type ChangeCommand, CONFIRM_ORDER, claimsOf } from './commands.ts'
 import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'

@@ -1,12 +1,18 @@
 import type { CustomerBrief } from '../customers/client.ts'
-import { type Claim, claimId, type Operation } from '../platform/idempotency/idempotency.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
+import { type Claim, claimId, type Operation } from '../platform/idempotency/claim.ts'
 import type { ChangeRequest } from './order-states.ts'
 import type { OrderRequest } from './placement-rules.ts'
 import type { OrderOrigin } from './store.ts'
 
-export const PLACE_ORDER: Operation = { name: 'orders.place', status: 201, targetType: 'order' }
-export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order' }
-export const CANCEL_ORDER: Operation = { name: 'orders.cancel', status: 200, targetType: 'order' }
+export const PLACE_ORDER: Operation = { name: 'orders.place', status: 201, targetType: 'order', ownerOf }
+export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order', ownerOf }
+export const CANCEL_ORDER: Operation = { name: 'orders.cancel', status: 200, targetType: 'order', ownerOf }
+
+/** The customer of an order. A response to the orchestrator has none on its first level: it serves every customer. */
+function ownerOf(body: string): number | undefined {
+  return unsafeCast<{ customer_id?: number }>(JSON.parse(body)).customer_id
+}
 
 interface Command {
   /** The key under which it is done once. What is done once by its nature needs none. */

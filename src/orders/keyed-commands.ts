@@ -1,16 +1,15 @@
 import { SetAside } from '../platform/batching/batcher.ts'
 import { AppError } from '../platform/core/errors.ts'
 import type { Database } from '../platform/database/types.ts'
+import { type Claim, claimId } from '../platform/idempotency/claim.ts'
 import {
-  type Claim,
-  claimId,
   keyReused,
   type Preamble,
   replayOf,
   type StoredResponse,
   type StoredResponses,
   storeResponses,
-} from '../platform/idempotency/idempotency.ts'
+} from '../platform/idempotency/store.ts'
 import { claimsOf, namesOf, type OrderCommand } from './commands.ts'
 
 export type Outcome = StoredResponse | AppError | SetAside

@@ -4,14 +4,14 @@ import type { DbTime } from '../platform/core/time.ts'
 import { findLockedIds } from '../platform/database/row-locks.ts'
 import { RestartTransaction, transact } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
+import { claimId } from '../platform/idempotency/claim.ts'
 import {
-  claimId,
   findLockedClaims,
   readPreamble,
   replayOf,
   type StoredResponse,
   type StoredResponses,
-} from '../platform/idempotency/idempotency.ts'
+} from '../platform/idempotency/store.ts'
 import { claimsOf, namesOf, type OrderCommand, type Rows, rowsOf } from './commands.ts'
 import type { Outcome } from './keyed-commands.ts'
 import { isHoldEnded } from './order-states.ts'

@@ -5,13 +5,8 @@ import { addMinutes, type DbTime } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
 import type { Database } from '../platform/database/types.ts'
-import {
-  type Preamble,
-  preambleOf,
-  preambleQuery,
-  restartIfAlreadyAnswered,
-  type StoredResponse,
-} from '../platform/idempotency/idempotency.ts'
+import { restartIfAlreadyAnswered } from '../platform/idempotency/run.ts'
+import { type Preamble, preambleOf, preambleQuery, type StoredResponse } from '../platform/idempotency/store.ts'
 import { lockingStock, moveStock } from '../products/client.ts'
 import { changeOrders, type WriteConfig } from './change-orders.ts'
 import { PLACE_ORDER, type PlaceCommand, releaseHold } from './commands.ts'

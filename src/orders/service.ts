@@ -11,15 +11,9 @@ import type { Database } from '../platform/database/types.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { callerIdOf, type Principal } from '../platform/http/auth.ts'
 import { cutPage, type Page, readCursor } from '../platform/http/pagination.ts'
-import {
-  type Claim,
-  claimId,
-  claimOf,
-  purgeExpiredKeys,
-  readPreamble,
-  replayOf,
-  type StoredResponse,
-} from '../platform/idempotency/idempotency.ts'
+import { type Claim, claimId, claimOf } from '../platform/idempotency/claim.ts'
+import { purgeExpiredKeys } from '../platform/idempotency/purge.ts'
+import { readPreamble, replayOf, type StoredResponse } from '../platform/idempotency/store.ts'
 import { changeOrders } from './change-orders.ts'
 import {
   CANCEL_ORDER,

@@ -5,7 +5,7 @@ import { seed } from '../../src/compose/demo-data.ts'
 import { migrate } from '../../src/compose/schema.ts'
 import { ensureDatabase, openDatabase } from '../../src/platform/database/open.ts'
 import { transact } from '../../src/platform/database/transaction.ts'
-import { purgeExpiredKeys } from '../../src/platform/idempotency/idempotency.ts'
+import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
 import { startDatabaseProxy } from '../../testing/database-proxy.ts'
 import {
   type CrashableServer,

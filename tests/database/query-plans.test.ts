@@ -16,7 +16,7 @@ import {
 import { dialectOf } from '../../src/platform/database/dialect.ts'
 import type { Database } from '../../src/platform/database/types.ts'
 import type { SearchCursor } from '../../src/platform/database/word-index.ts'
-import { purgeExpiredKeys } from '../../src/platform/idempotency/idempotency.ts'
+import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
 import { listProducts, searchProducts } from '../../src/products/store.ts'
 import { idsOf } from '../../testing/lists.ts'
 import { IMPORTED, makeCustomers, makeOrders, makeProducts } from '../../testing/many-rows.ts'

@@ -1,7 +1,7 @@
 import type { Context, TypedResponse } from 'hono'
 import type { StatusCode } from 'hono/utils/http-status'
 import { unsafeCast } from '../core/unsafe-cast.ts'
-import type { StoredResponse } from '../idempotency/idempotency.ts'
+import type { StoredResponse } from '../idempotency/store.ts'
 import type { AppEnv } from './app.ts'
 import { etagOf, namesVersion } from './etag.ts'
 
