@@ -62,7 +62,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     ): Promise<StoredResponse> {
       forbidBoundClient(caller)
       const fields = fieldsOf(input)
-      const claim = claimOf(CREATE_CUSTOMER, caller.principal, key, fields)
+      const claim = claimOf(CREATE_CUSTOMER, caller.principal, key, requestOf(input))
       return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const id = await refuseTakenEmail(insertCustomer(trx, fields, now))
         return presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
@@ -100,7 +100,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     ): Promise<StoredResponse> {
       forbidBoundClient(caller, id)
       const fields = fieldsOf(input)
-      const claim = claimOf(REPLACE_CUSTOMER, caller.principal, key, id, fields)
+      const claim = claimOf(REPLACE_CUSTOMER, caller.principal, key, id, requestOf(input))
       return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         await refuseTakenEmail(updateCustomer(trx, id, fields, now))
@@ -175,6 +175,11 @@ function erasedBody(id: number, body: string): string {
 /** The same of an answer to the orchestrator, which begins with its customer. */
 function erasedBrief(id: number, body: string): string {
   return JSON.stringify({ ...unsafeCast<object>(JSON.parse(body)), customer: { id, ...erasedFields(id) } })
+}
+
+/** What is hashed: the whole body. Since the first version an absent phone is null, and stored hashes must still match. */
+function requestOf(input: z.output<typeof NewCustomer>): unknown {
+  return { ...input, phone: input.phone ?? null }
 }
 
 function fieldsOf({ name, email, phone }: z.output<typeof NewCustomer>): CustomerFields {
