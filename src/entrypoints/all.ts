@@ -4,9 +4,9 @@ import { runService } from '../compose/program.ts'
 import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from '../compose/services.ts'
 import { demoCurl } from '../compose/signposts.ts'
 import { signToken } from '../identity/service.ts'
-import { startSweeper } from '../orders/sweeper.ts'
 import { SCOPES } from '../platform/http/auth.ts'
 import { serve } from '../platform/http/server.ts'
+import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
 const BANNER_TOKEN_SECONDS = 12 * 3600
@@ -41,9 +41,9 @@ await runService(HELP, async (env) => {
     await serve(orders.app, env.ports.orders, env.serving, loggerOf('orders')),
     await serve(orchestrator, env.ports.orchestrator, env.serving, loggerOf('orchestrator')),
   ] as const
-  const stopSweeper = startSweeper(orders.orders, env.orders.sweepSeconds, logger)
+  const stopJobs = startJobs(orders.jobs, logger)
   const close = async () => {
-    await stopSweeper()
+    await stopJobs()
     await db.destroy()
   }
   stopGracefully(lifecycle, servings, close, logger)

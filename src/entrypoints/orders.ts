@@ -2,8 +2,8 @@ import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.
 import { runService } from '../compose/program.ts'
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
-import { startSweeper } from '../orders/sweeper.ts'
 import { serve } from '../platform/http/server.ts'
+import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the Orders API alone. Takes no options.
@@ -18,11 +18,11 @@ await runService(HELP, async (env) => {
   const lifecycle = { draining: false }
   const neighbours = findServiceUrls(env, ['customers'])
   const db = await openPreparedDatabase(env, logger)
-  const { app, orders } = composeOrders(env, db, neighbours.customers, logger, lifecycle)
+  const { app, jobs } = composeOrders(env, db, neighbours.customers, logger, lifecycle)
   const serving = await serve(app, env.ports.own ?? env.ports.orders, env.serving, logger)
-  const stopSweeper = startSweeper(orders, env.orders.sweepSeconds, logger)
+  const stopJobs = startJobs(jobs, logger)
   const close = async () => {
-    await stopSweeper()
+    await stopJobs()
     await db.destroy()
   }
   stopGracefully(lifecycle, [serving], close, logger)

@@ -1,34 +1,26 @@
-import type { Logger } from '../platform/telemetry/logger.ts'
+import type { Job } from '../platform/jobs/jobs.ts'
 import type { OrdersService } from './service.ts'
 
-/**
- * Releases ended holds and purges expired keys, now and then again and again.
- * @returns stops it, and resolves when a sweep that is under way has ended
- */
-export function startSweeper(orders: OrdersService, everySeconds: number, logger: Logger): () => Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  let stopped = false
-  let underWay = Promise.resolve()
+export interface Swept {
+  released: number
+  purged: number
+}
 
-  async function sweep(): Promise<void> {
-    try {
-      const released = await orders.releaseExpiredHolds()
-      const purged = await orders.purgeExpiredKeys()
-      if (released + purged > 0) logger.info({ released, purged }, 'swept')
-    } catch (err) {
-      logger.error({ err }, 'the sweep failed; the next one will go on')
-    }
-    if (!stopped) timer = setTimeout(begin, everySeconds * 1_000)
-  }
+/** Releases ended holds and purges expired keys. Any number of machines may sweep at once. */
+export async function sweep(orders: Pick<OrdersService, 'releaseExpiredHolds' | 'purgeExpiredKeys'>): Promise<Swept> {
+  const released = await orders.releaseExpiredHolds()
+  const purged = await orders.purgeExpiredKeys()
+  return { released, purged }
+}
 
-  function begin(): void {
-    underWay = sweep()
-  }
-
-  begin()
-  return async () => {
-    stopped = true
-    clearTimeout(timer)
-    await underWay
+/** The sweep as a job. Says in the log what it did, if that is anything. */
+export function sweeperJob(orders: Parameters<typeof sweep>[0], everySeconds: number): Job {
+  return {
+    name: 'sweep',
+    everySeconds,
+    async run({ logger }) {
+      const swept = await sweep(orders)
+      if (swept.released + swept.purged > 0) logger.info(swept, 'swept')
+    },
   }
 }
