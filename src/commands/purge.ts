@@ -4,7 +4,7 @@ import type { Env } from '../compose/env.ts'
 import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../compose/process.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { type Archived, archiveOrders, countArchivable } from '../orders/archive.ts'
-import { addDays, MINUTES_A_DAY, toRfc3339 } from '../platform/core/time.ts'
+import { addDays, MINUTES_PER_DAY, toRfc3339 } from '../platform/core/time.ts'
 import { readClock } from '../platform/database/clock.ts'
 
 const HELP = `Takes old orders out of the database, into a file of JSON lines. Without --to it only counts them.
@@ -54,7 +54,7 @@ function daysOf(age = ''): number {
 /** An order that may yet be canceled, or that a key may stand for, is not final. */
 function refuseShort(days: number, { orders, idempotencyTtlMinutes }: Env): void {
   const open = Math.max(orders.cancelWindowMinutes, idempotencyTtlMinutes)
-  if (days * MINUTES_A_DAY > open) return
+  if (days * MINUTES_PER_DAY > open) return
   throw new StartError('--older-than must be longer than CANCEL_WINDOW_MINUTES and IDEMPOTENCY_TTL_HOURS.')
 }
 

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { createLoader } from '../platform/batching/batcher.ts'
+import { createLoader } from '../platform/batching/loader.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'

@@ -1,14 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { AppError } from '../core/errors.ts'
 import { RowsLocked } from '../database/errors.ts'
-import {
-  type BatcherOptions,
-  createBatcher,
-  createLoader,
-  createLockMemory,
-  type RunMode,
-  SetAside,
-} from './batcher.ts'
+import { type BatcherOptions, createBatcher, type RunMode, SetAside } from './batcher.ts'
+import { createLockMemory } from './lock-memory.ts'
 
 type Run = (commands: readonly string[], mode: RunMode) => Promise<readonly (string | AppError | SetAside)[]>
 type Options = Partial<BatcherOptions<string>>
@@ -244,101 +238,5 @@ describe('a batcher whose rows others lock', () => {
     expect([locks.isKnown('2'), locks.isKnown('1'), locks.isAnyKnown()]).toEqual([true, false, true])
     now = 5_001
     expect([locks.isKnown('2'), locks.isAnyKnown()]).toEqual([false, false])
-  })
-})
-
-describe('a gatherer', () => {
-  /** A gatherer that tells what each of its runs was given. */
-  function recordedGatherer(run: (commands: readonly string[]) => Promise<readonly (string | AppError)[]>, most = 100) {
-    const runs: string[][] = []
-    const ask = createLoader<string, string>((commands) => {
-      runs.push([...commands])
-      return run(commands)
-    }, most)
-    return { runs, ask }
-  }
-
-  it('when a caller is alone, then it waits for nobody', async () => {
-    const { runs, ask } = recordedGatherer(done)
-    expect(await ask('a')).toBe('a done')
-    expect(runs).toEqual([['a']])
-  })
-
-  it('when calls come in one turn of the event loop, then they are done together, in their order', async () => {
-    const { runs, ask } = recordedGatherer(done)
-    const early = ['a', 'b'].map(ask)
-    const late = Promise.resolve().then(() => ask('c'))
-    expect(await outcomes([...early, late])).toEqual(['a done', 'b done', 'c done'])
-    expect(runs).toEqual([['a', 'b', 'c']])
-  })
-
-  it('when calls come while others are under way, then they do not wait for them', async () => {
-    const gate = Promise.withResolvers<void>()
-    const { runs, ask } = recordedGatherer(async (commands) => {
-      if (commands.includes('slow')) await gate.promise
-      return done(commands)
-    })
-    const slow = ask('slow')
-    await expect.poll(() => runs).toEqual([['slow']])
-    expect(await outcomes(['a', 'b'].map(ask))).toEqual(['a done', 'b done'])
-    expect(runs).toEqual([['slow'], ['a', 'b']])
-    gate.resolve()
-    expect(await slow).toBe('slow done')
-  })
-
-  it('when the same is asked for twice in one turn, then each caller gets an answer', async () => {
-    const { runs, ask } = recordedGatherer(done)
-    expect(await outcomes(['a', 'a'].map(ask))).toEqual(['a done', 'a done'])
-    expect(runs).toEqual([['a', 'a']])
-  })
-
-  it('when more come than one run may take, then several take them, and none waits for another', async () => {
-    const gate = Promise.withResolvers<void>()
-    const { runs, ask } = recordedGatherer(async (commands) => {
-      if (commands.includes('a')) await gate.promise
-      return done(commands)
-    }, 2)
-    const [a, b, ...others] = ['a', 'b', 'c', 'd', 'e'].map(ask)
-    expect(await outcomes(others)).toEqual(['c done', 'd done', 'e done'])
-    expect(runs).toEqual([['a', 'b'], ['c', 'd'], ['e']])
-    gate.resolve()
-    expect(await Promise.all([a, b])).toEqual(['a done', 'b done'])
-  })
-
-  it('when exactly as many come as one run may take, then one run takes them', async () => {
-    const { runs, ask } = recordedGatherer(done, 2)
-    await outcomes(['a', 'b'].map(ask))
-    expect(runs).toEqual([['a', 'b']])
-  })
-
-  it('when a run fails, then all its callers learn of it, nothing is tried again, and other runs are not touched', async () => {
-    const { runs, ask } = recordedGatherer(async (commands) => {
-      if (commands.includes('b')) throw new Error('no b')
-      return done(commands)
-    }, 2)
-    expect(await outcomes(['a', 'b', 'c'].map(ask))).toEqual(['no b', 'no b', 'c done'])
-    expect(runs).toEqual([['a', 'b'], ['c']])
-    expect(await ask('d')).toBe('d done')
-  })
-
-  it('when a run fails before it begins to wait, then its callers learn of it too', async () => {
-    const { ask } = recordedGatherer(() => {
-      throw new Error('at once')
-    })
-    expect(await outcomes(['a', 'b'].map(ask))).toEqual(['at once', 'at once'])
-  })
-
-  it('when a call is refused, then its caller alone learns of it', async () => {
-    const { ask } = recordedGatherer(async (commands) =>
-      commands.map((command) => (command === 'b' ? new AppError('not_found', 'No b.') : `${command} done`)),
-    )
-    expect(await outcomes(['a', 'b', 'c'].map(ask))).toEqual(['a done', 'not_found', 'c done'])
-  })
-
-  it('when a run leaves a call without a result, then its caller does not wait for ever', async () => {
-    const { ask } = recordedGatherer(async () => ['a done'])
-    const [a, b] = await outcomes(['a', 'b'].map(ask))
-    expect(a).toBe('a done')
-    expect(b).toMatch(/without a result/)
   })
 })

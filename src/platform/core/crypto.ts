@@ -5,12 +5,12 @@ export function sha256(text: string): string {
   return hash('sha256', text)
 }
 
-/** What a script or style is known by in a Content Security Policy. */
+/** The hash by which a Content Security Policy allows a script or style. */
 export function contentHash(text: string): string {
   return `sha256-${createHash('sha256').update(text).digest('base64')}`
 }
 
-/** Compares two texts in a time that tells nothing of where they differ, nor of their lengths. */
+/** Compares two texts in a time that reveals neither where they differ nor how long they are. */
 export function sameSecret(a: string, b: string): boolean {
   return timingSafeEqual(createHash('sha256').update(a).digest(), createHash('sha256').update(b).digest())
 }

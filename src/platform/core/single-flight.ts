@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /**
  * Callers that ask for one key at one moment share one call.
- * @param maxAgeMs how long after it began a call may still be joined: its answer can be so much older than the question
+ * @param maxAgeMs how long after its start a call may be joined: a result may be this much older than the question
  */
 export function createSingleFlight<K, R>(maxAgeMs: number, now = () => performance.now()) {
   const flights = new Map<K, { began: number; result: Promise<R> }>()
@@ -17,7 +17,7 @@ export function createSingleFlight<K, R>(maxAgeMs: number, now = () => performan
     return flight.result
   }
 
-  /** @returns `joined` is true where an earlier caller's call is shared */
+  /** @returns `joined` is true when an earlier caller's call is shared */
   return (key: K, call: () => Promise<R>): { joined: boolean; result: Promise<R> } => {
     const flight = flights.get(key)
     const joined = flight !== undefined && now() - flight.began <= maxAgeMs
@@ -26,20 +26,20 @@ export function createSingleFlight<K, R>(maxAgeMs: number, now = () => performan
 }
 
 /**
- * Reads that are asked for with the same words in one turn of the event loop are made once. A read begins after all of them
- * were asked for, so none is answered with what was before its own question.
+ * Equal reads of one turn of the event loop are done once. The read begins after all of them were asked for, so no caller gets
+ * a state from before its own question.
  */
-export function createSharedReads<Q, R>(read: (question: Q) => Promise<R>): (question: Q) => Promise<R> {
+export function createSharedReads<Q, R>(read: (query: Q) => Promise<R>): (query: Q) => Promise<R> {
   const gathered = new Map<string, Promise<R>>()
-  return (question) => {
-    const words = JSON.stringify(question)
-    const shared = gathered.get(words)
+  return (query) => {
+    const text = JSON.stringify(query)
+    const shared = gathered.get(text)
     if (shared) return shared
     const result = nextTurn().then(() => {
-      gathered.delete(words)
-      return read(question)
+      gathered.delete(text)
+      return read(query)
     })
-    gathered.set(words, result)
+    gathered.set(text, result)
     return result
   }
 }

@@ -11,20 +11,20 @@ export function toRfc3339OrNull(time: DbTime | null): string | null {
   return time === null ? null : toRfc3339(time)
 }
 
-// What every engine can hold.
+// The range of times that every engine can hold.
 const FIRST_MS = Date.parse('1000-01-01T00:00:00.000Z')
 const LAST_MS = Date.parse('9999-12-31T23:59:59.999Z')
 
 const FINER = /(?<=\.\d{3})\d+/
 
 /**
- * Any RFC 3339 time, whatever its offset and precision → the database's form, in UTC. One between two milliseconds is
- * the later one: what is stored is at or after either exactly if it is at or after the other. A time before the year
- * 1000 is its first moment, one after 9999 its last.
+ * Any RFC 3339 time, whatever its offset and precision → the database's form, in UTC. Fractions of a millisecond are rounded
+ * up, so that comparing stored times with the result is the same as comparing them with the exact time. Times outside the
+ * years 1000 to 9999 become the first or last moment of that range.
  */
 export function fromRfc3339(time: string): DbTime {
   const [finer = ''] = FINER.exec(time) ?? []
-  // `Date` misreads fractions of more than nine digits: it never sees them.
+  // `Date` misreads fractions of more than nine digits, so it gets three.
   return toDbTime(Date.parse(time.replace(FINER, '')) + (/[1-9]/.test(finer) ? 1 : 0))
 }
 
@@ -48,11 +48,11 @@ export function addMinutes(time: DbTime, minutes: number): DbTime {
   return addMs(time, minutes * 60_000)
 }
 
-export const MINUTES_A_DAY = 24 * 60
+export const MINUTES_PER_DAY = 24 * 60
 
 /** Like {@link addMs}, by days of 24 hours. */
 export function addDays(time: DbTime, days: number): DbTime {
-  return addMinutes(time, days * MINUTES_A_DAY)
+  return addMinutes(time, days * MINUTES_PER_DAY)
 }
 
 /** The later of two times. */

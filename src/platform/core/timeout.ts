@@ -1,6 +1,6 @@
 /**
- * Does work with a signal that is aborted after so many milliseconds, or when `outer` is. Unlike `AbortSignal.timeout`,
- * it leaves nothing ticking once the work is done.
+ * Does work with a signal that is aborted after `ms`, or when `outer` is. Unlike `AbortSignal.timeout`, it leaves no timer
+ * behind once the work is done.
  */
 export async function withTimeLimit<T>(
   ms: number,
@@ -20,7 +20,7 @@ export async function withTimeLimit<T>(
   }
 }
 
-/** The work's result, or the signal's reason as soon as it is aborted, for work that does not look at the signal itself. */
+/** The work's result, or the signal's reason as soon as it is aborted. For work that ignores the signal. */
 export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const end = () => reject(signal.reason)

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { createLoader } from '../batching/batcher.ts'
+import { createLoader } from '../batching/loader.ts'
 import { AppError, ERRORS, type ErrorCode } from '../core/errors.ts'
 import { untilAborted, withTimeLimit } from '../core/timeout.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'

@@ -4,9 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { stdSerializers } from 'pino'
 
 /**
- * What was thrown, as it is logged: of an error, its stack in terms of the sources. Node's `--enable-source-maps` does
- * that too, but reads the bundle's map at every start, which takes as long as half of all the rest, and keeps 67 MiB of
- * it; this reads it when there is an error.
+ * A thrown value as it is logged. An error's stack names the sources. Node's `--enable-source-maps` reads the bundle's map at
+ * every start, which costs a third of the start and 67 MiB; this reads it at the first error.
  */
 export function serializeError(thrown: unknown): unknown {
   if (!(thrown instanceof Error)) return thrown
@@ -21,13 +20,13 @@ function toSources(stack: string): string {
   try {
     map ??= new SourceMap(JSON.parse(readFileSync(`${fileURLToPath(import.meta.url)}.map`, 'utf8')))
   } catch {
-    // There is none: it runs from its sources.
+    // No map: the program runs from its sources.
     return stack
   }
   const read = map
-  return stack.replaceAll(/([^\s(]+):(\d+):(\d+)/g, (place, file: string, line: string, column: string) => {
-    if (file !== import.meta.url) return place
+  return stack.replaceAll(/([^\s(]+):(\d+):(\d+)/g, (location, file: string, line: string, column: string) => {
+    if (file !== import.meta.url) return location
     const origin = read.findOrigin(Number(line), Number(column))
-    return 'fileName' in origin ? `${origin.fileName}:${origin.lineNumber}:${origin.columnNumber}` : place
+    return 'fileName' in origin ? `${origin.fileName}:${origin.lineNumber}:${origin.columnNumber}` : location
   })
 }

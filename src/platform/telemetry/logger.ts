@@ -4,7 +4,7 @@ import { serializeError } from './error-serializer.ts'
 export type { Logger }
 
 /**
- * JSON lines on standard output; pretty ones on a terminal. Whatever is logged, these fields never carry a value.
+ * JSON lines on standard output, or pretty ones on a terminal. The redacted fields never show a value.
  */
 export async function createLogger(level: string): Promise<Logger> {
   const options = {

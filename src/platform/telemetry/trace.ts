@@ -1,4 +1,4 @@
-/** What ties the calls of one request together, in our logs and in those of whoever traces us. */
+/** Ties the calls of one request together, in our logs and in the callers' traces. */
 export interface Trace {
   correlationId: string
   /** W3C Trace Context, passed on as it came. */
@@ -6,6 +6,6 @@ export interface Trace {
 }
 
 export const CORRELATION_ID = /^[\w.:-]{1,128}$/
-/** The id of a principal, as services name their callers to each other. */
+/** The id of a principal, as services pass it on to each other. */
 export const PRINCIPAL_ID = /^[\x21-\x7e]{1,128}$/
 export const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/
