@@ -3,7 +3,7 @@ import { readClock } from '../platform/database/clock.ts'
 import { lockMaintenance } from '../platform/database/migrations.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import { lockStock, moveStock, recordAdjustment } from '../products/client.ts'
+import { changeStock, lockStock, recordAdjustment } from '../products/stock.ts'
 import {
   clockBefore,
   countBooks,
@@ -133,7 +133,7 @@ export function fixStock(db: Database, { productId, trust, excess, reason }: Fix
     const before = await lockStock(trx, productId)
     const after = before - excess
     if (after < 0) return { done: 'nothing', why: 'below zero' }
-    await moveStock(trx, new Map([[productId, -excess]]), now)
+    await changeStock(trx, new Map([[productId, -excess]]), now)
     return { done: 'stock set', before, after }
   })
 }

@@ -1,10 +1,6 @@
-import type { CompiledQuery } from 'kysely'
 import type { z } from 'zod'
 import { createSingleFlight } from '../platform/core/single-flight.ts'
 import { withTimeLimit } from '../platform/core/timeout.ts'
-import { compileOnce } from '../platform/database/compiled-query.ts'
-import { dialectOf } from '../platform/database/dialect.ts'
-import type { Database } from '../platform/database/types.ts'
 import { createBatchedCalls, raceAbort, type Upstream, unlessNotFound } from '../platform/rpc/client.ts'
 import type { Trace } from '../platform/telemetry/trace.ts'
 import { Customer, type CustomerBrief as CustomerBriefSchema } from './contract.ts'
@@ -42,12 +38,12 @@ export function createLocalCustomersClient(customers: Pick<CustomersService, 'ge
   return { getCustomer: (id, _, signal) => raceAbort(signal, customers.getCustomerInternal(id).catch(unlessNotFound)) }
 }
 
-/** A lookup that began longer ago is not joined: a customer that was changed since would be shown as it was. */
+/** Older lookups are not joined: they may show a customer as it was before a change. */
 const MAX_SHARED_AGE_MS = 5
 
 /**
- * Callers that ask for one customer at one moment share one lookup. It may have been sent shortly before, so an order is
- * held to {@link findingCustomers} once more, and a customer that was not there is looked for again.
+ * Callers that ask for one customer at one moment share one lookup. The lookup may be a little older than the call: an order
+ * checks its customer once more in its own transaction, and a customer that was not found is looked up again.
  * @param limitMs the time that all attempts of a lookup may take together
  */
 export function singleFlight(client: CustomersClient, limitMs: number): CustomersClient {
@@ -60,26 +56,4 @@ export function singleFlight(client: CustomersClient, limitMs: number): Customer
       return customer === undefined && joined ? raceAbort(signal, look()) : customer
     },
   }
-}
-
-// What an order does with customers, inside its own transaction.
-
-/** Those of these customers that are there now, whatever a lookup said before. */
-export function findingCustomers(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {
-  if (ids.length === 0) return undefined
-  return compileOnce(trx, `live customers ${ids.length}`, ids, () =>
-    trx.selectFrom('customers').select('id').where('id', 'in', ids).where('deleted_at', 'is', null),
-  )
-}
-
-/** Customers of whom nobody else may place an order, or change anything, until the transaction ends. */
-export function lockingCustomers(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {
-  if (ids.length === 0) return undefined
-  return trx
-    .selectFrom('customers')
-    .select('id')
-    .where('id', 'in', ids)
-    .orderBy('id')
-    .modifyEnd(dialectOf(trx).forUpdate)
-    .compile()
 }

@@ -2,8 +2,9 @@ import { addMinutes, type DbTime } from '../platform/core/time.ts'
 import { readClock } from '../platform/database/clock.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import { recordArchivedOrders } from '../products/client.ts'
+import { recordArchivedOrders } from '../products/stock.ts'
 import { presentOrder } from './order-response.ts'
+import { quantities } from './placement-rules.ts'
 import {
   countFinalOrders,
   deleteOrders,
@@ -95,18 +96,10 @@ async function removeOrders(
   const keyed = await findOrdersKeyedUntil(trx, ids, keyedUntil)
   const removed = saved.filter(({ id, status }) => locked.get(id)?.status === status && !keyed.has(id))
   const confirmed = removed.filter(({ status }) => status === 'CONFIRMED')
-  await recordArchivedOrders(trx, piecesOf(confirmed, lines), await readClock(trx))
+  await recordArchivedOrders(trx, quantities(confirmed.flatMap(({ id }) => lines.get(id) ?? [])), await readClock(trx))
   await deleteOrders(
     trx,
     removed.map(({ id }) => id),
   )
   return removed.length
-}
-
-function piecesOf(orders: readonly OrderRow[], lines: OrderLines): Map<number, number> {
-  const pieces = new Map<number, number>()
-  for (const { product_id, qty } of orders.flatMap(({ id }) => lines.get(id) ?? [])) {
-    pieces.set(product_id, (pieces.get(product_id) ?? 0) + qty)
-  }
-  return pieces
 }

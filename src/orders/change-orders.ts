@@ -4,7 +4,7 @@ import { RestartTransaction } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
 import { restartIfAlreadyAnswered } from '../platform/idempotency/run.ts'
 import { type Preamble, preambleOf, preambleQuery } from '../platform/idempotency/store.ts'
-import { moveStock } from '../products/client.ts'
+import { restock } from '../products/stock.ts'
 import { type ChangeCommand, CONFIRM_ORDER, claimsOf } from './commands.ts'
 import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
@@ -12,8 +12,8 @@ import { presentOrder } from './order-response.ts'
 import { decideChanges } from './order-states.ts'
 import { quantities } from './placement-rules.ts'
 import {
-  findingLines,
-  lockingOrders,
+  linesQuery,
+  lockOrdersQuery,
   type OrderLines,
   type OrderRow,
   type Orders,
@@ -48,7 +48,7 @@ export function changeOrders(
     const { accepted, refused } = sortByDecision(keyed.firsts, decisions)
     await restartIfAlreadyAnswered(trx, claimsIn(refused))
 
-    await moveStock(trx, returnedBy(transitions, lines), opening.now)
+    await restock(trx, returnedBy(transitions, lines), opening.now)
     await moveAll(trx, transitions)
     const responses = new Map([...accepted].map(([command, order]) => [command, responseOf(order, lines)]))
     await storeOutcomes(trx, responses, opening, config.idempotencyTtlMinutes)
@@ -67,8 +67,8 @@ async function readAndLock(
   const [clock, orders, lines] = await pipeline(
     trx,
     preambleQuery(trx, claims),
-    withLockWait(trx, lockingOrders(trx, ids), lockPatienceMs),
-    findingLines(trx, ids),
+    withLockWait(trx, lockOrdersQuery(trx, ids), lockPatienceMs),
+    linesQuery(trx, ids),
   )
   return { opening: await preambleOf(trx, claims, clock), ...ordersOf(ids, orders, lines) }
 }

@@ -1,4 +1,4 @@
-import { findingCustomers, lockingCustomers } from '../customers/client.ts'
+import { liveCustomersQuery, lockCustomersQuery } from '../customers/customer-rows.ts'
 import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime } from '../platform/core/time.ts'
@@ -7,14 +7,14 @@ import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
 import type { Database } from '../platform/database/types.ts'
 import { restartIfAlreadyAnswered } from '../platform/idempotency/run.ts'
 import { type Preamble, preambleOf, preambleQuery, type StoredResponse } from '../platform/idempotency/store.ts'
-import { lockingStock, moveStock } from '../products/client.ts'
+import { lockStockQuery, reserveStock } from '../products/stock.ts'
 import { changeOrders, type WriteConfig } from './change-orders.ts'
 import { PLACE_ORDER, type PlaceCommand, releaseHold } from './commands.ts'
 import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
 import { presentPlacedOrder } from './order-response.ts'
 import { decidePlacements, type Placement, quantities, type Supply } from './placement-rules.ts'
-import { countingOpenHolds, findEndedHolds, insertLines, insertOrders, type NewOrderRow } from './store.ts'
+import { findEndedHolds, insertLines, insertOrders, type NewOrderRow, openHoldsQuery } from './store.ts'
 
 /**
  * Places orders, or places and confirms them, in one transaction: the orders, their lines, their stock and the records of
@@ -78,7 +78,7 @@ async function placeAll(
     await restartIfAlreadyAnswered(trx, claimsIn(refused))
     endedHolds = await findEndedHolds(trx, [...refused.values()].flatMap(shortProducts))
 
-    await moveStock(trx, takenBy(accepted), opening.now)
+    await reserveStock(trx, takenBy(accepted), opening.now)
     const responses = await insertPlacements(trx, accepted, opening)
     await storeOutcomes(trx, responses, opening, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, responses)
@@ -102,8 +102,8 @@ async function readAndLock(
   const [clock, customers, products] = await pipeline(
     trx,
     preambleQuery(trx, claims),
-    findingCustomers(trx, customerIds),
-    withLockWait(trx, lockingStock(trx, productsOf(commands)), config.lockPatienceMs),
+    liveCustomersQuery(trx, customerIds),
+    withLockWait(trx, lockStockQuery(trx, productsOf(commands)), config.lockPatienceMs),
   )
   const opening = await preambleOf(trx, claims, clock)
   const supply = {
@@ -125,15 +125,14 @@ async function countOpenHolds(
   const customerIds = distinct(bounded.map(({ customerId }) => customerId))
   const [, counts] = await pipeline(
     trx,
-    withLockWait(trx, lockingCustomers(trx, customerIds), lockPatienceMs),
-    countingOpenHolds(trx, customerIds, now),
+    withLockWait(trx, lockCustomersQuery(trx, customerIds), lockPatienceMs),
+    openHoldsQuery(trx, customerIds, now),
   )
   return new Map(counts.map(({ customer_id, holds }) => [customer_id, holds]))
 }
 
 function takenBy(placements: Placements): Map<number, number> {
-  const taken = quantities([...placements.values()].flatMap(({ lines }) => lines))
-  return new Map([...taken].map(([productId, qty]) => [productId, -qty]))
+  return quantities([...placements.values()].flatMap(({ lines }) => lines))
 }
 
 async function insertPlacements(

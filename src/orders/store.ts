@@ -57,12 +57,12 @@ export async function findOrders(db: Database, ids: readonly number[]): Promise<
   if (ids.length === 0) return ordersOf(ids, [], [])
   const sorted = inOrder(ids)
   const finding = compileOnce(db, `orders ${sorted.length}`, sorted, () => selectOrders(db, sorted))
-  const [rows, lines] = await pipeline(db, finding, findingLines(db, ids))
+  const [rows, lines] = await pipeline(db, finding, linesQuery(db, ids))
   return ordersOf(ids, rows, lines)
 }
 
 /** Orders that nobody else may change until the transaction ends. Locked in the order of their ids. */
-export function lockingOrders(trx: Database, ids: readonly number[]): CompiledQuery<OrderRow> | undefined {
+export function lockOrdersQuery(trx: Database, ids: readonly number[]): CompiledQuery<OrderRow> | undefined {
   if (ids.length === 0) return undefined
   const sorted = inOrder(ids)
   return compileOnce(trx, `orders for update ${sorted.length}`, sorted, () =>
@@ -70,7 +70,7 @@ export function lockingOrders(trx: Database, ids: readonly number[]): CompiledQu
   )
 }
 
-/** Like {@link lockingOrders}, at once. */
+/** Like {@link lockOrdersQuery}, at once. */
 export function lockOrders(trx: Database, ids: readonly number[]): Promise<OrderRow[]> {
   return selectOrders(trx, inOrder(ids)).modifyEnd(dialectOf(trx).forUpdate).execute()
 }
@@ -86,7 +86,7 @@ function inOrder(ids: readonly number[]): number[] {
 type OwnedLine = OrderLine & { order_id: number }
 
 /** The lines of these orders, in the order they were placed in. */
-export function findingLines(db: Database, orderIds: readonly number[]): CompiledQuery<OwnedLine> | undefined {
+export function linesQuery(db: Database, orderIds: readonly number[]): CompiledQuery<OwnedLine> | undefined {
   if (orderIds.length === 0) return undefined
   return compileOnce(db, `order lines ${orderIds.length}`, orderIds, () =>
     db
@@ -132,7 +132,7 @@ export async function updateOrderStates(trx: Database, transitions: readonly Ord
   const groups = [...confirmed.values(), ...canceled.values()]
   const results = await runPipeline(
     trx,
-    groups.map((group) => movingOrders(trx, group)),
+    groups.map((group) => transitionQuery(trx, group)),
   )
   return results.reduce((moved, result) => moved + Number(result?.numAffectedRows ?? 0), 0)
 }
@@ -142,7 +142,7 @@ function isIn(status: FinalStatus) {
 }
 
 /** Orders that came to one state at one time. */
-function movingOrders(trx: Database, orders: readonly OrderRow[]): CompiledQuery | undefined {
+function transitionQuery(trx: Database, orders: readonly OrderRow[]): CompiledQuery | undefined {
   const [first] = orders
   if (first === undefined || first.status === 'CREATED') return undefined
   const { status, confirmed_at, canceled_at, expires_at } = first
@@ -210,7 +210,7 @@ export async function findEndedHolds(db: Database, productIds: readonly number[]
 }
 
 /** Counts the unconfirmed orders of these customers whose hold has not ended. */
-export function countingOpenHolds(
+export function openHoldsQuery(
   trx: Database,
   customerIds: readonly number[],
   now: DbTime,

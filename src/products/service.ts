@@ -9,8 +9,8 @@ import { type Page, type PageRequest, searchablePage } from '../platform/http/pa
 import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
 import { runIdempotent } from '../platform/idempotency/run.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
-import { moveStock } from './client.ts'
 import type { NewProduct, NewStockAdjustment, ProductChange, Product as ProductSchema } from './contract.ts'
+import { changeStock } from './stock.ts'
 import {
   findProduct,
   insertProduct,
@@ -117,7 +117,7 @@ export function createProductsService(db: Database, config: ProductsConfig) {
           throw new AppError('insufficient_stock', `Only ${before.stock} pieces are in stock.`, { lines })
         }
         if (stock > Number.MAX_SAFE_INTEGER) throw new AppError('amount_too_large', 'The stock would be above 2^53-1.')
-        await moveStock(trx, new Map([[id, input.delta]]), now)
+        await changeStock(trx, new Map([[id, input.delta]]), now)
         const adjustmentId = await insertStockAdjustment(trx, { product_id: id, ...input, principal }, now)
         return { id: adjustmentId, product_id: id, ...input, stock, created_at: toRfc3339(now) }
       })

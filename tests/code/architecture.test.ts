@@ -9,6 +9,11 @@ const SOURCES = fileURLToPath(new URL('../../src', import.meta.url))
 const PLATFORM = 'platform'
 const PROGRAMS = ['compose', 'entrypoints', 'functions', 'commands']
 
+/** What another domain may do with a domain's rows, inside its own transaction. */
+const ROWS = ['stock', 'customer-rows']
+/** What another domain may import. */
+const DOORS = ['client', 'contract', ...ROWS]
+
 interface Import {
   /** A path below src, or a package. */
   from: string
@@ -111,11 +116,11 @@ describe('the sources', () => {
     expect(found).toEqual([])
   })
 
-  it('when a domain imports another, then it is its client or its contract, or its app to be mounted', () => {
+  it('when a domain imports another, then it is its client, its contract or its rows, or its app to be mounted', () => {
     const found = breaches(isDomain, ({ folder, role }, { from, typeOnly }) => {
       const other = domainOf(from)
       if (other === undefined || other === folder) return false
-      const open = from === `${other}/client.ts` || from === `${other}/contract.ts`
+      const open = DOORS.some((door) => from === `${other}/${door}.ts`)
       const mounted = role === 'app' && (from === `${other}/app.ts` || (typeOnly && from === `${other}/service.ts`))
       return !open && !mounted
     })
@@ -132,8 +137,8 @@ describe('the sources', () => {
     ).toEqual([])
   })
 
-  it('when a domain knows of SQL, then only in its store and its client', () => {
-    const inner = ['store', 'client']
+  it('when a domain knows of SQL, then only in its store, its tables and its rows', () => {
+    const inner = ['store', 'tables', ...ROWS]
     const found = breaches(
       (source) => isDomain(source) && !inner.includes(source.role),
       (_, { from }) => /^(kysely|mysql2|node:sqlite)/.test(from),

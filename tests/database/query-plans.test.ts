@@ -2,7 +2,6 @@ import { CompiledQuery, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { listCustomers, searchCustomers } from '../../src/customers/store.ts'
 import {
-  countingOpenHolds,
   findEndedHolds,
   findExpiredHolds,
   findOrdersByOrigin,
@@ -12,6 +11,7 @@ import {
   insertLines,
   listOrders,
   type OrderFilter,
+  openHoldsQuery,
 } from '../../src/orders/store.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
 import type { Database } from '../../src/platform/database/types.ts'
@@ -352,7 +352,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
     it('when the holds of a customer are counted, then no order of another one is read', async () => {
       const { db } = database
       const { result } = await expectIndexed(db, 200, async (db) => {
-        const counting = countingOpenHolds(db, [7], '2026-11-01 00:00:00.000')
+        const counting = openHoldsQuery(db, [7], '2026-11-01 00:00:00.000')
         return counting === undefined ? [] : (await db.executeQuery(counting)).rows
       })
       expect(result.length).toBeLessThanOrEqual(1)

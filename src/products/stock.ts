@@ -6,19 +6,19 @@ import { enqueueWrite } from '../platform/database/pipeline.ts'
 import type { Database } from '../platform/database/types.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
-// What an order does with products, inside its own transaction.
+// What another domain may do with stock, inside its own transaction.
 
-export interface Shelf {
+export interface StockRow {
   id: number
   price_cents: number
   stock: number
 }
 
 /**
- * Prices and stock of these products, which nobody else may change until the transaction ends. Locked in the order of
- * their ids, so that two transactions that want the same products wait for each other instead of deadlocking.
+ * Reads and locks prices and stock of these products until the transaction ends. By ascending ids: two transactions that want
+ * the same products wait for each other instead of deadlocking.
  */
-export function lockingStock(trx: Database, ids: readonly number[]): CompiledQuery<Shelf> | undefined {
+export function lockStockQuery(trx: Database, ids: readonly number[]): CompiledQuery<StockRow> | undefined {
   if (ids.length === 0) return undefined
   const sorted = [...ids].sort((a, b) => a - b)
   return compileOnce(trx, `products for update ${sorted.length}`, sorted, () =>
@@ -31,31 +31,51 @@ export function lockingStock(trx: Database, ids: readonly number[]): CompiledQue
   )
 }
 
-/** Adds to the stock of many products, with the transaction's next statement; a negative number takes away. */
-export async function moveStock(trx: Database, deltas: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
-  if (deltas.size === 0) return
-  const ids = [...deltas.keys()].sort((a, b) => a - b)
+/** Takes quantities from the stock of many products, with the transaction's next statement. */
+export function reserveStock(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
+  return addToStock(trx, quantities, -1, now)
+}
+
+/** Gives quantities back to the stock of many products, with the transaction's next statement. */
+export function restock(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
+  return addToStock(trx, quantities, 1, now)
+}
+
+/** Changes the stock of products by signed quantities, with the transaction's next statement. */
+export function changeStock(trx: Database, deltas: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
+  return addToStock(trx, deltas, 1, now)
+}
+
+async function addToStock(
+  trx: Database,
+  quantities: ReadonlyMap<number, number>,
+  sign: 1 | -1,
+  now: DbTime,
+): Promise<void> {
+  if (quantities.size === 0) return
+  const ids = [...quantities.keys()].sort((a, b) => a - b)
   const update = `
     update products
     set stock = stock + case id ${ids.map(() => 'when ? then ?').join(' ')} else 0 end,
       version = version + 1, updated_at = ?
     where id in (${ids.map(() => '?').join(', ')})`
-  await enqueueWrite(trx, CompiledQuery.raw(update, [...ids.flatMap((id) => [id, deltas.get(id)]), now, ...ids]))
+  const deltas = ids.flatMap((id) => [id, sign * (quantities.get(id) ?? 0)])
+  await enqueueWrite(trx, CompiledQuery.raw(update, [...deltas, now, ...ids]))
 }
 
-/** Who wrote the rows of the ledger that stand for orders which were taken out of the database. */
+/** The principal of ledger rows that stand for orders which were taken out of the database. */
 const ARCHIVER = 'purge'
 
 /**
- * Keeps the books balanced when orders that took these pieces are deleted: each product has one row in its ledger for all
- * of them.
+ * Keeps the books balanced when orders that took these quantities are deleted: the ledger has one row a product for all of
+ * them.
  */
 export async function recordArchivedOrders(
   trx: Database,
-  pieces: ReadonlyMap<number, number>,
+  quantities: ReadonlyMap<number, number>,
   now: DbTime,
 ): Promise<void> {
-  const ids = [...pieces.keys()].sort((a, b) => a - b)
+  const ids = [...quantities.keys()].sort((a, b) => a - b)
   if (ids.length === 0) return
   const rows = await trx
     .selectFrom('stock_adjustments')
@@ -65,7 +85,7 @@ export async function recordArchivedOrders(
     .execute()
   const known = new Map(rows.map(({ id, product_id }) => [product_id, id]))
   for (const product_id of ids) {
-    const [id, delta] = [known.get(product_id), -(pieces.get(product_id) ?? 0)]
+    const [id, delta] = [known.get(product_id), -(quantities.get(product_id) ?? 0)]
     if (id !== undefined) await addToAdjustment(trx, id, delta, now)
     else await recordAdjustment(trx, { product_id, delta, reason: 'archived orders', principal: ARCHIVER }, now)
   }
@@ -79,12 +99,12 @@ async function addToAdjustment(trx: Database, id: number, delta: number, now: Db
     .execute()
 }
 
-/** The stock of a product, which nobody else may change until the transaction ends. None where there is no product. */
+/** Reads and locks the stock of a product until the transaction ends. 0 where there is no product. */
 export async function lockStock(trx: Database, id: number): Promise<number> {
   return (await lockProduct(trx, id))?.stock ?? 0
 }
 
-/** Writes to the ledger what changed a count, or explains it, and is no order's. @returns the adjustment's id */
+/** Writes a change of stock that no order made to the ledger. @returns the adjustment's id */
 export function recordAdjustment(
   trx: Database,
   adjustment: { product_id: number; delta: number; reason: string; principal: string },
