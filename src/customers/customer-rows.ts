@@ -16,10 +16,11 @@ export function liveCustomersQuery(trx: Database, ids: readonly number[]): Compi
 /** Locks customers, by ascending ids: until the transaction ends, no other places an order for them or changes them. */
 export function lockCustomersQuery(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {
   if (ids.length === 0) return undefined
+  const sorted = [...ids].sort((a, b) => a - b)
   return trx
     .selectFrom('customers')
     .select('id')
-    .where('id', 'in', ids)
+    .where('id', 'in', sorted)
     .orderBy('id')
     .modifyEnd(dialectOf(trx).forUpdate)
     .compile()

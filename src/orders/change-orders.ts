@@ -42,16 +42,16 @@ export function changeOrders(
   mode: RunMode,
 ): Promise<Outcome[]> {
   return transactCommands(db, commands, mode, async (trx, open) => {
-    const { opening, orders, lines } = await readAndLock(trx, open, config)
-    const keyed = sortByKey(open, opening.responses)
-    const { decisions, transitions } = decideChanges(keyed.firsts, orders, { ...config, now: opening.now })
+    const { preamble, orders, lines } = await readAndLock(trx, open, config)
+    const keyed = sortByKey(open, preamble.responses)
+    const { decisions, transitions } = decideChanges(keyed.firsts, orders, { ...config, now: preamble.now })
     const { accepted, refused } = sortByDecision(keyed.firsts, decisions)
     await restartIfAlreadyAnswered(trx, claimsIn(refused))
 
-    await restock(trx, returnedBy(transitions, lines), opening.now)
+    await restock(trx, returnedBy(transitions, lines), preamble.now)
     await moveAll(trx, transitions)
     const responses = new Map([...accepted].map(([command, order]) => [command, responseOf(order, lines)]))
-    await storeOutcomes(trx, responses, opening, config.idempotencyTtlMinutes)
+    await storeOutcomes(trx, responses, preamble, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, responses)
   })
 }
@@ -61,7 +61,7 @@ async function readAndLock(
   trx: Database,
   commands: readonly ChangeCommand[],
   { lockPatienceMs }: WriteConfig,
-): Promise<{ opening: Preamble } & Orders> {
+): Promise<{ preamble: Preamble } & Orders> {
   const claims = commands.flatMap(claimsOf)
   const ids = [...new Set(commands.map(({ orderId }) => orderId))]
   const [clock, orders, lines] = await pipeline(
@@ -70,7 +70,7 @@ async function readAndLock(
     withLockWait(trx, lockOrdersQuery(trx, ids), lockPatienceMs),
     linesQuery(trx, ids),
   )
-  return { opening: await preambleOf(trx, claims, clock), ...ordersOf(ids, orders, lines) }
+  return { preamble: await preambleOf(trx, claims, clock), ...ordersOf(ids, orders, lines) }
 }
 
 /** The stock that canceled orders give back. */

@@ -93,11 +93,11 @@ export function claimsIn<C extends OrderCommand>(commands: ReadonlyMap<C, unknow
 export async function storeOutcomes<C extends OrderCommand>(
   trx: Database,
   responses: ReadonlyMap<C, StoredResponse>,
-  opening: Preamble,
+  preamble: Preamble,
   ttlMinutes: number,
 ): Promise<void> {
   const records = [...responses].flatMap(([command, response]) =>
     claimsOf(command).map((claim) => ({ claim, response })),
   )
-  await storeResponses(trx, records, { ...opening, ttlMinutes })
+  await storeResponses(trx, records, { ...preamble, ttlMinutes })
 }

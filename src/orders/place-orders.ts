@@ -72,15 +72,15 @@ async function placeAll(
 ): Promise<Placed> {
   let endedHolds: number[] = []
   const outcomes = await transactCommands(db, commands, mode, async (trx, open) => {
-    const { opening, supply } = await readAndLock(trx, open, config)
-    const keyed = sortByKey(open, opening.responses)
+    const { preamble, supply } = await readAndLock(trx, open, config)
+    const keyed = sortByKey(open, preamble.responses)
     const { accepted, refused } = sortByDecision(keyed.firsts, decidePlacements(keyed.firsts, supply))
     await restartIfAlreadyAnswered(trx, claimsIn(refused))
     endedHolds = await findEndedHolds(trx, [...refused.values()].flatMap(shortProducts))
 
-    await reserveStock(trx, takenBy(accepted), opening.now)
-    const responses = await insertPlacements(trx, accepted, opening)
-    await storeOutcomes(trx, responses, opening, config.idempotencyTtlMinutes)
+    await reserveStock(trx, takenBy(accepted), preamble.now)
+    const responses = await insertPlacements(trx, accepted, preamble)
+    await storeOutcomes(trx, responses, preamble, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, responses)
   })
   return { outcomes, endedHolds }
@@ -96,7 +96,7 @@ async function readAndLock(
   trx: Database,
   commands: readonly PlaceCommand[],
   config: WriteConfig,
-): Promise<{ opening: Preamble; supply: Supply }> {
+): Promise<{ preamble: Preamble; supply: Supply }> {
   const claims = commands.map(({ claim }) => claim)
   const customerIds = distinct(commands.map(({ customerId }) => customerId))
   const [clock, customers, products] = await pipeline(
@@ -105,13 +105,13 @@ async function readAndLock(
     liveCustomersQuery(trx, customerIds),
     withLockWait(trx, lockStockQuery(trx, productsOf(commands)), config.lockPatienceMs),
   )
-  const opening = await preambleOf(trx, claims, clock)
+  const preamble = await preambleOf(trx, claims, clock)
   const supply = {
     products: new Map(products.map((product) => [product.id, product])),
     customers: new Set(customers.map(({ id }) => id)),
-    openHolds: await countOpenHolds(trx, commands, opening.now, config),
+    openHolds: await countOpenHolds(trx, commands, preamble.now, config),
   }
-  return { opening, supply }
+  return { preamble, supply }
 }
 
 /** How many holds each customer has whose holds are limited. Nobody else may place an order for it meanwhile. */
