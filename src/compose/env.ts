@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { flag, listed, oneOf, port, type RawVariables, url, urlWith, whole } from '../platform/core/variables.ts'
 import type { DatabaseConfig } from '../platform/database/types.ts'
 import type { ClaimNames } from '../platform/http/auth.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
@@ -11,20 +12,6 @@ const MIN_SECRET_BYTES = 32
 const SENDABLE = /^[\w.~+/=-]*$/
 const LOOPBACK = '127.0.0.1'
 
-const whole = (min: number, max: number) =>
-  z
-    .string()
-    .refine(
-      (text) => /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max,
-      `must be a whole number from ${min} to ${max}`,
-    )
-    .transform(Number)
-const port = whole(0, 65_535)
-const oneOf = <const V extends string[]>(...values: V) =>
-  z.enum(values, { error: `must be one of: ${values.join(', ')}` })
-const flag = oneOf('true', 'false').transform((value) => value === 'true')
-const urlOf = (protocol: RegExp) => z.url({ protocol, error: 'must be an http(s) URL' })
-const url = urlOf(/^https?$/)
 const origins = z
   .string()
   .refine((text) => listed(text).every(isOrigin), 'must be origins such as https://shop.example.com, never *')
@@ -37,7 +24,7 @@ const hosts = z
     'must be a host, or several with commas between, each with its own port where that is not DB_PORT',
   )
 /** Where a service is; one that is a function has an address such as `lambda://customers-api-dev`. */
-const serviceUrl = urlOf(/^(https?|lambda)$/)
+const serviceUrl = urlWith(/^(https?|lambda)$/)
 
 const Known = z.object({
   NODE_ENV: oneOf('development', 'test', 'production').default('development'),
@@ -142,11 +129,9 @@ export interface Env {
 /** The names of all variables that {@link parseEnv} reads. */
 export const VARIABLES: readonly string[] = Object.keys(Known.shape)
 
-type Variables = Readonly<Record<string, string | undefined>>
-
 interface ParseOptions {
   serves?: boolean
-  file?: Variables
+  file?: RawVariables
 }
 
 /** What is wrong with the environment, as one message with a line for each fault. */
@@ -166,7 +151,7 @@ export class EnvError extends Error {
  * @param file what a `.env` says; what is set in the environment wins, be it empty
  * @throws EnvError naming every variable that is wrong, missing, or too weak for production
  */
-export function parseEnv(record: Variables, { serves = true, file = {} }: ParseOptions = {}): Env {
+export function parseEnv(record: RawVariables, { serves = true, file = {} }: ParseOptions = {}): Env {
   // Each is asked for by its name: Deno shows a program only those that it may see, and no list of them.
   const asked = VARIABLES.map((name) => [name, record[name] ?? file[name]] as const)
   const given = Object.fromEntries(asked.filter(([, value]) => value !== undefined && value !== ''))
@@ -265,16 +250,12 @@ export function parseEnv(record: Variables, { serves = true, file = {} }: ParseO
   }
 }
 
-function listed(text: string): string[] {
-  return text.split(',').map((item) => item.trim())
-}
-
 /** What browsers send as `Origin` (RFC 6454): no path, no slash at the end, no default port. */
 function isOrigin(text: string): boolean {
   return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text
 }
 
-function productionFaults(vars: Variables, jwtSecrets: string[], serviceTokens: string[]): string[] {
+function productionFaults(vars: RawVariables, jwtSecrets: string[], serviceTokens: string[]): string[] {
   const needed = { ...(vars.JWKS_URL === undefined && { JWT_SECRET: jwtSecrets }), SERVICE_TOKEN: serviceTokens }
   const faults = Object.entries(needed).flatMap(([name, secrets]) =>
     (vars[name] === undefined ? [undefined] : secrets).map((secret) => weakness(name, secret)),
