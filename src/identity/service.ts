@@ -4,13 +4,10 @@ import { addMs, type DbTime, laterOf, msOf, toRfc3339, toRfc3339OrNull } from '.
 import { readClock } from '../platform/database/clock.ts'
 import type { Database } from '../platform/database/types.ts'
 import { type ClientStatus, type Scope, signClaims } from '../platform/http/auth.ts'
+import type { JwtConfig } from './config.ts'
 import { type ApiClient, findClient, findClientNow, findClients, insertClient, updateClient } from './store.ts'
 
-export interface TokenConfig {
-  secret: string
-  issuer: string
-  audience: string
-  ttlSeconds: number
+export interface TokenConfig extends Pick<JwtConfig, 'secret' | 'issuer' | 'audience' | 'ttlSeconds'> {
   /** Client ids that get no token, whatever the database says of them. */
   refusedClients?: readonly string[]
 }

@@ -6,13 +6,9 @@ import { withTimeLimit } from '../platform/core/timeout.ts'
 import type { Caller } from '../platform/http/app.ts'
 import type { Principal } from '../platform/http/auth.ts'
 import type { Reply } from '../platform/rpc/client.ts'
+import type { OrchestratorConfig } from './config.ts'
 import type { CreateAndConfirm } from './contract.ts'
 import { keyAtOrders } from './keys.ts'
-
-export interface OrchestratorConfig {
-  /** The answer comes within this time, whatever the other services do. */
-  deadlineMs: number
-}
 
 type Input = z.output<typeof CreateAndConfirm>
 
@@ -25,7 +21,7 @@ export type OrchestratorService = ReturnType<typeof createOrchestratorService>
 export function createOrchestratorService(
   customers: CustomersClient,
   orders: OrdersClient,
-  { deadlineMs }: OrchestratorConfig,
+  { deadlineMs }: Pick<OrchestratorConfig, 'deadlineMs'>,
 ) {
   return {
     /**

@@ -28,6 +28,7 @@ import {
   rowNamesOf,
   weightOf,
 } from './commands.ts'
+import type { OrderConfig } from './config.ts'
 import { type NewOrder, OrderCursor, type OrderQuery, type ValidatedOrder } from './contract.ts'
 import { type Order, type OrderSummary, presentOrder, presentSummary } from './order-response.ts'
 import { orderNotFound } from './order-states.ts'
@@ -51,14 +52,7 @@ const PATIENCE_SHARE = 1 / 3
 const MAX_READS_AT_ONCE = 100
 const SWEEP = 500
 
-export interface OrdersConfig {
-  /** How long the stock of an unconfirmed order is held, unless the caller says otherwise. */
-  holdMinutes: number
-  /** How long a client that is bound to a customer may have stock held. */
-  maxHoldMinutes: number
-  /** How many unconfirmed orders the customer of such a client may have. */
-  maxOpenHolds: number
-  cancelWindowMinutes: number
+export interface OrdersServiceConfig extends Omit<OrderConfig, 'sweepSeconds'> {
   idempotencyTtlMinutes: number
   /** How long a command may wait for rows that another transaction has locked, in ms. */
   lockWaitMs: number
@@ -67,7 +61,7 @@ export interface OrdersConfig {
 export type OrdersService = ReturnType<typeof createOrdersService>
 
 /** What can be done with orders. Writes of one moment share a transaction; each caller still gets its own answer. */
-export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersConfig) {
+export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersServiceConfig) {
   // Two, for they seldom want the same rows: while the database does the one, the other is decided.
   const batching = {
     ...BATCH,

@@ -1,5 +1,5 @@
 import { connect, isIP } from 'node:net'
-import type { DatabaseConfig } from './types.ts'
+import type { DatabaseConfig } from './config.ts'
 
 /** One address of one server. */
 export interface ServerAddress {

@@ -2,13 +2,14 @@ import { Kysely } from 'kysely'
 import { createPool } from 'mysql2'
 import { type ConnectionOptions, createConnection } from 'mysql2/promise'
 import type { Logger } from '../telemetry/logger.ts'
+import type { DatabaseConfig } from './config.ts'
 import { mysqlDialect } from './mysql.ts'
 import { connectionOf, dial, hostsOf, type ServerAddress, textOf } from './mysql-connection.ts'
 import { createWriters, hasSeveralServers } from './mysql-writers.ts'
 import { createSlots } from './slots.ts'
 import type { Tables } from './tables.ts'
 import { limitSingleCommands } from './transaction.ts'
-import type { Database, DatabaseConfig } from './types.ts'
+import type { Database } from './types.ts'
 
 export async function openMysql(config: DatabaseConfig, logger: Logger | undefined): Promise<Database> {
   const writers = (await hasSeveralServers(config)) ? createWriters(config, tellWriters(logger)) : undefined

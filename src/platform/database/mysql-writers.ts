@@ -3,10 +3,10 @@ import { isIP } from 'node:net'
 import { setInterval } from 'node:timers'
 import { type Connection, createConnection } from 'mysql2/promise'
 import { unsafeCast } from '../core/unsafe-cast.ts'
+import type { DatabaseConfig } from './config.ts'
 import { isMissingTable, NoWriter } from './errors.ts'
 import { connectionOf, hostsOf, isSocket, type ServerAddress, textOf } from './mysql-connection.ts'
 import { type MysqlServer, SERVER_QUESTION, serverOf } from './mysql-server.ts'
-import type { DatabaseConfig } from './types.ts'
 
 /** A server that may be the writer. */
 export interface Candidate extends MysqlServer {

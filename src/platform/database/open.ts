@@ -1,7 +1,8 @@
 import type { Logger } from '../telemetry/logger.ts'
+import type { DatabaseConfig } from './config.ts'
 import { ensureMysqlDatabase, openMysql } from './mysql-open.ts'
 import { openSqlite, openSqliteReadOnly } from './sqlite-open.ts'
-import type { Database, DatabaseConfig } from './types.ts'
+import type { Database } from './types.ts'
 
 /**
  * @param options.readOnly for programs that only read: an embedded file is neither made nor changed, and need not be writable

@@ -2,10 +2,11 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 
 import { dirname } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Kysely } from 'kysely'
+import type { DatabaseConfig } from './config.ts'
 import { sqliteCode } from './errors.ts'
 import { sqliteDialect } from './sqlite.ts'
 import type { Tables } from './tables.ts'
-import type { Database, DatabaseConfig } from './types.ts'
+import type { Database } from './types.ts'
 
 export async function openSqlite({ file, readTimeoutMs }: DatabaseConfig): Promise<Database> {
   const { DatabaseSync } = await import('node:sqlite')

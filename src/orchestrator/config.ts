@@ -1,0 +1,24 @@
+import { flag, type ParsedVariables, whole } from '../platform/core/variables.ts'
+
+export const orchestratorVariables = {
+  ORCHESTRATOR_DEADLINE_MS: whole(1, 29_000).default(10_000),
+  ORCHESTRATOR_PUBLIC: flag.optional(),
+}
+
+export interface OrchestratorConfig {
+  /** The answer comes within this time, whatever the other services do. */
+  deadlineMs: number
+  /** Whether callers need no token. */
+  public: boolean
+}
+
+export function orchestratorConfigOf(
+  vars: ParsedVariables<typeof orchestratorVariables>,
+  production: boolean,
+): OrchestratorConfig {
+  return {
+    deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS,
+    // Outside production one curl must be enough to try the system; production is open only where it is said.
+    public: vars.ORCHESTRATOR_PUBLIC ?? !production,
+  }
+}

@@ -1,0 +1,32 @@
+import { type ParsedVariables, whole } from '../platform/core/variables.ts'
+
+export const orderVariables = {
+  ORDER_HOLD_MINUTES: whole(1, 10_080).default(1440),
+  MAX_HOLD_MINUTES: whole(1, 10_080).optional(),
+  MAX_OPEN_HOLDS: whole(1, 1_000_000).default(100),
+  CANCEL_WINDOW_MINUTES: whole(0, 525_600).default(10),
+  ORDER_SWEEP_SECONDS: whole(1, 3600).default(15),
+}
+
+export interface OrderConfig {
+  /** How long the stock of an unconfirmed order is held, unless the caller says otherwise. */
+  holdMinutes: number
+  /** How long a client that is bound to a customer may have stock held. */
+  maxHoldMinutes: number
+  /** How many unconfirmed orders the customer of such a client may have. */
+  maxOpenHolds: number
+  /** How long after its confirmation an order may be canceled. */
+  cancelWindowMinutes: number
+  /** How often ended holds are released and expired keys are removed. */
+  sweepSeconds: number
+}
+
+export function orderConfigOf(vars: ParsedVariables<typeof orderVariables>): OrderConfig {
+  return {
+    holdMinutes: vars.ORDER_HOLD_MINUTES,
+    maxHoldMinutes: vars.MAX_HOLD_MINUTES ?? vars.ORDER_HOLD_MINUTES,
+    maxOpenHolds: vars.MAX_OPEN_HOLDS,
+    cancelWindowMinutes: vars.CANCEL_WINDOW_MINUTES,
+    sweepSeconds: vars.ORDER_SWEEP_SECONDS,
+  }
+}
