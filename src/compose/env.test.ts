@@ -121,6 +121,46 @@ describe('the environment', () => {
     for (const fault of faults) expect(fault).toMatch(/^[A-Z_]+: \S.+/)
   })
 
+  it('when several domains have faults, then the list keeps one order', () => {
+    const names = faulty({
+      LOG_LEVEL: 'x',
+      ORCHESTRATOR_DEADLINE_MS: 'x',
+      HTTP_TIMEOUT_MS: 'x',
+      MAX_REQUESTS: 'x',
+      LOGIN_ATTEMPTS_PER_MINUTE: 'x',
+      RATE_LIMIT_PER_MINUTE: 'x',
+      IDEMPOTENCY_TTL_HOURS: 'x',
+      ORDER_HOLD_MINUTES: 'x',
+      ORDERS_API_BASE: 'x',
+      SERVICE_TOKEN: 'a b',
+      JWT_TTL_SECONDS: 'x',
+      DB_POOL: 'x',
+      DB_SOCKET: '/socket',
+      DB_HOST: 'mysql',
+      CUSTOMERS_PORT: 'x',
+      PORT: 'x',
+      NODE_ENV: 'x',
+    })
+    expect(names).toEqual([
+      'NODE_ENV',
+      'PORT',
+      'CUSTOMERS_PORT',
+      'DB_POOL',
+      'JWT_TTL_SECONDS',
+      'ORDERS_API_BASE',
+      'ORDER_HOLD_MINUTES',
+      'IDEMPOTENCY_TTL_HOURS',
+      'RATE_LIMIT_PER_MINUTE',
+      'LOGIN_ATTEMPTS_PER_MINUTE',
+      'MAX_REQUESTS',
+      'HTTP_TIMEOUT_MS',
+      'ORCHESTRATOR_DEADLINE_MS',
+      'LOG_LEVEL',
+      'DB_SOCKET',
+      'SERVICE_TOKEN',
+    ])
+  })
+
   it('when values are wrong and secrets are too weak, then both are told at once', () => {
     expect(faulty({ NODE_ENV: 'production', PORT: 'abc' }).sort()).toEqual(['JWT_SECRET', 'PORT', 'SERVICE_TOKEN'])
   })
