@@ -21,12 +21,16 @@ async function insertKey(db: Database, operation: string, key: string, orderId: 
     .execute()
 }
 
-/** Each way to break the books, and the checks that must see it. */
+/** Each way to break the books, and the checks that must find it. */
 const BREAKS: [string, string[], (db: Database) => Promise<unknown>][] = [
-  ['a piece appears', ['stock'], (db) => db.updateTable('products').set({ stock: 4996 }).where('id', '=', 1).execute()],
+  [
+    'stock appears from nowhere',
+    ['stock'],
+    (db) => db.updateTable('products').set({ stock: 4996 }).where('id', '=', 1).execute(),
+  ],
   ['an adjustment is lost', ['stock'], (db) => db.deleteFrom('stock_adjustments').where('id', '=', 2).execute()],
   [
-    'a line is miscounted',
+    'the subtotal of a line is wrong',
     ['lines', 'totals'],
     (db) => db.updateTable('order_items').set({ subtotal_cents: 1 }).where('id', '=', 1).execute(),
   ],
@@ -41,7 +45,7 @@ const BREAKS: [string, string[], (db: Database) => Promise<unknown>][] = [
     (db) => db.deleteFrom('order_items').where('order_id', '=', 4).execute(),
   ],
   [
-    'an order is confirmed at no time',
+    'a confirmed order has no time of it',
     ['states'],
     (db) => db.updateTable('orders').set({ confirmed_at: null }).where('id', '=', 1).execute(),
   ],
@@ -58,9 +62,13 @@ const BREAKS: [string, string[], (db: Database) => Promise<unknown>][] = [
     },
   ],
   ['a key placed an order that is gone', ['placements'], (db) => insertKey(db, 'orders.place', 'gone', 999)],
-  ['a key confirmed an order that never was', ['confirmations'], (db) => insertKey(db, 'orders.confirm', 'never', 3)],
   [
-    'a hold is left for ever',
+    'a key confirmed an order that is not confirmed',
+    ['confirmations'],
+    (db) => insertKey(db, 'orders.confirm', 'never', 3),
+  ],
+  [
+    'an ended hold is never swept',
     ['stock', 'totals', 'holds'],
     (db) =>
       db

@@ -6,7 +6,7 @@ const OTHER = 'Zr8uQe2Lw5xTn1Vb6Hd9Kj3Pf7Ms4Cg0YaIo'
 const THIRD = 'Qa4Wd7Rf1Tg8Yh2Uj5Ik9Ol3Pz6Xs0Cv7BnM'
 const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: STRONG, SERVICE_TOKEN: OTHER }
 
-/** What is wrong with an environment: the lines of the one message. */
+/** The faults of an environment: the lines of its one error message. */
 function faultsOf(variables: Record<string, string | undefined>): string[] {
   try {
     parseEnv(variables)
@@ -19,13 +19,13 @@ function faultsOf(variables: Record<string, string | undefined>): string[] {
   return []
 }
 
-/** The names of the variables that are wrong. */
+/** The names of the faulty variables. */
 function faulty(variables: Record<string, string | undefined>): string[] {
   return faultsOf(variables).map((fault) => fault.slice(0, fault.indexOf(':')))
 }
 
 describe('the environment', () => {
-  it('when nothing is set, then all have the defaults that are documented', () => {
+  it('when nothing is set, then every variable has its documented default', () => {
     expect(parseEnv({})).toMatchObject({
       production: false,
       ports: { own: undefined, customers: 3001, orders: 3010, orchestrator: 3000 },
@@ -51,24 +51,24 @@ describe('the environment', () => {
     expect(faulty({ [name]: value })).toEqual([name])
   })
 
-  it('when pages of several origins may call, then each is known by its origin', () => {
+  it('when CORS_ORIGINS lists several origins, then each is parsed', () => {
     const { corsOrigins } = parseEnv({ CORS_ORIGINS: 'https://shop.example.com, http://localhost:5173' })
     expect(corsOrigins).toEqual(['https://shop.example.com', 'http://localhost:5173'])
     expect(parseEnv({}).corsOrigins).toEqual([])
   })
 
-  it('when a file says something, then it holds where the environment says nothing at all', () => {
+  it('when a file sets a variable, then the environment overrides it unless empty', () => {
     const file = { DB_NAME: 'of_file', DB_USER: 'of_file', DB_HOST: 'of_file', UNKNOWN: 'of_file' }
     const { database } = parseEnv({ DB_USER: 'own', DB_HOST: '' }, { file })
     expect(database).toMatchObject({ name: 'of_file', user: 'own', host: undefined })
   })
 
-  it('when the environment shows no list of its variables, then each is found by its name', () => {
+  it('when the environment cannot be listed, then variables are read by name', () => {
     const hidden = new Proxy({ DB_NAME: 'known' }, { ownKeys: () => expect.unreachable('nobody may list them') })
     expect(parseEnv(hidden).database.name).toBe('known')
   })
 
-  it('when the names of the assignment are set, then they are taken', () => {
+  it('when the variables of the assignment are set, then their values are used', () => {
     const env = parseEnv({
       PORT: '8080',
       DB_HOST: 'mysql',
@@ -95,11 +95,11 @@ describe('the environment', () => {
     expect(parseEnv({ DB_HOST: '', PORT: '', JWT_SECRET: '', SERVICE_TOKEN: '', JWKS_URL: '' })).toEqual(parseEnv({}))
   })
 
-  it('when a variable is none of ours, then it is passed over', () => {
+  it('when a variable is unknown, then it is ignored', () => {
     expect(faultsOf({ HOME: '/root', PATH: '/bin' })).toEqual([])
   })
 
-  it('when several are wrong, then all are in one list, each with its reason', () => {
+  it('when several variables are wrong, then one list names each with its reason', () => {
     const faults = faultsOf({
       PORT: 'abc',
       DB_PORT: '70000',
@@ -161,7 +161,7 @@ describe('the environment', () => {
     ])
   })
 
-  it('when values are wrong and secrets are too weak, then both are told at once', () => {
+  it('when values are wrong and secrets are weak, then one list names both', () => {
     expect(faulty({ NODE_ENV: 'production', PORT: 'abc' }).sort()).toEqual(['JWT_SECRET', 'PORT', 'SERVICE_TOKEN'])
   })
 
@@ -231,36 +231,36 @@ describe('the environment', () => {
     { name: 'TRUSTED_PROXIES', byDefault: 0, bounds: [0, 10], of: (env: Env) => env.logins.trustedProxies },
   ]
 
-  it.each(limits)('when $name is within $bounds, then it is taken, and nothing else is', (limit) => {
+  it.each(limits)('when $name is within $bounds, then it is accepted, and nothing else is', (limit) => {
     const { name, byDefault, bounds, of } = limit
-    const [least = 0, most = 0] = bounds
+    const [min = 0, max = 0] = bounds
     expect(of(parseEnv({}))).toBe(byDefault)
-    for (const good of [least, most]) expect(of(parseEnv({ [name]: String(good) }))).toBe(good)
-    for (const bad of [String(least - 1), String(most + 1), '1.5', 'soon', '1s']) {
+    for (const good of [min, max]) expect(of(parseEnv({ [name]: String(good) }))).toBe(good)
+    for (const bad of [String(min - 1), String(max + 1), '1.5', 'soon', '1s']) {
       expect(faulty({ [name]: bad })).toEqual([name])
     }
   })
 
-  it('when DB_TLS is off, on, or amazon-rds, then it is taken, and nothing else is', () => {
+  it('when DB_TLS is off, on, or amazon-rds, then it is accepted, and nothing else is', () => {
     expect(parseEnv({}).database.tls).toBe('off')
     for (const tls of ['off', 'on', 'amazon-rds']) expect(parseEnv({ DB_TLS: tls }).database.tls).toBe(tls)
     for (const bad of ['true', 'ON', 'required']) expect(faulty({ DB_TLS: bad })).toEqual(['DB_TLS'])
   })
 
-  it.each([1, 100_000])('when MAX_REQUESTS is at its bound of %d, then it is taken', (bound) => {
+  it.each([1, 100_000])('when MAX_REQUESTS is at its bound of %d, then it is accepted', (bound) => {
     expect(parseEnv({ MAX_REQUESTS: String(bound) }).maxInFlight).toBe(bound)
   })
 })
 
 describe('the claims of an identity provider', () => {
-  it('when nothing is set, then they have the names of our own tokens', () => {
+  it('when nothing is set, then the names are those of the tokens of this API', () => {
     expect(parseEnv({}).jwt).toMatchObject({
       audiences: ['b2b-orders'],
       claims: { scopes: undefined, scopePrefix: '', customer: 'customer_id', audience: 'aud' },
     })
   })
 
-  it('when they have other names, or several audiences, then those are taken', () => {
+  it('when other names or several audiences are set, then those are used', () => {
     const { jwt } = parseEnv({
       JWT_AUDIENCE: 'one, other,',
       JWT_SCOPES_CLAIM: 'roles',
@@ -281,7 +281,7 @@ describe('the claims of an identity provider', () => {
 })
 
 describe('service tokens', () => {
-  it('when one is rotated, then two are taken, with or without a space', () => {
+  it('when one is rotated, then two are accepted, with or without a space', () => {
     expect(parseEnv({ SERVICE_TOKEN: 'new,old' }).serviceTokens).toEqual(['new', 'old'])
     expect(parseEnv({ SERVICE_TOKEN: 'new, old' }).serviceTokens).toEqual(['new', 'old'])
   })
@@ -295,7 +295,7 @@ describe('service tokens', () => {
 })
 
 describe('JWT secrets', () => {
-  it('when one is rotated, then the first signs, and both are taken', () => {
+  it('when one is rotated, then the first signs, and both are accepted', () => {
     expect(parseEnv({ JWT_SECRET: 'one' }).jwt).toMatchObject({ secret: 'one', otherSecret: undefined })
     expect(parseEnv({ JWT_SECRET: 'new, old' }).jwt).toMatchObject({ secret: 'new', otherSecret: 'old' })
     expect(parseEnv({}).jwt).toMatchObject({ secret: 'secret123', otherSecret: undefined })
@@ -327,20 +327,17 @@ describe('production', () => {
     ['empty', '', /must be set in production/],
     ['short', 'x'.repeat(31), /at least 32 bytes/],
     ['published', 'secret123', /published/],
-    ['published elsewhere here', 'internal123', /published/],
+    ['another published secret', 'internal123', /published/],
     ['the demo client’s', 'demo-secret', /published/],
-  ])(
-    'when a secret is %s, then it is refused, with the way to make one and without the secret',
-    (_, secret, reason) => {
-      for (const name of ['JWT_SECRET', 'SERVICE_TOKEN']) {
-        const [fault = '', ...others] = faultsOf({ ...PRODUCTION, [name]: secret })
-        expect(others).toEqual([])
-        expect(fault).toMatch(new RegExp(`^${name}: .*openssl rand`))
-        expect(fault).toMatch(reason)
-        if (secret) expect(fault).not.toContain(secret)
-      }
-    },
-  )
+  ])('when a secret is %s, then the refusal says how to make one and hides the secret', (_, secret, reason) => {
+    for (const name of ['JWT_SECRET', 'SERVICE_TOKEN']) {
+      const [fault = '', ...others] = faultsOf({ ...PRODUCTION, [name]: secret })
+      expect(others).toEqual([])
+      expect(fault).toMatch(new RegExp(`^${name}: .*openssl rand`))
+      expect(fault).toMatch(reason)
+      if (secret) expect(fault).not.toContain(secret)
+    }
+  })
 
   it('when a secret has 32 bytes in fewer characters, then it is long enough', () => {
     expect(faultsOf({ ...PRODUCTION, JWT_SECRET: 'é'.repeat(16) })).toEqual([])
@@ -363,14 +360,14 @@ describe('production', () => {
     expect(faultsOf({ JWT_SECRET, SERVICE_TOKEN })).toEqual([])
   })
 
-  it('when the keys of an identity provider would come by http, then it is refused', () => {
+  it('when JWKS_URL is plain http in production, then it is refused', () => {
     for (const JWKS_URL of ['http://id.example/jwks', 'HTTP://id.example/jwks']) {
       expect(faulty({ ...PRODUCTION, JWKS_URL })).toEqual(['JWKS_URL'])
       expect(faultsOf({ JWKS_URL })).toEqual([])
     }
   })
 
-  it('when it is development, then the published secrets do', () => {
+  it('when it is not production, then the published secrets are accepted', () => {
     expect(faultsOf({ JWT_SECRET: 'secret123', SERVICE_TOKEN: 'internal123' })).toEqual([])
   })
 })

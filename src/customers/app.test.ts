@@ -35,7 +35,7 @@ describeEachEngine('customers', (engine) => {
   describe('any request', () => describeRequests(resource))
 
   describe('creating', () => {
-    it('when a customer is created, then it is answered with where it is, its version and all its fields', async () => {
+    it('when a customer is created, then 201 with Location, ETag and all its fields', async () => {
       const body = { ...input(), phone: '555-1234' }
       const response = await system.customers.post('/customers', body)
       expect(response.status).toBe(201)
@@ -58,19 +58,19 @@ describeEachEngine('customers', (engine) => {
       }
     })
 
-    it('when fields have spaces around them, then they are kept without', async () => {
+    it('when fields have spaces around them, then they are trimmed', async () => {
       const { name, email } = input()
       const padded = { name: ` ${name}\t`, email: `  ${email} `, phone: ' 1 2 ' }
       expect((await system.customers.post('/customers', padded)).body).toMatchObject({ name, email, phone: '1 2' })
     })
 
-    it('when the name is in any script, then it comes back as it was sent', async () => {
+    it('when the name is in any script, then it is stored exactly as it was sent', async () => {
       const name = `Café Ñandú 株式会社 مكتب 🏭 O'Neil "&<>\\ ${newWord()}`
       const { id } = await newCustomer(system, { name })
       expect((await read(id)).body.name).toBe(name)
     })
 
-    it('when a name is as long as may be, then characters count, whatever bytes they take', async () => {
+    it('when a name is at its maximum length, then characters count, not bytes', async () => {
       const name = '🏭'.repeat(200)
       const { id } = await newCustomer(system, { name })
       expect((await read(id)).body.name).toBe(name)
@@ -78,7 +78,7 @@ describeEachEngine('customers', (engine) => {
     })
 
     it.each(["o'neil#1&co", 'a.b+c', '{x}'])(
-      'when the e-mail is %s at a domain, then it is taken as it is',
+      'when the e-mail is %s at a domain, then it is accepted unchanged',
       async (at) => {
         const email = `${at}.${newWord()}@xn--bcher-kva.xn--p1ai`
         expect((await newCustomer(system, { email })).email).toBe(email)
@@ -92,7 +92,7 @@ describeEachEngine('customers', (engine) => {
       }
     })
 
-    it('when ten ask for one e-mail at once, then one gets it', async () => {
+    it('when ten requests want one e-mail at once, then one gets it', async () => {
       const { email } = input()
       const responses = await Promise.all(
         Array.from({ length: 10 }, () => system.customers.post('/customers', { ...input(), email })),
@@ -142,7 +142,7 @@ describeEachEngine('customers', (engine) => {
     describe('with an idempotency key', () => {
       describeKeyedCreation(resource)
 
-      it('when the customer has changed or gone since, then the first answer still comes', async () => {
+      it('when the customer was changed or deleted since, then a retry is still a replay', async () => {
         const [body, headers] = [input(), { 'idempotency-key': newWord() }]
         const first = await system.customers.post('/customers', body, { headers })
         await replace(first.body.id, input())
@@ -161,7 +161,7 @@ describeEachEngine('customers', (engine) => {
       expect(response.headers.get('etag')).toBe('"1"')
     })
 
-    it('when another service reads it, then it is the same', async () => {
+    it('when another service reads it, then it gets the same customer', async () => {
       const { id } = await newCustomer(system)
       const [outside, inside] = [await read(id), await readInternal(id)]
       expect(inside.text).toBe(outside.text)
@@ -175,20 +175,20 @@ describeEachEngine('customers', (engine) => {
       expectProblem(await system.customers.get(path), 401, 'invalid_token')
     })
 
-    it('when the internal route is asked for a bad or unknown id, then 400 or 404', async () => {
+    it('when the internal route gets a bad or unknown id, then 400 or 404', async () => {
       const token = system.env.serviceTokens[0] ?? ''
       expectProblem(await system.customers.get('/internal/customers/abc', { token }), 400, 'invalid_id')
       expectProblem(await readInternal(Number.MAX_SAFE_INTEGER), 404, 'not_found')
     })
   })
 
-  describe('reading several at once', () => {
+  describe('looking up several at once', () => {
     const LOOKUPS = '/internal/customers/lookups'
     const token = () => system.env.serviceTokens[0] ?? ''
     const lookup = (id: unknown) => ({ id, correlation_id: `call:${newWord()}` })
     const lookUp = (calls: unknown) => system.customers.post(LOOKUPS, { calls }, { token: token() })
 
-    it('when customers are looked up, then each is answered as it is alone, in the order of the calls', async () => {
+    it('when customers are looked up, then each result equals a single lookup, in order', async () => {
       const ids = await makeCustomers(3)
       const calls = [...ids.toReversed(), Number.MAX_SAFE_INTEGER, ids[0] ?? 0].map(lookup)
       const response = await lookUp(calls)
@@ -207,7 +207,7 @@ describeEachEngine('customers', (engine) => {
       expect(response.text).toBe(`{"results":[${bytes.join(',')}]}`)
     })
 
-    it('when one was deleted or changed, then that is what is answered', async () => {
+    it('when one was deleted or changed, then the lookup reflects that', async () => {
       const [gone, changed] = [await newCustomer(system), await newCustomer(system)]
       await remove(gone.id)
       const { body } = await replace(changed.id, input())
@@ -217,7 +217,7 @@ describeEachEngine('customers', (engine) => {
       ])
     })
 
-    it('when 100 are looked up, and more in the same moment, then each gets its own', async () => {
+    it('when 100 are looked up amid others, then each caller gets its own', async () => {
       const ids = await makeCustomers(3)
       const many = Array.from({ length: 100 }, (_, i) => ids[i % 3] ?? 0)
       const responses = await Promise.all(Array.from({ length: 6 }, () => lookUp(many.map(lookup))))
@@ -226,7 +226,7 @@ describeEachEngine('customers', (engine) => {
       }
     })
 
-    it('when there is no token, a wrong one, or that of a caller, then 401', async () => {
+    it('when the token is missing, wrong, or a client’s, then 401', async () => {
       const body = { calls: [lookup(1)] }
       expectProblem(await system.customers.post(LOOKUPS, body, { token: null }), 401, 'unauthorized')
       expectProblem(await system.customers.post(LOOKUPS, body, { token: 'wrong' }), 401, 'invalid_token')
@@ -256,14 +256,14 @@ describeEachEngine('customers', (engine) => {
       expectFaults(await system.customers.post(LOOKUPS, beside, { token: token() }), ['more'])
     })
 
-    it('when the body is over 64 KiB and not over 4 MiB, then it is taken, and over that it is 413', async () => {
-      const most = JSON.stringify({ calls: [lookup(1), lookup(2)] }).padEnd(4 * 1024 * 1024)
-      const response = await system.customers.post(LOOKUPS, most, { token: token() })
+    it('when the body is at most 4 MiB, then it is accepted, and beyond that 413', async () => {
+      const largest = JSON.stringify({ calls: [lookup(1), lookup(2)] }).padEnd(4 * 1024 * 1024)
+      const response = await system.customers.post(LOOKUPS, largest, { token: token() })
       expect(response.body.results).toMatchObject([{ status: 200 }, { status: 200 }])
-      expectProblem(await system.customers.post(LOOKUPS, `${most} `, { token: token() }), 413, 'payload_too_large')
+      expectProblem(await system.customers.post(LOOKUPS, `${largest} `, { token: token() }), 413, 'payload_too_large')
     })
 
-    it('when they are looked up, then the log has one line that names the correlation ids of all', async () => {
+    it('when several are looked up, then one log line names all correlation ids', async () => {
       const calls = [1, 2, Number.MAX_SAFE_INTEGER].map(lookup)
       const before = system.log.length
       await lookUp(calls)
@@ -273,7 +273,7 @@ describeEachEngine('customers', (engine) => {
       ])
     })
 
-    it('when the database fails, then each call fails on its own, and a log line of each carries its correlation id', async () => {
+    it('when the database fails, then each call fails and is logged with its own id', async () => {
       const started = await startSystem(engine)
       onTestFinished(() => started.stop())
       const broken = started.system
@@ -298,7 +298,7 @@ describeEachEngine('customers', (engine) => {
   })
 
   describe('replacing', () => {
-    it('when a customer is replaced, then all its fields are the new ones and its version rises', async () => {
+    it('when a customer is replaced, then all fields are new and the version rises', async () => {
       const before = (await system.customers.post('/customers', { ...input(), phone: '555-1234' })).body
       const body = input()
       const response = await replace(before.id, body)
@@ -309,7 +309,7 @@ describeEachEngine('customers', (engine) => {
       expect((await read(before.id)).text).toBe(response.text)
     })
 
-    it('when only the case of its own e-mail changes, then it is taken', async () => {
+    it('when only the case of its own e-mail changes, then it is accepted', async () => {
       const { id, email } = await newCustomer(system)
       expect((await replace(id, { ...input(), email: email.toUpperCase() })).body.email).toBe(email.toUpperCase())
     })
@@ -320,7 +320,7 @@ describeEachEngine('customers', (engine) => {
       expect((await read(one.id)).body).toEqual(one)
     })
 
-    it('when ten customers would take one e-mail at once, then one does', async () => {
+    it('when ten customers want one e-mail at once, then one gets it', async () => {
       const [ids, { email }] = [await makeCustomers(10), input()]
       const responses = await Promise.all(ids.map((id) => replace(id, { ...input(), email })))
       expect(statusCounts(responses)).toEqual({ 200: 1, 409: 9 })
@@ -340,7 +340,7 @@ describeEachEngine('customers', (engine) => {
       expect((await read(customer.id)).body).toEqual(customer)
     })
 
-    it('when the customer does not exist or its id is none, then 404 or 400', async () => {
+    it('when the customer does not exist or its id is malformed, then 404 or 400', async () => {
       expectProblem(await replace(Number.MAX_SAFE_INTEGER, input()), 404, 'not_found')
       expectProblem(await system.customers.put('/customers/0', input()), 400, 'invalid_id')
     })
@@ -366,14 +366,14 @@ describeEachEngine('customers', (engine) => {
       expectProblem(await replace(Number.MAX_SAFE_INTEGER, input(), '*'), 404, 'not_found')
     })
 
-    it('when ten replace one version at once, then one does and the others learn of it', async () => {
+    it('when ten replace one version at once, then one succeeds and the others get 412', async () => {
       const { id } = await newCustomer(system)
       const responses = await Promise.all(Array.from({ length: 10 }, () => replace(id, input(), '"1"')))
       expect(statusCounts(responses)).toEqual({ 200: 1, 412: 9 })
       expect((await read(id)).body).toEqual(responses.find(({ status }) => status === 200)?.body)
     })
 
-    it('when ten replace it at once whatever its version, then each counts', async () => {
+    it('when ten replace it at once without If-Match, then each succeeds', async () => {
       const { id } = await newCustomer(system)
       const responses = await Promise.all(Array.from({ length: 10 }, () => replace(id, input())))
       expect(responses.map(({ body }) => body.version).sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
@@ -382,7 +382,7 @@ describeEachEngine('customers', (engine) => {
   })
 
   describe('deleting', () => {
-    it('when a customer is deleted, then it is found nowhere', async () => {
+    it('when a customer is deleted, then no route finds it', async () => {
       const word = newWord()
       const { id } = await newCustomer(system, { name: word })
       const response = await remove(id)
@@ -402,13 +402,13 @@ describeEachEngine('customers', (engine) => {
       expect(row).toMatchObject({ email, email_key: null, deleted_at: expect.any(String) })
     })
 
-    it('when a customer is deleted, then its e-mail is free, each time again', async () => {
+    it('when a customer is deleted, then its e-mail is free, every time', async () => {
       const { email } = input()
       for (let i = 0; i < 3; i++) await remove((await newCustomer(system, { email })).id)
       expect((await system.customers.post('/customers', { ...input(), email })).status).toBe(201)
     })
 
-    it('when the customer has orders, then it can be deleted and they can be read', async () => {
+    it('when the customer has orders, then it can be deleted and they stay readable', async () => {
       const { id } = await newCustomer(system)
       const product = await newProduct(system)
       const order = await newOrder(system, [{ product_id: product.id, qty: 2 }], { customer_id: id })
@@ -417,7 +417,7 @@ describeEachEngine('customers', (engine) => {
       expect(idsOf((await system.orders.get(`/orders?customer_id=${id}`)).body.data)).toEqual([order.id])
     })
 
-    it('when a deleted customer would order, then it does not exist', async () => {
+    it('when an order names a deleted customer, then that customer does not exist', async () => {
       const { id } = await newCustomer(system)
       const product = await newProduct(system)
       await remove(id)
@@ -433,12 +433,12 @@ describeEachEngine('customers', (engine) => {
       expect((await remove(id, '"2"')).status).toBe(204)
     })
 
-    it('when ten delete it at once, then one does', async () => {
+    it('when ten requests delete it at once, then one succeeds', async () => {
       const { id } = await newCustomer(system)
       expect(statusCounts(await Promise.all(Array.from({ length: 10 }, () => remove(id))))).toEqual({ 204: 1, 404: 9 })
     })
 
-    it('when the id is none, then 400', async () => {
+    it('when the id is malformed, then 400', async () => {
       expectProblem(await system.customers.delete('/customers/abc'), 400, 'invalid_id')
     })
   })
@@ -446,7 +446,7 @@ describeEachEngine('customers', (engine) => {
   describe('listing', () => {
     describePages(resource, { path: '/products', service: 'orders' })
 
-    it('when rows are deleted between two pages, then no other row is skipped or repeated', async () => {
+    it('when rows are deleted between pages, then no other row is skipped or repeated', async () => {
       const made = await makeCustomers(6)
       const [first = 0, fifth = 0] = [made[0], made[4]]
       const rows = await readPages(system.customers, '/customers?limit=2', async (page) => {
@@ -459,7 +459,7 @@ describeEachEngine('customers', (engine) => {
   describe('searching', () => {
     describeSearch(resource)
 
-    it('when the search is a whole e-mail or the beginnings of its parts, then its customer is found', async () => {
+    it('when the search is an e-mail or prefixes of its parts, then it finds a match', async () => {
       const [local, domain] = [newWord(), newWord()]
       const { id } = await newCustomer(system, { email: `Ops.${local}+eu@${domain}.example` })
       await newCustomer(system, { email: `ops.${newWord()}@${domain}.example` })
@@ -468,14 +468,14 @@ describeEachEngine('customers', (engine) => {
       expect(await search(domain.slice(0, 9))).toHaveLength(2)
     })
 
-    it('when the name alone would fill the index, then the e-mail is found all the same', async () => {
+    it('when the name alone fills the word index, then the e-mail is found all the same', async () => {
       const name = Array.from({ length: 100 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join(' ')
       const { id, email } = await newCustomer(system, { name })
       expect(await search(email)).toEqual([id])
       expect(await search(`${name.at(-1)}`)).toEqual([id])
     })
 
-    it('when a customer is replaced, then it is found by its new words and not by the old ones', async () => {
+    it('when a customer is replaced, then only its new words find it', async () => {
       const [before, after] = [newWord(), newWord()]
       const { id } = await newCustomer(system, { name: before, email: `${before}@example.com` })
       await replace(id, { name: `The ${after}`, email: `${newWord()}@example.com` })
@@ -483,7 +483,7 @@ describeEachEngine('customers', (engine) => {
       expect(await search(after)).toEqual([id])
     })
 
-    it('when rows are deleted between two pages, then no other row is skipped or repeated', async () => {
+    it('when rows are deleted between pages, then no other row is skipped or repeated', async () => {
       const word = newWord()
       const made = await makeCustomers(5, word)
       const rows = await readPages(system.customers, `/customers?limit=1&search=${word}`, async (_, page) => {
@@ -499,7 +499,7 @@ describeEachEngine('customers', (engine) => {
       return { own, other, request: { token: await system.token({ customerId: own.id }) } }
     }
 
-    it('when it reads its own customer, then it sees it, and of others it learns nothing', async () => {
+    it('when it reads its own customer, then 200, and any other is as if unknown', async () => {
       const { own, other, request } = await boundClient()
       expect((await system.customers.get(`/customers/${own.id}`, request)).body).toEqual(own)
       const refused = await system.customers.get(`/customers/${other.id}`, request)
@@ -517,7 +517,7 @@ describeEachEngine('customers', (engine) => {
       expect((await system.customers.get('/customers?search=acme', request)).body.data).toEqual([])
     })
 
-    it('when it would write, then it is refused and nothing changes', async () => {
+    it('when it tries to write, then it is refused and nothing changes', async () => {
       const { own, other, request } = await boundClient()
       expectProblem(await system.customers.post('/customers', input(), request), 403, 'bound_client')
       expectProblem(await system.customers.put(`/customers/${own.id}`, input(), request), 403, 'bound_client')
@@ -532,12 +532,12 @@ describeEachEngine('customers', (engine) => {
     const echoed = async (id: string, path = '/customers/1') =>
       (await system.customers.get(path, { headers: { 'x-correlation-id': id } })).headers.get('x-correlation-id')
 
-    it.each(['req-789', 'a', 'A.b:c_d-9', 'x'.repeat(128)])('when it is %s, then it comes back', async (id) => {
+    it.each(['req-789', 'a', 'A.b:c_d-9', 'x'.repeat(128)])('when it is %s, then it is echoed', async (id) => {
       expect(await echoed(id)).toBe(id)
     })
 
     it.each(['', 'two words', 'x'.repeat(129), 'a/b', 'é', '"quoted"'])(
-      'when it is %j, then a fresh one comes back',
+      'when it is %j, then a new one is made',
       async (id) => {
         expect(await echoed(id)).toMatch(/^[\da-f]{8}-[\da-f-]{27}$/)
       },
@@ -559,7 +559,7 @@ describeEachEngine('customers', (engine) => {
     })
   })
 
-  /** One after the other, so that their ids and, with a word, their matching words rise. */
+  /** Created one after the other, so that their ids and matching words rise in that order. */
   async function makeCustomers(count: number, word = newWord()): Promise<number[]> {
     const ids: number[] = []
     for (let i = 0; i < count; i++) ids.push((await newCustomer(system, { name: `${word}${i}` })).id)

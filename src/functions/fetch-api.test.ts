@@ -4,7 +4,7 @@ import * as own from './fetch-api.ts'
 const native = { Headers, Request, Response }
 type Classes = typeof native
 
-/** The same work with Node's own classes and with these: what comes of it, or the kind of error. */
+/** The results, or kinds of error, of the same work with Node's own classes and with ours. */
 async function both(work: (classes: Classes) => unknown): Promise<[unknown, unknown]> {
   const outcome = async (classes: unknown) => {
     try {
@@ -54,7 +54,7 @@ describe('headers', () => {
     'a value is not of Latin letters': (headers) => headers.append('x-a', '株'),
   }
 
-  it.each(Object.entries(cases))("when %s, then it is as Node's own do it", async (_, work) => {
+  it.each(Object.entries(cases))('when %s, then it behaves as in Node', async (_, work) => {
     await expectAlike(({ Headers }) => work(new Headers({ 'X-B': 'b', 'x-a': 'a' })))
     await expectAlike(({ Headers }) =>
       work(
@@ -84,7 +84,7 @@ describe('requests', () => {
     'GET with a body': [URL_OF, { body: TEXT }],
   }
 
-  it.each(Object.entries(requests))("when it is a %s, then it is what Node's own is", async (_, [input, init]) => {
+  it.each(Object.entries(requests))('when it is a %s, then it equals Node’s', async (_, [input, init]) => {
     await expectAlike(async ({ Request }) => {
       const request = new Request(input, init)
       const before = facts(request)
@@ -93,14 +93,14 @@ describe('requests', () => {
     await expectAlike(async ({ Request }) => (await new Request(input, init).arrayBuffer()).byteLength)
   })
 
-  it('when it is made like another one, then it has its method, headers and body', async () => {
+  it('when it is made from another request, then it has its method, headers and body', async () => {
     const init = { method: 'POST', headers: { 'x-a': 'b' }, body: BYTES }
     const first = new own.Request(URL_OF, init)
     const second = new own.Request('https://api.example/b', first)
     expect([second.method, second.headers.get('x-a'), await second.text()]).toEqual(['POST', 'b', TEXT])
   })
 
-  it('when its body is read twice, then the second time fails', async () => {
+  it('when its body is read twice, then the second read fails', async () => {
     await expectAlike(async ({ Request }) => {
       const request = new Request(URL_OF, { method: 'POST', body: '{}' })
       return [await request.json(), request.bodyUsed, await request.text()]
@@ -117,7 +117,7 @@ describe('responses', () => {
     'one with bytes': [BYTES],
   }
 
-  it.each(Object.entries(responses))("when it is an %s, then it is what Node's own is", async (_, [body, init]) => {
+  it.each(Object.entries(responses))('when it is an %s, then it equals Node’s', async (_, [body, init]) => {
     const facts = ({ status, ok, headers }: Response) => ({ status, ok, headers: [...headers] })
     await expectAlike(async ({ Response }) => [facts(new Response(body, init)), await new Response(body, init).text()])
     await expectAlike(async ({ Response }) => {
@@ -127,7 +127,7 @@ describe('responses', () => {
     })
   })
 
-  it("when it is made of a value, then it is as Node's own", async () => {
+  it('when it is made from a value, then it equals Node’s', async () => {
     await expectAlike(async ({ Response }) => {
       const response = Response.json({ a: TEXT }, { status: 201 })
       return [response.status, [...response.headers], await response.json()]

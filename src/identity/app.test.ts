@@ -14,7 +14,7 @@ const GRANT = { grant_type: 'client_credentials' }
 interface TestClient {
   id: string
   secret: string
-  /** As the fields of a token request. */
+  /** The same credentials as fields of a token request. */
   fields: { client_id: string; client_secret: string }
 }
 
@@ -36,7 +36,7 @@ describeEachEngine('tokens', (engine) => {
   const sendForm = (fields: Record<string, string>, headers: Record<string, string> = {}) =>
     sendJson(new URLSearchParams(fields).toString(), { 'content-type': FORM, ...headers })
 
-  /** Each way to say the same. */
+  /** Each way to send the same request. */
   const ways: Record<string, (client: TestClient, rest?: Record<string, string>) => Promise<ApiResponse>> = {
     'a form': ({ fields }, rest = {}) => sendForm({ ...GRANT, ...fields, ...rest }),
     JSON: ({ fields }, rest = {}) => sendJson({ ...GRANT, ...fields, ...rest }),
@@ -45,7 +45,7 @@ describeEachEngine('tokens', (engine) => {
   }
 
   describe.each(Object.entries(ways))('asked for with %s', (_, ask) => {
-    it('when a client proves who it is, then it gets a token with all its scopes', async () => {
+    it('when a client sends its secret, then it gets a token with all its scopes', async () => {
       const response = await ask(await newClient(['products:read', 'orders:write']))
       expect(response.status).toBe(200)
       expect(response.headers.get('content-type')).toBe('application/json')
@@ -58,19 +58,19 @@ describeEachEngine('tokens', (engine) => {
       })
     })
 
-    it('when fewer scopes are asked for, then the token has those', async () => {
+    it('when fewer scopes are asked for, then the token has only those', async () => {
       const client = await newClient(['products:read', 'orders:read', 'orders:write'])
       const { body } = await ask(client, { scope: ' orders:write  products:read orders:write ' })
       expect(body.scope).toBe('orders:write products:read')
     })
 
-    it('when a scope is asked for that the client does not have, then invalid_scope', async () => {
+    it('when it asks for a scope that the client lacks, then invalid_scope', async () => {
       const response = await ask(await newClient(['products:read']), { scope: 'products:read orders:read' })
       expectProblem(response, 400, 'invalid_scope')
       expect(response.body.error).toBe('invalid_scope')
     })
 
-    it('when the secret is wrong, then it is refused', async () => {
+    it('when the secret is wrong, then 401', async () => {
       const client = await newClient()
       const secret = `${client.secret}x`
       const response = await ask({ ...client, secret, fields: { client_id: client.id, client_secret: secret } })
@@ -111,7 +111,7 @@ describeEachEngine('tokens', (engine) => {
     },
   )
 
-  it('when credentials are missing, in part or in a header of another kind, then invalid_client', async () => {
+  it('when credentials are missing, partial or of another scheme, then invalid_client', async () => {
     const { id, secret, fields } = await newClient()
     const refused = [
       await sendJson(GRANT),
@@ -125,7 +125,7 @@ describeEachEngine('tokens', (engine) => {
     for (const response of refused) expectProblem(response, 401, 'invalid_client')
   })
 
-  it('when a Basic header and fields name two clients, then the header holds', async () => {
+  it('when the Basic header and the fields name two clients, then the header wins', async () => {
     const [one, other] = [await newClient(['orders:read']), await newClient(['orders:write'])]
     const { body } = await sendJson({ ...GRANT, ...other.fields }, basic(one.id, one.secret))
     expect(body.scope).toBe('orders:read')
@@ -153,7 +153,7 @@ describeEachEngine('tokens', (engine) => {
     }
   })
 
-  it('when it names parameters that are none of ours, then they are ignored', async () => {
+  it('when it has unknown parameters, then they are ignored', async () => {
     const { fields } = await newClient(['orders:read'])
     const others = { audience: 'orders', resource: 'https://orders.example', client_assertion: '', __proto: 'x' }
     expect((await sendForm({ ...GRANT, ...fields, ...others })).body.scope).toBe('orders:read')
@@ -169,7 +169,7 @@ describeEachEngine('tokens', (engine) => {
     expectProblem(await sendJson({ ...GRANT, ...nothing }), 401, 'invalid_client')
   })
 
-  it('when the body is larger than 4 KiB, then 413, and at 4 KiB it is taken', async () => {
+  it('when the body is larger than 4 KiB, then 413, and 4 KiB is accepted', async () => {
     const { fields } = await newClient()
     const json = JSON.stringify({ ...GRANT, ...fields })
     const form = `${new URLSearchParams({ ...GRANT, ...fields })}&pad=`
@@ -185,13 +185,13 @@ describeEachEngine('tokens', (engine) => {
     }
   })
 
-  it('when the body is no JSON, or of another type, then 400 or 415', async () => {
+  it('when the body is not JSON, or of another type, then 400 or 415', async () => {
     expectProblem(await sendJson('{'), 400, 'malformed_json')
     expectProblem(await sendJson('grant_type', { 'content-type': 'text/plain' }), 415, 'unsupported_media_type')
     expectProblem(await sendJson(undefined), 415, 'unsupported_media_type')
   })
 
-  it('when a token comes from either service, then it opens the routes of both, as far as its scopes go', async () => {
+  it('when either service issued the token, then it opens the routes of both', async () => {
     const { fields } = await newClient(['customers:read', 'products:read'])
     for (const service of ['customers', 'orders'] as const) {
       const token = (await sendJson({ ...GRANT, ...fields }, {}, service)).body.access_token
@@ -201,14 +201,14 @@ describeEachEngine('tokens', (engine) => {
     }
   })
 
-  it('when the scopes were narrowed, then the token opens no more than they say', async () => {
+  it('when the scopes were narrowed, then the token opens no more than they allow', async () => {
     const { fields } = await newClient(['products:read', 'orders:read'])
     const token = (await sendJson({ ...GRANT, ...fields, scope: 'orders:read' })).body.access_token
     expect((await system.orders.get('/orders/1', { token })).status).toBe(200)
     expectProblem(await system.orders.get('/products/1', { token }), 403, 'insufficient_scope')
   })
 
-  it('when the client is bound to a customer, then its token sees that one only', async () => {
+  it('when the client is bound to a customer, then its token sees only that one', async () => {
     const [own, other, product] = [await newCustomer(system), await newCustomer(system), await newProduct(system)]
     const order = await newOrder(system, [{ product_id: product.id, qty: 1 }], { customer_id: own.id })
     const { fields } = await newClient(SCOPES, own.id)
@@ -219,7 +219,7 @@ describeEachEngine('tokens', (engine) => {
     expectProblem(await system.orders.get('/orders/1', { token }), 404, 'not_found')
   })
 
-  it('when the demo client asks, then it gets a token with every scope, but none in production', async () => {
+  it('when the demo client asks, then it gets every scope, but none in production', async () => {
     const demo = { ...GRANT, client_id: 'demo', client_secret: 'demo-secret' }
     expect((await sendJson(demo)).body.scope).toBe(SCOPES.join(' '))
     const { api } = await serveOrders(system, { production: true })
@@ -228,12 +228,12 @@ describeEachEngine('tokens', (engine) => {
     }
   })
 
-  it('when an identity provider issues the tokens, then there is no such route', async () => {
+  it('when an identity provider issues the tokens, then the route does not exist', async () => {
     const { api } = await serveOrders(system, { jwt: { ...system.env.jwt, jwksUrl: 'https://id.example/jwks' } })
     expectProblem(await api.post('/auth/token', GRANT), 404, 'route_not_found')
   })
 
-  it('when a client is made, then its secret is kept nowhere', async () => {
+  it('when a client is created, then its secret is stored nowhere', async () => {
     const client = await newClient()
     const row = await system.db
       .selectFrom('api_clients')
@@ -246,7 +246,7 @@ describeEachEngine('tokens', (engine) => {
   })
 })
 
-describeEachEngine('clients whose tokens are withdrawn', (engine) => {
+describeEachEngine('clients whose tokens are revoked', (engine) => {
   const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
   const ORDER = '/orchestrator/create-and-confirm-order'
   const MINUTE_MS = 60_000
@@ -266,7 +266,7 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     return response.body.access_token
   }
 
-  /** How each service answers its bearer. The orchestrator, once it knows who calls, misses the body. */
+  /** How each service answers this token. The orchestrator accepts it and then refuses the empty body. */
   async function statusesOf(token: string, { customers, orders, orchestrator }: TestSystem = system) {
     const responses = [
       await customers.get('/customers/1', { token }),
@@ -280,7 +280,7 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
   const TAKEN = [200, 200, 400]
   const REFUSED = [401, 401, 401]
 
-  it('when a secret is rotated, then the old one gets no token at once, and its tokens end within a minute', async () => {
+  it('when a secret is rotated, then the old one fails, and its tokens within a minute', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     const client = await newClient()
     const token = await tokenFor(client)
@@ -295,7 +295,7 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     expect(await statusesOf(token)).toEqual(REFUSED)
   })
 
-  it('when a token was not shown before, then it is refused at once', async () => {
+  it('when a token was not used before the rotation, then it is refused at once', async () => {
     const client = await newClient()
     const [first, second] = [await tokenFor(client), await tokenFor(client)]
     await rotateSecret(system.db, client.id)
@@ -304,7 +304,7 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     expect(await statusesOf(second)).toEqual(REFUSED)
   })
 
-  it('when a client is disabled and enabled again, then it gets tokens again, and those of before stay refused', async () => {
+  it('when a client is enabled again, then only its new tokens are accepted', async () => {
     const client = await newClient()
     const token = await tokenFor(client)
     const { since } = (await disableClient(system.db, client.id)) ?? {}
@@ -315,7 +315,7 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     expect(await statusesOf(await tokenFor(client))).toEqual(TAKEN)
   })
 
-  it('when the database that issued a token has a clock 2 s ahead, then a rotation withdraws it all the same', async () => {
+  it('when the database clock was 2 s ahead at issue, then a rotation still revokes', async () => {
     const client = await newClient()
     const { access_token: ahead } = await signToken(
       system.env.jwt,
@@ -330,7 +330,7 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     expect(await statusesOf(await tokenFor({ ...client, secret: next?.clientSecret ?? '' }))).toEqual(TAKEN)
   })
 
-  it('when a secret is rotated twice in a moment, then the tokens of between are withdrawn too', async () => {
+  it('when a secret is rotated twice, then tokens issued in between are revoked too', async () => {
     const client = await newClient()
     const rotated = await rotateSecret(system.db, client.id)
     const between = await tokenFor({ ...client, secret: rotated?.clientSecret ?? '' })
@@ -338,14 +338,14 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     expect(await statusesOf(between)).toEqual(REFUSED)
   })
 
-  it('when there is no such client, then nothing is done', async () => {
+  it('when the client does not exist, then nothing is done', async () => {
     const id = newWord()
     expect(await rotateSecret(system.db, id)).toBeUndefined()
     expect(await disableClient(system.db, id)).toBeUndefined()
     expect(await enableClient(system.db, id)).toBeUndefined()
   })
 
-  it('when a token names a client that nobody made, then it is taken, but not in production', async () => {
+  it('when the client of a token is unknown, then only production refuses it', async () => {
     const token = await system.token({ clientId: newWord() })
     expect(await statusesOf(token)).toEqual(TAKEN)
     const { api: orders } = await serveOrders(system, { production: true })
@@ -361,20 +361,20 @@ describeEachEngine('clients whose tokens are withdrawn', (engine) => {
     expect(await statusesOf(token, { ...system, orders })).toEqual([200, 401, 400])
   })
 
-  it('when Customers cannot be reached, then the orchestrator says so, and takes no token meanwhile', async () => {
+  it('when Customers is unreachable, then the orchestrator responds 503', async () => {
     const { api } = await serveOrchestrator(system, { customersBase: await nowhere() })
     const response = await api.post(ORDER, {})
     expectFailure(response, 503, 'unavailable')
   })
 
-  it('when Customers does not answer, then the orchestrator waits no longer than for one call', async () => {
+  it('when Customers does not respond, then the orchestrator waits for one call only', async () => {
     const customers = await startFaultyProxy(system.customers.base, () => 'hang')
     const { api } = await serveOrchestrator(system, { customersBase: customers.base, httpTimeoutMs: 300 })
     expectFailure(await api.post(ORDER, {}), 504, 'deadline_exceeded')
     expect(customers.seen).toHaveLength(1)
   })
 
-  it('when the orchestrator asks for a client, then it is told what it needs, under the same correlation id', async () => {
+  it('when the orchestrator looks up a client, then it passes on the correlation id', async () => {
     const { id, secret } = await newClient()
     const token = await tokenFor({ id, secret })
     const customers = await startFaultyProxy(system.customers.base, () => 'none')
@@ -405,7 +405,7 @@ describeEachEngine('attempts to get a token', (engine) => {
   let addresses = 0
   const newAddress = () => `198.51.100.${++addresses}`
 
-  /** As the outer of two proxies saw it. */
+  /** Sends the header that the inner of two proxies would pass on. */
   const from = (address: string, body: unknown, service: 'customers' | 'orders' = 'orders') =>
     system[service].post('/auth/token', body, { token: null, headers: { 'x-forwarded-for': `${address}, 10.0.0.1` } })
 
@@ -423,7 +423,7 @@ describeEachEngine('attempts to get a token', (engine) => {
   }
 
   it.each(['customers', 'orders'] as const)(
-    'when an address of callers of %s fails a 4th time in a minute, then it has to wait, and others have not',
+    'when an address fails 4 times in a minute at %s, then only that address must wait',
     async (service) => {
       const address = newAddress()
       for (let i = 0; i < 3; i++) expectProblem(await from(address, WRONG, service), 401, 'invalid_client')
@@ -442,7 +442,7 @@ describeEachEngine('attempts to get a token', (engine) => {
     expect((await from(address, RIGHT)).status).toBe(200)
   })
 
-  it('when a client gets its tokens, then that counts for nothing', async () => {
+  it('when a client gets its tokens, then that does not count as an attempt', async () => {
     const address = newAddress()
     for (let i = 0; i < 5; i++) {
       const response = await from(address, RIGHT)
@@ -457,14 +457,14 @@ describeEachEngine('attempts to get a token', (engine) => {
     ['malformed JSON', '{', 'malformed_json'],
     ['a faulty field', { ...RIGHT, client_id: undefined, scope: 7 }, 'validation_failed'],
     ['another grant', { ...RIGHT, grant_type: 'password' }, 'unsupported_grant_type'],
-    ['a scope that it may not have', { ...RIGHT, scope: 'orders:steal' }, 'invalid_scope'],
+    ['a scope that the client lacks', { ...RIGHT, scope: 'orders:steal' }, 'invalid_scope'],
   ])('when a client sends %s, then that counts as an attempt', async (_, body, code) => {
     const address = newAddress()
     for (let i = 0; i < 3; i++) expectProblem(await from(address, body), 400, code)
     expectTooMany(await from(address, body))
   })
 
-  it('when one client of an address fails, then the others there need not wait', async () => {
+  it('when one client of an address fails, then others at that address need not wait', async () => {
     const address = newAddress()
     const broken = { ...WRONG, client_id: newWord() }
     for (let i = 0; i < 3; i++) expectProblem(await from(address, broken), 401, 'invalid_client')
@@ -473,7 +473,7 @@ describeEachEngine('attempts to get a token', (engine) => {
     await failThrice(address)
   })
 
-  it('when ten clients of an address have failed, then all of them have to wait, and no other address', async () => {
+  it('when ten clients of an address have failed, then the whole address must wait', async () => {
     const address = newAddress()
     for (let i = 0; i < 30; i++) {
       expectProblem(await from(address, { ...WRONG, client_id: newWord() }), 401, 'invalid_client')
@@ -484,7 +484,7 @@ describeEachEngine('attempts to get a token', (engine) => {
     expect((await from(newAddress(), RIGHT)).status).toBe(200)
   })
 
-  it('when the id is no id, is absent or in a Basic header, then it is counted all the same', async () => {
+  it('when the id is malformed, absent or in a Basic header, then the attempt counts', async () => {
     const address = newAddress()
     const odd = ['☃', 'x'.repeat(65), '']
     for (const client_id of odd) expectProblem(await from(address, { ...WRONG, client_id }), 401, 'invalid_client')
@@ -497,14 +497,14 @@ describeEachEngine('attempts to get a token', (engine) => {
     expectTooMany(await from(address, RIGHT))
   })
 
-  it('when many attempts come at once, then no more are heard than one after another', async () => {
+  it('when many attempts come at once, then no more pass than one after another', async () => {
     const address = newAddress()
     const responses = await Promise.all(Array.from({ length: 20 }, () => from(address, WRONG)))
     expect(responses.filter(({ status }) => status === 401)).toHaveLength(3)
     expect(responses.filter(({ status }) => status === 429)).toHaveLength(17)
   })
 
-  it('when a caller makes up who sent its request, then it is known by what our own proxies say', async () => {
+  it('when a caller forges X-Forwarded-For, then the entries of trusted proxies count', async () => {
     const address = newAddress()
     await failThrice(`203.0.113.1, ${address}`)
     expectTooMany(await from(`203.0.113.2, ${address}`, RIGHT))
@@ -515,13 +515,13 @@ describeEachEngine('attempts to get a token', (engine) => {
     ['2001:db8:1:2::1', '2001:db8:1:2:ffff:ffff:ffff:ffff', '2001:db8:1:3::1'],
     ['2001:DB8:7::1', '2001:db8:7:0:1::', '2001:db8:8::1'],
     ['::ffff:192.0.2.7', '192.0.2.7', '::ffff:192.0.2.8'],
-  ])('when %s has failed, then %s has to wait and %s has not', async (first, same, other) => {
+  ])('when %s has failed, then %s must wait and %s need not', async (first, same, other) => {
     await failThrice(first)
     expectTooMany(await from(same, RIGHT))
     expect((await from(other, RIGHT)).status).toBe(200)
   })
 
-  it('when no proxy is unsafeCast, then nothing that a caller says changes where it comes from', async () => {
+  it('when no proxy is trusted, then no header changes the address of a caller', async () => {
     const { api } = await serveOrders(system, { logins: { attemptsPerMinute: 3, trustedProxies: 0 } })
     const ask = (body: unknown, headers: Record<string, string>) =>
       api.post('/auth/token', body, { token: null, headers })
@@ -533,7 +533,7 @@ describeEachEngine('attempts to get a token', (engine) => {
     for (const name of lies) expectTooMany(await ask(RIGHT, { [name]: '203.0.113.9' }))
   })
 
-  it('when fewer proxies say something than there are, then the outermost that did is believed', async () => {
+  it('when fewer proxies than configured add an entry, then the outermost one counts', async () => {
     const direct = (forwarded: string) =>
       system.orders.post('/auth/token', WRONG, { token: null, headers: { 'x-forwarded-for': forwarded } })
     const address = newAddress()

@@ -20,12 +20,12 @@ const PATH = '/orchestrator/create-and-confirm-order'
 const NOBODY = 9_007_199_254_740_991
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/
 
-/** A call as anybody makes it, without a token. */
+/** A call without a token, as ORCHESTRATOR_PUBLIC allows. */
 function call(api: ApiClient, body: unknown, request: ApiRequest = {}): Promise<ApiResponse> {
   return api.post(`/dev${PATH}`, body, { token: null, ...request })
 }
 
-/** A customer and a product of a test's own, and a request for 4 of its 10 pieces. */
+/** A new customer, a new product with a stock of 10, and a request for 4 of it. */
 async function fourOfTen(system: TestSystem) {
   const [customer, product] = await Promise.all([newCustomer(system), newProduct(system, { stock: 10 })])
   const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 4 }] }
@@ -35,7 +35,7 @@ async function fourOfTen(system: TestSystem) {
 describeEachEngine('a fresh system', (engine) => {
   const system = useSystem(engine)
 
-  it('when the first order is created and confirmed, then the answer is the one that the documents show', async () => {
+  it('when the first order is created and confirmed, then it is as documented', async () => {
     const body = {
       customer_id: 1,
       items: [{ product_id: 1, qty: 2 }],
@@ -67,7 +67,7 @@ describeEachEngine('a fresh system', (engine) => {
 describeEachEngine('create and confirm', (engine) => {
   const system = useSystem(engine)
 
-  it('when an order is created and confirmed, then it is CONFIRMED in Orders too, and its stock is taken', async () => {
+  it('when it is called, then Orders has the order CONFIRMED and its stock is taken', async () => {
     const { customer, product, request } = await fourOfTen(system)
     const { status, body } = await call(system.orchestrator, request)
     expect(status).toBe(201)
@@ -82,14 +82,14 @@ describeEachEngine('create and confirm', (engine) => {
     expect(await stockOf(system, product.id)).toBe(6)
   })
 
-  it('when it is called with and without the stage before its path, then it is the same route', async () => {
+  it('when the path has a stage before it or not, then it is the same route', async () => {
     const { request } = await fourOfTen(system)
     const staged = await system.orchestrator.post(`/dev${PATH}`, { ...request, correlation_id: 'same' })
     const plain = await system.orchestrator.post(PATH, { ...request, correlation_id: 'same' })
     expect([plain.status, plain.text]).toEqual([201, staged.text])
   })
 
-  it('when the same request is sent again, then it gets the same bytes, marked as a replay, whatever became of the order', async () => {
+  it('when a request is retried after a cancel, then the replay has the same bytes', async () => {
     const { product, request } = await fourOfTen(system)
     const first = await call(system.orchestrator, { ...request, correlation_id: 'same' })
     await system.orders.post(`/orders/${first.body.data.order.id}/cancel`)
@@ -100,7 +100,7 @@ describeEachEngine('create and confirm', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when the same request comes with another correlation id, then it is the same order, under the new id', async () => {
+  it('when a retry has another correlation id, then only that id changes', async () => {
     const { request } = await fourOfTen(system)
     const first = await call(system.orchestrator, { ...request, correlation_id: 'first' })
     const again = await call(system.orchestrator, { ...request, correlation_id: 'second' })
@@ -108,7 +108,7 @@ describeEachEngine('create and confirm', (engine) => {
     expect(again.headers.get('idempotent-replayed')).toBe('true')
   })
 
-  it('when the key comes in the body, in a header, or in both, then it is one key', async () => {
+  it('when the key comes in the body, a header, or both, then it is one key', async () => {
     const { order } = await fourOfTen(system)
     const key = newKey()
     const responses = [
@@ -122,7 +122,7 @@ describeEachEngine('create and confirm', (engine) => {
     expect(responses.map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true', 'true', 'true'])
   })
 
-  it('when there is no key, then each request is an order of its own', async () => {
+  it('when there is no key, then each request is a new order', async () => {
     const { customer, product, order } = await fourOfTen(system)
     const responses = [await call(system.orchestrator, order), await call(system.orchestrator, order)]
     for (const { status, headers } of responses) {
@@ -133,7 +133,7 @@ describeEachEngine('create and confirm', (engine) => {
     expect(await stockOf(system, product.id)).toBe(2)
   })
 
-  it('when the body and the header name different keys, or a bad one, then 400 and nothing is done', async () => {
+  it('when the body and the header name different keys, or a bad one, then 400', async () => {
     const { product, order } = await fourOfTen(system)
     const different = { headers: { 'idempotency-key': 'other' } }
     const two = await call(system.orchestrator, { ...order, idempotency_key: newKey() }, different)
@@ -144,7 +144,7 @@ describeEachEngine('create and confirm', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when the same key comes with another order, then 422 idempotency_key_reused, and nothing is taken', async () => {
+  it('when the same key comes with another order, then 422 idempotency_key_reused', async () => {
     const { product, request } = await fourOfTen(system)
     await call(system.orchestrator, request)
     const other = { ...request, items: [{ product_id: product.id, qty: 1 }] }
@@ -164,7 +164,7 @@ describeEachEngine('create and confirm', (engine) => {
   })
 
   it.each([{ correlation_id: 'same' }, {}])(
-    'when the same request comes 100 times while its customer is renamed and deleted, then it is one order and one body (%j)',
+    'when 100 retries come amid a rename and a delete, then one order and one body (%j)',
     async (fields) => {
       const { customer, product, request } = await fourOfTen(system)
       const send = () => call(system.orchestrator, { ...request, ...fields })
@@ -180,7 +180,7 @@ describeEachEngine('create and confirm', (engine) => {
     },
   )
 
-  it('when the customer was deleted, then a new request is refused, and so is another one with an old key', async () => {
+  it('when the customer was deleted, then new requests and reused keys are refused', async () => {
     const { customer, product, request } = await fourOfTen(system)
     await call(system.orchestrator, request)
     await system.customers.delete(`/customers/${customer.id}`)
@@ -197,10 +197,10 @@ describeEachEngine('the correlation id', (engine) => {
   it.each([
     ['the body and the header name one', { correlation_id: 'body' }, { 'x-correlation-id': 'header' }, /^body$/],
     ['the header names one', {}, { 'x-correlation-id': 'he.ad:er_1-2' }, /^he\.ad:er_1-2$/],
-    ['nobody names one', {}, {}, UUID],
+    ['none is named', {}, {}, UUID],
     ['the header names a bad one', {}, { 'x-correlation-id': 'a b' }, UUID],
     ['the header names a long one', {}, { 'x-correlation-id': 'x'.repeat(129) }, UUID],
-  ])('when %s, then it is in the answer’s body and header', async (_, fields, headers, expected) => {
+  ])('when %s, then it is in the body and the header of the response', async (_, fields, headers, expected) => {
     const { request } = await fourOfTen(system)
     const response = await call(system.orchestrator, { ...request, ...fields }, { headers })
     expect(response.status).toBe(201)
@@ -208,7 +208,7 @@ describeEachEngine('the correlation id', (engine) => {
     expect(response.headers.get('x-correlation-id')).toBe(response.body.correlationId)
   })
 
-  it('when nobody names one, then the same key has the same, and another principal or key another', async () => {
+  it('when none is named, then it depends on the key and the principal', async () => {
     const { request } = await fourOfTen(system)
     const token = await system.token({ clientId: 'another' })
     const responses = [
@@ -230,7 +230,7 @@ describeEachEngine('the correlation id', (engine) => {
     expect(response.body.correlationId).toBe('refused-1')
   })
 
-  it('when a flow is done, then every line that was logged of it, in every service, carries its id', async () => {
+  it('when a flow is done, then every log line of every service carries its id', async () => {
     const { request } = await fourOfTen(system)
     const before = system.log.length
     await call(system.orchestrator, { ...request, correlation_id: 'flow-1' })
@@ -244,7 +244,7 @@ describeEachEngine('the correlation id', (engine) => {
     expect(new Set(lines.map(({ correlation_id }) => correlation_id))).toEqual(new Set(['flow-1']))
   })
 
-  it('when a traceparent comes, then every neighbour that is called gets it, and the correlation id', async () => {
+  it('when a traceparent comes, then every upstream gets it and the correlation id', async () => {
     const customers = await startFaultyProxy(system.customers.base, () => 'none')
     const orders = await startFaultyProxy(system.orders.base, () => 'none')
     const bases = { customersBase: customers.base, ordersBase: orders.base }
@@ -281,7 +281,7 @@ describeEachEngine('what the orchestrator refuses', (engine) => {
     expect(response.body.product_ids).toEqual([NOBODY])
   })
 
-  it('when there is too little stock, then 409 says of what, and the same key succeeds after a restock', async () => {
+  it('when stock is short, then 409, and the same key succeeds after a restock', async () => {
     const { product, request } = await fourOfTen(system)
     const wanted = { ...request, items: [{ product_id: product.id, qty: 11 }] }
     const response = await call(system.orchestrator, wanted)
@@ -306,7 +306,7 @@ describeEachEngine('what the orchestrator refuses', (engine) => {
     ['a price', { items: [{ product_id: 1, qty: 1, unit_price_cents: 1 }] }, ['items.0.unit_price_cents']],
     ['a hold', { hold_minutes: 60 }, ['hold_minutes']],
     ['no customer', { customer_id: undefined }, ['customer_id']],
-    ['a key that is no text', { idempotency_key: 5 }, ['idempotency_key']],
+    ['a key that is not text', { idempotency_key: 5 }, ['idempotency_key']],
     ['a bad correlation id', { correlation_id: 'a b' }, ['correlation_id']],
   ])('when a request has %s, then 400 names the fault', async (_, change, paths) => {
     const request = { customer_id: 1, items: [{ product_id: 1, qty: 1 }], idempotency_key: newKey(), ...change }
@@ -317,7 +317,7 @@ describeEachEngine('what the orchestrator refuses', (engine) => {
     }
   })
 
-  it('when the body, the type, the size, the path or the method is wrong, then that is said in the same shape', async () => {
+  it('when body, type, size, path or method is wrong, then the problem has one shape', async () => {
     const { orchestrator } = system
     expectFailure(await call(orchestrator, '{'), 400, 'malformed_json')
     const headers = { 'content-type': 'text/plain' }
@@ -333,7 +333,7 @@ describeEachEngine('what the orchestrator refuses', (engine) => {
 describeEachEngine('who may call the orchestrator', (engine) => {
   const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
 
-  it('when it is not open and no token comes, or a bad one, then 401 before anything is done', async () => {
+  it('when it is not public and the token is missing or bad, then 401 first', async () => {
     const { product, request } = await fourOfTen(system)
     const none = await call(system.orchestrator, request)
     expectFailure(none, 401, 'unauthorized')
@@ -342,7 +342,7 @@ describeEachEngine('who may call the orchestrator', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when it is open and a bad token comes, then 401 all the same', async () => {
+  it('when it is public and the token is bad, then 401', async () => {
     const { api } = await serveOrchestrator(system, { orchestrator: { ...system.env.orchestrator, public: true } })
     const { request } = await fourOfTen(system)
     expectFailure(await call(api, request, { token: 'a.b.c' }), 401, 'invalid_token')
@@ -361,7 +361,7 @@ describeEachEngine('who may call the orchestrator', (engine) => {
     expect((await call(system.orchestrator, request, { token })).status).toBe(201)
   })
 
-  it('when a bound client orders for its customer, then 201, and for another, 404 as if there were none', async () => {
+  it('when a client is bound to a customer, then orders for any other get 404', async () => {
     const [own, other] = [await fourOfTen(system), await fourOfTen(system)]
     const token = await system.token({ scopes: ['orders:write'], customerId: own.customer.id, clientId: 'bound' })
     expect((await call(system.orchestrator, own.request, { token })).status).toBe(201)
@@ -377,7 +377,7 @@ describeEachEngine('who may call the orchestrator', (engine) => {
 describeEachEngine('the orchestrator amid faults', (engine) => {
   const system = useSystem(engine)
 
-  /** An orchestrator that reaches Orders through a proxy that breaks what it is told to. */
+  /** An orchestrator that reaches Orders through a faulty proxy. */
   async function throughFaultyOrders(faultOf: FaultOf, { deadlineMs = 10_000, httpTimeoutMs = 5_000 } = {}) {
     const proxy = await startFaultyProxy(system.orders.base, faultOf)
     const orchestrator = { ...system.env.orchestrator, deadlineMs }
@@ -393,7 +393,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
 
   const PLACEMENTS = '/internal/orders/placements'
 
-  /** The keys of all calls that came. */
+  /** The keys of all calls that reached Orders. */
   function keysOf(proxy: FaultyProxy): Set<string> {
     return new Set(proxy.seenAt(PLACEMENTS).flatMap(({ body }) => JSON.parse(body).calls.map(keyOf)))
   }
@@ -410,7 +410,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expectFailure(await call(api, request), 503, 'unavailable')
   })
 
-  it('when Customers cannot be reached, then 503, nothing is taken, and the log names it and no database', async () => {
+  it('when Customers is unreachable, then 503, and the log names its address', async () => {
     const customersBase = await nowhere()
     const { api, log } = await serveOrchestrator(system, { customersBase })
     const { product, request } = await fourOfTen(system)
@@ -422,7 +422,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expect(failed[0]).not.toHaveProperty('why')
   })
 
-  it('when Customers is away, then an order that was placed is answered again, with the same bytes', async () => {
+  it('when Customers is down, then a placed order is still replayed, byte for byte', async () => {
     const { request } = await fourOfTen(system)
     const first = await call(system.orchestrator, request)
     const hanging = await startFaultyProxy(system.customers.base, () => 'hang')
@@ -433,7 +433,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     }
   })
 
-  it('when Customers answers 500, then 502 that does not say why, and the log does', async () => {
+  it('when Customers responds 500, then 502, and only the log says why', async () => {
     const proxy = await startFaultyProxy(system.customers.base, () => internal(500))
     const { api, log } = await serveOrchestrator(system, { customersBase: proxy.base })
     const { product, request } = await fourOfTen(system)
@@ -446,7 +446,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when Customers does not answer, then 504', async () => {
+  it('when Customers does not respond, then 504', async () => {
     const proxy = await startFaultyProxy(system.customers.base, () => 'hang')
     const orchestrator = { ...system.env.orchestrator, deadlineMs: 200 }
     const { api } = await serveOrchestrator(system, { customersBase: proxy.base, orchestrator, httpTimeoutMs: 29_000 })
@@ -454,13 +454,13 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expectFailure(await call(api, request), 504, 'deadline_exceeded')
   })
 
-  it('when Orders does not answer at all, then 504 once the deadline has passed', async () => {
+  it('when Orders does not respond at all, then 504 once the deadline has passed', async () => {
     const { api } = await throughFaultyOrders(() => 'hang', { deadlineMs: 300, httpTimeoutMs: 29_000 })
     const { request } = await fourOfTen(system)
     expectFailure(await call(api, request), 504, 'deadline_exceeded')
   })
 
-  it('when Orders does not answer the first call in time, then it is asked again with the same key', async () => {
+  it('when the first call to Orders times out, then the retry has the same key', async () => {
     const slowOnce: FaultOf = (_, earlier) => (earlier === 0 ? 'hang' : 'none')
     const { api, proxy } = await throughFaultyOrders(slowOnce, { httpTimeoutMs: 300 })
     const own = await fourOfTen(system)
@@ -469,7 +469,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     await expectOneLiveOrder(own)
   })
 
-  it('when a request without a key loses answers of Orders, then its retries are one order', async () => {
+  it('when a request without a key loses a response of Orders, then it is one order', async () => {
     const loseFirst: FaultOf = (_, earlier) => (earlier === 0 ? 'lose the answer' : 'none')
     const { api, proxy } = await throughFaultyOrders(loseFirst)
     const own = await fourOfTen(system)
@@ -478,7 +478,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     await expectOneLiveOrder(own)
   })
 
-  it('when Orders answers 503 twice and then works, then 201, one order, and the same key on each try', async () => {
+  it('when Orders responds 503 twice, then 201, one order, and one key for all tries', async () => {
     const { api, proxy } = await throughFaultyOrders((_, earlier) => (earlier < 2 ? internal(503) : 'none'))
     const own = await fourOfTen(system)
     expect((await call(api, own.request)).status).toBe(201)
@@ -486,7 +486,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     await expectOneLiveOrder(own)
   })
 
-  it.each([429, 502, 503, 504])('when Orders answers %s and then works, then 201 and one order', async (status) => {
+  it.each([429, 502, 503, 504])('when Orders responds %s once, then 201 and one order', async (status) => {
     const { api, proxy } = await throughFaultyOrders((_, earlier) => (earlier === 0 ? internal(status) : 'none'))
     const own = await fourOfTen(system)
     expect((await call(api, own.request)).status).toBe(201)
@@ -495,7 +495,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
   })
 
   it.each(['refuse', 'lose the answer'] as const)(
-    'when the connection to Orders breaks once (%s), then it is tried again: 201 and one order',
+    'when the connection to Orders breaks once (%s), then 201 and one order',
     async (fault) => {
       const { api, proxy } = await throughFaultyOrders((_, earlier) => (earlier === 0 ? fault : 'none'))
       const own = await fourOfTen(system)
@@ -507,7 +507,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     },
   )
 
-  it('when the order is placed but every answer is lost, then 503, and the same request later finds that order', async () => {
+  it('when every response is lost, then 503, and a later retry finds the order', async () => {
     const { api } = await throughFaultyOrders(() => 'lose the answer')
     const own = await fourOfTen(system)
     expectFailure(await call(api, own.request), 503, 'unavailable')
@@ -519,7 +519,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     await expectOneLiveOrder(own)
   })
 
-  it('when Orders fails for good, then 502 and nothing is left, and the same request makes one order once it works', async () => {
+  it('when Orders keeps failing, then 502, and a later retry makes one order', async () => {
     let broken = true
     const { api } = await throughFaultyOrders(() => (broken ? internal(500) : 'none'))
     const own = await fourOfTen(system)
@@ -538,13 +538,13 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     ['a page', { status: 200, body: '<h1>Sorry</h1>' }],
     ['no results', { status: 200, body: '{"results":[]}' }],
     ['an order instead of its text', { status: 200, body: '{"results":[{"status":201,"replayed":false,"body":{}}]}' }],
-  ])('when Orders answers with %s, then 502', async (_, fault) => {
+  ])('when Orders responds with %s, then 502', async (_, fault) => {
     const { api } = await throughFaultyOrders(() => fault)
     const { request } = await fourOfTen(system)
     expectFailure(await call(api, request), 502, 'upstream_failed')
   })
 
-  it('when many callers with one key meet an Orders that fails now and then, then there is one order at the end', async () => {
+  it('when many retries of one key meet a flaky Orders, then there is one order', async () => {
     const { api } = await throughFaultyOrders((_, earlier) => (earlier % 3 === 0 ? internal(500) : 'none'))
     const own = await fourOfTen(system)
     const responses = await Promise.all(Array.from({ length: 6 }, () => call(api, own.request)))
@@ -553,7 +553,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     await expectOneLiveOrder(own)
   })
 
-  it('when Orders is at its limit, then 503 says when to try again, and no more than that', async () => {
+  it('when Orders is overloaded, then 503 with Retry-After and no retries', async () => {
     const refusal = { code: 'overloaded', detail: 'the queue of 10.0.0.7 is full', retry_after: 7, queue: 5000 }
     const { api } = await throughFaultyOrders(() => ({ status: 503, body: JSON.stringify(refusal) }))
     const { request } = await fourOfTen(system)
@@ -563,7 +563,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
     expect(response.text).not.toMatch(/10\.0\.0\.7|5000/)
   })
 
-  it('when Orders refuses, then that is not tried again', async () => {
+  it('when Orders refuses a request, then it is not retried', async () => {
     const { api, proxy } = await throughFaultyOrders(() => 'none')
     const { product, request } = await fourOfTen(system)
     const items = [{ product_id: product.id, qty: 11 }]
@@ -577,8 +577,8 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
   const CALLERS = 40
 
   /**
-   * Callers who each have a customer and a key of their own, and want one piece of one product. They all come to an
-   * orchestrator that reaches the others through faults, and go on to them at one moment.
+   * Callers with a customer and a key each, who all order 1 of one product at the same moment, through an orchestrator
+   * behind faulty proxies.
    */
   async function manyCallers(faultOf: FaultOf, { stock = 100, timeoutMs = 5_000 } = {}) {
     const gate = Promise.withResolvers<'none'>()
@@ -602,7 +602,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     return { responses: await calling, requests, product, orders }
   }
 
-  /** The first request to a path is met by this fault, and no other. */
+  /** Applies the fault to the first request of this path only. */
   function firstAt(ending: string, fault: Fault): FaultOf {
     return ({ path }, earlier) => (path.endsWith(ending) && earlier === 0 ? fault : 'none')
   }
@@ -613,7 +613,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     else expectFailure(response, response.status, codes[response.status] ?? 'none of these')
   }
 
-  /** Sends all requests again, by a way without faults, and expects one order each, exact stock, and balanced books. */
+  /** Retries all requests without faults, and expects one order each, exact stock, and balanced books. */
   async function expectEachDoneOnce({ responses, requests, product }: Awaited<ReturnType<typeof manyCallers>>) {
     const again = await Promise.all(requests.map((request) => call(system.orchestrator, request)))
     expect(statusCounts(again)).toEqual({ 201: CALLERS })
@@ -632,7 +632,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
 
   const failing = (status: number): Fault => ({ status, body: '{"code":"internal_error","detail":"10.0.0.7"}' })
 
-  it('when nothing is at fault, then their calls travel together, and each has its order', async () => {
+  it('when there are no faults, then calls share a request, and each has its order', async () => {
     const called = await manyCallers(() => 'none')
     expect(statusCounts(called.responses)).toEqual({ 201: CALLERS })
     expect(called.orders.seenAt('/placements')).not.toEqual([])
@@ -641,27 +641,24 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
   })
 
   it.each<[string, Fault]>([
-    ['loses its answer', 'lose the answer'],
-    ['ends before it arrives', 'refuse'],
-    ['is answered 503', failing(503)],
-  ])(
-    'when the first shared request to Orders %s, then each caller gets its one order all the same',
-    async (_, fault) => {
-      const called = await manyCallers(firstAt('/placements', fault))
-      expect(called.orders.seenAt('/placements')).not.toEqual([])
-      expect(statusCounts(called.responses)).toEqual({ 201: CALLERS })
-      await expectEachDoneOnce(called)
-    },
-  )
+    ['loses its response', 'lose the answer'],
+    ['is cut before it arrives', 'refuse'],
+    ['gets 503', failing(503)],
+  ])('when the first shared request to Orders %s, then each caller gets its one order', async (_, fault) => {
+    const called = await manyCallers(firstAt('/placements', fault))
+    expect(called.orders.seenAt('/placements')).not.toEqual([])
+    expect(statusCounts(called.responses)).toEqual({ 201: CALLERS })
+    await expectEachDoneOnce(called)
+  })
 
-  it('when the first shared request to Orders is never answered, then each caller gets its one order all the same', async () => {
+  it('when the first shared request gets no response, then each caller gets one order', async () => {
     const called = await manyCallers(firstAt('/placements', 'hang'), { timeoutMs: 1_500 })
     expect(called.orders.seenAt('/placements')).not.toEqual([])
     for (const response of called.responses) expectDoneOrDocumented(response)
     await expectEachDoneOnce(called)
   })
 
-  it('when the first shared request to Orders is answered 500, then those in it get 502, and the others their orders', async () => {
+  it('when the first shared request gets 500, then its callers get 502, the others 201', async () => {
     const called = await manyCallers(firstAt('/placements', failing(500)))
     const [first] = called.orders.seenAt('/placements')
     const inIt = JSON.parse(first?.body ?? '{"calls":[]}').calls.length
@@ -671,7 +668,7 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     await expectEachDoneOnce(called)
   })
 
-  it('when Orders does not take several calls in one request, then each goes alone', async () => {
+  it('when Orders refuses shared requests, then each call goes alone', async () => {
     const tooMany: FaultOf = ({ body }) =>
       JSON.parse(body).calls.length > 1 ? { status: 413, body: '{"code":"payload_too_large","detail":"No."}' } : 'none'
     const called = await manyCallers(tooMany)
@@ -679,14 +676,14 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     await expectEachDoneOnce(called)
   })
 
-  it('when Orders does not know the route, as the version before does not, then each caller gets 502, and nothing is done', async () => {
+  it('when Orders is older and lacks the route, then each caller gets 502', async () => {
     const unknown: Fault = { status: 404, body: '{"code":"route_not_found","detail":"Nothing."}' }
     const called = await manyCallers(at('/placements', unknown))
     expect(statusCounts(called.responses)).toEqual({ 502: CALLERS })
     await expectEachDoneOnce(called)
   })
 
-  it('when shared requests keep failing in every way, then each caller is told so or gets its order, and a retry completes', async () => {
+  it('when shared requests fail in every way, then retries complete every order', async () => {
     const cycle: Fault[] = ['lose the answer', failing(503), failing(500), 'refuse', 'none']
     const called = await manyCallers(({ path }, earlier) =>
       path.endsWith('/placements') ? (cycle[earlier % cycle.length] ?? 'none') : 'none',
@@ -695,13 +692,13 @@ describeEachEngine('many callers of the orchestrator at once', (engine) => {
     await expectEachDoneOnce(called)
   })
 
-  it('when every shared request loses its answer, then each caller is told so or gets its order, and a retry completes', async () => {
+  it('when every shared request loses its response, then retries complete every order', async () => {
     const called = await manyCallers(at('/placements', 'lose the answer'))
     for (const response of called.responses) expectDoneOrDocumented(response)
     await expectEachDoneOnce(called)
   })
 
-  it('when they want more than there is and the first shared answer is lost, then exactly what there is is sold', async () => {
+  it('when demand exceeds stock and the first response is lost, then none is oversold', async () => {
     const stock = 15
     const { responses, requests, product } = await manyCallers(firstAt('/placements', 'lose the answer'), { stock })
     expect(statusCounts(responses)).toEqual({ 201: stock, 409: CALLERS - stock })

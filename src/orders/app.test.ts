@@ -48,7 +48,7 @@ function cancel(system: TestSystem, orderId: number, body?: unknown): Promise<Ap
   return system.orders.post(`/orders/${orderId}/cancel`, body)
 }
 
-/** An order of one line of 4 pieces of a product that has 10. */
+/** An order of 4 of a new product that has a stock of 10. */
 async function orderOfFour(system: TestSystem, fields: Record<string, unknown> = {}) {
   const product = await newProduct(system, { stock: 10 })
   const order = await newOrder(system, [{ product_id: product.id, qty: 4 }], fields)
@@ -58,7 +58,7 @@ async function orderOfFour(system: TestSystem, fields: Record<string, unknown> =
 describeEachEngine('POST /orders', (engine) => {
   const system = useSystem(engine)
 
-  it('when an order is placed, then 201 with its place, its lines in their order, and totals from the prices of now', async () => {
+  it('when an order is placed, then 201 with Location, lines in order, current prices', async () => {
     const [a, b] = [await newProduct(system, { price_cents: 129_900 }), await newProduct(system, { price_cents: 5 })]
     const customer = await newCustomer(system)
     const items = [
@@ -91,7 +91,7 @@ describeEachEngine('POST /orders', (engine) => {
     expect(await Promise.all([a, b].map(({ id }) => stockOf(system, id)))).toEqual([98, 96])
   })
 
-  it('when a price changes later, then the order keeps the one it was placed at', async () => {
+  it('when a price changes later, then the order keeps its original price', async () => {
     const product = await newProduct(system, { price_cents: 1000 })
     const order = await newOrder(system, [{ product_id: product.id, qty: 2 }])
     await system.orders.patch(`/products/${product.id}`, { price_cents: 5000 })
@@ -101,7 +101,7 @@ describeEachEngine('POST /orders', (engine) => {
     expect((await newOrder(system, [{ product_id: product.id, qty: 2 }])).total_cents).toBe(10_000)
   })
 
-  it('when the caller says how long to hold, then the hold is so long', async () => {
+  it('when the request has hold_minutes, then the hold lasts that long', async () => {
     for (const hold_minutes of [1, 60, 10_080]) {
       const { order } = await orderOfFour(system, { hold_minutes })
       const { created_at, expires_at } = await orderOf(system, order.id)
@@ -109,7 +109,7 @@ describeEachEngine('POST /orders', (engine) => {
     }
   })
 
-  it('when the customer does not exist, then 422 customer_not_found and nothing is taken', async () => {
+  it('when the customer does not exist, then 422 customer_not_found, nothing is taken', async () => {
     const product = await newProduct(system, { stock: 10 })
     const items = [{ product_id: product.id, qty: 1 }]
     expectProblem(await place(system, items, { customer_id: NOBODY }), 422, 'customer_not_found')
@@ -124,7 +124,7 @@ describeEachEngine('POST /orders', (engine) => {
     expectProblem(await place(system, items, { customer_id: customer.id }), 422, 'customer_not_found')
   })
 
-  it('when products do not exist, then 422 product_not_found lists all of them once, and nothing is taken', async () => {
+  it('when products do not exist, then 422 product_not_found lists each once', async () => {
     const product = await newProduct(system, { stock: 10 })
     const ids = [NOBODY, product.id, NOBODY - 1, NOBODY]
     const response = await place(
@@ -136,7 +136,7 @@ describeEachEngine('POST /orders', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when some lines have too little stock, then 409 names those with what there is, and nothing is taken for any line', async () => {
+  it('when some lines lack stock, then 409 lists those, and nothing is taken at all', async () => {
     const [a, b, c] = await Promise.all([10, 2, 0].map((stock) => newProduct(system, { stock })))
     const customer = await newCustomer(system)
     const items = [a, b, c].map((product) => ({ product_id: product?.id, qty: 3 }))
@@ -150,7 +150,7 @@ describeEachEngine('POST /orders', (engine) => {
     expect(await ordersOf(system, customer.id)).toEqual([])
   })
 
-  it('when one of many orders of a moment is refused, then the others are not', async () => {
+  it('when one of many concurrent orders is refused, then the others are placed', async () => {
     const product = await newProduct(system, { stock: 30 })
     const wants = [1, 2, 1000, 3, 0, 4]
     const responses = await Promise.all(wants.map((qty) => place(system, [{ product_id: product.id, qty }])))
@@ -158,20 +158,20 @@ describeEachEngine('POST /orders', (engine) => {
     expect(await stockOf(system, product.id)).toBe(20)
   })
 
-  it('when the total is 2^53-1 cents, then it is exact, and one cent more is 422 amount_too_large with nothing taken', async () => {
+  it('when the total is 2^53-1 cents, then it is exact, and one cent more is 422', async () => {
     const stock = 1_000_000
     const large = await newProduct(system, { price_cents: MAX_PRICE, stock })
     const rest = await newProduct(system, { price_cents: 99_254_740_991, stock })
     const cent = await newProduct(system, { price_cents: 1, stock })
-    const most = [
+    const largest = [
       { product_id: large.id, qty: 90_071 },
       { product_id: rest.id, qty: 1 },
     ]
-    const response = await place(system, most)
+    const response = await place(system, largest)
     expect(response.status).toBe(201)
     expect(response.text).toContain('"total_cents":9007199254740991,')
     expect((await orderOf(system, response.body.id)).total_cents).toBe(9_007_199_254_740_991)
-    const more = await place(system, [...most, { product_id: cent.id, qty: 1 }])
+    const more = await place(system, [...largest, { product_id: cent.id, qty: 1 }])
     expectProblem(more, 422, 'amount_too_large')
     expect(await stockOf(system, large.id)).toBe(stock - 90_071)
     expect(await stockOf(system, rest.id)).toBe(stock - 1)
@@ -184,7 +184,7 @@ describeEachEngine('POST /orders', (engine) => {
     expect(await stockOf(system, product.id)).toBe(1_000_000)
   })
 
-  it('when an order is at its bounds, then it is taken', async () => {
+  it('when an order is at its bounds, then it is accepted', async () => {
     const product = await newProduct(system, { price_cents: 1, stock: 2_000_000 })
     const lines = Array.from({ length: 200 }, () => ({ product_id: product.id, qty: 1 }))
     expect((await place(system, lines)).body.items).toHaveLength(200)
@@ -219,7 +219,7 @@ describeEachEngine('POST /orders', (engine) => {
     expectFaults(await system.orders.post('/orders', order), paths)
   })
 
-  it('when the body is not JSON, too large, of another type or missing, then 400, 413, 415 and 400', async () => {
+  it('when the body is not JSON, too large, mistyped or missing, then 400, 413 or 415', async () => {
     expectProblem(await system.orders.post('/orders', '{"customer_id":1,'), 400, 'malformed_json')
     expectProblem(await system.orders.post('/orders', ' '.repeat(64 * 1024 + 1)), 413, 'payload_too_large')
     const headers = { 'content-type': 'text/plain' }
@@ -231,7 +231,7 @@ describeEachEngine('POST /orders', (engine) => {
 describeEachEngine('POST /orders with an idempotency key', (engine) => {
   const system = useSystem(engine)
 
-  it('when the same request is sent again, then it gets the first answer, byte for byte, whatever became of the order', async () => {
+  it('when a request is retried after a cancel, then the replay has the same bytes', async () => {
     const product = await newProduct(system, { stock: 10 })
     const items = [{ product_id: product.id, qty: 4 }]
     const key = newKey()
@@ -259,7 +259,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect(again.headers.get('idempotent-replayed')).toBe('true')
   })
 
-  it('when the customer was deleted meanwhile, then the same request still gets the first answer', async () => {
+  it('when the customer was deleted since, then a retry is still a replay', async () => {
     const product = await newProduct(system)
     const customer = await newCustomer(system)
     const items = [{ product_id: product.id, qty: 1 }]
@@ -271,7 +271,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect(again.headers.get('idempotent-replayed')).toBe('true')
   })
 
-  it('when Customers cannot be reached, then the same request still gets the first answer, and another one is still refused', async () => {
+  it('when Customers is unreachable, then a retry is a replay, and a new request fails', async () => {
     const { api } = await serveOrders(system, { customersBase: await nowhere() })
     const product = await newProduct(system)
     const items = [{ product_id: product.id, qty: 1 }]
@@ -283,7 +283,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expectProblem(other, 422, 'idempotency_key_reused')
   })
 
-  it('when the same key comes with another request, then 422 idempotency_key_reused, and nothing is taken', async () => {
+  it('when the same key comes with another request, then 422 idempotency_key_reused', async () => {
     const product = await newProduct(system, { stock: 10 })
     const items = [{ product_id: product.id, qty: 1 }]
     const key = newKey()
@@ -294,7 +294,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect(await stockOf(system, product.id)).toBe(9)
   })
 
-  it('when the same request comes 10 times at once, then one does the work and all get its answer', async () => {
+  it('when one request comes 10 times at once, then it is one order and one response', async () => {
     const product = await newProduct(system, { stock: 10 })
     const key = newKey()
     const responses = await atOnce(10, () => place(system, [{ product_id: product.id, qty: 1 }], {}, key))
@@ -304,7 +304,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect(await stockOf(system, product.id)).toBe(9)
   })
 
-  it('when one key comes with 10 different requests at once, then one is taken and nine are refused', async () => {
+  it('when one key comes with 10 requests at once, then one succeeds and nine get 422', async () => {
     const product = await newProduct(system, { stock: 100 })
     const key = newKey()
     const responses = await atOnce(10, (i) => place(system, [{ product_id: product.id, qty: i + 1 }], {}, key))
@@ -326,7 +326,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect(await stockOf(system, product.id)).toBe(8)
   })
 
-  it('when an order was refused, then the same request with the same key succeeds once what it lacked is there', async () => {
+  it('when an order was refused, then its key succeeds once there is stock', async () => {
     const product = await newProduct(system, { stock: 0 })
     const items = [{ product_id: product.id, qty: 1 }]
     const key = newKey()
@@ -345,7 +345,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect((await place(system, [{ product_id: product.id, qty: 1 }], {}, key)).status).toBe(201)
   })
 
-  it('when the key has outlived its time, then it is free again', async () => {
+  it('when a key has expired, then it is free again', async () => {
     const product = await newProduct(system, { stock: 10 })
     const key = newKey()
     const first = await place(system, [{ product_id: product.id, qty: 1 }], {}, key)
@@ -358,7 +358,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect(again.text).toBe(second.text)
   })
 
-  it('when keys are purged, then those past their time go and the others stay', async () => {
+  it('when keys are purged, then the expired go and the others stay', async () => {
     const product = await newProduct(system)
     const [old, young] = [newKey(), newKey()]
     const items = [{ product_id: product.id, qty: 1 }]
@@ -372,7 +372,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect((await place(system, items, {}, young)).text).toBe(first.text)
   })
 
-  it('when a key is written, then it lives 24 hours', async () => {
+  it('when a key is stored, then it lives 24 hours', async () => {
     const product = await newProduct(system)
     const key = newKey()
     await place(system, [{ product_id: product.id, qty: 1 }], {}, key)
@@ -384,7 +384,7 @@ describeEachEngine('POST /orders with an idempotency key', (engine) => {
     expect(minutesBetween(`${times.created_at}Z`, `${times.expires_at}Z`)).toBe(24 * 60)
   })
 
-  it('when the key is not a valid one, then 400 before anything is done', async () => {
+  it('when the key is invalid, then 400 before anything is done', async () => {
     const product = await newProduct(system, { stock: 10 })
     const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
     for (const key of ['', ' ', 'a b', 'ñ', 'k'.repeat(256), '""', `"${'k'.repeat(256)}"`]) {
@@ -422,7 +422,7 @@ describeEachEngine('GET /orders/:id', (engine) => {
     },
   )
 
-  it('when the path or the method is another, then 404 and 405 with what is allowed', async () => {
+  it('when the path or the method is another, then 404 or 405 with Allow', async () => {
     expectProblem(await system.orders.get('/order'), 404, 'route_not_found')
     const response = await system.orders.put('/orders/1', {})
     expectProblem(response, 405, 'method_not_allowed')
@@ -438,7 +438,7 @@ describeEachEngine('GET /orders/:id', (engine) => {
 describeEachEngine('GET /orders', (engine) => {
   const system = useSystem(engine)
 
-  /** Orders of a customer of their own, made at the times given, and their ids in that order. */
+  /** Orders of a new customer, created at these times; @returns their ids in that order. */
   async function ordersMadeAt(times: string[]) {
     const customer = await newCustomer(system)
     const product = await newProduct(system)
@@ -458,7 +458,7 @@ describeEachEngine('GET /orders', (engine) => {
     return body.data.map(({ id }: { id: number }) => id)
   }
 
-  it('when orders are listed, then they come newest first, whole but for their lines', async () => {
+  it('when orders are listed, then they come newest first, without their lines', async () => {
     const { customer, ids } = await ordersMadeAt([
       '2031-01-02T00:00:00.000Z',
       '2031-01-03T00:00:00.000Z',
@@ -473,7 +473,7 @@ describeEachEngine('GET /orders', (engine) => {
     expect(body.data[0]).toEqual(summary)
   })
 
-  it('when nothing is asked of the list, then it is a page of 20', async () => {
+  it('when the list has no parameters, then it is a page of 20', async () => {
     const product = await newProduct(system)
     await atOnce(21, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
     const { body } = await system.orders.get('/orders')
@@ -481,7 +481,7 @@ describeEachEngine('GET /orders', (engine) => {
     expect(body.next_cursor).toEqual(expect.any(String))
   })
 
-  it('when the list is filtered by time, then from is within and to is without', async () => {
+  it('when the list is filtered by time, then from is inclusive and to exclusive', async () => {
     const { customer, ids } = await ordersMadeAt([
       '2031-01-01T00:00:00.000Z',
       '2031-01-01T00:00:00.001Z',
@@ -506,7 +506,7 @@ describeEachEngine('GET /orders', (engine) => {
     ['2031-03-01T00:00:00.001Z', 1],
     ['2031-03-01T00:00:00.0010000001Z', 2],
     ['2031-03-01T02:00:00.0019999+02:00', 2],
-  ])('when two lists meet at %s, then each order is in one of them', async (time, count) => {
+  ])('when two lists meet at %s, then each order is in exactly one of them', async (time, count) => {
     const { customer, ids } = await ordersMadeAt(['000', '001', '002'].map((ms) => `2031-03-01T00:00:00.${ms}Z`))
     const [own, at] = [`customer_id=${customer.id}`, encodeURIComponent(time)]
     expect(await listed(`${own}&to=${at}`)).toEqual(ids.slice(0, count).toReversed())
@@ -531,7 +531,7 @@ describeEachEngine('GET /orders', (engine) => {
     expect(other.body.errors[0].message).not.toContain('%2B')
   })
 
-  it('when the status is empty, then it is the list of all', async () => {
+  it('when the status is empty, then the list has every status', async () => {
     const { customer, ids } = await ordersMadeAt(['2031-03-03T00:00:00.000Z', '2031-03-04T00:00:00.000Z'])
     expect(await listed(`customer_id=${customer.id}&status=&cursor=`)).toEqual(ids.toReversed())
   })
@@ -541,13 +541,13 @@ describeEachEngine('GET /orders', (engine) => {
   })
 
   it.each(['customerId', 'created_after', 'search', 'offset'])(
-    'when %s is asked for, then it is refused',
+    'when the parameter is %s, then it is refused',
     async (name) => {
       expectFaults(await system.orders.get(`/orders?${name}=1`), [name])
     },
   )
 
-  it('when the list is filtered by status and customer, then all filters hold together', async () => {
+  it('when the list is filtered by status and customer, then both filters apply', async () => {
     const { customer, ids } = await ordersMadeAt(Array.from({ length: 6 }, (_, i) => `2031-02-0${i + 1}T00:00:00.000Z`))
     const [a, b, c, d, e, f] = ids
     for (const id of [a, b]) await confirm(system, id ?? 0)
@@ -566,7 +566,7 @@ describeEachEngine('GET /orders', (engine) => {
   it.each([
     ['of one moment', () => '2025-03-01T00:00:00.000Z'],
     ['of different moments', (i: number) => `2025-03-0${i + 1}T00:00:00.000Z`],
-  ])('when orders %s are paged while others come and go, then none is missed or repeated', async (_, timeOf) => {
+  ])('when orders %s are paged amid changes, then none is missed or repeated', async (_, timeOf) => {
     const { customer, ids } = await ordersMadeAt(Array.from({ length: 7 }, (_, i) => timeOf(i)))
     const product = await newProduct(system)
     const seen: number[] = []
@@ -583,7 +583,7 @@ describeEachEngine('GET /orders', (engine) => {
       expect(new URLSearchParams(next).get('cursor')).toBe(body.next_cursor)
       expect(new URLSearchParams(next).get('limit')).toBe('2')
       query = next
-      // One more at the top, and one that was seen leaves the list, be it the one that the next page goes on from.
+      // One order is added at the top, and one already seen leaves, also the one that the cursor names.
       await newOrder(system, [{ product_id: product.id, qty: 1 }], { customer_id: customer.id })
       await confirm(system, seen.at(page % 2 === 0 ? -1 : -2) ?? 0)
     }
@@ -602,7 +602,7 @@ describeEachEngine('GET /orders', (engine) => {
 describeEachEngine('POST /orders/:id/confirm', (engine) => {
   const system = useSystem(engine)
 
-  it('when an order is confirmed, then 200, its hold is over and its stock stays taken', async () => {
+  it('when an order is confirmed, then 200, its hold ends and its stock stays taken', async () => {
     const { product, order } = await orderOfFour(system)
     const { status, body, headers } = await confirm(system, order.id)
     expect(status).toBe(200)
@@ -613,7 +613,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     expect(await stockOf(system, product.id)).toBe(6)
   })
 
-  it.each(['idempotency-key', 'x-idempotency-key'])('when the key comes as %s, then it is taken', async (name) => {
+  it.each(['idempotency-key', 'x-idempotency-key'])('when the key comes as %s, then it is accepted', async (name) => {
     const { order } = await orderOfFour(system)
     const response = await system.orders.post(`/orders/${order.id}/confirm`, undefined, {
       headers: { [name]: newKey() },
@@ -635,7 +635,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     }
   })
 
-  it('when there is no key, or two, or a bad one, then 400 and the order is not confirmed', async () => {
+  it('when the key is missing, doubled or invalid, then 400 and nothing is confirmed', async () => {
     const { order } = await orderOfFour(system)
     const path = `/orders/${order.id}/confirm`
     expectProblem(await system.orders.post(path), 400, 'idempotency_key_required')
@@ -647,7 +647,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     expect(await orderOf(system, order.id)).toMatchObject({ status: 'CREATED' })
   })
 
-  it('when a key is at its bounds, then it is taken', async () => {
+  it('when a key is at its bounds, then it is accepted', async () => {
     const visible = Array.from({ length: 94 }, (_, i) => String.fromCharCode(0x21 + i)).join('')
     const unique = newKey()
     for (const key of [`${unique}${'k'.repeat(255 - unique.length)}`, `${unique}${visible}`]) {
@@ -657,7 +657,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     }
   })
 
-  it('when another principal uses the same key for another order, then it is a key of its own', async () => {
+  it('when another principal uses the same key, then it is a different key', async () => {
     const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
     const key = newKey()
     await confirm(system, a.order.id, key)
@@ -667,14 +667,14 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     expect(other.headers.get('idempotent-replayed')).toBeNull()
   })
 
-  it('when keys differ in case alone, then they are two keys', async () => {
+  it('when keys differ only in case, then they are two keys', async () => {
     const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
     const key = newKey()
     expect((await confirm(system, a.order.id, `${key}x`)).status).toBe(200)
     expect((await confirm(system, b.order.id, `${key}X`)).status).toBe(200)
   })
 
-  it('when it is confirmed already and another key comes, then 200 with the order as it is', async () => {
+  it('when it was confirmed with another key, then 200 with the order unchanged', async () => {
     const { order } = await orderOfFour(system)
     const first = await confirm(system, order.id)
     const second = await confirm(system, order.id)
@@ -683,7 +683,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     expect(second.headers.get('idempotent-replayed')).toBeNull()
   })
 
-  it('when the order was canceled since, then the same key gets the first answer and another key 409 order_canceled', async () => {
+  it('when the order was canceled since, then a replay with its key, 409 with another', async () => {
     const { order } = await orderOfFour(system)
     const key = newKey()
     const first = await confirm(system, order.id, key)
@@ -694,7 +694,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     expectProblem(await confirm(system, order.id), 409, 'order_canceled')
   })
 
-  it('when the same key comes for another order, then 422 idempotency_key_reused, and that order is as it was', async () => {
+  it('when the same key comes for another order, then 422 and that order is unchanged', async () => {
     const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
     const key = newKey()
     await confirm(system, a.order.id, key)
@@ -702,7 +702,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     expect(await orderOf(system, b.order.id)).toEqual(b.order)
   })
 
-  it('when one key comes for two orders at once, then one is confirmed and the other refused', async () => {
+  it('when one key comes for two orders at once, then one is confirmed and one refused', async () => {
     const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
     const key = newKey()
     const responses = await Promise.all([a, b].map(({ order }) => confirm(system, order.id, key)))
@@ -711,7 +711,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     expect(statuses.sort()).toEqual(['CONFIRMED', 'CREATED'])
   })
 
-  it('when a refused confirm is followed by another order with the same key, then that one is confirmed', async () => {
+  it('when a confirm was refused, then its key confirms another order', async () => {
     const [a, b] = [await orderOfFour(system), await orderOfFour(system)]
     await cancel(system, a.order.id)
     const key = newKey()
@@ -719,7 +719,7 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     expect((await confirm(system, b.order.id, key)).status).toBe(200)
   })
 
-  it('when the hold has ended and was not swept yet, then 409 order_canceled, and the stock goes back once', async () => {
+  it('when the hold ended unswept, then 409 order_canceled and the stock returns once', async () => {
     const { product, order } = await orderOfFour(system)
     await endHold(system, order.id)
     const responses = await atOnce(3, () => confirm(system, order.id))
@@ -738,7 +738,7 @@ describeEachEngine('holds', (engine) => {
   const system = useSystem(engine)
   const MAX_OPEN_HOLDS = 5
 
-  /** Orders with narrow limits, as a client bound to a customer of its own sees it. */
+  /** An order and a token of a client that is bound to a new customer, with narrow limits. */
   async function boundClient() {
     const orders = { ...system.env.orders, maxHoldMinutes: 30, maxOpenHolds: MAX_OPEN_HOLDS }
     const customer = await newCustomer(system)
@@ -751,7 +751,7 @@ describeEachEngine('holds', (engine) => {
     return { customer, product, order, token, place }
   }
 
-  it('when a hold has ended and was not swept, then a new order gets its stock', async () => {
+  it('when a hold ended unswept, then a new order gets its stock', async () => {
     const product = await newProduct(system, { stock: 10 })
     const items = [{ product_id: product.id, qty: 6 }]
     const ended = await newOrder(system, items)
@@ -765,7 +765,7 @@ describeEachEngine('holds', (engine) => {
     expect(await system.sweeps.releaseExpiredHolds()).toBe(0)
   })
 
-  it('when many orders want what ended holds keep, then exactly what there is is sold', async () => {
+  it('when many orders want the stock of ended holds, then exactly that much is sold', async () => {
     const product = await newProduct(system, { stock: 10 })
     const items = [{ product_id: product.id, qty: 1 }]
     const held = await atOnce(10, () => newOrder(system, items))
@@ -778,7 +778,7 @@ describeEachEngine('holds', (engine) => {
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
-  it('when a bound client asks for a longer hold than it may, then 400, and as long as it may is taken', async () => {
+  it('when a bound client exceeds its maximum hold, then 400, and the maximum is fine', async () => {
     const { place } = await boundClient()
     const refused = await place({ hold_minutes: 31 })
     expectProblem(refused, 400, 'validation_failed')
@@ -789,7 +789,7 @@ describeEachEngine('holds', (engine) => {
     }
   })
 
-  it('when a bound client’s customer has too many holds, then 409, until one is confirmed, canceled or ended', async () => {
+  it('when a bound customer has too many holds, then 409 until one of them ends', async () => {
     const { place, customer, product, token } = await boundClient()
     const placed = await atOnce(MAX_OPEN_HOLDS, () => place())
     const refused = await place()
@@ -809,14 +809,14 @@ describeEachEngine('holds', (engine) => {
     expect((await system.orders.get('/orders?status=CREATED', { token })).body.data).toHaveLength(MAX_OPEN_HOLDS + 2)
   })
 
-  it('when a bound client floods two instances with holds, then it gets no more than it may', async () => {
+  it('when a bound client floods two instances with holds, then the limit applies', async () => {
     const { place, customer } = await boundClient()
     const responses = await atOnce(40, (i) => place({}, newKey(), i % 2))
     expect(statusCounts(responses)).toEqual({ 201: MAX_OPEN_HOLDS, 409: 40 - MAX_OPEN_HOLDS })
     expect(await ordersOf(system, customer.id)).toHaveLength(MAX_OPEN_HOLDS)
   })
 
-  it('when the limits became narrower since, then the same request is still a replay', async () => {
+  it('when the limits became narrower since, then a retry is still a replay', async () => {
     const { place, order, token } = await boundClient()
     const [key, body] = [newKey(), { ...order, hold_minutes: 60 }]
     const first = await system.orders.post('/orders', body, { token, ...keyed(key) })
@@ -830,7 +830,7 @@ describeEachEngine('holds', (engine) => {
 describeEachEngine('POST /orders/:id/cancel', (engine) => {
   const system = useSystem(engine)
 
-  it('when a cancel has a key, then it is replayed, and the key serves no other order', async () => {
+  it('when a cancel has a key, then it is replayed, and no other order can use the key', async () => {
     const { product, order } = await orderOfFour(system)
     const other = await newOrder(system, [{ product_id: product.id, qty: 1 }])
     const key = newKey()
@@ -847,7 +847,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expectProblem(bad, 400, 'invalid_idempotency_key')
   })
 
-  it('when a CREATED order is canceled, then 200 and its stock goes back', async () => {
+  it('when a CREATED order is canceled, then 200 and its stock returns', async () => {
     const { product, order } = await orderOfFour(system)
     const { status, body } = await cancel(system, order.id)
     expect(status).toBe(200)
@@ -856,7 +856,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when an order of several lines of a product is canceled, then every piece of it goes back', async () => {
+  it('when several lines have one product, then a cancel returns all of their stock', async () => {
     const [a, b] = [await newProduct(system), await newProduct(system)]
     const items = [a, b, a].map(({ id }, i) => ({ product_id: id, qty: i + 1 }))
     const order = await newOrder(system, items)
@@ -864,7 +864,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(await Promise.all([a, b].map(({ id }) => stockOf(system, id)))).toEqual([100, 100])
   })
 
-  it('when a CANCELED order is canceled, then 200 with the order as it is, and the stock is not touched', async () => {
+  it('when a CANCELED order is canceled, then 200, and order and stock are unchanged', async () => {
     const { product, order } = await orderOfFour(system)
     const first = await cancel(system, order.id)
     const second = await cancel(system, order.id)
@@ -872,7 +872,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when a CONFIRMED order is canceled within the window, then 200 and its stock goes back', async () => {
+  it('when a CONFIRMED order is canceled in the window, then 200 and its stock returns', async () => {
     const { product, order } = await orderOfFour(system)
     await confirm(system, order.id)
     await ageConfirmation(system, order.id, 9)
@@ -882,7 +882,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when a CONFIRMED order is canceled past the window, then 409 cancel_window_passed, and it stays as it is', async () => {
+  it('when a CONFIRMED order is canceled too late, then 409 and it is unchanged', async () => {
     const { product, order } = await orderOfFour(system)
     await confirm(system, order.id)
     await ageConfirmation(system, order.id, 11)
@@ -891,7 +891,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(await stockOf(system, product.id)).toBe(6)
   })
 
-  it('when the window is another, then it is that one that counts', async () => {
+  it('when the cancel window is configured, then that one applies', async () => {
     const { api } = await serveOrders(system, { orders: { ...system.env.orders, cancelWindowMinutes: 60 } })
     const { order } = await orderOfFour(system)
     await confirm(system, order.id)
@@ -899,7 +899,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect((await api.post(`/orders/${order.id}/cancel`)).body.status).toBe('CANCELED')
   })
 
-  it('when a cancel announces JSON and sends nothing, then it is a cancel without a body', async () => {
+  it('when a cancel has a JSON type and no body, then it counts as without a body', async () => {
     const { order } = await orderOfFour(system)
     const response = await system.orders.call('POST', `/orders/${order.id}/cancel`, {
       headers: { 'content-type': 'application/json' },
@@ -908,7 +908,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(response.body.status).toBe('CANCELED')
   })
 
-  it('when the body is empty, faulty, or of another type, then 200, 400 and 415', async () => {
+  it('when the body is empty, faulty, or mistyped, then 200, 400 or 415', async () => {
     const { order } = await orderOfFour(system)
     expectFaults(await cancel(system, order.id, { if_status: 'CREATED' }), ['if_status'])
     expectFaults(await cancel(system, order.id, { reason: 'none' }), ['reason'])
@@ -920,7 +920,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect((await cancel(system, order.id, {})).body.status).toBe('CANCELED')
   })
 
-  it('when the hold has ended and was not swept yet, then the order is canceled and its stock goes back once', async () => {
+  it('when the hold ended unswept, then a cancel returns the stock once', async () => {
     const { product, order } = await orderOfFour(system)
     await endHold(system, order.id)
     await Promise.all([cancel(system, order.id), system.sweeps.releaseExpiredHolds(), cancel(system, order.id)])
@@ -928,7 +928,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when more holds have ended, and more keys, than are taken in one go, then all of them go', async () => {
+  it('when more holds and keys have ended than one pass takes, then all of them go', async () => {
     const customer = await newCustomer(system)
     const product = await newProduct(system, { stock: 600 })
     const items = [{ product_id: product.id, qty: 1 }]
@@ -949,7 +949,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     expect(await stockOf(system, product.id)).toBe(600)
   })
 
-  it('when holds are swept, then only ended ones of unconfirmed orders are canceled', async () => {
+  it('when holds are swept, then only unconfirmed orders with ended holds are canceled', async () => {
     const [ended, held, confirmed] = await atOnce(3, () => orderOfFour(system))
     await confirm(system, confirmed?.order.id ?? 0)
     await endHold(system, ended?.order.id ?? 0)
@@ -969,22 +969,19 @@ describeEachEngine('who may call Orders', (engine) => {
     ['GET', '/orders/1', 'orders:read'],
     ['POST', '/orders/1/confirm', 'orders:write'],
     ['POST', '/orders/1/cancel', 'orders:write'],
-  ])(
-    'when %s %s is called without a token, with a bad one, or without its scope, then 401, 401 and 403',
-    async (method, path, scope) => {
-      const none = await system.orders.call(method, path, { token: null })
-      expectProblem(none, 401, 'unauthorized')
-      expect(none.headers.get('www-authenticate')).toMatch(/^Bearer/)
-      const bad = await system.orders.call(method, path, { token: 'a.b.c' })
-      expectProblem(bad, 401, 'invalid_token')
-      expect(bad.headers.get('www-authenticate')).toMatch(/^Bearer.*error="invalid_token"/)
-      const other: Scope = scope === 'orders:read' ? 'orders:write' : 'orders:read'
-      const token = await system.token({ scopes: [other, 'products:read', 'products:write'] })
-      const scopeless = await system.orders.call(method, path, { token })
-      expectProblem(scopeless, 403, 'insufficient_scope')
-      expect(scopeless.headers.get('www-authenticate')).toContain(`scope="${scope}"`)
-    },
-  )
+  ])('when %s %s has no token, a bad one, or lacks its scope, then 401, 401 and 403', async (method, path, scope) => {
+    const none = await system.orders.call(method, path, { token: null })
+    expectProblem(none, 401, 'unauthorized')
+    expect(none.headers.get('www-authenticate')).toMatch(/^Bearer/)
+    const bad = await system.orders.call(method, path, { token: 'a.b.c' })
+    expectProblem(bad, 401, 'invalid_token')
+    expect(bad.headers.get('www-authenticate')).toMatch(/^Bearer.*error="invalid_token"/)
+    const other: Scope = scope === 'orders:read' ? 'orders:write' : 'orders:read'
+    const token = await system.token({ scopes: [other, 'products:read', 'products:write'] })
+    const scopeless = await system.orders.call(method, path, { token })
+    expectProblem(scopeless, 403, 'insufficient_scope')
+    expect(scopeless.headers.get('www-authenticate')).toContain(`scope="${scope}"`)
+  })
 
   it('when the service token is used, then it may read and write orders', async () => {
     const token = system.env.serviceTokens[0] ?? ''
@@ -995,7 +992,7 @@ describeEachEngine('who may call Orders', (engine) => {
     expect((await system.orders.get(`/orders/${placed.body.id}`, { token })).status).toBe(200)
   })
 
-  it('when a client is bound to a customer, then it places, reads, lists, confirms and cancels that customer’s orders', async () => {
+  it('when a client is bound to a customer, then every order route works for that one', async () => {
     const customer = await newCustomer(system)
     const token = await system.token({ customerId: customer.id, clientId: 'bound' })
     const product = await newProduct(system, { stock: 10 })
@@ -1014,7 +1011,7 @@ describeEachEngine('who may call Orders', (engine) => {
     }
   })
 
-  it('when a client is bound to a customer, then the orders of another do not exist for it', async () => {
+  it('when a client is bound to a customer, then other orders do not exist for it', async () => {
     const [own, other] = [await newCustomer(system), await newCustomer(system)]
     const { product, order } = await orderOfFour(system, { customer_id: other.id })
     const token = await system.token({ customerId: own.id, clientId: 'bound' })
@@ -1053,7 +1050,7 @@ describeEachEngine('POST /orders that confirms at once', (engine) => {
       { ...request, headers: { ...request.headers, ...(key !== null && { 'idempotency-key': key }) } },
     )
 
-  it('when an order is placed so, then it is CONFIRMED from its first moment and holds nothing', async () => {
+  it('when an order is placed with confirm, then it is CONFIRMED at once with no hold', async () => {
     const { product, items } = await product10()
     const response = await placeNow(items)
     expect(response.status).toBe(201)
@@ -1065,7 +1062,7 @@ describeEachEngine('POST /orders that confirms at once', (engine) => {
     expect(await differencesIn(system)).toEqual([])
   })
 
-  it('when it is sent again, then it is the same bytes, whatever became of the order', async () => {
+  it('when it is retried, then the replay has the same bytes', async () => {
     const { product, items } = await product10()
     const key = newKey()
     const first = await placeNow(items, key)
@@ -1082,7 +1079,7 @@ describeEachEngine('POST /orders that confirms at once', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when it names a hold too, then it holds nothing all the same', async () => {
+  it('when it has hold_minutes too, then there is still no hold', async () => {
     const { items } = await product10()
     const { body } = await placeNow(items, newKey(), { hold_minutes: 5 })
     expect(body).toMatchObject({ status: 'CONFIRMED', expires_at: null })
@@ -1103,7 +1100,7 @@ describeEachEngine('POST /orders that confirms at once', (engine) => {
     expect(await stockOf(system, product.id)).toBe(6)
   })
 
-  it('when there is too little stock, then 409, and the same key succeeds after a restock', async () => {
+  it('when stock is short, then 409, and the same key succeeds after a restock', async () => {
     const { product } = await product10()
     const [items, key] = [[{ product_id: product.id, qty: 11 }], newKey()]
     expectProblem(await placeNow(items, key), 409, 'insufficient_stock')
@@ -1112,7 +1109,7 @@ describeEachEngine('POST /orders that confirms at once', (engine) => {
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
-  it('when it is canceled within the window, then the stock is back', async () => {
+  it('when it is canceled within the window, then the stock returns', async () => {
     const { product, items } = await product10()
     const { body } = await placeNow(items)
     expect((await cancel(system, body.id)).body.status).toBe('CANCELED')
@@ -1167,7 +1164,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     return response.body.results
   }
 
-  it('when orders are placed, then each result is the text of its customer and its confirmed order', async () => {
+  it('when orders are placed, then each result has its customer and confirmed order', async () => {
     const product = await newProduct(system, { stock: 10, price_cents: 500 })
     const calls = [2, 3].map((qty) => placing([{ product_id: product.id, qty }]))
     const results = await resultsOf(calls)
@@ -1185,7 +1182,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(await stockOf(system, product.id)).toBe(5)
   })
 
-  it('when they come again, with another customer text or none, then each is a replay, byte for byte', async () => {
+  it('when they come again with another customer text, then each replay is identical', async () => {
     const product = await newProduct(system, { stock: 10 })
     const calls = [onePieceOf(product), onePieceOf(product)]
     const first = await resultsOf(calls)
@@ -1196,7 +1193,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(await stockOf(system, product.id)).toBe(8)
   })
 
-  it('when some are refused, then each as it would be alone, and the others are done', async () => {
+  it('when some are refused, then each as it would be alone, and the rest succeed', async () => {
     const product = await newProduct(system, { stock: 10 })
     const scarce = await newProduct(system, { stock: 2 })
     const dear = await newProduct(system, { price_cents: MAX_PRICE, stock: 1_000_000 })
@@ -1226,15 +1223,15 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(await Promise.all([scarce, dear].map(({ id }) => stockOf(system, id)))).toEqual([2, 1_000_000])
   })
 
-  /** A refusal is a problem document, not the text of one. */
+  /** A refusal is a problem document as JSON, not as text. */
   function trustedCode(body: unknown): unknown {
     return typeof body === 'object' && body !== null && 'code' in body ? body.code : body
   }
 
-  it('when one key comes twice in one request, then it is one order, and one of its two results is a replay', async () => {
+  it('when one key comes twice in one request, then it is one order and one replay', async () => {
     const product = await newProduct(system, { stock: 10 })
     const call = onePieceOf(product)
-    const results = await resultsOf([call, { ...call, correlation_id: 'twin' }])
+    const results = await resultsOf([call, { ...call, correlation_id: 'duplicate' }])
     expect(results.map(({ status, replayed }) => [status, replayed])).toEqual([
       [201, false],
       [201, true],
@@ -1243,7 +1240,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(await stockOf(system, product.id)).toBe(9)
   })
 
-  it('when one key comes with two different orders in one request, then the second is 422 idempotency_key_reused', async () => {
+  it('when one key has two orders in one request, then the second gets 422', async () => {
     const product = await newProduct(system, { stock: 10 })
     const place = onePieceOf(product)
     const results = await resultsOf([place, placing([{ product_id: product.id, qty: 2 }], {}, place.key)])
@@ -1260,14 +1257,14 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(await stockOf(system, product.id)).toBe(8)
   })
 
-  it('when 100 calls want 30 pieces, then 30 get one, and the stock is exact', async () => {
+  it('when 100 calls want 30 units, then 30 get one, and the stock is exact', async () => {
     const product = await newProduct(system, { stock: 30 })
     const results = await resultsOf(Array.from({ length: 100 }, () => onePieceOf(product)))
     expect(statusCounts(results)).toEqual({ 201: 30, 409: 70 })
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
-  it('when many large orders of one caller come before an order of another, then that one does not wait for all', async () => {
+  it('when many large orders of one caller come first, then others are not delayed', async () => {
     const product = await newProduct(system, { stock: 10_000, price_cents: 1 })
     const lines = Array.from({ length: 200 }, () => ({ product_id: product.id, qty: 1 }))
     const flood = Array.from({ length: 20 }, () => ({ ...placing(lines), on_behalf_of: 'client:flood' }))
@@ -1278,7 +1275,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(ids.filter((id) => id > quiet).length).toBeGreaterThan(10)
   })
 
-  /** As the version before left it: placed under this key and confirmed, or not yet, under another one. */
+  /** An order as the previous version left it: placed with this key, and maybe confirmed with another one. */
   async function twoSteps({ confirmed }: { confirmed: boolean }) {
     const product = await newProduct(system, { stock: 10, price_cents: 500 })
     const items = [{ product_id: product.id, qty: 1 }]
@@ -1295,7 +1292,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
   }
 
   it.each([true, false])(
-    'when the version before placed the order in two steps (confirmed: %s), then it is that order, confirmed',
+    'when the previous version placed it (confirmed: %s), then it is confirmed',
     async (confirmed) => {
       const { product, id, call } = await twoSteps({ confirmed })
       for (let i = 0; i < 2; i++) {
@@ -1312,7 +1309,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     },
   )
 
-  it('when there is no token, a wrong one, or that of a caller, then 401 and nothing is done', async () => {
+  it('when the token is missing, wrong, or a client’s, then 401 and nothing is done', async () => {
     const product = await newProduct(system, { stock: 10 })
     const calls = [onePieceOf(product)]
     expectProblem(await system.orders.post(PLACEMENTS, { calls }, { token: null }), 401, 'unauthorized')
@@ -1359,7 +1356,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(await stockOf(system, product.id)).toBe(1_000)
   })
 
-  it('when the body is over 64 KiB and not over 4 MiB, then it is taken, and over that it is 413', async () => {
+  it('when the body is at most 4 MiB, then it is accepted, and beyond that 413', async () => {
     const product = await newProduct(system, { stock: 10_000, price_cents: 1 })
     const lines = Array.from({ length: 30 }, () => ({ product_id: product.id, qty: 1 }))
     const calls = Array.from({ length: 100 }, () => placing(lines))
@@ -1372,7 +1369,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(await stockOf(system, product.id)).toBe(7_000)
   })
 
-  it('when the body comes in pieces, without its length, then the same bounds hold', async () => {
+  it('when the body is chunked, without a length, then the same bounds apply', async () => {
     const product = await newProduct(system, { stock: 10 })
     const inPieces = (body: string) =>
       new Promise<number | undefined>((resolve, reject) => {
@@ -1395,7 +1392,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     expect(await stockOf(system, product.id)).toBe(8)
   })
 
-  it('when several calls come, then the log has one line of them that names the correlation ids of all', async () => {
+  it('when several calls come, then one log line names all correlation ids', async () => {
     const product = await newProduct(system)
     const calls = [onePieceOf(product), onePieceOf(product), onePieceOf(product, { customer_id: NOBODY })]
     const before = system.log.length
@@ -1454,7 +1451,7 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     await expectRefusal(placeThrough(await nowhere()), 503, 'unavailable')
   })
 
-  it('when Customers does not answer in time, then 504, and nothing is taken', async () => {
+  it('when Customers times out, then 504, and nothing is taken', async () => {
     const proxy = await startFaultyProxy(system.customers.base, () => 'hang')
     await expectRefusal(placeThrough(proxy.base, 50), 504, 'deadline_exceeded')
   })
@@ -1471,12 +1468,12 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     ['that our token is wrong', { status: 401, body: JSON.stringify({ code: 'invalid_token', detail: SECRET }) }],
     ['that it has no such path', { status: 404, body: JSON.stringify({ code: 'route_not_found', detail: SECRET }) }],
     ['502 for what it needs', { status: 502, body: JSON.stringify({ code: 'upstream_failed', detail: SECRET }) }],
-  ])('when Customers answers %s, then 502, and nothing is taken', async (_, fault) => {
+  ])('when Customers responds with %s, then 502, and nothing is taken', async (_, fault) => {
     const proxy = await startFaultyProxy(system.customers.base, () => fault)
     await expectRefusal(placeThrough(proxy.base), 502, 'upstream_failed')
   })
 
-  it('when Customers says that it cannot now and why, then 503 without the why, and nothing is taken', async () => {
+  it('when Customers is unavailable, then 503 without its reason, and nothing is taken', async () => {
     const body = JSON.stringify({ code: 'unavailable', detail: SECRET, host: '10.0.0.7' })
     const proxy = await startFaultyProxy(system.customers.base, () => ({ status: 503, body }))
     await expectRefusal(placeThrough(proxy.base), 503, 'unavailable')
@@ -1491,7 +1488,7 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     expect(await stockOf(system, product.id)).toBe(9)
   })
 
-  it('when a keyed order met the fault, then the same request with the same key is placed once it is gone', async () => {
+  it('when a keyed order met the fault, then a retry is placed once it is gone', async () => {
     let broken = true
     const proxy = await startFaultyProxy(system.customers.base, () => (broken ? { status: 500, body: '' } : 'none'))
     const { api } = await serveOrders(system, { customersBase: proxy.base })
@@ -1505,7 +1502,7 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     expect(await stockOf(system, product.id)).toBe(9)
   })
 
-  it('when many orders of one customer come at once, then they share the question whether there is one', async () => {
+  it('when many orders of one customer come at once, then they share one lookup', async () => {
     const gate = Promise.withResolvers<'none'>()
     const proxy = await startFaultyProxy(system.customers.base, () => gate.promise)
     const { api } = await serveOrders(system, { customersBase: proxy.base })
@@ -1517,7 +1514,7 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     expect(proxy.seen.length).toBeLessThan(10)
   })
 
-  it('when a customer is deleted while it is looked up, then no order is taken for it', async () => {
+  it('when a customer is deleted during its lookup, then no order is placed for it', async () => {
     const customer = await newCustomer(system)
     const asItWas = (await system.customers.get(`/customers/${customer.id}`)).text
     const [asked, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<Fault>()]
@@ -1538,7 +1535,7 @@ describeEachEngine('Orders whose Customers is at fault', (engine) => {
     expect(await stockOf(system, product.id)).toBe(100)
   })
 
-  it('when an order comes with a correlation id and a traceparent, then Customers hears both, with our token and the internal route', async () => {
+  it('when an order comes with trace headers, then Customers gets them and our token', async () => {
     const proxy = await startFaultyProxy(system.customers.base, () => 'none')
     const { api } = await serveOrders(system, { customersBase: `${proxy.base}/` })
     const product = await newProduct(system)

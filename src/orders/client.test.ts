@@ -3,7 +3,7 @@ import type { Caller } from '../platform/http/app.ts'
 import { SERVICE } from '../platform/http/auth.ts'
 import { createLocalOrdersClient } from './client.ts'
 
-it('when Orders is in the same process, then it is called as the service, on behalf of the caller', async () => {
+it('when Orders is in the same process, then it is called on behalf of the caller', async () => {
   const callers: Caller[] = []
   const client = createLocalOrdersClient({
     async placeValidatedOrder(caller) {

@@ -57,7 +57,7 @@ describe('a transition of one order', () => {
     expect(outcomeOf(decision)).toBe(expected)
   })
 
-  it('when it is confirmed, then it holds nothing any more, and the order that was given is as it was', () => {
+  it('when it is confirmed, then its hold ends, and the given order is not mutated', () => {
     const order = orderIn('CREATED')
     expect(transit(order, 'confirm', TERMS)).toEqual({
       ...order,
@@ -75,7 +75,7 @@ describe('a transition of one order', () => {
     expect(codeOf(transit(orderIn('CONFIRMED'), 'cancel', { ...TERMS, now }))).toBe(code)
   })
 
-  it('when the clock is behind the order, then no time is before the order’s own', () => {
+  it('when the clock is behind the order, then no time is before the order was created', () => {
     const now = '2026-11-01 08:59:58.000'
     expect(transit(orderIn('CREATED'), 'confirm', { ...TERMS, now })).toMatchObject({ confirmed_at: CREATED_AT })
     expect(transit(orderIn('CREATED'), 'cancel', { ...TERMS, now })).toMatchObject({ canceled_at: CREATED_AT })
@@ -84,7 +84,7 @@ describe('a transition of one order', () => {
   })
 })
 
-describe('changes of one batch', () => {
+describe('transitions of one batch', () => {
   const change = (kind: Transition, orderId = 7, boundTo: number | null = null): ChangeRequest => ({
     kind,
     orderId,
@@ -93,7 +93,7 @@ describe('changes of one batch', () => {
   const decide = (requests: ChangeRequest[], order = orderIn('CREATED'), terms = TERMS) =>
     decideChanges(requests, new Map([[order.id, order]]), terms)
 
-  it('when a confirm and a cancel come together, then each is decided against what those before it made', () => {
+  it('when a confirm and a cancel share a batch, then each sees those before it', () => {
     const { decisions, transitions } = decide([change('confirm'), change('cancel'), change('confirm')])
     expect(decisions.map(outcomeOf)).toEqual(['CONFIRMED', 'CANCELED', 'order_canceled'])
     expect(transitions).toMatchObject([
@@ -102,17 +102,17 @@ describe('changes of one batch', () => {
     ])
   })
 
-  it('when nothing changes, then no order moves', () => {
+  it('when nothing changes, then no order is written', () => {
     expect(decide([change('expire'), change('confirm', 8)]).transitions).toEqual([])
   })
 
-  it('when a refused confirm finds that the hold has ended, then the order moves to CANCELED', () => {
+  it('when a refused confirm finds an ended hold, then the order moves to CANCELED', () => {
     const { decisions, transitions } = decide([change('confirm')], orderIn('CREATED'), { ...TERMS, now: HOLD_ENDS })
     expect(decisions.map(codeOf)).toEqual(['order_canceled'])
     expect(transitions).toMatchObject([{ status: 'CANCELED', canceled_at: HOLD_ENDS }])
   })
 
-  it('when the caller is bound to another customer, then there is no such order', () => {
+  it('when the caller is bound to another customer, then the order does not exist', () => {
     const { decisions, transitions } = decide([change('confirm', 7, 4), change('cancel', 8), change('confirm', 7, 3)])
     expect(decisions.map(codeOf)).toEqual(['not_found', 'not_found', undefined])
     expect(transitions).toMatchObject([{ status: 'CONFIRMED' }])

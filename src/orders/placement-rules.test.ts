@@ -25,7 +25,7 @@ function outcomes(requests: OrderRequest[], from = supply()) {
   )
 }
 
-it('when an order is placed, then it has a line for each item, in their order, and the total of them', () => {
+it('when an order is placed, then it has a line for each item, in order, and a total', () => {
   const [placement] = decidePlacements(
     [
       order([
@@ -44,7 +44,7 @@ it('when an order is placed, then it has a line for each item, in their order, a
   })
 })
 
-it('when orders come together, then each is decided against what those before it left', () => {
+it('when orders share a batch, then each sees the stock that those before it left', () => {
   expect(outcomes([order([[1, 6]]), order([[1, 5]]), order([[1, 4]]), order([[1, 1]])])).toEqual([
     3000,
     'insufficient_stock',
@@ -53,14 +53,14 @@ it('when orders come together, then each is decided against what those before it
   ])
 })
 
-it('when orders are decided, then nothing that was given is changed', () => {
+it('when orders are decided, then no input is mutated', () => {
   const given = supply({ openHolds: { 1: 1 } })
   expect(outcomes([order([[1, 10]])], given)).toEqual([5000])
   expect(outcomes([order([[1, 10]])], given)).toEqual([5000])
   expect(given.openHolds).toEqual(new Map([[1, 1]]))
 })
 
-it('when two lines of one product want more than there is, then the refusal counts them together', () => {
+it('when two lines of one product exceed its stock, then the refusal adds them up', () => {
   const [refusal] = decidePlacements(
     [
       order([
@@ -82,7 +82,7 @@ it('when two lines of one product want more than there is, then the refusal coun
   })
 })
 
-it('when several things are wrong, then customer, product, holds, stock and total are told in this order', () => {
+it('when an order breaks several rules, then its refusals have a fixed precedence', () => {
   const full = { customerId: 9, maxOpenHolds: 0 }
   const wrong: [number, number][] = [
     [8, 1],
@@ -103,7 +103,7 @@ it('when several things are wrong, then customer, product, holds, stock and tota
   expect(outcomes([order([[3, 2]])])).toEqual(['amount_too_large'])
 })
 
-it('when the total is the largest safe integer, then it is placed', () => {
+it('when the total is the largest safe integer, then it is accepted', () => {
   expect(outcomes([order([[3, 1]])])).toEqual([9_007_199_254_740_991])
 })
 
@@ -111,7 +111,7 @@ it('when the total would be too large, then nothing is taken', () => {
   expect(outcomes([order([[3, 5]]), order([[3, 1]])])).toEqual(['amount_too_large', 9_007_199_254_740_991])
 })
 
-it('when a customer’s holds are limited, then orders of the batch count, and those confirmed at once do not', () => {
+it('when holds are limited, then orders of the batch count, unless confirmed at once', () => {
   const limited = order([[1, 1]], { maxOpenHolds: 2 })
   const confirmed = order([[1, 1]], { holdMinutes: null })
   const other = order([[1, 1]], { customerId: 2, maxOpenHolds: 2 })

@@ -39,7 +39,7 @@ describeEachEngine('products', (engine) => {
       .orderBy('id')
       .execute()
 
-  /** What the ledger and the live orders say that the stock must be. */
+  /** The stock according to the ledger and the live orders. */
   async function stockByTheBooks(id: number): Promise<number> {
     const sold = await system.db
       .selectFrom('order_items as line')
@@ -54,7 +54,7 @@ describeEachEngine('products', (engine) => {
   describe('any request', () => describeRequests(resource))
 
   describe('creating', () => {
-    it('when a product is created, then it is answered with where it is, its version and all its fields', async () => {
+    it('when a product is created, then 201 with Location, ETag and all its fields', async () => {
       const body = input()
       const response = await create(body)
       expect(response.status).toBe(201)
@@ -73,13 +73,13 @@ describeEachEngine('products', (engine) => {
       expect(found.headers.get('etag')).toBe('"1"')
     })
 
-    it('when it has stock, then that is the first row of its ledger, and without stock there is none', async () => {
+    it('when it has initial stock, then the ledger has a first row, otherwise none', async () => {
       const [stocked, empty] = [await newProduct(system, { stock: 7 }), await newProduct(system, { stock: 0 })]
       expect(await ledgerOf(stocked.id)).toEqual([{ delta: 7, reason: 'initial stock', principal: 'client:tests' }])
       expect(await ledgerOf(empty.id)).toEqual([])
     })
 
-    it('when numbers are as large as they may be, then they come back exactly', async () => {
+    it('when numbers are at their maximum, then they are stored exactly', async () => {
       const largest = { price_cents: 100_000_000_000, stock: 1_000_000_000_000 }
       expect((await create({ ...input(), ...largest })).body).toMatchObject(largest)
     })
@@ -89,7 +89,7 @@ describeEachEngine('products', (engine) => {
       for (const same of [sku, ` ${sku} `]) expectProblem(await create({ ...input(), sku: same }), 409, 'sku_taken')
     })
 
-    it('when ten ask for one SKU at once, then one gets it', async () => {
+    it('when ten requests want one SKU at once, then one gets it', async () => {
       const { sku } = input()
       expect(statusCounts(await atOnce(10, () => create({ ...input(), sku })))).toEqual({ 201: 1, 409: 9 })
     })
@@ -128,7 +128,7 @@ describeEachEngine('products', (engine) => {
     describe('with an idempotency key', () => {
       describeKeyedCreation(resource)
 
-      it('when the product has changed since, then the first answer still comes', async () => {
+      it('when the product was changed since, then a retry is still a replay', async () => {
         const [body, headers] = [input(), { 'idempotency-key': newKey() }]
         const first = await system.orders.post('/products', body, { headers })
         await change(first.body.id, { stock: 3 })
@@ -151,20 +151,20 @@ describeEachEngine('products', (engine) => {
       },
     )
 
-    it('when nothing is sent to change, then it is refused', async () => {
+    it('when no field is sent, then it is refused', async () => {
       const { id } = await newProduct(system)
       expectFaults(await change(id, {}), [''])
       expect((await read(id)).body.version).toBe(1)
     })
 
-    it('when a field may not change, then it is named and nothing changes', async () => {
+    it('when a read-only field is sent, then it is named and nothing changes', async () => {
       const { id } = await newProduct(system)
       expectFaults(await change(id, { name: 'New', sku: 'new', version: 7 }), ['sku', 'version'])
       expectFaults(await change(id, { name: 'New', stock: -1, price_cents: 'no' }), ['price_cents', 'stock'])
       expect((await read(id)).body.version).toBe(1)
     })
 
-    it('when the stock is set, then the difference is a row of the ledger', async () => {
+    it('when the stock is set, then the ledger gets the difference', async () => {
       const { id } = await newProduct(system, { stock: 10 })
       await newOrder(system, [{ product_id: id, qty: 4 }])
       await change(id, { stock: 20 })
@@ -175,14 +175,14 @@ describeEachEngine('products', (engine) => {
       ])
     })
 
-    it('when the stock is set to what it is, or not at all, then the ledger has no row of it', async () => {
+    it('when the stock is set to the same value or not at all, then no ledger row', async () => {
       const { id } = await newProduct(system, { stock: 10 })
       await change(id, { stock: 10 })
       await change(id, { name: 'Renamed' })
       expect(await ledgerOf(id)).toHaveLength(1)
     })
 
-    it('when the price changes, then orders from then on have it and those before do not', async () => {
+    it('when the price changes, then only later orders have the new one', async () => {
       const { id } = await newProduct(system, { price_cents: 100 })
       const before = await newOrder(system, [{ product_id: id, qty: 2 }])
       await change(id, { price_cents: 150 })
@@ -191,7 +191,7 @@ describeEachEngine('products', (engine) => {
       expect((await system.orders.get(`/orders/${before.id}`)).body.total_cents).toBe(200)
     })
 
-    it('when an order came between reading and changing, then If-Match makes it 412 and nothing changes', async () => {
+    it('when an order came between read and change, then If-Match gets 412', async () => {
       const { id } = await newProduct(system, { stock: 10 })
       const etag = (await read(id)).headers.get('etag') ?? ''
       await newOrder(system, [{ product_id: id, qty: 4 }])
@@ -202,7 +202,7 @@ describeEachEngine('products', (engine) => {
       expect((await change(id, { stock: 20 }, again)).status).toBe(200)
     })
 
-    it('when a cancel or an adjustment came between, then If-Match makes it 412 too', async () => {
+    it('when a cancel or an adjustment came between, then If-Match gets 412 too', async () => {
       const { id } = await newProduct(system)
       const order = await newOrder(system, [{ product_id: id, qty: 1 }])
       for (const act of [() => adjust(id, 1), () => system.orders.post(`/orders/${order.id}/cancel`)]) {
@@ -220,21 +220,21 @@ describeEachEngine('products', (engine) => {
       expectProblem(await change(id, { stock: 4 }, 'W/"3"'), 412, 'precondition_failed')
     })
 
-    it('when ten change one version at once, then one does', async () => {
+    it('when ten change one version at once, then one succeeds', async () => {
       const { id } = await newProduct(system)
       const responses = await atOnce(10, (i) => change(id, { stock: i }, '"1"'))
       expect(statusCounts(responses)).toEqual({ 200: 1, 412: 9 })
       expect((await read(id)).body).toEqual(responses.find(({ status }) => status === 200)?.body)
     })
 
-    it('when the product does not exist or its id is none, then 404 or 400', async () => {
+    it('when the product does not exist or its id is malformed, then 404 or 400', async () => {
       expectProblem(await change(Number.MAX_SAFE_INTEGER, { stock: 1 }), 404, 'not_found')
       expectProblem(await change(0, { stock: 1 }), 400, 'invalid_id')
     })
   })
 
   describe('adjusting stock', () => {
-    it('when pieces are added or removed, then the count, the version and the ledger follow', async () => {
+    it('when stock is added or removed, then the count, version and ledger follow', async () => {
       const { id } = await newProduct(system, { stock: 10 })
       const added = await adjust(id, 5)
       expect(added.status).toBe(201)
@@ -254,7 +254,7 @@ describeEachEngine('products', (engine) => {
       ])
     })
 
-    it('when there would be less than nothing, then 409 says what there is, and nothing changes', async () => {
+    it('when stock would fall below zero, then 409 with the stock, and nothing changes', async () => {
       const { id } = await newProduct(system, { stock: 10 })
       await newOrder(system, [{ product_id: id, qty: 4 }])
       const refused = await adjust(id, -7)
@@ -282,12 +282,12 @@ describeEachEngine('products', (engine) => {
       expectFaults(await system.orders.post(`/products/${id}/stock-adjustments`, body), [field])
     })
 
-    it('when the product does not exist or its id is none, then 404 or 400', async () => {
+    it('when the product does not exist or its id is malformed, then 404 or 400', async () => {
       expectProblem(await adjust(Number.MAX_SAFE_INTEGER, 1), 404, 'not_found')
       expectProblem(await adjust(-1, 1), 400, 'invalid_id')
     })
 
-    it('when an adjustment comes again with its key, then it gets the first answer and counts once', async () => {
+    it('when an adjustment is retried with its key, then it is a replay and counts once', async () => {
       const { id } = await newProduct(system, { stock: 10 })
       const headers = { 'idempotency-key': newKey() }
       const first = await adjust(id, -4, headers)
@@ -299,7 +299,7 @@ describeEachEngine('products', (engine) => {
       expect(await ledgerOf(id)).toHaveLength(3)
     })
 
-    it('when the key comes with another delta or for another product, then 422 and nothing changes', async () => {
+    it('when the key comes with another delta or product, then 422 and nothing changes', async () => {
       const [one, other] = [await newProduct(system, { stock: 10 }), await newProduct(system, { stock: 10 })]
       const headers = { 'idempotency-key': newKey() }
       await adjust(one.id, -4, headers)
@@ -317,7 +317,7 @@ describeEachEngine('products', (engine) => {
       expect(await stockOf(system, id)).toBe(0)
     })
 
-    it('when ten of one keyed adjustment come at once, and take the last pieces, then all get one answer', async () => {
+    it('when ten retries of one adjustment come at once, then all get one response', async () => {
       for (let round = 0; round < 5; round++) {
         const { id } = await newProduct(system, { stock: 5 })
         const headers = { 'idempotency-key': newKey() }
@@ -336,7 +336,7 @@ describeEachEngine('products', (engine) => {
       expect((await read(id)).body.version).toBe(41)
     })
 
-    it('when more is taken at once than there is, then what there is is taken and the rest refused', async () => {
+    it('when more is taken at once than there is, then only the stock is sold', async () => {
       const { id } = await newProduct(system, { stock: 5 })
       expect(statusCounts(await atOnce(20, () => adjust(id, -1)))).toEqual({ 201: 5, 409: 15 })
       expect(await stockOf(system, id)).toBe(0)
@@ -344,7 +344,7 @@ describeEachEngine('products', (engine) => {
   })
 
   describe('the books', () => {
-    it('when orders, adjustments, changes and cancels come all at once, then the stock is what they say', async () => {
+    it('when all kinds of changes run at once, then the books balance', async () => {
       const products = [await newProduct(system, { stock: 50 }), await newProduct(system, { stock: 50 })]
       const [one, other] = idsOf(products)
       if (one === undefined || other === undefined) throw new Error('no products')
@@ -368,7 +368,7 @@ describeEachEngine('products', (engine) => {
   describe('listing', () => {
     describePages(resource, { path: '/orders', service: 'orders' })
 
-    it('when a client is bound to a customer, then it sees the products all the same', async () => {
+    it('when a client is bound to a customer, then it still sees the products', async () => {
       const { id } = await newProduct(system)
       const request = { token: await system.token({ customerId: 1 }) }
       expect((await system.orders.get(`/products/${id}`, request)).status).toBe(200)
@@ -385,7 +385,7 @@ describeEachEngine('products', (engine) => {
       for (const text of [head, tail, `${tail} 4`, `${head}-4/${tail}`]) expect(await search(text)).toEqual([id])
     })
 
-    it('when a product is renamed, then it is found by its new name and its SKU, and not by the old name', async () => {
+    it('when a product is renamed, then its new name and its SKU find it', async () => {
       const [before, after] = [newWord(), newWord()]
       const { id, sku } = await newProduct(system, { name: before, sku: newWord() })
       await change(id, { name: after })
@@ -394,7 +394,7 @@ describeEachEngine('products', (engine) => {
       expect(await search(sku)).toEqual([id])
     })
 
-    it('when two common words hardly ever meet, then a page may be empty, and its cursor leads on to all', async () => {
+    it('when two common words rarely meet, then an empty page has a next cursor', async () => {
       const { db } = system
       const [one, other] = [newWord(), newWord()]
       const now = '2026-01-01 00:00:00.000'

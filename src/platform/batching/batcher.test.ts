@@ -9,7 +9,7 @@ type Options = Partial<BatcherOptions<string>>
 
 const done = async (commands: readonly string[]) => commands.map((command) => `${command} done`)
 
-/** A batcher that tells what each of its runs was given. A command `x:row` is of the share x, and needs the row. */
+/** A batcher that records the commands of each run. A command `x:row` is of the share x and needs that row. */
 function recorded(run: Run, options: Options = {}) {
   const runs: string[][] = []
   const modes: RunMode[] = []
@@ -34,7 +34,7 @@ function recorded(run: Run, options: Options = {}) {
   return { runs, modes, submit }
 }
 
-/** One whose first run is under way, alone, until it is let go. */
+/** A batcher whose first run, of one command, lasts until it is released. */
 async function busy(options: Options = {}) {
   const started = Promise.withResolvers<void>()
   const gate = Promise.withResolvers<void>()
@@ -48,26 +48,26 @@ async function busy(options: Options = {}) {
   return { ...batcher, first, letGo: () => gate.resolve() }
 }
 
-/** What became of each: its result, or the code or message it was refused with. */
+/** What became of each call: its result, or the code or message of its error. */
 async function outcomes(responses: Promise<string>[]): Promise<string[]> {
   const settled = await Promise.allSettled(responses)
   return settled.map((one) => (one.status === 'fulfilled' ? one.value : (one.reason.code ?? one.reason.message)))
 }
 
 describe('a batcher', () => {
-  it('when a caller is alone, then it waits for nobody', async () => {
+  it('when a caller is alone, then it does not wait', async () => {
     const { runs, submit } = recorded(done)
     expect(await submit('a')).toBe('a done')
     expect(runs).toEqual([['a']])
   })
 
-  it('when commands come at one moment, then one run takes them all, in their order', async () => {
+  it('when commands come at one moment, then one run takes them all, in order', async () => {
     const { runs, submit } = recorded(done)
     expect(await outcomes(['a', 'b', 'c'].map(submit))).toEqual(['a done', 'b done', 'c done'])
     expect(runs).toEqual([['a', 'b', 'c']])
   })
 
-  it('when commands come while a run is under way, then the next run takes them all, in their order', async () => {
+  it('when commands come during a run, then the next run takes them all, in order', async () => {
     const { runs, submit, first, letGo } = await busy()
     const later = ['a', 'b', 'c'].map(submit)
     letGo()
@@ -81,7 +81,7 @@ describe('a batcher', () => {
     expect(runs).toEqual([['a', 'b'], ['c', 'd'], ['e']])
   })
 
-  it('when a command is refused, then its caller alone learns of it', async () => {
+  it('when a command is refused, then only its caller gets the error', async () => {
     const { runs, submit } = recorded(async (commands) =>
       commands.map((command) => (command === 'b' ? new AppError('not_found', 'No b.') : command)),
     )
@@ -89,7 +89,7 @@ describe('a batcher', () => {
     expect(runs).toHaveLength(1)
   })
 
-  it('when one command makes the whole run fail, then it is found by splitting, and the others are done in order', async () => {
+  it('when one command makes a run fail, then it is isolated, and the others succeed', async () => {
     const finished: string[] = []
     const { submit } = recorded(async (commands) => {
       if (commands.includes('d')) throw new Error('no d')
@@ -103,7 +103,7 @@ describe('a batcher', () => {
     expect(finished).toEqual(['a', 'b', 'c', 'e', 'f', 'g'])
   })
 
-  it('when a run has failed, then commands that come later are done', async () => {
+  it('when a run has failed, then later commands still run', async () => {
     let broken = true
     const { submit } = recorded(async (commands) => {
       if (broken) throw new Error('broken')
@@ -114,7 +114,7 @@ describe('a batcher', () => {
     expect(await submit('c')).toBe('c done')
   })
 
-  it('when the database is away, then all learn of it and nothing is tried again', async () => {
+  it('when the database is down, then all callers get the error without a retry', async () => {
     const { runs, submit } = recorded(async () => {
       throw new AppError('unavailable', 'The database is away.')
     })
@@ -122,14 +122,14 @@ describe('a batcher', () => {
     expect(runs).toHaveLength(1)
   })
 
-  it('when a run leaves a command without a result, then its caller does not wait for ever', async () => {
+  it('when a run leaves a command without a result, then its caller gets an error', async () => {
     const { submit } = recorded(async () => ['a done'])
     const [a, b] = await outcomes(['a', 'b'].map(submit))
     expect(a).toBe('a done')
     expect(b).toMatch(/without a result/)
   })
 
-  it('when too many wait, then one more is refused at once, and those before it are not', async () => {
+  it('when the queue is full, then one more is refused at once, and the rest stay', async () => {
     const { submit, first, letGo } = await busy({ maxCommands: 1, maxQueued: 2 })
     const waiting = ['a', 'b'].map(submit)
     await expect(submit('c')).rejects.toMatchObject({ code: 'overloaded', extra: { retry_after: 1 } })
@@ -139,7 +139,7 @@ describe('a batcher', () => {
   })
 })
 
-describe('a batcher that is fair', () => {
+describe('fairness of a batcher', () => {
   it('when one share has many commands, then the next run still takes one of another', async () => {
     const { runs, submit, first, letGo } = await busy({ maxCommands: 3 })
     const all = ['a1', 'a2', 'a3', 'a4', 'b1'].map(submit)
@@ -154,7 +154,7 @@ describe('a batcher that is fair', () => {
     expect(runs).toEqual([['a3', 'a2'], ['a1'], ['a9'], ['a1']])
   })
 
-  it('when half of the queue is of one share, then it is refused more, and others are not', async () => {
+  it('when one share fills half the queue, then only that share is refused', async () => {
     const { submit, first, letGo } = await busy({ maxCommands: 1, maxQueued: 4 })
     const waiting = ['a1', 'a2'].map(submit)
     await expect(submit('a3')).rejects.toMatchObject({ code: 'overloaded', extra: { retry_after: 1 } })
@@ -165,7 +165,7 @@ describe('a batcher that is fair', () => {
 })
 
 describe('a batcher whose rows others lock', () => {
-  /** Runs against rows of which some are locked. */
+  /** A batcher whose runs meet locked rows. */
   function withLocked(options: Options = {}) {
     const locked = new Set<string>()
     const rowOf = (command: string) => command.slice(command.indexOf(':') + 1)
@@ -178,7 +178,7 @@ describe('a batcher whose rows others lock', () => {
     return { ...batcher, locked }
   }
 
-  it('when one command waits for a lock in vain, then the others of its run are done', async () => {
+  it('when one command waits for a lock, then the others of its run still succeed', async () => {
     const { submit, locked, runs } = withLocked()
     locked.add('2')
     const stuck = submit('a:2')
@@ -188,7 +188,7 @@ describe('a batcher whose rows others lock', () => {
     expect(await stuck).toBe('a:2 done')
   })
 
-  it('when a row is known to be locked, then commands that need it do not come into a run that waits', async () => {
+  it('when a row is known to be locked, then its commands stay out of shared runs', async () => {
     const { submit, locked, runs, modes } = withLocked()
     locked.add('2')
     const stuck = submit('a:2')
@@ -203,7 +203,7 @@ describe('a batcher whose rows others lock', () => {
     expect(modes.at(-1)).toEqual({ waitsForLocks: true })
   })
 
-  it('when the lock stays, then its command is refused once its time has passed', async () => {
+  it('when the lock stays, then its command is refused after its time limit', async () => {
     const { submit, locked } = withLocked({ lockWaitMs: 100 })
     locked.add('2')
     const began = performance.now()
@@ -211,7 +211,7 @@ describe('a batcher whose rows others lock', () => {
     expect(performance.now() - began).toBeGreaterThanOrEqual(100)
   })
 
-  it('when rows are known only later and a lock is known, then a run does not wait', async () => {
+  it('when the rows of a command are not known yet, then a run does not wait for locks', async () => {
     const { submit, locked, modes } = withLocked({ rowsOf: () => undefined })
     locked.add('2')
     const stuck = submit('a:2')
@@ -223,14 +223,14 @@ describe('a batcher whose rows others lock', () => {
     expect(await stuck).toBe('a:2 done')
   })
 
-  it('when a lock comes between that no mode foresees, then all are told, and nobody waits for ever', async () => {
+  it('when an unforeseen lock comes up, then all callers get an error and none hangs', async () => {
     const { submit } = recorded(async () => {
       throw new RowsLocked()
     })
     expect(await outcomes(['a:1', 'a:2'].map(submit))).toEqual(['unavailable', 'unavailable'])
   })
 
-  it('when a lock is remembered for long enough, then it is looked for again', () => {
+  it('when a lock was remembered long enough, then the row is tried again', () => {
     let now = 0
     const locks = createLockMemory(() => now)
     locks.remember(['2'])

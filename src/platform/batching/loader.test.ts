@@ -11,33 +11,36 @@ async function outcomes(responses: Promise<string>[]): Promise<string[]> {
 }
 
 describe('a loader', () => {
-  /** A loader that tells what each of its runs was given. */
-  function recorded(run: (commands: readonly string[]) => Promise<readonly (string | AppError)[]>, maxCommands = 100) {
+  /** A loader that records the commands of each run. */
+  function recordedLoader(
+    run: (commands: readonly string[]) => Promise<readonly (string | AppError)[]>,
+    maxCalls = 100,
+  ) {
     const runs: string[][] = []
     const ask = createLoader<string, string>((commands) => {
       runs.push([...commands])
       return run(commands)
-    }, maxCommands)
+    }, maxCalls)
     return { runs, ask }
   }
 
-  it('when a caller is alone, then it waits for nobody', async () => {
-    const { runs, ask } = recorded(done)
+  it('when a caller is alone, then it does not wait', async () => {
+    const { runs, ask } = recordedLoader(done)
     expect(await ask('a')).toBe('a done')
     expect(runs).toEqual([['a']])
   })
 
-  it('when calls come in one turn of the event loop, then they are done together, in their order', async () => {
-    const { runs, ask } = recorded(done)
+  it('when calls come in one turn of the event loop, then one run takes them, in order', async () => {
+    const { runs, ask } = recordedLoader(done)
     const early = ['a', 'b'].map(ask)
     const late = Promise.resolve().then(() => ask('c'))
     expect(await outcomes([...early, late])).toEqual(['a done', 'b done', 'c done'])
     expect(runs).toEqual([['a', 'b', 'c']])
   })
 
-  it('when calls come while others are under way, then they do not wait for them', async () => {
+  it('when calls come while others are running, then they do not wait for those', async () => {
     const gate = Promise.withResolvers<void>()
-    const { runs, ask } = recorded(async (commands) => {
+    const { runs, ask } = recordedLoader(async (commands) => {
       if (commands.includes('slow')) await gate.promise
       return done(commands)
     })
@@ -49,15 +52,15 @@ describe('a loader', () => {
     expect(await slow).toBe('slow done')
   })
 
-  it('when the same is asked for twice in one turn, then each caller gets an answer', async () => {
-    const { runs, ask } = recorded(done)
+  it('when one turn has the same call twice, then each caller gets a result', async () => {
+    const { runs, ask } = recordedLoader(done)
     expect(await outcomes(['a', 'a'].map(ask))).toEqual(['a done', 'a done'])
     expect(runs).toEqual([['a', 'a']])
   })
 
-  it('when more come than one run may take, then several take them, and none waits for another', async () => {
+  it('when more come than one run may take, then several runs take them in parallel', async () => {
     const gate = Promise.withResolvers<void>()
-    const { runs, ask } = recorded(async (commands) => {
+    const { runs, ask } = recordedLoader(async (commands) => {
       if (commands.includes('a')) await gate.promise
       return done(commands)
     }, 2)
@@ -69,13 +72,13 @@ describe('a loader', () => {
   })
 
   it('when exactly as many come as one run may take, then one run takes them', async () => {
-    const { runs, ask } = recorded(done, 2)
+    const { runs, ask } = recordedLoader(done, 2)
     await outcomes(['a', 'b'].map(ask))
     expect(runs).toEqual([['a', 'b']])
   })
 
-  it('when a run fails, then all its callers learn of it, nothing is tried again, and other runs are not touched', async () => {
-    const { runs, ask } = recorded(async (commands) => {
+  it('when a run fails, then its callers alone get the error, without a retry', async () => {
+    const { runs, ask } = recordedLoader(async (commands) => {
       if (commands.includes('b')) throw new Error('no b')
       return done(commands)
     }, 2)
@@ -84,22 +87,22 @@ describe('a loader', () => {
     expect(await ask('d')).toBe('d done')
   })
 
-  it('when a run fails before it begins to wait, then its callers learn of it too', async () => {
-    const { ask } = recorded(() => {
+  it('when a run throws synchronously, then its callers get the error too', async () => {
+    const { ask } = recordedLoader(() => {
       throw new Error('at once')
     })
     expect(await outcomes(['a', 'b'].map(ask))).toEqual(['at once', 'at once'])
   })
 
-  it('when a call is refused, then its caller alone learns of it', async () => {
-    const { ask } = recorded(async (commands) =>
+  it('when a call is refused, then only its caller gets the error', async () => {
+    const { ask } = recordedLoader(async (commands) =>
       commands.map((command) => (command === 'b' ? new AppError('not_found', 'No b.') : `${command} done`)),
     )
     expect(await outcomes(['a', 'b', 'c'].map(ask))).toEqual(['a done', 'not_found', 'c done'])
   })
 
-  it('when a run leaves a call without a result, then its caller does not wait for ever', async () => {
-    const { ask } = recorded(async () => ['a done'])
+  it('when a run leaves a call without a result, then its caller gets an error', async () => {
+    const { ask } = recordedLoader(async () => ['a done'])
     const [a, b] = await outcomes(['a', 'b'].map(ask))
     expect(a).toBe('a done')
     expect(b).toMatch(/without a result/)

@@ -3,7 +3,7 @@ import { createSharedReads, createSingleFlight } from './single-flight.ts'
 
 const MAX_AGE_MS = 5
 
-/** A clock that the test sets, and calls that end when the test says so. */
+/** A clock that the test sets, and calls that end on command. */
 function flights() {
   const clock = { now: 0 }
   const begun: PromiseWithResolvers<string>[] = []
@@ -17,7 +17,7 @@ function flights() {
   return { clock, begun, ask }
 }
 
-it('when a call has just begun, then those who ask for the same share it', async () => {
+it('when a call has just begun, then later calls with its key share it', async () => {
   const { clock, begun, ask } = flights()
   const first = ask('a')
   clock.now = MAX_AGE_MS
@@ -27,7 +27,7 @@ it('when a call has just begun, then those who ask for the same share it', async
   expect(await Promise.all([first.result, second.result])).toEqual(['it', 'it'])
 })
 
-it('when a call began longer ago, then it is not joined, and not waited for', async () => {
+it('when a call began too long ago, then it is not shared, and not waited for', async () => {
   const { clock, begun, ask } = flights()
   const old = ask('a')
   clock.now = MAX_AGE_MS + 1
@@ -48,7 +48,7 @@ it('when a call has ended, or is for another key, then a new one begins', async 
   expect(ask('a').joined).toBe(false)
 })
 
-it('when a call fails, then those who share it are told, and the next one begins anew', async () => {
+it('when a call fails, then those who share it fail, and the next call starts anew', async () => {
   const { begun, ask } = flights()
   const [first, second] = [ask('a'), ask('a')]
   begun[0]?.reject(new Error('away'))
@@ -57,7 +57,7 @@ it('when a call fails, then those who share it are told, and the next one begins
   expect(ask('a').joined).toBe(false)
 })
 
-it('when the same is asked in one turn, then it is read once, and in a later turn again', async () => {
+it('when one turn reads a key twice, then it is one read, and a later turn has its own', async () => {
   const asked: string[] = []
   const read = createSharedReads(async ({ of }: { of: string }) => {
     asked.push(of)
@@ -68,7 +68,7 @@ it('when the same is asked in one turn, then it is read once, and in a later tur
   expect(asked).toEqual(['a', 'b', 'a'])
 })
 
-it('when a read fails, then only those who asked for it fail, and the next one is tried anew', async () => {
+it('when a read fails, then only its own callers fail, and the next read starts anew', async () => {
   let broken = true
   const read = createSharedReads(async (of: string) => {
     if (of === 'bad' && broken) throw new Error('away')

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { addMinutes, fromRfc3339, toRfc3339, toRfc3339OrNull } from './time.ts'
 
 describe('times', () => {
-  it('when a database time is told to a caller, then it is RFC 3339 in UTC', () => {
+  it('when a database time is sent to a caller, then it is RFC 3339 in UTC', () => {
     expect(toRfc3339('2026-11-24 06:35:10.123')).toBe('2026-11-24T06:35:10.123Z')
     expect(toRfc3339OrNull('2026-11-24 06:35:10.000')).toBe('2026-11-24T06:35:10.000Z')
     expect(toRfc3339OrNull(null)).toBeNull()
@@ -27,7 +27,7 @@ describe('times', () => {
     ['0000-01-01T00:00:00Z', '1000-01-01 00:00:00.000'],
     ['1000-01-01T00:00:00+00:01', '1000-01-01 00:00:00.000'],
     ['9999-12-31T23:59:59-00:01', '9999-12-31 23:59:59.999'],
-  ])('when a caller says %s, then the database has %s', (said, kept) => {
+  ])('when a caller sends %s, then the database has %s', (said, kept) => {
     expect(fromRfc3339(said)).toBe(kept)
   })
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { databaseFaultOf, isConflict, isConnectionLost, isUnavailable, leadsToReader } from './errors.ts'
 
-/** As mysql2 throws it. */
+/** An error as mysql2 throws it. */
 function serverError(errno: number, message = 'refused'): Error {
   return Object.assign(new Error(message), { errno })
 }
@@ -16,20 +16,23 @@ it.each([
   [1836, 'read-only mode'],
   [1047, 'a node that lost its cluster'],
   [3100, 'a group without its majority'],
-])('when the server says %d (%s), then the connection leads to no writer', (errno) => {
+])('when the server reports %d (%s), then the connection leads to no writer', (errno) => {
   expect(leadsToReader(serverError(errno))).toBe(true)
   expect(isUnavailable(serverError(errno))).toBe(true)
 })
 
-it.each([1927, 9001, 9002, 9003, 9005])('when the server or a proxy says %d, then the connection is lost', (errno) => {
-  expect(isConnectionLost(serverError(errno))).toBe(true)
-})
+it.each([1927, 9001, 9002, 9003, 9005])(
+  'when the server or a proxy reports %d, then the connection is lost',
+  (errno) => {
+    expect(isConnectionLost(serverError(errno))).toBe(true)
+  },
+)
 
 it.each([
   ['ER_SERVER_SHUTDOWN', 1053],
   ['ER_CLIENT_INTERACTION_TIMEOUT', 4031],
   ['ER_SESSION_WAS_KILLED', 3169],
-])('when the server says %s, then the connection is lost', (code, errno) => {
+])('when the server reports %s, then the connection is lost', (code, errno) => {
   expect(isConnectionLost(Object.assign(serverError(errno), { code }))).toBe(true)
 })
 
@@ -48,7 +51,7 @@ it.each([
   ['FULL', 13],
   ['CANTOPEN', 14],
   ['NOTADB', 26],
-])('when SQLite says %s, then it is unavailable, and not worth another try at once', (_, errcode) => {
+])('when SQLite reports %s, then it is unavailable, without a retry', (_, errcode) => {
   expect(isUnavailable(sqliteError(errcode))).toBe(true)
   expect(isConflict(sqliteError(errcode))).toBe(false)
 })
@@ -57,12 +60,12 @@ it.each([
   ['BUSY', 5],
   ['BUSY_RECOVERY', 261],
   ['BUSY_SNAPSHOT', 517],
-])('when SQLite says %s, then another try is worth it', (_, errcode) => {
+])('when SQLite reports %s, then a retry is worth it', (_, errcode) => {
   expect(isConflict(sqliteError(errcode))).toBe(true)
 })
 
 it.each([[serverError(1064)], [sqliteError(1)], [new Error('other')], ['no error']])(
-  'when it is a fault of ours, then it is neither lost nor unavailable: %s',
+  'when it is a programming error, then it is neither lost nor unavailable: %s',
   (error) => {
     expect([isConnectionLost(error), leadsToReader(error), isUnavailable(error)]).toEqual([false, false, false])
   },
@@ -89,6 +92,6 @@ it.each<[string, Error]>([
   ['unreachable', withCode('PROTOCOL_CONNECTION_LOST')],
   ['failed', serverError(1064)],
   ['failed', new Error('of another kind')],
-])('when the fault of the database is called %s, then it is this one: %o', (word, error) => {
+])('when the database fault is classified as %s, then it is this error: %o', (word, error) => {
   expect(databaseFaultOf(error)).toBe(word)
 })

@@ -62,7 +62,7 @@ describe('the writer of several servers', () => {
     expect([chosen.writer.address.name, chosen.isNamed]).toEqual([writer, isNamed])
   })
 
-  it('when none can be written, then there is none', () => {
+  it('when no server can be written, then there is no writer', () => {
     expect(() => chooseWriter([candidate('a', { canWrite: false })])).toThrow(NoWriter)
   })
 })

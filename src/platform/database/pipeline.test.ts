@@ -19,13 +19,13 @@ function unique(): string {
 }
 
 interface Databases {
-  /** One connection alone: what a transaction leaves on it, the next one meets. */
+  /** A single connection, so that state left by one transaction meets the next one. */
   db: Database
-  /** Another process's view of the same data. */
+  /** A second process with the same data. */
   other: Database
 }
 
-/** A fresh database, in two hands, for the tests of the surrounding suite. */
+/** A fresh database, opened twice, for the tests of the surrounding suite. */
 function useDatabases(engine: Engine, variables: Record<string, string> = {}): Databases {
   const databases: Partial<Databases> = {}
   let made: TestDatabase
@@ -65,18 +65,18 @@ function inserting(...products: NewProduct[]): CompiledQuery {
   return bulkInsert('products', PRODUCT_COLUMNS, products)
 }
 
-function taking(db: Database, sku: string, pieces: number): CompiledQuery {
+function taking(db: Database, sku: string, quantity: number): CompiledQuery {
   return db
     .updateTable('products')
-    .set((eb) => ({ stock: eb('stock', '-', pieces) }))
+    .set((eb) => ({ stock: eb('stock', '-', quantity) }))
     .where('sku', '=', sku)
     .compile()
 }
 
 const KEY_COLUMNS = ['operation', 'key', 'principal', 'request_hash', 'target_type', 'target_id'] as const
-const ANSWER_COLUMNS = ['status', 'response_body', 'created_at', 'expires_at'] as const
+const RESPONSE_COLUMNS = ['status', 'response_body', 'created_at', 'expires_at'] as const
 
-/** An idempotency key with this answer: where every text fits, beside a column whose name is a word of SQL. */
+/** An idempotency key with this response: a column for any text, beside one whose name is an SQL keyword. */
 function record(response_body: string, key = unique()) {
   const record = { operation: 'tests', key, principal: 'tests', request_hash: '0'.repeat(64) }
   const response = { status: 201, response_body, created_at: AT, expires_at: '2099-01-01 00:00:00.000' }
@@ -84,10 +84,10 @@ function record(response_body: string, key = unique()) {
 }
 
 function recording(...records: ReturnType<typeof record>[]): CompiledQuery {
-  return bulkInsert('idempotency_keys', [...KEY_COLUMNS, ...ANSWER_COLUMNS], records)
+  return bulkInsert('idempotency_keys', [...KEY_COLUMNS, ...RESPONSE_COLUMNS], records)
 }
 
-/** The answers to these keys; undefined where there is none. */
+/** The stored responses of these keys; undefined where there is none. */
 async function responsesTo(db: Database, ...keys: string[]): Promise<(string | undefined)[]> {
   const rows = await db
     .selectFrom('idempotency_keys')
@@ -102,23 +102,23 @@ function withSkus(db: Database, ...skus: string[]) {
   return db.selectFrom('products').selectAll().where('sku', 'in', skus).orderBy('id')
 }
 
-/** The stock of those of these products that are there, in the order they were made. */
+/** The stock of those products that exist, in the order they were created. */
 async function stocks(db: Database, ...products: NewProduct[]): Promise<number[]> {
   const rows = await withSkus(db, ...products.map(({ sku }) => sku)).execute()
   return rows.map(({ stock }) => stock)
 }
 
-/** The connection is in no transaction and owes nothing: what it writes now is at once there for all. */
+/** The connection is in no transaction and has no queued write: what it writes now is visible to all at once. */
 async function expectClean({ db, other }: Databases): Promise<void> {
   const one = product()
   await db.executeQuery(inserting(one))
   expect(await stocks(other, one)).toEqual([10])
 }
 
-describeEachEngine('a write for later', (engine) => {
+describeEachEngine('a queued write', (engine) => {
   const databases = useDatabases(engine)
 
-  it('when the transaction commits, then it is there', async () => {
+  it('when the transaction commits, then the write is done', async () => {
     const { db, other } = databases
     const one = product()
     await db.transaction().execute((trx) => enqueueWrite(trx, inserting(one)))
@@ -126,7 +126,7 @@ describeEachEngine('a write for later', (engine) => {
     await expectClean(databases)
   })
 
-  it('when the transaction reads or writes after it, then that comes after it', async () => {
+  it('when the transaction reads or writes after it, then the queued write comes first', async () => {
     const { db } = databases
     const [one, two] = [product(), product()]
     await db.transaction().execute(async (trx) => {
@@ -141,17 +141,17 @@ describeEachEngine('a write for later', (engine) => {
     expect(await stocks(db, one, two)).toEqual([10, 5])
   })
 
-  it('when several wait, then they are done in their order', async () => {
+  it('when several are queued, then they are done in order', async () => {
     const { db } = databases
     const one = product()
     await db.transaction().execute(async (trx) => {
       await enqueueWrite(trx, inserting(one))
-      for (const pieces of [9, -5, 6]) await enqueueWrite(trx, taking(trx, one.sku, pieces))
+      for (const quantity of [9, -5, 6]) await enqueueWrite(trx, taking(trx, one.sku, quantity))
     })
     expect(await stocks(db, one)).toEqual([0])
   })
 
-  it('when an insert comes after it, then that one’s ids and counts are its own', async () => {
+  it('when an insert comes after it, then its ids and counts are those of the insert', async () => {
     const { db } = databases
     const [one, two, three] = [product(), product(), product()]
     await db.transaction().execute(async (trx) => {
@@ -163,7 +163,7 @@ describeEachEngine('a write for later', (engine) => {
     })
   })
 
-  it('when it is not committed yet, then nobody else sees it', async () => {
+  it('when the transaction is not committed yet, then no other connection sees it', async () => {
     const { db, other } = databases
     const one = product()
     await db.transaction().execute(async (trx) => {
@@ -174,7 +174,7 @@ describeEachEngine('a write for later', (engine) => {
     expect(await stocks(other, one)).toEqual([10])
   })
 
-  it('when many transactions have some at once, then each has its own', async () => {
+  it('when many transactions queue writes at once, then each does its own', async () => {
     const { other } = databases
     const pairs = Array.from({ length: 30 }, () => [product(), product()] as const)
     const refused = new Error('every third')
@@ -197,10 +197,10 @@ describeEachEngine('a write for later', (engine) => {
   })
 })
 
-describeEachEngine('a write for later that fails', (engine) => {
+describeEachEngine('a queued write that fails', (engine) => {
   const databases = useDatabases(engine)
 
-  /** What cannot be done, and how it is known. */
+  /** What cannot be written, and how its error is recognized. */
   const faults: [string, (db: Database, taken: NewProduct) => CompiledQuery, (error: unknown) => boolean][] = [
     [
       'a row that is there already',
@@ -239,7 +239,7 @@ describeEachEngine('a write for later that fails', (engine) => {
   }
 
   describe.each(faults)('for %s', (_, faulty, isTheFault) => {
-    it('when the transaction would commit, then that fails, says why, and nothing is left', async () => {
+    it('when the transaction commits, then that fails with the cause, and nothing is left', async () => {
       const { db, other } = databases
       const [taken, before, after] = [await takenProduct(), product(), product()]
       const refusal = await refusalOf(
@@ -254,20 +254,20 @@ describeEachEngine('a write for later that fails', (engine) => {
       await expectClean(databases)
     })
 
-    it('when the transaction reads or writes after it, then that fails, says why, and nothing is left', async () => {
+    it('when the transaction reads or writes next, then that fails, and nothing is left', async () => {
       const { db, other } = databases
       const ways = [
         (trx: Database, one: NewProduct) => stocks(trx, one),
         (trx: Database, one: NewProduct) => trx.executeQuery(inserting(one)),
         (trx: Database, one: NewProduct) => pipeline(trx, withSkus(trx, one.sku).compile(), inserting(one)),
       ]
-      for (const goOn of ways) {
+      for (const useAgain of ways) {
         const [taken, before, after] = [await takenProduct(), product(), product()]
         const refusal = await refusalOf(
           db.transaction().execute(async (trx) => {
             await trx.executeQuery(inserting(before))
             await enqueueWrite(trx, faulty(trx, taken))
-            await goOn(trx, after)
+            await useAgain(trx, after)
             expect.unreachable('what comes after it must not be done')
           }),
         )
@@ -282,13 +282,13 @@ describeEachEngine('a write for later that fails', (engine) => {
 describeEachEngine('a transaction', (engine) => {
   const databases = useDatabases(engine)
 
-  it('when it does nothing, then it commits, and the next one is not touched', async () => {
+  it('when it does nothing, then it commits, and the next one is not affected', async () => {
     const { db } = databases
     expect(await db.transaction().execute(async () => 'nothing')).toBe('nothing')
     await expectClean(databases)
   })
 
-  it('when it fails before it has done anything, then the next one is not touched', async () => {
+  it('when it fails before its first statement, then the next one is not affected', async () => {
     const { db } = databases
     const failing = db.transaction().execute(async () => {
       throw new Error('at once')
@@ -297,7 +297,7 @@ describeEachEngine('a transaction', (engine) => {
     await expectClean(databases)
   })
 
-  it('when it is rolled back while writes wait, then they are forgotten, and the next one does its own alone', async () => {
+  it('when it is rolled back with queued writes, then they are discarded', async () => {
     const { db, other } = databases
     const [undone, waiting, next] = [product(), product(), product()]
     const failing = db.transaction().execute(async (trx) => {
@@ -311,13 +311,13 @@ describeEachEngine('a transaction', (engine) => {
     expect(await stocks(other, undone, waiting, next)).toEqual([10])
   })
 
-  it('when it is rolled back while a write waits that could not be done, then it fails for its own reason, and is over', async () => {
+  it('when it is rolled back with a faulty queued write, then its own error wins', async () => {
     const { db, other } = databases
     const [taken, undone] = [product(), product()]
     await db.executeQuery(inserting(taken))
     const failing = db.transaction().execute(async (trx) => {
       await trx.executeQuery(inserting(undone))
-      // SQLite does it at once, and so refuses it here.
+      // SQLite writes at once, and so refuses it here.
       await enqueueWrite(trx, inserting(taken)).catch(() => {})
       throw new Error('no')
     })
@@ -326,7 +326,7 @@ describeEachEngine('a transaction', (engine) => {
     await expectClean(databases)
   })
 
-  it('when only reads are in it, then they are of one transaction, and nothing is left behind', async () => {
+  it('when it only reads, then its reads are of one transaction, and nothing is left', async () => {
     const { db } = databases
     const one = product()
     await db.executeQuery(inserting(one))
@@ -336,12 +336,12 @@ describeEachEngine('a transaction', (engine) => {
   })
 })
 
-describeEachEngine('two queries together', (engine) => {
+describeEachEngine('two pipelined queries', (engine) => {
   const databases = useDatabases(engine)
   const nobody = () => withSkus(databases.db, unique()).compile()
   const skusOf = (rows: { sku: string }[]) => rows.map(({ sku }) => sku)
 
-  it('when both have rows, then each gets its own, in their order', async () => {
+  it('when both have rows, then each gets its own, in order', async () => {
     const { db } = databases
     const [one, two, three] = [product(), product(), product()]
     await db.executeQuery(inserting(one, two, three))
@@ -354,7 +354,7 @@ describeEachEngine('two queries together', (engine) => {
     expect(second).toEqual([{ sku: two.sku, stock: 10 }])
   })
 
-  it('when the first, the second or both are empty, then that one is', async () => {
+  it('when the first, the second or both are empty, then that result is empty', async () => {
     const { db } = databases
     const one = product()
     await db.executeQuery(inserting(one))
@@ -374,7 +374,7 @@ describeEachEngine('two queries together', (engine) => {
     }
   })
 
-  it('when writes wait before them, then both see those', async () => {
+  it('when writes are queued before them, then both see those', async () => {
     const { db } = databases
     const [one, two] = [product(), product()]
     await db.transaction().execute(async (trx) => {
@@ -390,7 +390,7 @@ describeEachEngine('two queries together', (engine) => {
     })
   })
 
-  it('when one of them fails, then both do, and the transaction is undone', async () => {
+  it('when one of them fails, then both fail, and the transaction is rolled back', async () => {
     const { db, other } = databases
     const one = product()
     const broken = sql<{ n: number }>`select n from no_such_table`.compile(db)
@@ -434,14 +434,14 @@ const HOSTILE = [
 
 describeEachEngine('an insert of many rows', (engine) => {
   const databases = useDatabases(engine)
-  it.each(HOSTILE)('when a text is %j, then it is kept exactly', async (text) => {
+  it.each(HOSTILE)('when a text is %j, then it is stored exactly', async (text) => {
     const { db } = databases
     const one = record(text)
     await db.executeQuery(recording(one))
     expect(await responsesTo(db, one.key)).toEqual([text])
   })
 
-  it('when hostile texts stand side by side, in statements that travel together, then each is kept exactly', async () => {
+  it('when hostile texts are in pipelined statements, then each is stored exactly', async () => {
     const { db, other } = databases
     const records = HOSTILE.map((text) => record(text))
     const named = HOSTILE.map((name) => product({ name }))
@@ -457,7 +457,7 @@ describeEachEngine('an insert of many rows', (engine) => {
     expect(await responsesTo(other, ...keys)).toEqual([...HOSTILE, ...HOSTILE.toReversed()])
   })
 
-  it('when texts are very long, then they are kept exactly, alone and beside others', async () => {
+  it('when texts are very long, then they are stored exactly, alone and beside others', async () => {
     const { db, other } = databases
     const long = 'a?\'\\;"🏭\u0000'.repeat(150_000)
     const records = [record(long), record('short'), record(long)]
@@ -470,7 +470,7 @@ describeEachEngine('an insert of many rows', (engine) => {
     expect(texts[0] === long && texts[2] === long).toBe(true)
   })
 
-  it('when values are null, zero, negative, or as large as they may be, then they are kept exactly', async () => {
+  it('when values are null, zero, negative, or extreme, then they are stored exactly', async () => {
     const { db } = databases
     const customer = { name: 'A', phone: null, version: 1, created_at: AT, updated_at: AT, deleted_at: null }
     const columns = [
@@ -497,7 +497,7 @@ describeEachEngine('an insert of many rows', (engine) => {
     expect(rows.map(({ id: _, ...fields }) => fields)).toEqual(numbers)
   })
 
-  it('when many rows go in at once, then they are there in their order', async () => {
+  it('when many rows are inserted at once, then they are stored in order', async () => {
     const { db } = databases
     const products = Array.from({ length: 2_500 }, (_, i) => product({ stock: i }))
     for (const some of chunks(products, 1_000)) await db.executeQuery(inserting(...some))
@@ -506,7 +506,7 @@ describeEachEngine('an insert of many rows', (engine) => {
   })
 })
 
-describe('portions', () => {
+describe('chunks', () => {
   it.each([
     [[], 2, []],
     [[1], 2, [[1]]],
@@ -520,7 +520,7 @@ describe('portions', () => {
 
 describeEachEngine('work in a transaction', (engine) => {
   const databases = useDatabases(engine)
-  /** Work that, on its first try, does not see what another one wrote meanwhile. */
+  /** Work whose first try does not see what another process wrote meanwhile. */
   function workOf(key: string, one: NewProduct) {
     const tries: number[] = []
     const work = async (trx: Database) => {
@@ -534,7 +534,7 @@ describeEachEngine('work in a transaction', (engine) => {
     return { work, tries }
   }
 
-  it('when its key was written first by another one, then it starts again, and finds that answer', async () => {
+  it('when its key was written by another one first, then it restarts and finds that', async () => {
     const { db, other } = databases
     const [key, one] = [unique(), product()]
     await other.executeQuery(recording(record('of the other', key)))
@@ -545,7 +545,7 @@ describeEachEngine('work in a transaction', (engine) => {
     await expectClean(databases)
   })
 
-  it('when ten do the work of one key at once, then it is done once, and all have that answer', async () => {
+  it('when ten work on one key at once, then it is done once, with one response', async () => {
     const { other } = databases
     const key = unique()
     const products = Array.from({ length: 10 }, () => product())
@@ -565,7 +565,7 @@ describeEachEngine('work in a transaction', (engine) => {
     expect(await responsesTo(other, key)).toEqual([responses[0]])
   })
 
-  it('when a row other than a key is there already, then it is not tried again', async () => {
+  it('when a row other than a key exists already, then it is not retried', async () => {
     const { db } = databases
     const one = product()
     await db.executeQuery(inserting(one))
@@ -578,9 +578,9 @@ describeEachEngine('work in a transaction', (engine) => {
     expect(tries).toBe(1)
   })
 
-  // SQLite lets one transaction write at a time, and has no connection that could be lost.
+  // SQLite has one writer at a time, and no connection that could be lost.
   if (engine === 'mysql') {
-    it('when two write what the other one has written, with writes that wait, then both are done, and once', async () => {
+    it('when two transactions deadlock with queued writes, then both are done, once each', async () => {
       const { other } = databases
       const [a, b] = [product(), product()]
       await other.executeQuery(inserting(a, b))
@@ -599,7 +599,7 @@ describeEachEngine('work in a transaction', (engine) => {
       expect(await stocks(other, a, b)).toEqual([8, 8])
     })
 
-    it('when its connection is lost while writes wait, then it is done again, and once', async () => {
+    it('when the connection is lost with queued writes, then the work is redone, once', async () => {
       const { db, other } = databases
       const one = product()
       let tries = 0
@@ -620,10 +620,7 @@ describeEachEngine('work in a transaction', (engine) => {
 describe.each(inject('mysql') === null ? [] : ['MySQL'])('a packet that is cut off on %s', () => {
   const databases = useDatabases('mysql')
 
-  /**
-   * Sends three writes whose second one waits for a lock, and kills it there.
-   * @returns which of the others were done
-   */
+  /** Sends three writes, and kills the second one while it waits for a lock. @returns which of the others were done */
   async function leftBy(send: (writes: CompiledQuery[]) => Promise<unknown>, kill: 'query' | 'connection') {
     const { db, other } = databases
     const [before, locked, after] = [product(), product(), product()]
@@ -636,7 +633,7 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('a packet that is cut o
         () => 'done',
         () => 'cut off',
       )
-      // The server keeps what this table says for 0.1 s after each read.
+      // The server caches this table for 0.1 s after each read.
       const state = sql<{ state: string }>`
         select trx_state as state from information_schema.innodb_trx where trx_mysql_thread_id = ${id}`
       await expect
@@ -654,16 +651,13 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('a packet that is cut o
       for (const write of writes) await enqueueWrite(trx, write)
     })
 
-  it('when the same statements are sent without a transaction, then the first is left: so the kill came in the middle', async () => {
+  it('when the statements have no transaction, then the first one stays', async () => {
     const left = await leftBy((writes) => pipeline(databases.db, ...writes), 'query')
     expect(left).toEqual({ before: true, after: false })
   })
 
-  it.each(['query', 'connection'] as const)(
-    'when KILL %s comes in the middle, then nothing of it is left',
-    async (kill) => {
-      expect(await leftBy(inTransaction, kill)).toEqual({ before: false, after: false })
-      await expectClean(databases)
-    },
-  )
+  it.each(['query', 'connection'] as const)('when KILL %s comes mid-way, then nothing is left', async (kill) => {
+    expect(await leftBy(inTransaction, kill)).toEqual({ before: false, after: false })
+    await expectClean(databases)
+  })
 })

@@ -3,7 +3,7 @@ import { hideValues, refuseOddValues } from './statement-values.ts'
 
 const SQL = 'insert into customers (name, email) values (?, ?)'
 
-/** An error as mysql2 throws it, after its values were hidden. */
+/** An error as mysql2 throws it, after its values were masked. */
 function hidden(message: string, values: readonly unknown[] = []) {
   const sql = `insert into customers (name, email) values (${values.join(', ')})`
   const error = Object.assign(new Error(message), { sql, sqlMessage: message })
@@ -25,19 +25,19 @@ it.each([
     "Incorrect integer value: '?' for column `b2b`.`c`.`id` at row 1",
   ],
   ["Truncated incorrect DOUBLE value: 'Ann'", "Truncated incorrect DOUBLE value: '?'"],
-])('when the server says %s, then it is told as %s', (message, told) => {
+])('when the server reports %s, then it is logged as %s', (message, told) => {
   const error = hidden(message)
   expect([error.message, error.sqlMessage]).toEqual([told, told])
   expect(error.stack).toContain(told)
 })
 
-it('when a message has a value in a way of its own, then the value is hidden all the same', () => {
+it('when a message has a value in another format, then the value is masked too', () => {
   const error = hidden('No luck with ann@acme.com today', ['Ann', 'ann@acme.com'])
   expect(JSON.stringify([error.message, error.stack, error.sqlMessage, error.sql])).not.toContain('ann@acme.com')
   expect(error.sql).toBe(SQL)
 })
 
-it('when a value is the name of an index, then the index that refused is still told', () => {
+it('when a value is the name of an index, then the name of the index stays readable', () => {
   const { message } = hidden("Duplicate entry 'x' for key 'customers_email_key'", ['customers_email_key', "key 'sku'"])
   expect(message).toBe("Duplicate entry '?' for key 'customers_email_key'")
 })
@@ -49,6 +49,6 @@ it.each([[undefined], [{ a: 1 }], [['a']], [new Date()], [Buffer.from('a')], [Nu
   },
 )
 
-it('when values are plain, then they are taken', () => {
+it('when values are plain, then they are accepted', () => {
   expect(() => refuseOddValues(['a', 1, 1.5, 2n, true, null, ''])).not.toThrow()
 })

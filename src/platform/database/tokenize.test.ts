@@ -10,7 +10,7 @@ describe('words', () => {
     ['LAP_15/USB-C', ['lap', '15', 'usb', 'c']],
     ['', []],
     ['!? -- %_*', []],
-  ])('when a text is %j, then it is cut at all but letters and digits', (text, words) => {
+  ])('when a text is %j, then it is split at all but letters and digits', (text, words) => {
     expect(tokenize(text)).toEqual(words)
   })
 
@@ -44,15 +44,15 @@ describe('words', () => {
     expect(tokenize('株式会社 مكتب')).toEqual(['株式会社', 'مكتب'])
   })
 
-  it('when a text is Cyrillic or Greek, then its letters are not written in Latin ones', () => {
+  it('when a text is Cyrillic or Greek, then it is not transliterated', () => {
     expect(tokenize('Ђорђе Øst δρόμος')).toEqual(['ђорђе', 'ost', 'δρομοσ'])
   })
 
-  it('when a word comes twice, or in several texts, then it is there once', () => {
+  it('when a word comes twice, or in several texts, then it is listed once', () => {
     expect(tokenize('Acme ACME', 'ops@acme.com')).toEqual(['acme', 'ops', 'com'])
   })
 
-  it('when a word is longer than the column, then it is cut between characters, not inside of one', () => {
+  it('when a word is longer than its column, then it is cut between two characters', () => {
     expect(tokenize('a'.repeat(70))).toEqual(['a'.repeat(64)])
     expect(tokenize('Æ'.repeat(40))).toEqual(['ae'.repeat(32)])
     expect(tokenize('𝒳x'.repeat(40))).toEqual(['x'.repeat(64)])

@@ -16,14 +16,14 @@ async function bearerFor(sub: string, seconds: number, claims: Record<string, un
   return `Bearer ${await signClaims(all, jwt.secret)}`
 }
 
-it('when a token is shown again, then it names the same principal', async () => {
+it('when a token is used again, then it names the same principal', async () => {
   const bearer = await bearerFor('ann', 600)
   const first = await authenticator.caller(bearer, trace)
   expect(first).toMatchObject({ id: 'client:ann', customerId: null })
   expect(await authenticator.caller(bearer, trace)).toEqual(first)
 })
 
-it('when a token that was taken before has expired for 5 s, then it is refused', async () => {
+it('when a cached token has expired for 5 s, then it is refused', async () => {
   vi.useFakeTimers({ toFake: ['Date'] })
   const bearer = await bearerFor('ben', 30)
   expect((await authenticator.caller(bearer, trace)).id).toBe('client:ben')
@@ -36,7 +36,7 @@ it('when a token that was taken before has expired for 5 s, then it is refused',
 it.each([
   ['expired', (seconds: number) => ({ exp: START / 1_000 - seconds })],
   ['is valid from', (seconds: number) => ({ nbf: START / 1_000 + seconds })],
-])('when a token %s within 5 s of now, then it is taken, and not beyond', async (_, claims) => {
+])('when a token %s within 5 s of now, then it is accepted, and not beyond', async (_, claims) => {
   const { caller } = createAuthenticator({ jwt, serviceTokens: ['service'] }, () => START)
   expect((await caller(await bearerFor('ann', 600, claims(4)), trace)).id).toBe('client:ann')
   await expect(caller(await bearerFor('ann', 600, claims(6)), trace)).rejects.toMatchObject({ code: 'invalid_token' })
@@ -47,19 +47,19 @@ it.each(['ann', 'a.b:c@d|e-f', 'x'.repeat(100)])('when the subject is %j, then i
 })
 
 it.each(['ann#7', 'x'.repeat(101), 'Ânn', `sha256:${sha256('ann#7')}`])(
-  'when the subject is %j, then the principal is its hash, which no other subject has',
+  'when the subject is %j, then the principal is its unique hash',
   async (sub) => {
     expect((await authenticator.caller(await bearerFor(sub, 600), trace)).id).toBe(`client:sha256:${sha256(sub)}`)
   },
 )
 
-it('when the subject is no Unicode text, then the token is refused', async () => {
+it('when the subject is not valid Unicode, then the token is refused', async () => {
   await expect(authenticator.caller(await bearerFor('\ud800', 600), trace)).rejects.toMatchObject({
     code: 'invalid_token',
   })
 })
 
-it('when a thousand other tokens came since, then a token is still taken, and one with its end changed is not', async () => {
+it('when the cache is full, then valid tokens pass and a changed signature does not', async () => {
   const bearer = await bearerFor('eve', 600)
   for (let i = 0; i < 1_001; i++) await authenticator.caller(await bearerFor(`caller-${i}`, 600), trace)
   expect((await authenticator.caller(bearer, trace)).id).toBe('client:eve')
@@ -67,7 +67,7 @@ it('when a thousand other tokens came since, then a token is still taken, and on
   await expect(authenticator.caller(forged, trace)).rejects.toMatchObject({ code: 'invalid_token' })
 })
 
-it('when a secret takes the place of another, then tokens of both are taken, and of no third', async () => {
+it('when a secret is rotated, then tokens of both are accepted, and of no third', async () => {
   const rotating = { ...jwt, secret: 'the new one', otherSecret: jwt.secret }
   const { caller } = createAuthenticator({ jwt: rotating, serviceTokens: ['service'] })
   expect((await caller(await bearerFor('ann', 600), trace)).id).toBe('client:ann')
@@ -81,7 +81,7 @@ it('when a secret takes the place of another, then tokens of both are taken, and
 })
 
 describe('the client of a token', () => {
-  /** An authenticator whose clock and whose clients are the test's own. */
+  /** An authenticator with a clock and clients that the test controls. */
   function watched(changes: Partial<AuthConfig> = {}) {
     const clients = new Map<string, ClientStatus>()
     let now = START
@@ -102,7 +102,7 @@ describe('the client of a token', () => {
   const refusal = { code: 'invalid_token' }
   const issuedAt = (ms: number) => ({ iat: ms / 1_000 })
 
-  it('when it is good, then it is asked for once a minute', async () => {
+  it('when it is enabled, then it is looked up once a minute', async () => {
     const { clients, asked, wait, caller } = watched()
     clients.set('ann', good)
     const bearer = await bearerFor('ann', 600)
@@ -113,7 +113,7 @@ describe('the client of a token', () => {
     expect(asked).toEqual(['ann', 'ann'])
   })
 
-  it('when it is disabled, then a token that was taken before is refused a minute later', async () => {
+  it('when it is disabled, then a token accepted before is refused a minute later', async () => {
     const { clients, wait, caller } = watched()
     clients.set('ann', good)
     const bearer = await bearerFor('ann', 600)
@@ -123,7 +123,7 @@ describe('the client of a token', () => {
     await expect(caller(bearer)).rejects.toMatchObject(refusal)
   })
 
-  it('when its tokens count from a moment on, then those of before are refused, and those that say no moment', async () => {
+  it('when its tokens are revoked, then older ones and those without iat are refused', async () => {
     const { clients, caller } = watched()
     clients.set('ann', { ...good, tokensNotBefore: START })
     await expect(caller(await bearerFor('ann', 600, issuedAt(START - 1)))).rejects.toMatchObject(refusal)
@@ -132,13 +132,13 @@ describe('the client of a token', () => {
     expect((await caller(await bearerFor('ann', 600, issuedAt(START + 1)))).id).toBe('client:ann')
   })
 
-  it('when nobody knows it, then its token is refused, unless such tokens are taken', async () => {
+  it('when it is unknown, then its token is refused, unless unknown ones are allowed', async () => {
     const bearer = await bearerFor('nobody', 600)
     await expect(watched().caller(bearer)).rejects.toMatchObject(refusal)
     expect((await watched({ takesUnknownClients: true }).caller(bearer)).id).toBe('client:nobody')
   })
 
-  it('when nobody can say how it stands, then its token is neither taken nor called bad, and asked about again', async () => {
+  it('when its status is unavailable, then the call fails, and the next looks again', async () => {
     let away = true
     const findClient = async () => {
       if (away) throw new AppError('unavailable', 'Away.')
@@ -151,7 +151,7 @@ describe('the client of a token', () => {
     expect((await caller(bearer)).id).toBe('client:ann')
   })
 
-  it('when many show one token at once, then it is asked for once', async () => {
+  it('when many requests use one token at once, then it is looked up once', async () => {
     const { clients, asked, caller } = watched()
     clients.set('ann', good)
     const bearer = await bearerFor('ann', 600)
@@ -160,7 +160,7 @@ describe('the client of a token', () => {
     expect(asked).toEqual(['ann'])
   })
 
-  it('when the token is forged or of a service, then nobody is asked', async () => {
+  it('when the token is forged or a service’s, then there is no lookup', async () => {
     const { asked, caller } = watched()
     const bearer = await bearerFor('ann', 600)
     await expect(caller(`${bearer.slice(0, -4)}AAAA`)).rejects.toMatchObject(refusal)

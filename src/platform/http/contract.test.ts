@@ -13,7 +13,7 @@ describe('an idempotency key', () => {
     ['one quotation mark', ['"'], '"'],
     ['of signs', ['!~:/,;"\''], '!~:/,;"\''],
     ['nowhere', [undefined, undefined], undefined],
-  ])('when it is %s, then it is read', (_, given, key) => {
+  ])('when it is %s, then it is accepted', (_, given, key) => {
     expect(idempotencyKey(...given)).toBe(key)
   })
 

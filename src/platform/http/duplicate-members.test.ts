@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { findDoubledMember } from './duplicate-members.ts'
 
-describe('a member that an object has twice', () => {
+describe('a duplicate member of a JSON object', () => {
   it.each([
     ['{"a":1,"a":1}', 'a'],
     ['{"a":1,"b":2,"a":3}', 'a'],
@@ -18,7 +18,7 @@ describe('a member that an object has twice', () => {
     ['{"\\\\":1,"\\\\":2}', '\\'],
     ['{"a":"\\\\","a":"\\""}', 'a'],
     ['{"__proto__":1,"__proto__":2}', '__proto__'],
-  ])('when the text is %s, then it is %j', (text, path) => {
+  ])('when the text is %s, then %j is found', (text, path) => {
     expect(JSON.parse(text)).toBeDefined()
     expect(findDoubledMember(text)).toBe(path)
   })
@@ -32,11 +32,11 @@ describe('a member that an object has twice', () => {
     '{"a":1,"A":2,"a ":3}',
     '"a"',
     '1',
-  ])('when the text is %s, then there is none', (text) => {
+  ])('when the text is %s, then none is found', (text) => {
     expect(findDoubledMember(text)).toBeUndefined()
   })
 
-  it('when a value was written as JSON, however it is spaced, then there is none', () => {
+  it('when a value was written as JSON, with any spacing, then none is found', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.constantFrom(0, 1, '\t'), (value, space) => {
         expect(findDoubledMember(JSON.stringify(value, undefined, space))).toBeUndefined()
@@ -58,7 +58,7 @@ describe('a member that an object has twice', () => {
     )
   })
 
-  it('when the text is no JSON, then it ends all the same', () => {
+  it('when the text is not JSON, then the scan still ends', () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom(...'{}[],:"\\a ') }), (text) => void findDoubledMember(text)),
     )

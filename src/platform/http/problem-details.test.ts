@@ -8,7 +8,7 @@ const system = useSystem('sqlite')
 
 const fieldsOf = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`field_${i}`, 0]))
 
-/** Where a body with so many unknown fields, and no other fault, can be sent. */
+/** Routes that accept a body with many unknown fields and no other fault. */
 const BODIES: Record<string, (fields: object) => ReturnType<ApiClient['post']>> = {
   'POST /customers': (fields) =>
     system.customers.post('/customers', { name: 'A', email: `${newKey()}@example.com`, ...fields }),
@@ -40,7 +40,7 @@ it.each(Object.entries(BODIES))('%s lists all of 50 errors', async (_, send) => 
   expect((await send(fieldsOf(51))).body.more_errors).toBe(1)
 })
 
-it('faults of fields count like unknown ones', async () => {
+it('faulty fields count like unknown ones', async () => {
   const items = Array.from({ length: 150 }, () => ({ product_id: 0, qty: 0 }))
   const { body } = await system.orders.post('/orders', { customer_id: 1, items })
   expect(body.errors).toHaveLength(50)

@@ -6,7 +6,7 @@ import { createHttpFetch, type FetchInit } from './http-fetch.ts'
 
 type Responding = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 
-/** A server that answers so until the test ends, and the connections that were made to it. */
+/** A server that responds this way until the test ends, and the connections it accepted. */
 async function serverThat(response: Responding) {
   const connections = new Set<Socket>()
   const server = createServer(response).on('connection', (socket) => connections.add(socket))
@@ -30,7 +30,7 @@ function asking(change: Partial<FetchInit> = {}): FetchInit {
 
 const TEXT = 'é 株式会社 🏭 '
 
-it('when something is asked for, then the method, the path, the headers and the body arrive', async () => {
+it('when a request is sent, then method, path, headers and body arrive', async () => {
   const { base } = await serverThat((incoming, outgoing) => {
     const { method, url, headers } = incoming
     incoming.setEncoding('utf8')
@@ -50,7 +50,7 @@ it('when something is asked for, then the method, the path, the headers and the 
   })
 })
 
-it('when it is answered, then the status, the headers and the whole text come, however they are cut', async () => {
+it('when the response is cut anywhere, then status, headers and text arrive whole', async () => {
   const bytes = Buffer.from(TEXT.repeat(50_000))
   const { base } = await serverThat((_, outgoing) => {
     outgoing.writeHead(409, { 'Idempotent-Replayed': 'true' })
@@ -66,13 +66,13 @@ it('when it is answered, then the status, the headers and the whole text come, h
   expect((await response.text()) === bytes.toString()).toBe(true)
 })
 
-it.each([204, 302, 304])('when the answer is a bare %d, then it comes as it is', async (status) => {
+it.each([204, 302, 304])('when the response is a bare %d, then it arrives as it is', async (status) => {
   const { base } = await serverThat((_, outgoing) => outgoing.writeHead(status, { location: '/other' }).end())
   const response = await createHttpFetch()(base, asking())
   expect([response.status, await response.text()]).toEqual([status, ''])
 })
 
-it('when many calls follow each other, then they take one connection', async () => {
+it('when many calls follow each other, then they share one connection', async () => {
   const { base, connections } = await serverThat((_, outgoing) => outgoing.end('ok'))
   const fetch = createHttpFetch()
   for (let i = 0; i < 5; i++) expect(await (await fetch(base, asking())).text()).toBe('ok')
@@ -90,24 +90,24 @@ it('when many calls come at once, then none waits for another', async () => {
   expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(200))
 })
 
-it('when nobody listens, then it is refused', async () => {
+it('when nobody listens, then the call is rejected', async () => {
   await expect(createHttpFetch()(await nowhere(), asking())).rejects.toThrow(/ECONNREFUSED/)
 })
 
 it.each<[string, Responding]>([
-  ['before it is answered', (incoming) => incoming.socket.destroy()],
+  ['before the response', (incoming) => incoming.socket.destroy()],
   [
-    'in the middle of the answer',
+    'in the middle of the response',
     (incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-length': '100' })
       outgoing.write('half', () => incoming.socket.destroy())
     },
   ],
   [
-    'in the middle of an answer in pieces',
+    'in the middle of a chunked response',
     (incoming, outgoing) => void outgoing.write('half', () => incoming.socket.destroy()),
   ],
-])('when the connection ends %s, then it is refused, and the next call is done', async (_, end) => {
+])('when the connection ends %s, then the call is rejected, and the next one works', async (_, end) => {
   let calls = 0
   const { base } = await serverThat((incoming, outgoing) =>
     ++calls === 1 ? end(incoming, outgoing) : outgoing.end('ok'),
@@ -118,9 +118,9 @@ it.each<[string, Responding]>([
 })
 
 it.each<[string, Responding]>([
-  ['it is answered', () => {}],
-  ['the answer is complete', (_, outgoing) => void outgoing.write('half')],
-])('when the signal ends it before %s, then it is refused, and its connection is given up', async (_, halt) => {
+  ['the response begins', () => {}],
+  ['the response is complete', (_, outgoing) => void outgoing.write('half')],
+])('when the signal fires before %s, then the call is rejected and its socket closed', async (_, halt) => {
   const reached = Promise.withResolvers<void>()
   const { base, connections } = await serverThat((incoming, outgoing) => {
     halt(incoming, outgoing)
@@ -134,7 +134,7 @@ it.each<[string, Responding]>([
   await expect.poll(() => [...connections].every((socket) => socket.destroyed)).toBe(true)
 })
 
-it('when the signal has ended before, then nothing is asked for', async () => {
+it('when the signal fired before the call, then nothing is sent', async () => {
   let calls = 0
   const { base } = await serverThat((_, outgoing) => {
     calls++
@@ -144,13 +144,13 @@ it('when the signal has ended before, then nothing is asked for', async () => {
   expect(calls).toBe(0)
 })
 
-it('when a header cannot be sent, then it is refused and not thrown', async () => {
+it('when a header cannot be sent, then the call is rejected and does not throw', async () => {
   const { base } = await serverThat((_, outgoing) => outgoing.end())
   const calling = Promise.resolve().then(() => createHttpFetch()(base, asking({ headers: { 'x-a': 'é\n' } })))
   await expect(calling).rejects.toThrow(/invalid/i)
 })
 
-it('when the address is one of HTTPS, then it speaks TLS and names the host', async () => {
+it('when the address is HTTPS, then it speaks TLS and names the host', async () => {
   const first = Promise.withResolvers<Buffer>()
   const server = createTcpServer((socket) =>
     socket.once('data', (bytes) => {
@@ -167,5 +167,5 @@ it('when the address is one of HTTPS, then it speaks TLS and names the host', as
   expect(hello.includes('localhost')).toBe(true)
 })
 
-/** The kind of record that a client begins with (RFC 8446, section 5.1). */
+/** The record type of a client hello (RFC 8446, section 5.1). */
 const TLS_HANDSHAKE = 22
