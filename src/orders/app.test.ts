@@ -1151,7 +1151,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     order: { customer_id: 1, customer: CUSTOMER, items, ...more },
     correlation_id: `call:${newKey()}`,
   })
-  const onePieceOf = ({ id }: { id: number }, more = {}) => placing([{ product_id: id, qty: 1 }], more)
+  const oneUnitOf = ({ id }: { id: number }, more = {}) => placing([{ product_id: id, qty: 1 }], more)
   const dataOf = ({ body }: Result) => JSON.parse(body)
 
   function take(calls: unknown, api = system.orders): Promise<ApiResponse> {
@@ -1184,7 +1184,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
 
   it('when they come again with another customer text, then each replay is identical', async () => {
     const product = await newProduct(system, { stock: 10 })
-    const calls = [onePieceOf(product), onePieceOf(product)]
+    const calls = [oneUnitOf(product), oneUnitOf(product)]
     const first = await resultsOf(calls)
     for (const customer of [CUSTOMER, { ...CUSTOMER, name: 'Renamed' }, null]) {
       const again = await resultsOf(calls.map((call) => ({ ...call, order: { ...call.order, customer } })))
@@ -1197,17 +1197,17 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     const product = await newProduct(system, { stock: 10 })
     const scarce = await newProduct(system, { stock: 2 })
     const dear = await newProduct(system, { price_cents: MAX_PRICE, stock: 1_000_000 })
-    const used = onePieceOf(product)
+    const used = oneUnitOf(product)
     await take([used])
     const refused = [
       placing([{ product_id: scarce.id, qty: 3 }]),
       placing([{ product_id: NOBODY, qty: 1 }]),
-      onePieceOf(product, { customer_id: NOBODY }),
-      onePieceOf(product, { customer: null }),
+      oneUnitOf(product, { customer_id: NOBODY }),
+      oneUnitOf(product, { customer: null }),
       placing([{ product_id: dear.id, qty: 1_000_000 }]),
       placing([{ product_id: product.id, qty: 2 }], {}, used.key),
     ]
-    const good = refused.map(() => onePieceOf(product))
+    const good = refused.map(() => oneUnitOf(product))
     const results = await resultsOf(refused.flatMap((call, i) => [call, good[i] ?? call]))
     const codes = results.filter((_, i) => i % 2 === 0).map(({ body }) => trustedCode(body))
     expect(codes).toEqual([
@@ -1230,7 +1230,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
 
   it('when one key comes twice in one request, then it is one order and one replay', async () => {
     const product = await newProduct(system, { stock: 10 })
-    const call = onePieceOf(product)
+    const call = oneUnitOf(product)
     const results = await resultsOf([call, { ...call, correlation_id: 'duplicate' }])
     expect(results.map(({ status, replayed }) => [status, replayed])).toEqual([
       [201, false],
@@ -1242,7 +1242,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
 
   it('when one key has two orders in one request, then the second gets 422', async () => {
     const product = await newProduct(system, { stock: 10 })
-    const place = onePieceOf(product)
+    const place = oneUnitOf(product)
     const results = await resultsOf([place, placing([{ product_id: product.id, qty: 2 }], {}, place.key)])
     expect(results.map(({ status }) => status)).toEqual([201, 422])
     expect(trustedCode(results[1]?.body)).toBe('idempotency_key_reused')
@@ -1259,7 +1259,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
 
   it('when 100 calls want 30 units, then 30 get one, and the stock is exact', async () => {
     const product = await newProduct(system, { stock: 30 })
-    const results = await resultsOf(Array.from({ length: 100 }, () => onePieceOf(product)))
+    const results = await resultsOf(Array.from({ length: 100 }, () => oneUnitOf(product)))
     expect(statusCounts(results)).toEqual({ 201: 30, 409: 70 })
     expect(await stockOf(system, product.id)).toBe(0)
   })
@@ -1268,7 +1268,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     const product = await newProduct(system, { stock: 10_000, price_cents: 1 })
     const lines = Array.from({ length: 200 }, () => ({ product_id: product.id, qty: 1 }))
     const flood = Array.from({ length: 20 }, () => ({ ...placing(lines), on_behalf_of: 'client:flood' }))
-    const results = await resultsOf([...flood, { ...onePieceOf(product), on_behalf_of: 'client:quiet' }])
+    const results = await resultsOf([...flood, { ...oneUnitOf(product), on_behalf_of: 'client:quiet' }])
     expect(statusCounts(results)).toEqual({ 201: 21 })
     const ids = results.map((result) => Number(dataOf(result).order.id))
     const quiet = ids[20] ?? 0
@@ -1311,7 +1311,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
 
   it('when the token is missing, wrong, or a client’s, then 401 and nothing is done', async () => {
     const product = await newProduct(system, { stock: 10 })
-    const calls = [onePieceOf(product)]
+    const calls = [oneUnitOf(product)]
     expectProblem(await system.orders.post(PLACEMENTS, { calls }, { token: null }), 401, 'unauthorized')
     expectProblem(await system.orders.post(PLACEMENTS, { calls }, { token: 'wrong' }), 401, 'invalid_token')
     expectProblem(await system.orders.post(PLACEMENTS, { calls }), 401, 'invalid_token')
@@ -1338,7 +1338,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     ['no customer', { order: { customer_id: 1, items: [{ product_id: 1, qty: 1 }] } }, ['calls.1.order.customer']],
   ])('when a call has %s, then 400 names it, and none is done', async (_, change, paths) => {
     const product = await newProduct(system, { stock: 10 })
-    const response = await take([onePieceOf(product), { ...onePieceOf(product), ...change }])
+    const response = await take([oneUnitOf(product), { ...oneUnitOf(product), ...change }])
     expectProblem(response, 400, 'validation_failed')
     const faults: { path: string }[] = response.body.errors
     for (const { path } of faults) expect(paths.some((start) => path.startsWith(start))).toBe(true)
@@ -1350,8 +1350,8 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
     const product = await newProduct(system, { stock: 1_000 })
     expectFaults(await take([]), ['calls'])
     expectFaults(await take(undefined), ['calls'])
-    expectFaults(await take(Array.from({ length: 101 }, () => onePieceOf(product))), ['calls'])
-    const beside = { calls: [onePieceOf(product)], principal: 'client:other' }
+    expectFaults(await take(Array.from({ length: 101 }, () => oneUnitOf(product))), ['calls'])
+    const beside = { calls: [oneUnitOf(product)], principal: 'client:other' }
     expectFaults(await system.orders.post(PLACEMENTS, beside, { token: token() }), ['principal'])
     expect(await stockOf(system, product.id)).toBe(1_000)
   })
@@ -1385,7 +1385,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
         sending.on('error', reject)
         sending.end(body)
       })
-    const body = JSON.stringify({ calls: [onePieceOf(product), onePieceOf(product)] })
+    const body = JSON.stringify({ calls: [oneUnitOf(product), oneUnitOf(product)] })
     expect(await inPieces(body)).toBe(200)
     expect(await inPieces(body.padEnd(64 * 1024 + 1))).toBe(200)
     expect(await inPieces(body.padEnd(MAX_BYTES + 1))).toBe(413)
@@ -1394,7 +1394,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
 
   it('when several calls come, then one log line names all correlation ids', async () => {
     const product = await newProduct(system)
-    const calls = [onePieceOf(product), onePieceOf(product), onePieceOf(product, { customer_id: NOBODY })]
+    const calls = [oneUnitOf(product), oneUnitOf(product), oneUnitOf(product, { customer_id: NOBODY })]
     const before = system.log.length
     await take(calls)
     const lines = system.log.slice(before).map((line) => JSON.parse(line))
@@ -1406,7 +1406,7 @@ describeEachEngine('POST /internal/orders/placements', (engine) => {
 
   it('when calls come for several callers, then each order is of its own caller', async () => {
     const product = await newProduct(system)
-    const calls = ['client:a', 'client:b'].map((on_behalf_of) => ({ ...onePieceOf(product), on_behalf_of }))
+    const calls = ['client:a', 'client:b'].map((on_behalf_of) => ({ ...oneUnitOf(product), on_behalf_of }))
     const results = await resultsOf(calls)
     for (const [i, result] of results.entries()) {
       const row = system.db.selectFrom('orders').select(['placed_by', 'correlation_id'])
