@@ -23,11 +23,11 @@ import { type Claims, secondsFromNow } from '../../testing/tokens.ts'
 interface Rule {
   /** A token with this scope, the service token, or nothing. */
   needs: Scope | 'service token' | 'nothing'
-  /** What a client that is bound to a customer meets here when it reaches for what belongs to another. */
-  bound?: 'not_found' | 'bound_client' | 'sees its own' | 'belongs to nobody'
+  /** What a bound client gets when it asks for a row of another customer. */
+  bound?: 'not_found' | 'bound_client' | 'sees its own' | 'belongs to no customer'
 }
 
-/** Every route of the three documents. One that is new belongs here before it is served. */
+/** Every route of the three documents. Add a new route here before it is served. */
 const RULES: Record<string, Rule> = {
   'customers: GET /health': { needs: 'nothing' },
   'customers: GET /ready': { needs: 'nothing' },
@@ -45,11 +45,11 @@ const RULES: Record<string, Rule> = {
   'orders: GET /health': { needs: 'nothing' },
   'orders: GET /ready': { needs: 'nothing' },
   'orders: POST /auth/token': { needs: 'nothing' },
-  'orders: POST /products': { needs: 'products:write', bound: 'belongs to nobody' },
-  'orders: GET /products': { needs: 'products:read', bound: 'belongs to nobody' },
-  'orders: GET /products/{id}': { needs: 'products:read', bound: 'belongs to nobody' },
-  'orders: PATCH /products/{id}': { needs: 'products:write', bound: 'belongs to nobody' },
-  'orders: POST /products/{id}/stock-adjustments': { needs: 'products:write', bound: 'belongs to nobody' },
+  'orders: POST /products': { needs: 'products:write', bound: 'belongs to no customer' },
+  'orders: GET /products': { needs: 'products:read', bound: 'belongs to no customer' },
+  'orders: GET /products/{id}': { needs: 'products:read', bound: 'belongs to no customer' },
+  'orders: PATCH /products/{id}': { needs: 'products:write', bound: 'belongs to no customer' },
+  'orders: POST /products/{id}/stock-adjustments': { needs: 'products:write', bound: 'belongs to no customer' },
   'orders: POST /orders': { needs: 'orders:write', bound: 'not_found' },
   'orders: GET /orders': { needs: 'orders:read', bound: 'sees its own' },
   'orders: GET /orders/{id}': { needs: 'orders:read', bound: 'not_found' },
@@ -76,7 +76,9 @@ interface Issued {
 interface Bearer {
   who: string
   request(rule: Rule, issued: Issued): ApiRequest
-  /** At a route that needs a scope, and at one that needs the service token. Where nothing is needed, all are let in. */
+  /**
+   * The outcome at a route that needs a scope, and at one that needs the service token. Public routes accept everyone.
+   */
   responses: { scope: Outcome | ((scope: Scope) => Outcome); service: Outcome }
 }
 
@@ -107,16 +109,16 @@ const BAD_HEADERS: Record<string, (token: string) => string> = {
 
 const ALMOST_SERVICE_TOKENS: Record<string, string> = {
   'lacks its end': SERVICE_TOKENS[0].slice(0, -1),
-  'has more at its end': `${SERVICE_TOKENS[0]}0`,
+  'has an extra character': `${SERVICE_TOKENS[0]}0`,
   'is in capitals': SERVICE_TOKENS[0].toUpperCase(),
-  'is both in one': SERVICE_TOKENS.join(''),
+  'is both joined': SERVICE_TOKENS.join(''),
   'is the published one': 'internal123',
 }
 
 const unusual = () => withClaims({ iat: secondsFromNow(5), aud: ['others', 'b2b-orders'], nbf: secondsFromNow(-60) })
 
 const BEARERS: Bearer[] = [
-  { who: 'nobody', request: () => ({ token: null }), responses: NOBODY },
+  { who: 'without a token', request: () => ({ token: null }), responses: NOBODY },
   ...Object.entries(BAD_HEADERS).map(([fault, header]) => ({
     who: `whose Authorization header ${fault}`,
     request: ({ needs }: Rule) => withHeader(header(needs === 'service token' ? SERVICE_TOKENS[0] : goodToken())),
@@ -137,7 +139,7 @@ const BEARERS: Bearer[] = [
   })),
   { who: 'with every other scope', request: claiming((scope) => ({ scope: others(scope) })), responses: LACKING },
   { who: 'with no scope', request: claiming(() => ({ scope: '' })), responses: LACKING },
-  { who: 'with nothing of scopes', request: claiming(() => ({ scope: undefined })), responses: LACKING },
+  { who: 'without a scope claim', request: claiming(() => ({ scope: undefined })), responses: LACKING },
   {
     who: 'with scopes that look alike',
     request: claiming((scope) => ({ scope: `${scope}:all x${scope} ${scope.toUpperCase()}` })),
@@ -206,7 +208,7 @@ async function issueTokens(system: TestSystem): Promise<Issued> {
   return { good, ofDisabled, beforeRotation, afterRotation: await tokenFor('rotated', rotated?.clientSecret) }
 }
 
-it('when a route is documented, then there is a rule of who gets in, and no rule without a route', () => {
+it('when a route is documented, then it has an access rule, and no other rule exists', () => {
   expect(operations.map(({ title }) => title).sort()).toEqual(Object.keys(RULES).sort())
 })
 
@@ -227,7 +229,7 @@ it.each(titlesOf(ROUTES))(
   },
 )
 
-describeEachEngine('who gets in', (engine) => {
+describeEachEngine('access rules', (engine) => {
   const system = useSystem(engine, ENVIRONMENT)
   let issued: Issued
 
@@ -246,7 +248,7 @@ describeEachEngine('who gets in', (engine) => {
 
   const closed = ROUTES.filter(({ rule }) => rule.needs !== 'nothing')
 
-  it.each(titlesOf(closed))('when the token is in the query of %s, then that is no token', async (_, route) => {
+  it.each(titlesOf(closed))('when the token is in the query of %s, then it is ignored', async (_, route) => {
     const { operation, rule } = route
     const { service, method, path } = operation
     const query = `?access_token=${rule.needs === 'service token' ? SERVICE_TOKENS[0] : goodToken()}`
@@ -257,7 +259,7 @@ describeEachEngine('who gets in', (engine) => {
   const scoped = closed.filter(({ rule }) => rule.needs !== 'service token')
 
   it.each(titlesOf(scoped))(
-    'when a bound client reaches for what is of another by %s, then as the rule says',
+    'when a bound client asks for a foreign row by %s, then as the rule says',
     async (_, route) => {
       const { operation, rule } = route
       const [own, other, product] = [await newCustomer(system), await newCustomer(system), await newProduct(system)]
@@ -291,7 +293,7 @@ describeEachEngine('who gets in', (engine) => {
 
       if (rule.bound === 'not_found') expectProblem(response, 404, 'not_found')
       if (rule.bound === 'bound_client') expectProblem(response, 403, 'bound_client')
-      if (rule.bound === 'belongs to nobody') expect([200, 201]).toContain(response.status)
+      if (rule.bound === 'belongs to no customer') expect([200, 201]).toContain(response.status)
       if (rule.bound === 'sees its own') {
         const rows: { id: number; customer_id?: number }[] = response.body.data
         expect(rows.map((row) => row.customer_id ?? row.id)).toEqual([own.id])
@@ -307,7 +309,7 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
   const system = useSystem(engine, ENVIRONMENT)
   const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
 
-  /** Two customers, and what one subject may send for each of them under one key. */
+  /** Two customers, and the requests of one subject for each of them under one key. */
   async function twoBindings() {
     const [one, other, product] = [await newCustomer(system), await newCustomer(system), await newProduct(system)]
     const [sub, key] = [newKey(), newKey()]
@@ -333,7 +335,7 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
     expect(again.text).toBe(first.text)
   }
 
-  it('another binding of the subject places an order of its own under the same key', async () => {
+  it('another binding of the subject places its own order under the same key', async () => {
     const { one, other, ids } = await twoBindings()
     const first = await one.place()
     const second = await other.place()
@@ -362,7 +364,7 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
     expectReplay(await one.cancel(id), first)
   })
 
-  it('another binding gets no order of the first through the orchestrator', async () => {
+  it('another binding does not get the first one’s order through the orchestrator', async () => {
     const { one, other, ids } = await twoBindings()
     const first = await one.orchestrate()
     expect(first.body.data.customer.id).toBe(ids.one)
@@ -370,7 +372,7 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
     expect((await one.orchestrate()).body.data).toEqual(first.body.data)
   })
 
-  it('the first answer lies where the version before this one looks for it', async () => {
+  it('the first response is stored where the previous version looks for it', async () => {
     const { one, other, ids, owners } = await twoBindings()
     await one.place()
     expect(await owners()).toEqual(['client:sub'])
@@ -378,7 +380,7 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
     expect(await owners()).toEqual(['client:sub', `client:sub#${ids.other}`])
   })
 
-  it('each binding gets one order when both place theirs at once and again', async () => {
+  it('each binding gets one order when both place at once and retry', async () => {
     const { one, other, ids, owners } = await twoBindings()
     const responses = await Promise.all([one, other, one, other, one, other].map(({ place }) => place()))
     expect(responses.map(({ status }) => status)).toEqual(Array(6).fill(201))
@@ -388,7 +390,7 @@ describeEachEngine('idempotency keys of clients bound to a customer', (engine) =
     expect(await owners()).toHaveLength(2)
   })
 
-  it('a bound token gets an order of its own under a key that an unbound one used', async () => {
+  it('a bound token gets its own order under a key that an unbound one used', async () => {
     const [customer, product] = [await newCustomer(system), await newProduct(system)]
     const [sub, headers] = [newKey(), { 'idempotency-key': newKey() }]
     const place = (customer_id: number, token: string) =>

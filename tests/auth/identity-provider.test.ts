@@ -37,7 +37,7 @@ import {
   withStrangersKey,
 } from '../../testing/tokens.ts'
 
-/** How long an identity provider is left alone after a fetch of its keys failed. */
+/** The pause after a failed fetch of the keys of an identity provider. */
 const PAUSE_MS = 5_000
 
 describe('an orchestrator that is open to anonymous callers', () => {
@@ -45,11 +45,11 @@ describe('an orchestrator that is open to anonymous callers', () => {
   const [operation] = needingScope.filter(({ service }) => service === 'orchestrator')
   if (operation === undefined) throw new Error('the orchestrator documents no route')
 
-  it('when there is no token, then it opens', async () => {
+  it('when there is no token, then the call is accepted', async () => {
     expectOpen(operation, await ask(system, operation, { token: null }))
   })
 
-  it('when there is a bad token, then its bearer is not anonymous but refused', async () => {
+  it('when there is a bad token, then it is refused and not taken as anonymous', async () => {
     for (const token of Object.values(BAD_TOKENS)) {
       expectInvalidToken(operation, await ask(system, operation, { token: token() }))
     }
@@ -57,7 +57,7 @@ describe('an orchestrator that is open to anonymous callers', () => {
     expectRefusal(operation, response, 403, 'insufficient_scope')
   })
 
-  it('when the other services are called without a token, then 401 as ever', async () => {
+  it('when the other services are called without a token, then 401', async () => {
     for (const other of [...needingScope, ...internal].filter(({ service }) => service !== 'orchestrator')) {
       expectRefusal(other, await ask(system, other, { token: null }), 401, 'unauthorized')
     }
@@ -88,7 +88,7 @@ describe('tokens of an identity provider', () => {
       }
     })
 
-    it('when the token is not for us, not of now, or of nobody, then 401', async () => {
+    it('when audience, time or issuer of the token is wrong, then 401', async () => {
       const faults: Claims[] = [
         { iss: 'somebody' },
         { iss: undefined },
@@ -150,12 +150,12 @@ describe('tokens of an identity provider', () => {
       return forgeToken({ ...HS256, jwk }, goodClaims(), withSecret('mine'))
     },
     'says alg none': () => forgeToken({ alg: 'none' }, goodClaims(), withoutSignature),
-    'is no token at all': () => 'nonsense',
+    'is not a token': () => 'nonsense',
     'fills the headers': () => `${'x'.repeat(15_000)}.e30.e30`,
-    'has a path as the id of its key': () =>
+    'has a path as key id': () =>
       forgeToken({ alg: 'RS256', kid: '../../../../dev/null' }, goodClaims(), withSecret('')),
-    'has an id of its key that is no text': () => forgeToken({ alg: 'RS256', kid: {} }, goodClaims(), withoutSignature),
-    'names an address of its keys': () =>
+    'has a key id that is not text': () => forgeToken({ alg: 'RS256', kid: {} }, goodClaims(), withoutSignature),
+    'names its own key set': () =>
       forgeToken({ alg: 'RS256', jku: provider.jwksUrl, kid: 'mine' }, goodClaims(), withStrangersKey()),
   }
 
@@ -170,7 +170,7 @@ describe('tokens of an identity provider', () => {
     ['a payload that is not encoded', { crit: ['b64'], b64: false }],
     ['the type of a logout', { typ: 'logout+jwt' }],
     ['the type of an event', { typ: 'application/secevent+jwt' }],
-    ['a type that is no text', { typ: 7 }],
+    ['a type that is not text', { typ: 7 }],
   ])('when a well signed token has %s, then 401', async (_, header) => {
     const all = { alg: 'RS256', kid: provider.keys.RS256.kid, ...header }
     const sign = withPrivateKey(provider.keys.RS256.privateKey)
@@ -179,17 +179,17 @@ describe('tokens of an identity provider', () => {
     }
   })
 
-  it.each(['JWT', 'jwt', 'at+jwt', 'application/at+jwt'])('when its type is %j, then it is taken', async (typ) => {
+  it.each(['JWT', 'jwt', 'at+jwt', 'application/at+jwt'])('when its type is %j, then it is accepted', async (typ) => {
     const token = await provider.sign('RS256', goodClaims(), { typ })
     expect((await system.customers.get('/customers/1', { token })).status).toBe(200)
   })
 
-  it('when it is for several, and we are one of them, then it is taken', async () => {
+  it('when it has several audiences and ours is among them, then it is accepted', async () => {
     const token = await provider.sign('ES256', { ...goodClaims(), aud: ['account', 'b2b-orders'] })
     expect((await system.customers.get('/customers/1', { token })).status).toBe(200)
   })
 
-  it.each(PROVIDER_ALGORITHMS)('when a token by %s is out of date by up to 5 s, then it is taken', async (alg) => {
+  it.each(PROVIDER_ALGORITHMS)('when a token by %s is out of date by up to 5 s, then it is accepted', async (alg) => {
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => void vi.useRealTimers())
     const [operation] = needingScope
@@ -214,7 +214,7 @@ describe('tokens of an identity provider', () => {
     },
   )
 
-  it('when a good token is shown to an internal route, then 401, and the service token opens it', async () => {
+  it('when an internal route gets a good token, then 401: it needs the service token', async () => {
     const token = await provider.sign('RS256', goodClaims())
     for (const operation of internalOfProvider) {
       expectInvalidToken(operation, await ask(system, operation, { token }))
@@ -222,7 +222,7 @@ describe('tokens of an identity provider', () => {
     }
   })
 
-  it('when the token binds its bearer to a customer, then another one does not exist for it', async () => {
+  it('when the token is bound to a customer, then any other does not exist for it', async () => {
     for (const customer_id of [1, '1']) {
       const token = await provider.sign('ES256', { ...goodClaims(), customer_id })
       expect((await system.customers.get('/customers/1', { token })).status).toBe(200)
@@ -230,14 +230,14 @@ describe('tokens of an identity provider', () => {
     }
   })
 
-  it('when an order is placed through the orchestrator, then the services trust each other as ever', async () => {
+  it('when the orchestrator places an order, then the services accept each other', async () => {
     const token = await provider.sign('EdDSA', { ...goodClaims(), scope: 'orders:write' })
     const order = { customer_id: 1, items: [{ product_id: 3, qty: 1 }], idempotency_key: newKey() }
     const response = await system.orchestrator.post('/orchestrator/create-and-confirm-order', order, { token })
     expect(response.status).toBe(201)
   })
 
-  it('when a token is asked for, then there is no such route, nor a word of it in the documents', async () => {
+  it('when a token is asked for, then the route is neither served nor documented', async () => {
     const demo = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
     for (const api of [system.customers, system.orders]) {
       expectProblem(await api.post('/auth/token', demo, { token: null }), 404, 'route_not_found')
@@ -253,7 +253,7 @@ describe('tokens of an identity provider', () => {
     expect(scopes(operationsOf(theirs).filter((operation) => scopeOf(operation)))).toEqual(scopes(needingScope))
   })
 
-  it('when many callers come at once, then each service asks for the keys once', async () => {
+  it('when many callers come at once, then each service fetches the keys once', async () => {
     const asked = await startIdentityProvider()
     onTestFinished(() => asked.stop())
     const started = await startSystem('sqlite', { ...ENVIRONMENT, JWKS_URL: asked.jwksUrl })
@@ -270,7 +270,7 @@ describe('tokens of an identity provider', () => {
 describe('an identity provider that fails', () => {
   afterEach(() => vi.useRealTimers())
 
-  /** A system that trusts a provider of the test's own. */
+  /** A system that trusts an identity provider of this test. */
   async function startTrusting() {
     const provider = await startIdentityProvider()
     onTestFinished(() => provider.stop())
@@ -313,11 +313,11 @@ describe('an identity provider that fails', () => {
   it.each([
     ['an error', 500, '{}'],
     ['a page', 200, '<html></html>'],
-    ['something else', 200, '{"answer": 42}'],
-    ['keys that are none', 200, '{"keys": [1]}'],
+    ['other JSON', 200, '{"answer": 42}'],
+    ['malformed keys', 200, '{"keys": [1]}'],
     ['no keys', 200, '{"keys": []}'],
     ['more than 256 KiB', 200, `{"keys": [{}]}${PADDING}`],
-  ])('when it answers with %s, then 503 and not 401', async (_, status, body) => {
+  ])('when it responds with %s, then 503 and not 401', async (_, status, body) => {
     const { provider, system, token } = await startTrusting()
     provider.respond(status, body)
     for (const operation of needingScope) {
@@ -327,7 +327,7 @@ describe('an identity provider that fails', () => {
     }
   })
 
-  it('when it sends the caller of its keys elsewhere, then nobody goes there', async () => {
+  it('when it redirects the fetch of its keys, then the redirect is not followed', async () => {
     const elsewhere = await startIdentityProvider()
     onTestFinished(() => elsewhere.stop())
     const { provider, token, call } = await startTrusting()
@@ -342,7 +342,7 @@ describe('an identity provider that fails', () => {
     expect(elsewhere.requests()).toBe(0)
   })
 
-  it('when it does not answer, then one caller waits 2 s for it, and the next not', async () => {
+  it('when it does not respond, then one caller waits 2 s, and the next one does not', async () => {
     const { provider, call } = await startTrusting()
     provider.hang()
     const start = performance.now()
@@ -352,7 +352,7 @@ describe('an identity provider that fails', () => {
     expect(provider.requests()).toBe(1)
   })
 
-  it('when a fetch failed, then it is asked again after 5 s and not before', async () => {
+  it('when a fetch failed, then the next one comes after 5 s', async () => {
     const { provider, call } = await startTrusting()
     vi.useFakeTimers({ toFake: ['Date'] })
     provider.respond(500, '{}')
@@ -394,7 +394,7 @@ describe('a rate limit of 3 a minute', () => {
   const tokenOf = (clientId = newKey()) => system.token({ clientId })
 
   describe.each(titled(needingScope))('%s', (_, operation) => {
-    it('when a caller comes a 4th time, then 429 says when to come again, and another caller is let in', async () => {
+    it('when a caller comes a 4th time, then 429 with Retry-After, and others are served', async () => {
       const token = await tokenOf()
       for (const remaining of [2, 1, 0]) {
         const response = await ask(system, operation, { token })
@@ -420,7 +420,7 @@ describe('a rate limit of 3 a minute', () => {
     expect(statuses).toEqual([200, 200, 200, 429])
   })
 
-  it('when a caller is refused for its token, then that does not count against anybody', async () => {
+  it('when a token is refused, then that counts against no caller', async () => {
     const clientId = newKey()
     const weak = await system.token({ clientId, scopes: [] })
     for (let i = 0; i < 5; i++) expect((await system.orders.get('/orders', { token: weak })).status).toBe(403)
@@ -428,7 +428,7 @@ describe('a rate limit of 3 a minute', () => {
     expect((await system.orders.get('/orders', { token })).status).toBe(200)
   })
 
-  it('when one service calls another for many callers, then it is not limited as if it were one of them', async () => {
+  it('when one service calls another, then the rate limit does not apply', async () => {
     const path = '/orchestrator/create-and-confirm-order'
     for (let i = 0; i < 4; i++) {
       const order = { customer_id: 1, items: [{ product_id: 3, qty: 1 }], idempotency_key: newKey() }
@@ -436,7 +436,7 @@ describe('a rate limit of 3 a minute', () => {
     }
   })
 
-  it('when a load balancer or a reader of the documentation comes often, then it is let in', async () => {
+  it('when probes and documentation are fetched often, then the limit does not apply', async () => {
     for (const service of SERVICES) {
       for (const path of Array(5).fill(['/health', '/ready', '/openapi.json']).flat()) {
         expect((await system[service].get(path, { token: null })).status).toBe(200)
@@ -448,7 +448,7 @@ describe('a rate limit of 3 a minute', () => {
 describe('no rate limit', () => {
   const system = useSystem('sqlite', ENVIRONMENT)
 
-  it('when none is set, then nothing is said of one', async () => {
+  it('when no limit is set, then no response has RateLimit headers', async () => {
     const { headers } = await system.orders.get('/orders')
     for (const name of ['ratelimit', 'ratelimit-policy', 'retry-after']) expect(headers.get(name)).toBeNull()
   })
@@ -482,7 +482,7 @@ describeEachEngine('secrets and tokens', (engine) => {
     return { issued, responses, secrets: [...tokens, ...SERVICE_TOKENS, JWT_SECRET, BASIC] }
   }
 
-  it('when all kinds of calls are made, then no secret is in a log line, a refusal or a document', async () => {
+  it('when all kinds of calls are made, then no log line or response shows a secret', async () => {
     const product = await newProduct(system)
     const items = [{ product_id: product.id, qty: 1 }]
     await system.orchestrator.post('/orchestrator/create-and-confirm-order', { customer_id: 1, items })
@@ -492,13 +492,13 @@ describeEachEngine('secrets and tokens', (engine) => {
     for (const service of SERVICES) {
       for (const path of ['/openapi.json', '/docs']) written.push((await system[service].get(path)).text)
     }
-    // Probes that are answered have no line.
+    // Successful probes are not logged.
     expect(system.log.length).toBeGreaterThan(0.8 * responses.length)
     for (const secret of secrets) expect(written.filter((text) => text.includes(secret))).toEqual([])
     for (const line of system.log) expect(line).not.toContain('demo-secret')
   })
 
-  it('when the database is broken, then the log tells why without a secret, and the caller is told nothing', async () => {
+  it('when the database is broken, then only the log says why, without a secret', async () => {
     const started = await startSystem(engine, ENVIRONMENT)
     onTestFinished(() => started.stop())
     const broken = started.system
@@ -507,7 +507,7 @@ describeEachEngine('secrets and tokens', (engine) => {
     const { issued, responses, secrets } = await callEverything(broken)
     const adjusted = await broken.orders.post('/products/1/stock-adjustments', { delta: 1, reason: 'found' })
     const failed = [issued, ...responses, adjusted].filter(({ status }) => status >= 500)
-    // The orchestrator, which asks Customers how the client stands, answers for a failure that is not its own.
+    // The orchestrator looks up the client in Customers, and so responds 502 for that failure.
     expect(new Set(failed.map(({ status }) => status))).toEqual(new Set([500, 502]))
     for (const { status, body } of failed.filter(({ body }) => !('success' in body))) {
       expect(status).toBe(500)

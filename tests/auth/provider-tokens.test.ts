@@ -7,7 +7,7 @@ import { expectProblem } from '../../testing/problems.ts'
 import { startSystem, type TestSystem } from '../../testing/system.ts'
 import { type Claims, secondsFromNow } from '../../testing/tokens.ts'
 
-// The tokens and variables that docs/operations.md shows for identity providers, shown to the services.
+// Tries the tokens and variables that docs/operations.md shows for identity providers.
 
 interface Documented {
   name: string
@@ -38,14 +38,14 @@ beforeAll(async () => {
 })
 afterAll(() => provider.stop())
 
-/** A system with these variables, whose keys are those of the test's provider. */
+/** A system with these variables that trusts the provider of this test. */
 async function startWith(variables: Record<string, string>): Promise<TestSystem> {
   const { system, stop } = await startSystem('sqlite', { ...ENVIRONMENT, ...variables, JWKS_URL: provider.jwksUrl })
   onTestFinished(() => stop())
   return system
 }
 
-/** The documented token, as of now. */
+/** The documented token with current times. */
 function tokenOf({ claims }: Documented, changes: Claims = {}): Promise<string> {
   const times = { iat: secondsFromNow(0), exp: secondsFromNow(300), ...('nbf' in claims && { nbf: secondsFromNow(0) }) }
   return provider.sign('RS256', { ...claims, ...times, ...changes })
@@ -68,7 +68,7 @@ describe.each(DOCUMENTED.map((documented) => [documented.name, documented] as co
     const { variables } = documented
     const CUSTOMER = variables.JWT_CUSTOMER_CLAIM ?? 'customer_id'
 
-    it('opens what its scopes say with the documented variables', async () => {
+    it('opens what its scopes allow with the documented variables', async () => {
       const system = await startWith(variables)
       const token = await tokenOf(documented)
       expect((await system.orders.get('/orders', { token })).status).toBe(200)
@@ -77,7 +77,7 @@ describe.each(DOCUMENTED.map((documented) => [documented.name, documented] as co
       expectProblem(await system.orders.get('/orders', { token: `${token}x` }), 401, 'invalid_token')
     })
 
-    it('is bound to the customer that it names, and without one to none', async () => {
+    it('is bound to the customer that it names, or to none', async () => {
       const system = await startWith(variables)
       const bound = await tokenOf(documented, { [CUSTOMER]: documented.claims[CUSTOMER] ?? 1 })
       const idsSeenBy = async (token: string): Promise<number[]> => {

@@ -69,7 +69,7 @@ describe('the log line of a request', () => {
     expect(noToken).not.toHaveProperty('claimed_client')
   })
 
-  it('has the reason of a 401, and the caller does not', async () => {
+  it('has the reason of a 401, and the response does not', async () => {
     const sub = newKey()
     const cases: [string | null, string][] = [
       [null, 'missing'],
@@ -89,7 +89,7 @@ describe('the log line of a request', () => {
     expect(new Set(bodies.map(({ body }) => body.detail)).size).toBe(1)
   })
 
-  it('has neither where a caller is let in, or is refused for something else', async () => {
+  it('has neither where a caller is accepted, or refused for another reason', async () => {
     const token = withClaims({ sub: newKey() })
     for (const line of [
       await read({ token }, 200),
@@ -102,7 +102,7 @@ describe('the log line of a request', () => {
     }
   })
 
-  it('has address and client id of a failed login, however it was sent', async () => {
+  it('has address and client id of a failed login in any form', async () => {
     const id = newKey()
     const expected = { address: '127.0.0.1', claimed_client: id }
     expect(await login({ ...TOKEN, client_id: id }, 401)).toMatchObject(expected)
@@ -126,7 +126,7 @@ describe('the log line of a request', () => {
     expect(emoji.claimed_client).toBe('😀'.repeat(100))
   })
 
-  it('shows no token and no secret that stands in the place of a client id', async () => {
+  it('shows no token and no secret sent in place of a client id', async () => {
     const secret = newKey() + newKey()
     for (const wrong of [goodToken(), ...SERVICE_TOKENS, secret]) {
       const line = await login({ ...TOKEN, client_id: wrong }, 401)
@@ -159,7 +159,7 @@ describe('a proxy that TRUSTED_PROXIES does not count', () => {
     return [customers, orders] as const
   }
 
-  it.each(['x-forwarded-for', 'forwarded'])('is warned of once in production when %s comes in', async (name) => {
+  it.each(['x-forwarded-for', 'forwarded'])('is logged once in production when %s comes in', async (name) => {
     const service = await serveOrders(system, { production: true })
     await service.api.get('/health')
     expect(warningsOf(service.log)).toEqual([])
@@ -167,14 +167,14 @@ describe('a proxy that TRUSTED_PROXIES does not count', () => {
     expect(warningsOf(service.log)).toMatchObject([{ level: 40, header: name }])
   })
 
-  it('is warned of once by the services of one process', async () => {
+  it('is logged once by all services of one process', async () => {
     const { logger, log } = newLogger()
     const [one, other] = appsOf({ ...system.env, production: true }, logger)
     for (const app of [one, other]) await app.fetch(forwarded())
     expect(warningsOf(log)).toHaveLength(1)
   })
 
-  it('is no matter where a gateway tells the address', async () => {
+  it('is not logged where a gateway reports the address', async () => {
     const { logger, log } = newLogger()
     const [app] = appsOf({ ...system.env, production: true }, logger)
     for (const requestContext of [{ identity: { sourceIp: '192.0.2.1' } }, { http: { sourceIp: '192.0.2.1' } }]) {
@@ -183,7 +183,7 @@ describe('a proxy that TRUSTED_PROXIES does not count', () => {
     expect(warningsOf(log)).toEqual([])
   })
 
-  it('is no matter where proxies are counted, or outside production', async () => {
+  it('is not logged where proxies are counted, or outside production', async () => {
     const logins = { ...system.env.logins, trustedProxies: 1 }
     for (const changes of [{ production: true, logins }, { production: false }]) {
       const service = await serveOrders(system, changes)

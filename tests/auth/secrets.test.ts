@@ -23,13 +23,13 @@ const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
 
 const newSecret = () => `${randomBytes(24).toString('base64url')}+/=${randomBytes(9).toString('hex')}`
 
-/** Every value in an environment that nobody else may know. */
+/** Every secret value in an environment. */
 function secretsOf(variables: Variables): string[] {
   const secret = Object.entries(variables).filter(([name]) => /SECRET|TOKEN|PASS/.test(name))
   return secret.flatMap(([, value]) => value.split(',')).filter((value) => value !== '')
 }
 
-/** Passes connections on to a database server, until it is closed. */
+/** Forwards connections to a database server until it is closed. */
 async function startPassage(host: string, port: number) {
   const sockets = new Set<Socket>()
   const server = createServer((near) => {
@@ -54,7 +54,7 @@ async function startPassage(host: string, port: number) {
   return { port: own, close }
 }
 
-/** A database whose user has a password of its own, and what takes it away from whoever uses it. */
+/** A database whose user has its own password, and a function that makes it unavailable. */
 async function guardedDatabase(engine: Engine): Promise<{ variables: Variables; takeAway(): void }> {
   const variables = freshDatabase(engine)
   const server = inject('mysql')
@@ -81,7 +81,7 @@ async function addressesOf(program: Program) {
 }
 
 describeEachEngine('secrets', (engine) => {
-  it('when everything is called, rightly and wrongly, with and without a database, then no secret is told', async () => {
+  it('when all routes are called, with and without a database, then no secret leaks', async () => {
     const { variables: database, takeAway } = await guardedDatabase(engine)
     const [serviceToken, oldServiceToken] = [newSecret(), newSecret()]
     const variables: Variables = {
@@ -167,17 +167,17 @@ describeEachEngine('secrets', (engine) => {
 })
 
 it.each(['start', 'start:customers', 'migrate', 'client:create', 'audit:books'])(
-  'when the database cannot be reached or refuses a password, then npm run %s says so without it',
+  'when the database is unreachable or refuses, then npm run %s hides the password',
   async (script) => {
     const DB_PASS = newSecret()
     const secret = { DB_PASS, JWT_SECRET: newSecret(), SERVICE_TOKEN: newSecret() }
     const ports = { PORT: '0', CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
     const server = inject('mysql')
-    const places = [{ DB_HOST: '127.0.0.1', DB_PORT: String(await freePort()) }]
-    if (server) places.push({ DB_HOST: server.host, DB_PORT: String(server.port) })
-    for (const place of places) {
+    const addresses = [{ DB_HOST: '127.0.0.1', DB_PORT: String(await freePort()) }]
+    if (server) addresses.push({ DB_HOST: server.host, DB_PORT: String(server.port) })
+    for (const address of addresses) {
       const args = script === 'client:create' ? ['--name', 'ERP', '--scope', 'orders:read'] : []
-      const variables = { ...secret, ...ports, ...place, DB_USER: 'nobody', DB_NAME: 'nothing', LOG_LEVEL: 'trace' }
+      const variables = { ...secret, ...ports, ...address, DB_USER: 'nobody', DB_NAME: 'nothing', LOG_LEVEL: 'trace' }
       const { code, stdout, stderr } = await runProgram(script, variables, args)
       expect(code).toBe(1)
       expect(stderr).toMatch(/The database nothing at .* can't be used/)
