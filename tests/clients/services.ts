@@ -15,19 +15,18 @@ const START_LIMIT_MS = 60_000
 export const SERVICES = ['customers', 'orders', 'orchestrator'] as const
 export type Service = (typeof SERVICES)[number]
 
-/** The three services as processes, over a fresh database with the demo data in it. */
+/** The three services as processes, over a fresh database with the demo data. */
 export interface Services {
   urls: Record<Service, string>
   /** Opens the routes that are for the services alone. */
   serviceToken: string
-  /** The folder with the document of each, as the service serves it. */
+  /** The folder with the documents as the services serve them. */
   documents: string
   stop(): Promise<void>
 }
 
 /**
- * On MySQL each service is a process of its own; a SQLite file has one process that is all three.
- * @param server undefined for SQLite
+ * On MySQL each service is a process; a SQLite file has one process for all three. @param server undefined for SQLite
  */
 export async function startServices(
   server: DatabaseServer | undefined,
@@ -66,7 +65,7 @@ export async function startServices(
   }
 }
 
-/** Open to nobody without a token, and with room for programs that try many wrong secrets. */
+/** No anonymous access, and rate limits that allow many wrong secrets. */
 const SETTINGS = {
   NODE_ENV: 'development',
   LOG_LEVEL: 'warn',
@@ -108,7 +107,7 @@ function programsOf(
 function launch(name: string, variables: Record<string, string>, folder: string): ChildProcess {
   const out = openSync(join(folder, `${name}.log`), 'a')
   const child = spawn(process.execPath, [join(SOURCES, 'entrypoints', `${name}.ts`)], {
-    // Where no .env is.
+    // A folder without a `.env`.
     cwd: folder,
     env: { PATH: process.env.PATH, ...variables },
     stdio: ['ignore', out, out],

@@ -64,7 +64,7 @@ public class Flow {
     } catch (com.example.orders.ApiException refused) {
       var problem = com.example.orders.ApiClient.createDefaultObjectMapper()
           .readValue(refused.getResponseBody(), Problem.class);
-      check("too few pieces is a problem document", problem.getCode().equals("insufficient_stock"), problem);
+      check("too little stock is a problem document", problem.getCode().equals("insufficient_stock"), problem);
     }
   }
 
