@@ -12,7 +12,7 @@ function resultsOf(...figures: [workload: string, system: string, perSecond: num
   return { machine, rows }
 }
 
-/** The elements left open, and whatever of markup stands where it must not. */
+/** The unclosed elements, and any markup in the wrong position. */
 function faultsOf(svg: string): string[] {
   const open: string[] = []
   const faults: string[] = []
@@ -36,14 +36,14 @@ describe('the chart of the benchmark', () => {
     ['read', 'one process', 99_999],
   )
 
-  it('when there are results, then it is well-formed and tells its title', () => {
+  it('when there are results, then it is well-formed and has its title', () => {
     const svg = chartOf(results)
     expect(faultsOf(svg)).toEqual([])
     expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" /)
     expect(svg).toContain('<title id="title">Orders a second, created and confirmed</title>')
   })
 
-  it('when there is a baseline, then each other bar says its value and its ratio', () => {
+  it('when there is a baseline, then each other bar has its value and its ratio', () => {
     const svg = chartOf(results)
     for (const label of ['>200<', '>1,700 · ×8.5<', '>3,100 · ×16<', '>800 · ×4.0<', '>2,050 · ×21<']) {
       expect(svg).toContain(label)
@@ -51,7 +51,7 @@ describe('the chart of the benchmark', () => {
     expect(svg).not.toContain('99,999')
   })
 
-  it('when there is no baseline, or its books counted as zero, then there are values alone', () => {
+  it('when the baseline is missing or its books count as zero, then only values show', () => {
     expect(chartOf(resultsOf(['order', 'services', 1_700]))).toContain('>1,700<')
     expect(chartOf(resultsOf(['order', 'services', 1_700], ['order', 'baseline', 0]))).toContain('>1,700<')
   })
@@ -64,7 +64,7 @@ describe('the chart of the benchmark', () => {
 describe('the figures of a benchmark', () => {
   const committed = readdirSync(join(ROOT, 'bench/results')).filter((file) => !file.endsWith('-narrowed.json'))
 
-  it.each(committed)('when a run of %s is narrowed by an option, then they stay as they are', (file) => {
+  it.each(committed)('when a run of %s is narrowed by an option, then they stay unchanged', (file) => {
     const name = file.replace('.json', '')
     expect(resultsFile(name, {})).toBe(`bench/results/${file}`)
     for (const options of [{ quick: true }, { rounds: '3' }]) {
@@ -72,7 +72,7 @@ describe('the figures of a benchmark', () => {
     }
   })
 
-  it('when a benchmark writes figures, then no file is named but by its options', () => {
+  it('when a benchmark writes figures, then its options name each file', () => {
     const sources = readdirSync(join(ROOT, 'bench'), { recursive: true, encoding: 'utf8' })
     const named = sources.filter(
       (file) =>
@@ -81,7 +81,7 @@ describe('the figures of a benchmark', () => {
     expect(named.sort()).toEqual(['chart.ts'])
   })
 
-  it("when a chart is made of other figures, then it is not the README's unless that is said", async () => {
+  it('when a chart has other figures, then it replaces the README’s only on request', async () => {
     const { code, stderr } = await runProgram('bench:chart', {}, ['--from', 'bench/results/load-narrowed.json'])
     expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(/^--to is needed with --from\./) })
   })

@@ -11,10 +11,10 @@ import { freePort } from '../../testing/database-server.ts'
 
 const MARK = 900
 
-/** A story that was answered so, one answer after another, each to a request of its own. */
-function story(kind: Kind, serial: number, ...answers: [status: number, body: object][]): Story {
+/** A history of one client with these responses, one for each request. */
+function story(kind: Kind, serial: number, ...responses: [status: number, body: object][]): Story {
   const made = newStory(kind, `${kind}-${serial}`, { serial })
-  answers.forEach(([status, body], i) => {
+  responses.forEach(([status, body], i) => {
     made.tries++
     tell(made, { status, body: JSON.stringify(body) }, 10 * i, 10 * i + 5)
   })
@@ -25,7 +25,7 @@ function order(id: number, serial: number, status: KeptOrder['status'], more: Pa
   return { id, serial, status, wasConfirmed: status === 'CONFIRMED', totalCents: 100, ...more }
 }
 
-function answered(id: number, serial: number, status: KeptOrder['status']) {
+function orderResponse(id: number, serial: number, status: KeptOrder['status']) {
   return {
     id,
     status,
@@ -38,12 +38,12 @@ function answered(id: number, serial: number, status: KeptOrder['status']) {
 }
 
 function orchestrated(id: number, serial: number, correlationId = 'c') {
-  return { success: true, correlationId, data: { order: answered(id, serial, 'CONFIRMED') } }
+  return { success: true, correlationId, data: { order: orderResponse(id, serial, 'CONFIRMED') } }
 }
 
-const CREATED: [number, object] = [201, answered(5, 7, 'CREATED')]
-const CONFIRMED: [number, object] = [200, answered(5, 7, 'CONFIRMED')]
-const CANCELED: [number, object] = [200, answered(5, 7, 'CANCELED')]
+const CREATED: [number, object] = [201, orderResponse(5, 7, 'CREATED')]
+const CONFIRMED: [number, object] = [200, orderResponse(5, 7, 'CONFIRMED')]
+const CANCELED: [number, object] = [200, orderResponse(5, 7, 'CANCELED')]
 const NO_STOCK: [number, object] = [409, { code: 'insufficient_stock' }]
 
 function harmsOf(stories: Story[], orders: KeptOrder[], others: Kept['others'] = []): string[] {
@@ -58,14 +58,14 @@ describe('the judgement of a fault run', () => {
       [order(5, 7, 'CONFIRMED')],
     ],
     [
-      'all tries of a key were told the same',
+      'all tries of a key got the same response',
       [story('orchestrate', 7, [201, orchestrated(5, 7)], [201, orchestrated(5, 7)])],
       [order(5, 7, 'CONFIRMED')],
     ],
-    ['one that nobody confirmed has expired', [story('place', 7, CREATED)], [order(5, 7, 'CANCELED')]],
+    ['an unconfirmed one has expired', [story('place', 7, CREATED)], [order(5, 7, 'CANCELED')]],
     [
       'one was placed and confirmed at once',
-      [story('place confirmed', 7, [201, answered(5, 7, 'CONFIRMED')])],
+      [story('place confirmed', 7, [201, orderResponse(5, 7, 'CONFIRMED')])],
       [order(5, 7, 'CONFIRMED')],
     ],
     ['one was refused, and is not there', [story('place', 7, NO_STOCK)], []],
@@ -90,7 +90,7 @@ describe('the judgement of a fault run', () => {
       [order(5, 7, 'CREATED')],
     ],
     [
-      'was confirmed, and then canceled by nobody',
+      'was confirmed, and then canceled unasked',
       'lost',
       [story('place', 7, CREATED), story('confirm', 7, CONFIRMED)],
       [order(5, 7, 'CANCELED', { wasConfirmed: true })],
@@ -104,7 +104,7 @@ describe('the judgement of a fault run', () => {
     [
       'is that of another caller',
       'lost',
-      [story('place', 7, [201, answered(5, 8, 'CREATED')])],
+      [story('place', 7, [201, orderResponse(5, 8, 'CREATED')])],
       [order(5, 7, 'CREATED')],
     ],
     ['is there twice', 'doubled', [story('place', 7, CREATED)], [order(5, 7, 'CREATED'), order(6, 7, 'CREATED')]],
@@ -121,9 +121,9 @@ describe('the judgement of a fault run', () => {
       [order(5, 7, 'CONFIRMED')],
     ],
     ['was refused afterwards', 'taken back', [story('place', 7, CREATED, NO_STOCK)], [order(5, 7, 'CREATED')]],
-    ['was confirmed by nobody', 'unasked', [story('place', 7, CREATED)], [order(5, 7, 'CONFIRMED')]],
+    ['was confirmed unasked', 'unasked', [story('place', 7, CREATED)], [order(5, 7, 'CONFIRMED')]],
     ['was refused, and is there', 'unasked', [story('place', 7, NO_STOCK)], [order(5, 7, 'CREATED')]],
-    ['never got an answer', 'unanswered', [story('place', 7)], []],
+    ['never got a response', 'unanswered', [story('place', 7)], []],
     ['was refused for no reason', 'wrongly refused', [story('place', 7, [404, { code: 'not_found' }])], []],
   ])('when an order %s, then that is %s', (_, harm, stories, orders) => {
     expect(new Set(harmsOf(stories, orders))).toEqual(new Set([harm]))
@@ -131,19 +131,19 @@ describe('the judgement of a fault run', () => {
 
   it.each<[Kind, object]>([
     ['orchestrate', orchestrated(6, 7)],
-    ['place confirmed', answered(6, 7, 'CONFIRMED')],
-  ])('when %s leaves an order that was never confirmed, then it is unasked', (kind, answer) => {
+    ['place confirmed', orderResponse(6, 7, 'CONFIRMED')],
+  ])('when %s leaves an order that was never confirmed, then it is unasked', (kind, body) => {
     const orders = [order(5, 7, 'CANCELED'), order(6, 7, 'CONFIRMED')]
-    expect(harmsOf([story(kind, 7, [201, answer])], orders)).toEqual(['doubled', 'unasked'])
+    expect(harmsOf([story(kind, 7, [201, body])], orders)).toEqual(['doubled', 'unasked'])
     expect(harmsOf([story(kind, 7)], [order(5, 7, 'CREATED')])).toEqual(['unanswered', 'unasked'])
   })
 
-  it('when an order is there that nobody knows of, then it is unasked', () => {
+  it('when an unknown order exists, then it is unasked', () => {
     expect(harmsOf([], [order(5, 7, 'CREATED')])).toEqual(['unasked'])
     expect(harmsOf([], [order(5, 7, 'CREATED', { serial: undefined })])).toEqual(['unasked'])
   })
 
-  it('when what is no order is missing or there twice, then that is seen', () => {
+  it('when a product or adjustment is missing or doubled, then it is found', () => {
     const adding = newStory('add customer', 'customer-1', { name: 'a@example.com' })
     tell(adding, { status: 201, body: '{"id":4}' }, 0, 1)
     const kept = (...ids: number[]) => ids.map((id) => ({ id, name: 'a@example.com' }))
@@ -154,7 +154,7 @@ describe('the judgement of a fault run', () => {
 })
 
 describe('the choices of a fault run', () => {
-  it('when the seed is the same, then so are they, and else they are not', () => {
+  it('when the seed is the same, then the choices are the same, otherwise not', () => {
     const planned = (seed: number) => planFaults('mysql', 60_000, 32, randomOf(seed, 'faults'))
     expect(planned(1)).toEqual(planned(1))
     expect(planned(1)).not.toEqual(planned(2))
@@ -163,7 +163,7 @@ describe('the choices of a fault run', () => {
     expect(kinds).toContain('swallow')
   })
 
-  it('when ten minutes are planned, then they hold more than 50 kills and 200 faults of the network', () => {
+  it('when ten minutes are planned, then over 50 kills and 200 network faults', () => {
     const planned = planFaults('mysql', 600_000, 32, randomOf(3, 'faults'))
     const kills = planned.filter(({ fault }) => fault.kind.startsWith('kill'))
     expect(kills.length).toBeGreaterThan(75)
@@ -172,7 +172,7 @@ describe('the choices of a fault run', () => {
 })
 
 describe('the kills of a cluster', () => {
-  it('when there are as many as nodes, then each node is killed once', () => {
+  it('when there are as many kills as nodes, then each node is killed once', () => {
     const planned = planNodeKills(180_000, 60_000, 3, randomOf(1, 'faults'))
     expect(planned.map(({ atMs }) => atMs)).toEqual([30_000, 90_000, 150_000])
     expect(new Set(planned.map(({ fault }) => 'node' in fault && fault.node))).toEqual(new Set([0, 1, 2]))
@@ -180,14 +180,14 @@ describe('the kills of a cluster', () => {
 })
 
 describe('a hop', () => {
-  const ANSWER = 'an answer of some length'
+  const RESPONSE = 'a response of some length'
 
-  /** A service that answers everything, and a caller of it through a hop. */
+  /** A service that responds to every request, and a caller of it through a proxy. */
   async function callThroughHop() {
     let asked = 0
     const server = createServer((request, response) => {
       asked++
-      request.resume().on('end', () => response.end(ANSWER))
+      request.resume().on('end', () => response.end(RESPONSE))
     })
     const port = await listening(server)
     const hop = await openHop(port)
@@ -209,31 +209,31 @@ describe('a hop', () => {
     return port
   }
 
-  it('when nothing is broken, then answers come', async () => {
+  it('when nothing is broken, then responses arrive', async () => {
     const { ask } = await callThroughHop()
-    expect(await ask()).toEqual({ status: 200, body: ANSWER })
+    expect(await ask()).toEqual({ status: 200, body: RESPONSE })
   })
 
   it.each([0, 1, 60])(
-    'when an answer is cut after %i bytes, then the work is done and the caller does not know',
+    'when a response is cut after %i bytes, then the work is done and the caller fails',
     async (cutAfter) => {
       const { hop, ask, asked } = await callThroughHop()
       hop.watch({ texts: ['POST /orders '], at: 'answer', act: () => ({ cutAfter }) })
       expect(await ask()).toEqual({ failure: expect.any(String) })
       expect(asked()).toBe(1)
-      expect(await ask()).toEqual({ status: 200, body: ANSWER })
+      expect(await ask()).toEqual({ status: 200, body: RESPONSE })
     },
   )
 
-  it.each([0, 1, 60])('when a request is cut after %i bytes, then the service never hears of it', async (cutAfter) => {
+  it.each([0, 1, 60])('when a request is cut after %i bytes, then the service never gets it', async (cutAfter) => {
     const { hop, ask, asked } = await callThroughHop()
     hop.watch({ texts: ['POST /orders '], at: 'departure', act: () => ({ cutAfter }) })
     expect(await ask()).toEqual({ failure: expect.any(String) })
     expect(asked()).toBe(0)
-    expect(await ask()).toEqual({ status: 200, body: ANSWER })
+    expect(await ask()).toEqual({ status: 200, body: RESPONSE })
   })
 
-  it('when it is cut or half-closed, then the next connection works', async () => {
+  it('when a connection is cut or half-closed, then the next one works', async () => {
     const { hop, ask } = await callThroughHop()
     await ask()
     expect(hop.cut()).toBe(1)
@@ -242,7 +242,7 @@ describe('a hop', () => {
     await expectRecovery(ask)
   })
 
-  it('when it swallows, then callers hear nothing until it is over', async () => {
+  it('when the network drops packets, then callers get nothing until it is over', async () => {
     const { hop, ask, asked } = await callThroughHop()
     hop.swallow(60_000)
     expect(await ask(200)).toEqual({ failure: 'late' })
@@ -251,7 +251,7 @@ describe('a hop', () => {
     await expectRecovery(ask)
   })
 
-  it('when a clock jumps, then what waits by it is late at once', async () => {
+  it('when a clock jumps, then timers by it are due at once', async () => {
     const { hop, ask, clock } = await callThroughHop()
     hop.swallow(60_000)
     const waiting = ask(20_000)
@@ -259,7 +259,7 @@ describe('a hop', () => {
     expect(await waiting).toEqual({ failure: 'late' })
   })
 
-  it('when a request passes, then whoever watches for it hears of it, once', async () => {
+  it('when a request passes, then its watcher is called once', async () => {
     const { hop, ask } = await callThroughHop()
     let seen = 0
     hop.watch({
@@ -275,9 +275,9 @@ describe('a hop', () => {
     expect(seen).toBe(1)
   })
 
-  /** A kept connection may be the broken one; a caller that tries again gets through. */
+  /** A kept connection may be the broken one; a caller that retries gets through. */
   async function expectRecovery(ask: () => Promise<Reply>): Promise<void> {
     const replies = [await ask(), await ask()]
-    expect(replies).toContainEqual({ status: 200, body: ANSWER })
+    expect(replies).toContainEqual({ status: 200, body: RESPONSE })
   }
 })
