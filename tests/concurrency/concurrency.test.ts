@@ -19,7 +19,7 @@ import {
 import { serveOrders } from '../../testing/services.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
 
-// What implementations of this system get wrong, in the order of the table it was written down in.
+// Known mistakes of such systems, in the order of the table of the assignment.
 
 const CREATE_AND_CONFIRM = '/dev/orchestrator/create-and-confirm-order'
 const ROUNDS = 8
@@ -36,7 +36,7 @@ function bodies(responses: ApiResponse[]): Set<string> {
   return new Set(responses.map((response) => response.text))
 }
 
-/** Lines of two products, whose order differs from one order to the next. */
+/** Lines of two products, in an order that differs from one request to the next. */
 function crossingLines(i: number, [a, b]: [{ id: number }, { id: number }]) {
   const lines = [
     { product_id: a.id, qty: 1 },
@@ -48,7 +48,7 @@ function crossingLines(i: number, [a, b]: [{ id: number }, { id: number }]) {
 describeEachEngine('pitfalls', (engine) => {
   const system = useSystem(engine)
 
-  it('when 200 orders come at once for 20 pieces, then exactly 20 are taken and 180 refused', async () => {
+  it('when 200 orders want 20 units at once, then 20 are placed and 180 refused', async () => {
     const product = await newProduct(system, { stock: 20 })
     const customer = await newCustomer(system)
     const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
@@ -58,7 +58,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await ordersOf(system, customer.id)).toHaveLength(20)
   })
 
-  it('when 200 orders come at once through the orchestrator for 20 pieces, then exactly 20 are confirmed and 180 refused', async () => {
+  it('when 200 orchestrator calls want 20 units at once, then exactly 20 succeed', async () => {
     const product = await newProduct(system, { stock: 20 })
     const customer = await newCustomer(system)
     const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
@@ -69,7 +69,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(orders.map(({ status }) => status)).toEqual(Array(20).fill('CONFIRMED'))
   })
 
-  it('when the orchestrator is called 20 times at once with one key, then it is one order and 20 equal answers', async () => {
+  it('when the orchestrator gets one key 20 times at once, then one order and one body', async () => {
     const product = await newProduct(system, { stock: 20 })
     const customer = await newCustomer(system)
     const body = {
@@ -85,7 +85,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await stockOf(system, product.id)).toBe(18)
   })
 
-  it('when the orchestrator is called 20 times in turn with one key, then it is one order, one answer and 19 replays of it', async () => {
+  it('when the orchestrator gets one key 20 times in turn, then 19 are replays', async () => {
     const product = await newProduct(system, { stock: 20 })
     const customer = await newCustomer(system)
     const body = {
@@ -104,7 +104,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await stockOf(system, product.id)).toBe(18)
   })
 
-  it('when two lines of one product together want more than the stock, then the order is refused and nothing is taken', async () => {
+  it('when two lines of a product exceed its stock together, then nothing is taken', async () => {
     const product = await newProduct(system, { stock: 10 })
     const customer = await newCustomer(system)
     const items = [
@@ -118,7 +118,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await ordersOf(system, customer.id)).toEqual([])
   })
 
-  it('when two lines of one product together want exactly the stock, then both are taken', async () => {
+  it('when two lines of a product need exactly its stock, then both are taken', async () => {
     const product = await newProduct(system, { stock: 10 })
     await newOrder(system, [
       { product_id: product.id, qty: 6 },
@@ -127,7 +127,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
-  it('when 60 orders come at once with their lines in opposite order, then all of them succeed', async () => {
+  it('when 60 orders with opposite line orders come at once, then all succeed', async () => {
     const pair: [{ id: number }, { id: number }] = [await newProduct(system), await newProduct(system)]
     const responses = await atOnce(60, (i) =>
       system.orders.post('/orders', { customer_id: 1, items: crossingLines(i, pair) }),
@@ -137,7 +137,7 @@ describeEachEngine('pitfalls', (engine) => {
   })
 
   it.each(['CREATED', 'CONFIRMED'])(
-    'when a %s order is canceled 10 times at once, then its stock goes back once',
+    'when a %s order is canceled 10 times at once, then its stock returns once',
     async (status) => {
       const product = await newProduct(system, { stock: 10 })
       const order = await newOrder(system, [{ product_id: product.id, qty: 4 }])
@@ -149,7 +149,7 @@ describeEachEngine('pitfalls', (engine) => {
     },
   )
 
-  it('when a cancel and a confirm come at once, then the order is canceled either way and its stock goes back once', async () => {
+  it('when a cancel and a confirm come at once, then the stock returns once', async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const product = await newProduct(system, { stock: 10 })
       const order = await newOrder(system, [{ product_id: product.id, qty: 4 }])
@@ -187,7 +187,7 @@ describeEachEngine('pitfalls', (engine) => {
     }
   })
 
-  it('when a canceled order is confirmed, then it is refused, stays canceled, and its stock is not taken again', async () => {
+  it('when a canceled order is confirmed, then 409, and its stock is not taken again', async () => {
     const product = await newProduct(system, { stock: 10 })
     const order = await newOrder(system, [{ product_id: product.id, qty: 4 }])
     await system.orders.post(`/orders/${order.id}/cancel`)
@@ -201,7 +201,7 @@ describeEachEngine('pitfalls', (engine) => {
     for (let round = 0; round < ROUNDS; round++) {
       const [order, other] = await atOnce(2, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
       const key = newKey()
-      // While the other order is confirmed these ten wait, and so share a transaction.
+      // These ten wait for the other confirm, and so share a transaction.
       const busy = confirm(system, other?.id ?? 0)
       const responses = await atOnce(10, () => confirm(system, order?.id ?? 0, key))
       expect((await busy).status).toBe(200)
@@ -211,7 +211,7 @@ describeEachEngine('pitfalls', (engine) => {
     }
   })
 
-  it('when an order is confirmed 10 times at once with a key each, then there is one body', async () => {
+  it('when an order is confirmed 10 times at once with 10 keys, then there is one body', async () => {
     const product = await newProduct(system)
     const order = await newOrder(system, [{ product_id: product.id, qty: 1 }])
     const responses = await atOnce(10, () => confirm(system, order.id))
@@ -219,7 +219,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(bodies(responses).size).toBe(1)
   })
 
-  it('when the key of one order is used to confirm another, then it is refused and the other stays unconfirmed', async () => {
+  it('when a key confirms one order and then another, then the second is refused', async () => {
     const product = await newProduct(system)
     const [first, other] = await atOnce(2, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
     const key = newKey()
@@ -228,7 +228,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await orderOf(system, other?.id ?? 0)).toMatchObject({ status: 'CREATED' })
   })
 
-  it('when a key is used to place another order, then it is refused and nothing is taken', async () => {
+  it('when a key is used to place another order, then 422 and nothing is taken', async () => {
     const product = await newProduct(system, { stock: 10 })
     const headers = { 'idempotency-key': newKey() }
     const order = (qty: number) => ({ customer_id: 1, items: [{ product_id: product.id, qty }] })
@@ -237,7 +237,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await stockOf(system, product.id)).toBe(9)
   })
 
-  it('when the orchestrator creates and confirms, then Orders knows it under one key, which does not tell the caller’s', async () => {
+  it('when the orchestrator places an order, then its key is a hash of the caller’s', async () => {
     const product = await newProduct(system, { stock: 10 })
     const key = newKey()
     const body = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }], idempotency_key: key }
@@ -264,7 +264,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(confirmed.body).toMatchObject({ id: placed.body.id, status: 'CONFIRMED' })
   })
 
-  it('when the orchestrator is called without a key, then the order is confirmed, and no stock stays held', async () => {
+  it('when the orchestrator gets no key, then the order is confirmed without a hold', async () => {
     const product = await newProduct(system, { stock: 10 })
     const customer = await newCustomer(system)
     const body = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }] }
@@ -301,7 +301,7 @@ describeEachEngine('pitfalls', (engine) => {
     for (const value of values) expectFaults(await system.orders.get(`/orders?${name}=${value}`), [name])
   })
 
-  it('when an order is not valid, then a problem document names every faulty field, and no stack trace', async () => {
+  it('when an order is not valid, then the problem names every field and has no stack', async () => {
     const items = [
       { product_id: 'one', qty: 1 },
       { product_id: 1, qty: 0 },
@@ -320,7 +320,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await orderOf(system, order.id)).toMatchObject({ id: order.id, customer_id: customer.id })
   })
 
-  it('when a list is asked for with a limit, then it holds so many rows', async () => {
+  it('when a list has a limit, then it has that many rows', async () => {
     await Promise.all([newCustomer(system), newProduct(system)])
     const product = await newProduct(system)
     await atOnce(3, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
@@ -343,21 +343,21 @@ describeEachEngine('pitfalls', (engine) => {
   })
 
   it.each(['before', 'after'] as const)(
-    'when the orchestrator is killed %s its order is placed, then there is a confirmed order or none, and a retry completes',
+    'when the orchestrator is killed %s its order is placed, then a retry completes it',
     async (moment) => {
       const product = await newProduct(system, { stock: 10 })
       const customer = await newCustomer(system)
-      // The orchestrator asks again once an answer is lost: so its second call says that the order is placed.
+      // The orchestrator retries after a lost response: its second call shows that the order is placed.
       const proxy = await startFaultyProxy(system.orders.base, (_, earlier) =>
         moment === 'after' && earlier === 0 ? 'lose the answer' : 'hang',
       )
       const doomed = await startInstance('orchestrator', system, { ORDERS_API_BASE: proxy.base })
       const items = [{ product_id: product.id, qty: 4 }]
       const body = { customer_id: customer.id, items, idempotency_key: newKey() }
-      const lost = doomed.api.post(CREATE_AND_CONFIRM, body, { token: null }).catch(() => 'no answer')
+      const lost = doomed.api.post(CREATE_AND_CONFIRM, body, { token: null }).catch(() => 'no response')
       await vi.waitFor(() => expect(proxy.seen).toHaveLength(moment === 'before' ? 1 : 2))
       await doomed.kill()
-      expect(await lost).toBe('no answer')
+      expect(await lost).toBe('no response')
 
       const { status, body: response } = await orchestrate(system, body)
       expect(status).toBe(201)
@@ -366,7 +366,7 @@ describeEachEngine('pitfalls', (engine) => {
     },
   )
 
-  it('when nobody comes back to confirm a hold, then it expires and its stock goes back once', async () => {
+  it('when a hold is never confirmed, then it expires and its stock returns once', async () => {
     const product = await newProduct(system, { stock: 10 })
     const order = await newOrder(system, [{ product_id: product.id, qty: 4 }])
     await system.sweeps.releaseExpiredHolds()
@@ -377,7 +377,7 @@ describeEachEngine('pitfalls', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10)
   })
 
-  it('when Orders is killed amid 60 orders, then sending all of them again with their keys makes 60 orders', async () => {
+  it('when Orders is killed amid 60 orders, then retries of all make 60 orders', async () => {
     const product = await newProduct(system, { stock: 100 })
     const customer = await newCustomer(system)
     const doomed = await startInstance('orders', system)
@@ -404,7 +404,7 @@ describeEachEngine('pitfalls', (engine) => {
 describeEachEngine('pitfalls of a small pool', (engine) => {
   const system = useSystem(engine, { DB_POOL: '2' })
 
-  it('when far more requests come at once than there are connections, then none of them hangs', async () => {
+  it('when there are far more requests than connections, then none of them hangs', async () => {
     const product = await newProduct(system, { stock: 1000 })
     const orders = await atOnce(40, () => newOrder(system, [{ product_id: product.id, qty: 1 }]))
     const responses = await Promise.all([
@@ -419,7 +419,7 @@ describeEachEngine('pitfalls of a small pool', (engine) => {
     expect(await stockOf(system, product.id)).toBe(920)
   })
 
-  it('when Customers answers slowly, then the 40 orders that wait for it hold no connection, and all finish', async () => {
+  it('when Customers is slow, then 40 waiting orders hold no connection and finish', async () => {
     const product = await newProduct(system)
     const customers = await atOnce(40, () => newCustomer(system))
     const gate = Promise.withResolvers<'none'>()
@@ -441,35 +441,40 @@ describeEachEngine('pitfalls of a small pool', (engine) => {
 describeEachEngine('pitfalls of two instances', (engine) => {
   const system = useSystem(engine)
 
-  it('when 200 orders come at once to two instances for 20 pieces, then exactly 20 are taken and 180 refused', async () => {
-    const twin = await startInstance('orders', system)
+  it('when 200 orders want 20 units at two instances, then 20 are placed, 180 refused', async () => {
+    const secondInstance = await startInstance('orders', system)
     const product = await newProduct(system, { stock: 20 })
     const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
-    const responses = await atOnce(200, (i) => (i % 2 === 0 ? system.orders : twin.api).post('/orders', order))
+    const responses = await atOnce(200, (i) =>
+      (i % 2 === 0 ? system.orders : secondInstance.api).post('/orders', order),
+    )
     expect(statusCounts(responses)).toEqual({ 201: 20, 409: 180 })
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
-  it('when 60 orders come at once to two instances with their lines in opposite order, then all of them succeed', async () => {
-    const twin = await startInstance('orders', system)
+  it('when 60 orders with opposite lines come to two instances, then all succeed', async () => {
+    const secondInstance = await startInstance('orders', system)
     const pair: [{ id: number }, { id: number }] = [await newProduct(system), await newProduct(system)]
     const responses = await atOnce(60, (i) =>
-      (i % 4 < 2 ? system.orders : twin.api).post('/orders', { customer_id: 1, items: crossingLines(i, pair) }),
+      (i % 4 < 2 ? system.orders : secondInstance.api).post('/orders', {
+        customer_id: 1,
+        items: crossingLines(i, pair),
+      }),
     )
     expect(statusCounts(responses)).toEqual({ 201: 60 })
     expect(await Promise.all(pair.map(({ id }) => stockOf(system, id)))).toEqual([40, 40])
   })
 
   it.each([2, 20])(
-    'when one key comes %i times at once to two instances, then it is one order and one answer',
+    'when one key comes %i times at once to two instances, then one order and one body',
     async (count) => {
-      const twin = await startInstance('orders', system)
+      const secondInstance = await startInstance('orders', system)
       for (let round = 0; round < ROUNDS; round++) {
         const product = await newProduct(system, { stock: 10 })
         const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
         const headers = { 'idempotency-key': newKey() }
         const responses = await atOnce(count, (i) =>
-          (i % 2 === 0 ? system.orders : twin.api).post('/orders', order, { headers }),
+          (i % 2 === 0 ? system.orders : secondInstance.api).post('/orders', order, { headers }),
         )
         expect(statusCounts(responses)).toEqual({ 201: count })
         expect(bodies(responses).size).toBe(1)
@@ -478,26 +483,26 @@ describeEachEngine('pitfalls of two instances', (engine) => {
     },
   )
 
-  it('when one key comes 20 times at once to two instances for the last piece, then nobody is refused', async () => {
-    const twin = await startInstance('orders', system)
+  it('when one key comes 20 times at once for the last unit, then none is refused', async () => {
+    const secondInstance = await startInstance('orders', system)
     for (let round = 0; round < ROUNDS; round++) {
       const product = await newProduct(system, { stock: 1 })
       const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
       const headers = { 'idempotency-key': newKey() }
       const responses = await atOnce(20, (i) =>
-        (i % 2 === 0 ? system.orders : twin.api).post('/orders', order, { headers }),
+        (i % 2 === 0 ? system.orders : secondInstance.api).post('/orders', order, { headers }),
       )
       expect(statusCounts(responses)).toEqual({ 201: 20 })
       expect(bodies(responses).size).toBe(1)
     }
   })
 
-  it('when a cancel and a confirm reach two instances at once, then the order is canceled and its stock goes back once', async () => {
-    const twin = await startInstance('orders', system)
+  it('when cancel and confirm reach two instances, then the stock returns once', async () => {
+    const secondInstance = await startInstance('orders', system)
     for (let round = 0; round < ROUNDS; round++) {
       const product = await newProduct(system, { stock: 10 })
       const order = await newOrder(system, [{ product_id: product.id, qty: 4 }])
-      const cancel = () => twin.api.post(`/orders/${order.id}/cancel`)
+      const cancel = () => secondInstance.api.post(`/orders/${order.id}/cancel`)
       const [canceled, confirmed] = await inEitherOrder(round, cancel, () => confirm(system, order.id))
       const { status, confirmed_at } = await orderOf(system, order.id)
       expect([canceled.status, status]).toEqual([200, 'CANCELED'])
@@ -506,12 +511,12 @@ describeEachEngine('pitfalls of two instances', (engine) => {
     }
   })
 
-  it('when orders are placed and canceled at once in opposite product order, then nobody deadlocks', async () => {
-    const twin = await startInstance('orders', system)
+  it('when orders are placed and canceled in opposite order, then nothing deadlocks', async () => {
+    const secondInstance = await startInstance('orders', system)
     const products = await atOnce(6, () => newProduct(system, { stock: 1_000 }))
     const lines = products.map(({ id }) => ({ product_id: id, qty: 1 }))
     const orders = await atOnce(30, (i) => newOrder(system, i % 2 === 0 ? lines : lines.toReversed()))
-    const api = (i: number) => (i % 2 === 0 ? system.orders : twin.api)
+    const api = (i: number) => (i % 2 === 0 ? system.orders : secondInstance.api)
     const [canceled, placed] = await Promise.all([
       Promise.all(orders.map(({ id }, i) => api(i).post(`/orders/${id}/cancel`))),
       atOnce(30, (i) =>
@@ -523,7 +528,7 @@ describeEachEngine('pitfalls of two instances', (engine) => {
   })
 })
 
-/** Both at once; which one sets out first changes from round to round. */
+/** Starts both at once; which one is first changes from round to round. */
 async function inEitherOrder<A, B>(round: number, a: () => Promise<A>, b: () => Promise<B>): Promise<[A, B]> {
   if (round % 2 === 0) return Promise.all([a(), b()])
   const [second, first] = await Promise.all([b(), a()])

@@ -15,15 +15,15 @@ import {
 import { useSystem } from '../../testing/system.ts'
 
 const LOCK_WAIT_MS = 1_500
-/** What an order may take longer that needs nothing of the locked rows. */
+/** The tolerated delay of an order that needs no locked row. */
 const DELAY_MS = 1_000
-/** For a machine that does other things too. */
+/** Tolerance for a busy machine. */
 const GRACE_MS = 1_000
 
 describe.skipIf(inject('mysql') === null)('rows that another session has locked', () => {
   const system = useSystem('mysql')
 
-  /** A session that begins a transaction, does something, and leaves it at that. */
+  /** Begins a transaction in another session, runs the statement, and leaves it open. */
   async function leaveOpen(statement: string, values: unknown[]) {
     const { host, port, user, password, name } = system.env.database
     const session = await createConnection({ host: host ?? '', port, user, password, database: name })
@@ -67,7 +67,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     expect(Math.max(...responses.map(({ ms }) => ms))).toBeLessThan(DELAY_MS + GRACE_MS)
   }
 
-  it('when a product is locked, then only orders that want it are refused, and in time', async () => {
+  it('when a product is locked, then only orders of it are refused, and in time', async () => {
     const [stuck, a, b] = [await newProduct(system), await newProduct(system), await newProduct(system)]
     const session = await lock('products', stuck.id)
     const together = [a, b, stuck, a, b, a, b, a, b, a].map(({ id }) => place(id))
@@ -88,7 +88,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     expect(await stockOf(system, stuck.id)).toBe(99)
   })
 
-  it('when the lock goes in time, then the order that waited for it is placed', async () => {
+  it('when the lock ends in time, then the order that waited for it is placed', async () => {
     const product = await newProduct(system)
     const session = await lock('products', product.id)
     const waiting = place(product.id)
@@ -98,7 +98,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     expect(await stockOf(system, product.id)).toBe(99)
   })
 
-  it('when a canceled order needs a locked product, then confirms of others go on', async () => {
+  it('when a canceled order needs a locked product, then confirms of others continue', async () => {
     const [stuck, free] = [await newProduct(system), await newProduct(system)]
     const canceled = await newOrder(system, [{ product_id: stuck.id, qty: 1 }])
     const orders = [1, 2, 3].map(() => newOrder(system, [{ product_id: free.id, qty: 1 }]))
@@ -113,7 +113,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     expect(await stockOf(system, stuck.id)).toBe(100)
   })
 
-  it('when many changes wait for a locked product, then orders of others go on', async () => {
+  it('when many changes wait for a locked product, then other orders continue', async () => {
     const [stuck, free] = [await newProduct(system), await newProduct(system)]
     await lock('products', stuck.id)
     const changes = Array.from({ length: 40 }, (_, i) => system.orders.patch(`/products/${stuck.id}`, { stock: i }))
@@ -121,7 +121,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     for (const change of await Promise.all(changes)) expectProblem(change, 503, 'unavailable')
   })
 
-  it('when an order is locked, then only what is asked of it is refused', async () => {
+  it('when an order is locked, then only its own changes are refused', async () => {
     const product = await newProduct(system)
     const [stuck, other, third] = [
       await newOrder(system, [{ product_id: product.id, qty: 1 }]),
@@ -138,7 +138,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     const [product, stuck] = [await newProduct(system), await newCustomer(system)]
     await lock('customers', stuck.id)
     const refused = place(product.id, { customerId: stuck.id })
-    // The foreign key waits for the row in the write, where InnoDB counts whole seconds.
+    // The foreign key waits for the row in the insert, where InnoDB counts whole seconds.
     const others = await Promise.all([place(product.id), place(product.id)])
     expect(statusCounts(others)).toEqual({ 201: 2 })
     expect(Math.max(...others.map(({ ms }) => ms))).toBeLessThan(2 * DELAY_MS + GRACE_MS)
@@ -170,7 +170,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     expect(replay.ms).toBeLessThan(DELAY_MS + GRACE_MS)
   })
 
-  it('when another session releases an ended hold, then an order that needs its stock waits, and is placed', async () => {
+  it('when another session releases an ended hold, then an order waits for its stock', async () => {
     const product = await newProduct(system, { stock: 1 })
     const hold = await newOrder(system, [{ product_id: product.id, qty: 1 }])
     await endHold(system, hold.id)
@@ -184,7 +184,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     expect(await stockOf(system, product.id)).toBe(0)
   })
 
-  it('when an ended hold stays locked, then an order that needs its stock is refused in time, and no other one', async () => {
+  it('when an ended hold stays locked, then only orders of its stock are refused', async () => {
     const product = await newProduct(system, { stock: 1 })
     const hold = await newOrder(system, [{ product_id: product.id, qty: 1 }])
     await endHold(system, hold.id)

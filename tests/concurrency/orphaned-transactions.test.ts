@@ -8,7 +8,7 @@ import { useSystem } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
 
-/** What operations.md says for MariaDB, and for a server that knows only idle connections. */
+/** The settings of operations.md for MariaDB, and for a server with idle limits only. */
 const IDLE_TRANSACTION_MS = 10_000
 const IDLE_CONNECTION_MS = 30_000
 const GRACE_MS = 5_000
@@ -23,7 +23,7 @@ describe.skipIf(inject('mysql') === null)('a transaction whose host is gone', ()
     return connection
   }
 
-  it('when a process falls silent in mid-transaction, then its locks are gone soon', async () => {
+  it('when a process falls silent in mid-transaction, then its locks end soon', async () => {
     const product = await newProduct(system, { stock: 5 })
     const db = await openDatabase({ ...system.env.database, pool: 1 })
     onTestFinished(() => db.destroy())
@@ -50,7 +50,7 @@ describe.skipIf(inject('mysql') === null)('a transaction whose host is gone', ()
     await ended
   })
 
-  it('when connections are idle, then they are ended before the server ends them', async () => {
+  it('when connections are idle, then the pool ends them before the server does', async () => {
     const db = await openDatabase({ ...system.env.database, pool: 2 })
     onTestFinished(() => db.destroy())
     const { rows } = await sql<{ id: number }>`select connection_id() as id`.execute(db)

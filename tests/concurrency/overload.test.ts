@@ -11,10 +11,10 @@ import { describeEachEngine, useSystem } from '../../testing/system.ts'
 const CREATE_AND_CONFIRM = '/dev/orchestrator/create-and-confirm-order'
 const MOST = 3
 
-describeEachEngine('a service that may have 3 requests under way', (engine) => {
+describeEachEngine('a service with a limit of 3 requests in flight', (engine) => {
   const system = useSystem(engine, { MAX_REQUESTS: String(MOST) })
 
-  /** A Customers that keeps its answer about a customer to itself until it is let go. */
+  /** A Customers that withholds each response until it is released. */
   async function heldCustomers() {
     const gates = new Map<string, PromiseWithResolvers<'none'>>()
     const gateOf = (id: number | string) => {
@@ -29,7 +29,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     return { proxy, letGo: (id: number) => gateOf(id).resolve('none') }
   }
 
-  /** How often Customers has been asked for one. */
+  /** The number of lookups of these customers. */
   const askedFor = (proxy: FaultyProxy, ids: number[]) =>
     vi.waitFor(
       () => {
@@ -39,7 +39,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       { timeout: 10_000 },
     )
 
-  /** Orders that has as many requests under way as it may, each of another caller and waiting for another customer. */
+  /** An Orders that is full: each request has its own caller and waits for its own customer. */
   async function fullOrders() {
     const { proxy, letGo } = await heldCustomers()
     const { api } = await serveOrders(system, { customersBase: proxy.base, httpTimeoutMs: 20_000 })
@@ -48,7 +48,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     const responses: Promise<ApiResponse>[] = []
     for (let i = 0; i < MOST; i++) {
       ids.push((await newCustomer(system)).id)
-      // One after the other, so that each asks for its customer alone.
+      // Sent one after the other, so that each looks up its customer alone.
       const token = await system.token({ clientId: `caller-${i}` })
       responses.push(
         api.post('/orders', { customer_id: ids[i], items: [{ product_id: product.id, qty: 1 }] }, { token }),
@@ -68,7 +68,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     expect(response.body.retry_after).toBe(1)
   }
 
-  it('when as many are under way, then one more is refused at once, whatever it asks for, and told when to come again', async () => {
+  it('when the limit is reached, then any other request gets 503 with Retry-After', async () => {
     const { api, responses, letAllGo } = await fullOrders()
     const correlation = { headers: { 'x-correlation-id': 'one-more' } }
     const more = [
@@ -85,7 +85,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     expect(statusCounts(await Promise.all(responses))).toEqual({ 201: MOST })
   })
 
-  it('when as many are under way, then load balancers are still answered', async () => {
+  it('when the limit is reached, then health probes still get responses', async () => {
     const { api } = await fullOrders()
     for (const path of ['/health', '/ready', '/dev/health', '/dev/ready']) {
       const { status, body } = await api.get(path, { token: null })
@@ -93,7 +93,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     }
   })
 
-  it('when one ends, then the next is served, and the one after it is not', async () => {
+  it('when one request ends, then the next is served, and the one after it is not', async () => {
     const { api, proxy, ids, responses, letGo, product } = await fullOrders()
     expectOverloaded(await api.get('/orders/1'))
     letGo(ids[1] ?? 0)
@@ -109,7 +109,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     expect((await api.get('/orders/1')).status).toBe(200)
   })
 
-  it('when some were refused, then nothing was done for them, and the same requests are served later', async () => {
+  it('when some requests were refused, then they did nothing and succeed later', async () => {
     const { api, ids, responses, letAllGo, product } = await fullOrders()
     const order = { customer_id: ids[0], items: [{ product_id: product.id, qty: 1 }] }
     const headers = { 'idempotency-key': newKey() }
@@ -121,7 +121,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     expect(await stockOf(system, product.id)).toBe(10 - MOST - 1)
   })
 
-  it('when requests end in refusals and faults, then none of them keeps its place', async () => {
+  it('when requests end in refusals and faults, then each frees its slot', async () => {
     const { api } = await serveOrders(system, { maxInFlight: 1 })
     for (let i = 0; i < 3; i++) {
       expectProblem(await api.get('/orders/abc'), 400, 'invalid_id')
@@ -136,31 +136,28 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
 
   it.each([
     ['of a stated length', 'content-length: 50\r\n\r\n{"gr'],
-    ['in pieces', 'transfer-encoding: chunked\r\n\r\n4\r\n{"gr'],
-  ])(
-    'when callers halt or hang up in the middle of a body %s, then they keep no place from anybody',
-    async (_, rest) => {
-      const { api, log } = await serveOrders(system, { maxInFlight: 1 })
-      const { hostname, port } = new URL(api.base)
-      const halting = await Promise.all(
-        Array.from({ length: 5 }, async () => {
-          const socket = connect(Number(port), hostname)
-          onTestFinished(() => void socket.destroy())
-          await once(socket, 'connect')
-          socket.write(`POST /auth/token HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n${rest}`)
-          return socket
-        }),
-      )
-      for (let i = 0; i < 10; i++) expect((await api.get('/orders/1')).status).toBe(200)
-      for (const socket of halting) socket.destroy()
-      const ended = () => log.filter((line) => line.includes('"method":"POST"'))
-      await vi.waitFor(() => expect(ended()).toHaveLength(5), { timeout: 10_000 })
-      expect(log.filter((line) => line.includes('"level":50') || line.includes('"level":"error"'))).toEqual([])
-      expect((await api.get('/orders/1')).status).toBe(200)
-    },
-  )
+    ['in chunks', 'transfer-encoding: chunked\r\n\r\n4\r\n{"gr'],
+  ])('when callers halt or hang up amid a body %s, then they hold no slot', async (_, rest) => {
+    const { api, log } = await serveOrders(system, { maxInFlight: 1 })
+    const { hostname, port } = new URL(api.base)
+    const halting = await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        const socket = connect(Number(port), hostname)
+        onTestFinished(() => void socket.destroy())
+        await once(socket, 'connect')
+        socket.write(`POST /auth/token HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n${rest}`)
+        return socket
+      }),
+    )
+    for (let i = 0; i < 10; i++) expect((await api.get('/orders/1')).status).toBe(200)
+    for (const socket of halting) socket.destroy()
+    const ended = () => log.filter((line) => line.includes('"method":"POST"'))
+    await vi.waitFor(() => expect(ended()).toHaveLength(5), { timeout: 10_000 })
+    expect(log.filter((line) => line.includes('"level":50') || line.includes('"level":"error"'))).toEqual([])
+    expect((await api.get('/orders/1')).status).toBe(200)
+  })
 
-  it('when far more come than it may have under way, then each is served or told to come again, and all are in the end', async () => {
+  it('when far more come than the limit, then each is served or refused, and all retry', async () => {
     const product = await newProduct(system, { stock: 1_000 })
     const customer = await newCustomer(system)
     const { api } = await serveOrders(system, {})
@@ -177,7 +174,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
     expect(await stockOf(system, product.id)).toBe(960)
   })
 
-  it('when it is the orchestrator, then it says so in its own envelope', async () => {
+  it('when it is the orchestrator, then it refuses in its own envelope', async () => {
     const { proxy, letGo } = await heldCustomers()
     const { api } = await serveOrchestrator(system, { customersBase: proxy.base, maxInFlight: 1 })
     const [product, customer] = [await newProduct(system), await newCustomer(system)]
@@ -187,7 +184,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       on.post(
         CREATE_AND_CONFIRM,
         { customer_id: customer.id, items, idempotency_key: newKey() },
-        // Of a token's client it would ask Customers too.
+        // With a token the orchestrator would look up its client in Customers too.
         { token: null },
       )
     const waiting = call(api)
@@ -205,7 +202,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
   describe('when one caller floods it', () => {
     const SHARE = 2
 
-    /** Orders, with customers that wait, where one caller has all that it may have under way. */
+    /** An Orders with waiting customers, where one caller has used up its share. */
     async function floodedOrders(send: (order: object, api: ApiClient) => Promise<ApiResponse>) {
       const { proxy, letGo } = await heldCustomers()
       const orders = await serveOrders(system, { customersBase: proxy.base, maxInFlight: 2 * SHARE })
@@ -232,7 +229,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
 
     const tokenOf = (clientId: string) => system.token({ clientId })
 
-    it('then it is told to come again, and others are served', async () => {
+    it('then that caller gets 503, and others are served', async () => {
       const flood = await tokenOf('flood')
       const { api, responses, letAllGo, order, log } = await floodedOrders((order, api) =>
         api.post('/orders', order, { token: flood }),
@@ -250,7 +247,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       expect(log.filter((line) => line.includes('"level":50'))).toEqual([])
     })
 
-    it('then nothing more of its requests is looked at', async () => {
+    it('then its further requests are refused unread', async () => {
       const flood = await tokenOf('flood')
       const { api, log, order } = await floodedOrders((order, api) => api.post('/orders', order, { token: flood }))
       expectOverloaded(await api.post('/orders', order, { token: flood }))
@@ -263,7 +260,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       expectProblem(await api.get('/orders/1', { token: null }), 401, 'unauthorized')
     })
 
-    it('then it does not help to name another caller', async () => {
+    it('then naming another caller does not help', async () => {
       const flood = await tokenOf('flood')
       const headers = { 'x-on-behalf-of': 'client:quiet' }
       const { api, log, order } = await floodedOrders((order, api) =>
@@ -274,7 +271,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       expect(log.join('')).not.toContain('on_behalf_of')
     })
 
-    it('then the service that calls for it is told so, and serves its other callers', async () => {
+    it('then a calling service gets the refusal, and its other callers are served', async () => {
       const service = { token: system.env.serviceTokens[0] ?? '' }
       const as = (caller: string) => ({ ...service, headers: { 'x-on-behalf-of': `client:${caller}` } })
       const { api, log, order } = await floodedOrders((order, api) => api.post('/orders', order, as('flood')))
@@ -285,7 +282,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       expect(log.find((line) => line.includes('"status":201'))).toContain('"on_behalf_of":"client:quiet"')
     })
 
-    it('then of the calls that share a request only its own are refused', async () => {
+    it('then in a shared request only that caller’s calls are refused', async () => {
       const flood = await tokenOf('flood')
       const { api, order, log } = await floodedOrders((order, api) => api.post('/orders', order, { token: flood }))
       const callers = ['client:flood', 'client:quiet', undefined]
@@ -305,7 +302,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       expect(log.filter((line) => line.includes('"level":50'))).toEqual([])
     })
 
-    it('then through the orchestrator too it is the caller that counts', async () => {
+    it('then the orchestrator’s calls count for that caller', async () => {
       const flood = await tokenOf('flood')
       const service = { token: system.env.serviceTokens[0] ?? '', headers: { 'x-on-behalf-of': 'client:flood' } }
       const { api, responses, letAllGo, order } = await floodedOrders((order, api) =>
@@ -324,7 +321,7 @@ describeEachEngine('a service that may have 3 requests under way', (engine) => {
       expect((await send(flood)).status).toBe(201)
     })
 
-    it('then the orchestrator keeps it from the places of its other callers', async () => {
+    it('then the orchestrator keeps slots for its other callers', async () => {
       const { proxy, letGo } = await heldCustomers()
       const { api } = await serveOrchestrator(system, { customersBase: proxy.base, maxInFlight: 2 * SHARE })
       const product = await newProduct(system)

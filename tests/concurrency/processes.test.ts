@@ -19,7 +19,7 @@ import {
 } from '../../testing/programs.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 
-// Several programs start in each test, on machines that do other things too.
+// Each test starts several programs, on machines that may be busy.
 vi.setConfig({ testTimeout: 60_000 })
 
 const FREE_PORTS = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
@@ -28,34 +28,34 @@ function anonymously(body: unknown) {
   return { body, token: null }
 }
 
-/** A token for everything, signed with the secret of development. */
+/** A token with every scope, signed with the development secret. */
 async function signedToken(): Promise<string> {
   const client = { clientId: 'tests', scope: SCOPES.join(' '), customerId: null }
   return (await signToken({ ...parseEnv({}).jwt, ttlSeconds: 600 }, client)).access_token
 }
 
 describeEachEngine('npm start', (engine) => {
-  it('when the printed request is sent, again, and again after a restart, then it is one order and one answer', async () => {
+  it('when the printed request is retried, also after a restart, then it is a replay', async () => {
     const variables = { ...FREE_PORTS, ...freshDatabase(engine) }
     const first = startProgram('start', variables)
     const services = await readBanner(first)
-    const answer = await services.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
-    expect(shown(answer)).toEqual({ status: 201, text: printedResponse(answer), replayed: null })
+    const response = await services.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
+    expect(shown(response)).toEqual({ status: 201, text: printedResponse(response), replayed: null })
     const again = await services.orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously(REQUEST))
-    expect(shown(again)).toEqual({ ...shown(answer), replayed: 'true' })
-    const order = await services.orders.get(`/orders/${answer.body.data.order.id}`)
+    expect(shown(again)).toEqual({ ...shown(response), replayed: 'true' })
+    const order = await services.orders.get(`/orders/${response.body.data.order.id}`)
     expect(await first.stop()).toMatchObject({ code: 0 })
 
     const second = startProgram('start', variables)
     const restarted = await readBanner(second)
-    expect((await restarted.orders.get(`/orders/${answer.body.data.order.id}`)).text).toBe(order.text)
+    expect((await restarted.orders.get(`/orders/${response.body.data.order.id}`)).text).toBe(order.text)
     const later = await restarted.orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
-    expect(shown(later)).toEqual({ ...shown(answer), replayed: 'true' })
+    expect(shown(later)).toEqual({ ...shown(response), replayed: 'true' })
     expect((await restarted.orders.get('/orders')).body.data).toHaveLength(5)
     expect(await second.stop()).toMatchObject({ code: 0 })
   })
 
-  it('when it is up, then its banner holds true: addresses, documentation, the request, the token', async () => {
+  it('when it is up, then addresses, request and token of its banner are right', async () => {
     const program = startProgram('start', { ...FREE_PORTS, ...freshDatabase(engine) })
     const { text: banner, customers, orders, orchestrator } = await readBanner(program)
     for (const service of [customers, orders, orchestrator]) {
@@ -75,7 +75,7 @@ describeEachEngine('npm start', (engine) => {
     expect((await customers.post('/customers', { name: 'New', email: 'new@example.com' })).status).toBe(201)
   })
 
-  it('when requests are served, then each is one line of JSON and no line holds a token or a secret', async () => {
+  it('when requests are served, then each logs one JSON line without secrets', async () => {
     const program = startProgram('start', { ...FREE_PORTS, ...freshDatabase(engine) })
     const { token, customers, orders, orchestrator } = await readBanner(program)
     const headers = { 'x-correlation-id': 'logged' }
@@ -115,18 +115,18 @@ function shownHealth({ status, text }: ApiResponse) {
 }
 
 describeEachEngine('three processes over one database', (engine) => {
-  it('when each service runs alone, then the printed request is answered and each is ready', async () => {
+  it('when each service runs alone, then the printed request works and each is ready', async () => {
     const database = freshDatabase(engine)
     const { customers, orders, orchestrator, programs } = await startThree(database)
     for (const service of [customers, orders, orchestrator]) {
       expect(shownHealth(await service.get('/health'))).toEqual([200, '{"status":"ok"}'])
       expect((await service.get('/ready')).status).toBe(200)
     }
-    const answer = await orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
-    expect(shown(answer)).toEqual({ status: 201, text: printedResponse(answer), replayed: null })
+    const response = await orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, anonymously(REQUEST))
+    expect(shown(response)).toEqual({ status: 201, text: printedResponse(response), replayed: null })
     const again = await orchestrator.call('POST', CREATE_AND_CONFIRM, anonymously(REQUEST))
-    expect(shown(again)).toEqual({ ...shown(answer), replayed: 'true' })
-    expect((await orders.get(`/orders/${answer.body.data.order.id}`)).body).toMatchObject({
+    expect(shown(again)).toEqual({ ...shown(response), replayed: 'true' })
+    expect((await orders.get(`/orders/${response.body.data.order.id}`)).body).toMatchObject({
       status: 'CONFIRMED',
       total_cents: 259800,
     })
@@ -134,7 +134,7 @@ describeEachEngine('three processes over one database', (engine) => {
     expect(ends.map(({ code }) => code)).toEqual([0, 0, 0])
   })
 
-  it('when customers is down, then orders is degraded and the orchestrator is not ready, and they say no more than that', async () => {
+  it('when Customers is down, then Orders is degraded and the orchestrator not ready', async () => {
     const { customers, orders, orchestrator, programs } = await startThree(freshDatabase(engine))
     await programs[0].stop()
     await expect(customers.get('/health')).rejects.toThrow('fetch failed')
@@ -150,12 +150,12 @@ describeEachEngine('three processes over one database', (engine) => {
     const token = await signedToken()
     const customersProgram = startProgram('start:customers', { PORT: '0', ...database })
     const customersBase = await addressOf(customersProgram)
-    const neighbours = { CUSTOMERS_API_BASE: customersBase }
-    const ordersProgram = startProgram('start:orders', { PORT: '0', ...neighbours, ...database })
+    const upstreams = { CUSTOMERS_API_BASE: customersBase }
+    const ordersProgram = startProgram('start:orders', { PORT: '0', ...upstreams, ...database })
     const ordersBase = await addressOf(ordersProgram)
     const orchestratorProgram = startProgram('start:orchestrator', {
       PORT: '0',
-      ...neighbours,
+      ...upstreams,
       ORDERS_API_BASE: ordersBase,
       ORCHESTRATOR_PUBLIC: 'true',
     })
@@ -167,7 +167,7 @@ describeEachEngine('three processes over one database', (engine) => {
     }
   }
 
-  it('when three of one service start at once on an empty database, then all come up and the demo data is there once', async () => {
+  it('when three start on an empty database at once, then one adds the demo data', async () => {
     const database = freshDatabase(engine)
     const programs = Array.from({ length: 3 }, () => startProgram('start:customers', { PORT: '0', ...database }))
     const addresses = await Promise.all(programs.map(addressOf))
@@ -181,7 +181,7 @@ describeEachEngine('three processes over one database', (engine) => {
 })
 
 describeEachEngine('stopping', (engine) => {
-  it('when it is told to stop while requests run, then they are answered, nothing new is, and it ends with 0', async () => {
+  it('when it is stopped, then requests in flight finish and new ones are refused', async () => {
     const customers = await slowCustomers()
     const database = freshDatabase(engine)
     const variables = { PORT: '0', CUSTOMERS_API_BASE: customers.base, HTTP_TIMEOUT_MS: '20000', ...database }
@@ -213,7 +213,7 @@ describeEachEngine('stopping', (engine) => {
     expect(body.data).toHaveLength(7)
   })
 
-  it('when connections are open that ask for nothing, then it still ends at once, with 0', async () => {
+  it('when idle connections are open, then it still ends at once, with 0', async () => {
     const program = startProgram('start:customers', { PORT: '0', ...freshDatabase(engine) })
     const customers = apiClient(await addressOf(program), await signedToken())
     await rawConnection(customers.base, '').withDatabaseErrors
@@ -252,7 +252,7 @@ describeEachEngine('stopping', (engine) => {
     expect(program.log().filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  it('when the npm that started it is told to stop, then it stops too', async () => {
+  it('when its parent npm is stopped, then it stops too', async () => {
     const program = startThroughNpm('start', { ...FREE_PORTS, ...freshDatabase(engine), LOG_LEVEL: 'info' })
     const { orders } = await readBanner(program)
     expect((await orders.get('/orders')).status).toBe(200)
@@ -262,7 +262,7 @@ describeEachEngine('stopping', (engine) => {
   })
 })
 
-/** Stands in for Customers, and keeps every caller waiting until it is released. */
+/** A stand-in for Customers that makes every caller wait until it is released. */
 async function slowCustomers() {
   const asked: number[] = []
   const { promise: released, resolve: release } = Promise.withResolvers<void>()
@@ -272,7 +272,7 @@ async function slowCustomers() {
     {
       async fetch(request) {
         const [, id] = /\/internal\/customers\/(\d+)$/.exec(request.url) ?? []
-        // Those of one moment come together.
+        // Lookups of the same moment share a request.
         const { calls } = request.method === 'POST' ? await request.json() : { calls: id === undefined ? [] : [{ id }] }
         const ids: number[] = calls.map((call: { id: number | string }) => Number(call.id))
         if (ids.length === 0) return Response.json({ status: 'ok' })
@@ -292,7 +292,7 @@ async function slowCustomers() {
   return { base: `http://127.0.0.1:${serving.port}`, asked, release }
 }
 
-/** A connection on which the beginning of a request is sent, and later its end. */
+/** A connection that sends the beginning of a request, and later its end. */
 function rawConnection(base: string, beginning: string) {
   const socket = connect(Number(new URL(base).port), '127.0.0.1')
   let received = ''
@@ -304,7 +304,7 @@ function rawConnection(base: string, beginning: string) {
   socket.write(beginning)
   return {
     withDatabaseErrors: once(socket, 'connect'),
-    /** @returns the answer, once the other side has closed the connection */
+    /** @returns the response, once the other side has closed the connection */
     async finish(end: string): Promise<string> {
       socket.write(end)
       if (!socket.closed) await once(socket, 'close')
