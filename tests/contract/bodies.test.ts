@@ -6,16 +6,16 @@ import { describeEachEngine, type TestSystem, useSystem } from '../../testing/sy
 
 const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
 
-const onePiece = async (system: TestSystem) => {
+const oneUnit = async (system: TestSystem) => {
   const { id } = await newProduct(system)
   return { customer_id: 1, items: [{ product_id: id, qty: 1 }] }
 }
 
-describeEachEngine('null for a field that may be left out', (engine) => {
+describeEachEngine('null for an optional field', (engine) => {
   const system = useSystem(engine)
 
-  it('when a hold is null, then it is the usual one, and the same request', async () => {
-    const order = await onePiece(system)
+  it('when a hold is null, then it is the default, and the same request', async () => {
+    const order = await oneUnit(system)
     const headers = { 'idempotency-key': newKey() }
     const first = await system.orders.post('/orders', order, { headers })
     const again = await system.orders.post('/orders', { ...order, hold_minutes: null }, { headers })
@@ -33,7 +33,7 @@ describeEachEngine('null for a field that may be left out', (engine) => {
     expect([first.body.phone, again.text]).toEqual([null, first.text])
   })
 
-  it('when fields of a change are null, then they stay', async () => {
+  it('when fields of a change are null, then they stay unchanged', async () => {
     const { id } = await newProduct(system, { stock: 7, price_cents: 5 })
     const path = `/products/${id}`
     const headers = { 'idempotency-key': newKey() }
@@ -46,7 +46,7 @@ describeEachEngine('null for a field that may be left out', (engine) => {
 
   it('when key and correlation id are null in a body, then the headers count', async () => {
     const headers = { 'idempotency-key': newKey(), 'x-correlation-id': 'from-the-header' }
-    const order = await onePiece(system)
+    const order = await oneUnit(system)
     const first = await system.orchestrator.post(CREATE_AND_CONFIRM, order, { headers })
     const body = { ...order, idempotency_key: null, correlation_id: null }
     const again = await system.orchestrator.post(CREATE_AND_CONFIRM, body, { headers })
@@ -61,14 +61,14 @@ describeEachEngine('null for a field that may be left out', (engine) => {
     expectProblem(await ask({ client_secret: null }), 401, 'invalid_client')
   })
 
-  it('when a call that travels with others has no traceparent, then null says the same', async () => {
+  it('when the traceparent of a batched call is null, then it counts as absent', async () => {
     const calls = [{ id: 1, correlation_id: 'call-1', traceparent: null }]
     const token = system.env.serviceTokens[0] ?? ''
     expect((await system.customers.post('/internal/customers/lookups', { calls }, { token })).status).toBe(200)
   })
 
   it('when a field is required, then null is refused', async () => {
-    const [{ id: product }, order] = [await newProduct(system), await onePiece(system)]
+    const [{ id: product }, order] = [await newProduct(system), await oneUnit(system)]
     expectFaults(await system.orders.post('/orders', { ...order, customer_id: null }), ['customer_id'])
     expectFaults(await system.customers.post('/customers', { name: null, email: null }), ['email', 'name'])
     const path = `/products/${product}/stock-adjustments`
@@ -86,15 +86,15 @@ const TYPES = [
 ]
 const STEPS = ['confirm', 'cancel'] as const
 
-describe('a body that may be left out', () => {
+describe('an optional body', () => {
   const system = useSystem('sqlite')
-  const newOne = async () => (await newOrder(system, (await onePiece(system)).items)).id
+  const newOne = async () => (await newOrder(system, (await oneUnit(system)).items)).id
   const headersOf = (type: string | undefined) => ({
     'idempotency-key': newKey(),
     ...(type !== undefined && { 'content-type': type }),
   })
 
-  /** With bytes as they are and no more headers than these, whatever clients usually add. */
+  /** Sends raw bytes without the headers that HTTP clients add. */
   async function send(method: string, url: string, headers: Record<string, string>, body = ''): Promise<number> {
     const authorization = `Bearer ${await system.token()}`
     return new Promise((resolve, reject) => {
@@ -106,7 +106,7 @@ describe('a body that may be left out', () => {
   }
 
   it.each(STEPS.flatMap((step) => TYPES.map((type) => [step, type] as const)))(
-    'when a %s has no bytes and says it is %s, then it is done',
+    'when a %s has no bytes and type %s, then it is done',
     async (step, type) => {
       const id = await newOne()
       const response = await system.orders.call('POST', `/orders/${id}/${step}`, { headers: headersOf(type) })
@@ -115,7 +115,7 @@ describe('a body that may be left out', () => {
   )
 
   it.each(STEPS.flatMap((step) => TYPES.map((type) => [step, type] as const)))(
-    'when a %s has no bytes, in chunks, and says it is %s, then it is done',
+    'when a %s has no bytes, in chunks, and type %s, then it is done',
     async (step, type) => {
       const url = `${system.orders.base}/orders/${await newOne()}/${step}`
       expect(await send('POST', url, { ...headersOf(type), 'transfer-encoding': 'chunked' })).toBe(200)
@@ -135,7 +135,7 @@ describe('a body that may be left out', () => {
   })
 
   it.each(TYPES.filter((type) => type !== 'application/json'))(
-    'when a cancel has a body that says it is %s, then 415 and nothing changes',
+    'when a cancel has a body of type %s, then 415 and nothing changes',
     async (type) => {
       const id = await newOne()
       const url = `${system.orders.base}/orders/${id}/cancel`
@@ -144,7 +144,7 @@ describe('a body that may be left out', () => {
     },
   )
 
-  it.each(TYPES)('when a route takes no body, then one that says it is %s is not read', async (type) => {
+  it.each(TYPES)('when a route takes no body, then a body of type %s is not read', async (type) => {
     const { base } = system.orders
     expect(await send('POST', `${base}/orders/${await newOne()}/confirm`, headersOf(type), 'x=1')).toBe(200)
     expect(await send('GET', `${base}/orders/1`, { ...headersOf(type), 'content-length': '3' }, 'x=1')).toBe(200)

@@ -23,32 +23,29 @@ function preflight(system: TestSystem, service: ServiceName, origin: string): Pr
 
 const listOf = ({ headers }: ApiResponse, name: string) => (headers.get(name) ?? '').toLowerCase().split(',').sort()
 
-describe('pages of origins that are named', () => {
+describe('pages of allowed origins', () => {
   const system = useSystem('sqlite', { CORS_ORIGINS: `${SHOP}, ${LOCAL}`, RATE_LIMIT_PER_MINUTE: '2' })
 
-  it.each(SERVICES)(
-    'when a browser asks %s whether a page may call it, then it may, without cookies',
-    async (service) => {
-      for (const origin of [SHOP, LOCAL]) {
-        const response = await preflight(system, service, origin)
-        expect({ status: response.status, text: response.text }).toEqual({ status: 204, text: '' })
-        expect(response.headers.get('access-control-allow-origin')).toBe(origin)
-        expect(listOf(response, 'access-control-allow-headers')).toEqual([...SENT].sort())
-        expect(listOf(response, 'access-control-allow-methods')).toEqual([
-          'delete',
-          'get',
-          'head',
-          'patch',
-          'post',
-          'put',
-        ])
-        expect(response.headers.get('access-control-max-age')).toBe('600')
-        expect(response.headers.has('access-control-allow-credentials')).toBe(false)
-      }
-    },
-  )
+  it.each(SERVICES)('when a browser sends a preflight for %s, then it is allowed, without cookies', async (service) => {
+    for (const origin of [SHOP, LOCAL]) {
+      const response = await preflight(system, service, origin)
+      expect({ status: response.status, text: response.text }).toEqual({ status: 204, text: '' })
+      expect(response.headers.get('access-control-allow-origin')).toBe(origin)
+      expect(listOf(response, 'access-control-allow-headers')).toEqual([...SENT].sort())
+      expect(listOf(response, 'access-control-allow-methods')).toEqual([
+        'delete',
+        'get',
+        'head',
+        'patch',
+        'post',
+        'put',
+      ])
+      expect(response.headers.get('access-control-max-age')).toBe('600')
+      expect(response.headers.has('access-control-allow-credentials')).toBe(false)
+    }
+  })
 
-  it('when a page calls, then it may read the answer, and the headers that tell something', async () => {
+  it('when a page calls, then it may read the response and its informative headers', async () => {
     const headers = { origin: SHOP, 'idempotency-key': newKey() }
     const token = await system.token({ clientId: 'page' })
     const customer = { name: 'Ann', email: `${newKey()}@example.com` }
@@ -69,7 +66,7 @@ describe('pages of origins that are named', () => {
   })
 
   it.each(['https://shop.example.com.evil.example', 'http://shop.example.com', 'null', `${LOCAL}1`])(
-    'when a page of %s asks, then nothing is allowed to it',
+    'when a page of %s calls, then nothing is allowed',
     async (origin) => {
       const read = await system.orders.get('/health', { headers: { origin }, token: null })
       for (const { headers } of [await preflight(system, 'orders', origin), read]) {
@@ -78,7 +75,7 @@ describe('pages of origins that are named', () => {
     },
   )
 
-  it('when OPTIONS is no question of a browser, then it is a method that no route has', async () => {
+  it('when OPTIONS is not a preflight, then 405', async () => {
     expectProblem(await system.orders.call('OPTIONS', '/orders', { token: null }), 405, 'method_not_allowed')
   })
 })
@@ -86,7 +83,7 @@ describe('pages of origins that are named', () => {
 describe('without CORS_ORIGINS', () => {
   const system = useSystem('sqlite')
 
-  it.each(SERVICES)('when a browser asks %s whether a page may call it, then nothing is allowed', async (service) => {
+  it.each(SERVICES)('when a browser sends a preflight for %s, then nothing is allowed', async (service) => {
     const { headers } = await system[service].get('/health', { headers: { origin: SHOP }, token: null })
     const response = await preflight(system, service, SHOP)
     expect(response.status).toBe(service === 'orders' ? 405 : 404)

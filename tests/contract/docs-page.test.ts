@@ -16,9 +16,9 @@ function operation(service: ServiceName, operationId: string) {
 }
 
 const TITLES = { customers: 'Customers', orders: 'Orders', orchestrator: 'Orchestrator' }
-/** How high a large screen is. The window of these tests is 1280 pixels wide. */
+/** The height of a large screen. The window of these tests is 1280 pixels wide. */
 const SCREEN_PIXELS = 1_440
-/** What the examples do to the demo data, where their status does not say it. */
+/** The effect of the examples on the demo data, where their status does not show it. */
 const DONE: Record<ServiceName, Record<string, object>> = {
   customers: {
     createCustomer: { id: 5, name: 'Initech', version: 1 },
@@ -44,7 +44,7 @@ async function demoToken({ orders }: TestSystem): Promise<string> {
   return (await orders.post('/auth/token', client, { token: null })).body.access_token
 }
 
-/** After the examples, what the README prints is as it was but for the order's id, and the books balance. */
+/** After the examples, the printed request of the README still works but for the order's id, and the books balance. */
 async function expectAsPrinted(system: TestSystem): Promise<void> {
   const again = await system.orchestrator.post(CREATE_AND_CONFIRM, { ...REQUEST, idempotency_key: 'another' })
   const order = { ...ANSWER.data.order, id: expect.any(Number) }
@@ -55,11 +55,11 @@ async function expectAsPrinted(system: TestSystem): Promise<void> {
 /** The page at the root, and behind the stage of a gateway. */
 const PREFIXES = ['', '/dev']
 
-describe.each(SERVICES)('the page of %s, as it is sent', (service) => {
+describe.each(SERVICES)('the page of %s as it is sent', (service) => {
   const system = useSystem('sqlite')
   const fetchDocs = () => system[service].get('/docs', { token: null })
 
-  it('when it is fetched, then its policy lets run its own scripts alone: files of ours, and one known by its hash', async () => {
+  it('when it is fetched, then its policy allows only our files and one hashed script', async () => {
     const { status, headers, text } = await fetchDocs()
     expect({ status, type: headers.get('content-type') }).toEqual({ status: 200, type: 'text/html; charset=UTF-8' })
     const policy = new Map(
@@ -77,7 +77,7 @@ describe.each(SERVICES)('the page of %s, as it is sent', (service) => {
     for (const none of ['frame-ancestors', 'base-uri', 'form-action']) expect(policy.get(none)).toEqual(["'none'"])
   })
 
-  it('when its addresses are read, then all are relative, and each file is there', async () => {
+  it('when its addresses are read, then all are relative, and each file exists', async () => {
     const text = (await fetchDocs()).text.replace(/<nav>.*?<\/nav>/s, '')
     const addresses = [...text.matchAll(/(?:src|href)="([^"]*)"|url: '([^']*)'/g)].map(([, a, b]) => a ?? b)
     expect(addresses.length).toBeGreaterThanOrEqual(4)
@@ -94,7 +94,7 @@ describe.each(SERVICES)('the page of %s, as it is sent', (service) => {
     }
   })
 
-  it('when other files are asked for beside its own, then there are none', async () => {
+  it('when other files below its path are fetched, then 404', async () => {
     for (const name of [
       'package.json',
       'index.html',
@@ -108,7 +108,7 @@ describe.each(SERVICES)('the page of %s, as it is sent', (service) => {
     }
   })
 
-  it('when anything else is answered, then nothing in it may run', async () => {
+  it('when anything else is fetched, then no script in it may run', async () => {
     for (const path of ['/health', '/openapi.json', '/nowhere']) {
       const { headers } = await system[service].get(path)
       expect(headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'")
@@ -125,7 +125,7 @@ if (runsInBrowser()) {
 
     describe.each(PREFIXES)('at "%s/docs"', (prefix) => {
       it.each(SERVICES)(
-        'when that of %s is opened, then it shows every route and asks no other host',
+        'when the page of %s is opened, then it shows every route and calls no other host',
         async (service) => {
           const docs = await open(service, prefix)
           expect(await docs.title()).toContain(TITLES[service])
@@ -139,7 +139,7 @@ if (runsInBrowser()) {
       it.each([
         ['customers', 'listCustomers', '/customers?'],
         ['orders', 'listOrders', '/orders?'],
-      ] as const)('when someone logs in on that of %s, then %s can be run from it', async (service, id, path) => {
+      ] as const)('when someone logs in on the page of %s, then %s can be run', async (service, id, path) => {
         const docs = await open(service, prefix)
         await docs.logIn('demo', 'demo-secret')
         const { status, body, url } = await docs.execute(operation(service, id))
@@ -150,7 +150,7 @@ if (runsInBrowser()) {
         expect({ foreign: docs.foreign, errors: docs.errors }).toEqual({ foreign: [], errors: [] })
       })
 
-      it('when someone pastes a token on that of the orchestrator, then an order can be placed from it', async () => {
+      it('when a token is pasted on the orchestrator’s page, then an order can be placed', async () => {
         const docs = await open('orchestrator', prefix)
         await docs.pasteToken(await system.token({ scopes: ['orders:write'] }))
         const { status, body, url } = await docs.execute(operation('orchestrator', 'createAndConfirmOrder'))
@@ -177,8 +177,8 @@ if (runsInBrowser()) {
         return { docs, inOrder: documented.toSorted((a, b) => placeOf(a) - placeOf(b)) }
       }
 
-      // The second time writes are replayed by their keys.
-      it('when each is run twice, from top to bottom, then it succeeds and does what it says', async () => {
+      // The second run replays the writes by their keys.
+      it('when each is run twice in order, then it succeeds as documented', async () => {
         const { docs, inOrder } = await openAuthorized()
         for (const it of inOrder) {
           for (const { status, body } of [await docs.execute(it), await docs.execute(it)]) {
@@ -192,14 +192,14 @@ if (runsInBrowser()) {
       }, 300_000)
     })
 
-    it.each(SERVICES)('when an operation of %s is unfolded, then it fits a screen', async (service) => {
+    it.each(SERVICES)('when an operation of %s is opened, then it fits a screen', async (service) => {
       const docs = await open(service, '')
       for (const it of operations.filter((one) => one.service === service)) {
         expect(await docs.measure(it), it.operationId).toBeLessThanOrEqual(SCREEN_PIXELS)
       }
     })
 
-    it('when a refusal is unfolded, then its example is shown', async () => {
+    it('when a refusal is opened, then its example is shown', async () => {
       const docs = await open('orders', '')
       await docs.page.locator('#operations-Orders-placeOrder .opblock-summary-control').click()
       const row = docs.page.locator('#operations-Orders-placeOrder tr[data-code="409"]')
@@ -210,7 +210,7 @@ if (runsInBrowser()) {
       expect(await row.locator('pre').first().innerText()).toContain('urn:problem:')
     })
 
-    it('when someone has logged in, then no storage of the browser holds anything', async () => {
+    it('when someone has logged in, then nothing is in the browser’s storage', async () => {
       const docs = await open('orders', '')
       await docs.logIn('demo', 'demo-secret')
       expect((await docs.execute(operation('orders', 'listOrders'))).status).toBe('200')
@@ -226,12 +226,12 @@ if (runsInBrowser()) {
       expect(body).toContain('unauthorized')
     })
 
-    it('when a wrong secret is given, then the dialog says so, and the browser asks for nothing itself', async () => {
+    it('when a wrong secret is entered, then the dialog says so, and no browser prompt', async () => {
       const docs = await open('customers', '')
       await expect(docs.logIn('demo', 'wrong')).rejects.toThrow(/auth error/i)
     })
 
-    it('when a token is asked for by the form, then the proposed values get one', async () => {
+    it('when a token is requested with the form, then the default values get one', async () => {
       const docs = await open('customers', '')
       const { status, body } = await docs.execute(operation('customers', 'issueToken'))
       expect({ status, type: JSON.parse(body).token_type }).toEqual({ status: '200', type: 'Bearer' })

@@ -12,13 +12,13 @@ const documents = await readDocuments()
 const operations = operationsOf(documents)
 const { expectDocumented } = contractCheck(documents)
 
-/** Faults of ours or of a neighbour: each is provoked where such faults are tested. */
+/** Faults of the service itself or of an upstream, which other tests provoke. */
 const FAULTS = ['internal_error', 'upstream_failed', 'unavailable', 'overloaded', 'deadline_exceeded']
 const NOBODY = 999_999_999
 const MAX_BODY = 64 * 1024
 const MAX_INTERNAL_BODY = 4 * 1024 * 1024
 
-/** What an operation can answer, by its document: `success`, `not_modified`, and the code of each refusal. */
+/** The documented outcomes of an operation: `success`, `not_modified`, and the code of each refusal. */
 function outcomesOf({ responses }: Operation): [status: number, outcome: string][] {
   const outcomes = Object.entries(responses).flatMap(([status, { content }]): [number, string][] => {
     const codes = Object.keys(content?.['application/problem+json']?.examples ?? { [nameOf(Number(status))]: {} })
@@ -31,7 +31,7 @@ function nameOf(status: number): string {
   return status === 304 ? 'not_modified' : 'success'
 }
 
-describeEachEngine('what the documents say', (engine) => {
+describeEachEngine('documented responses', (engine) => {
   const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
   const withLockWait = useSystem(engine, {
     ORCHESTRATOR_PUBLIC: 'false',
@@ -39,7 +39,7 @@ describeEachEngine('what the documents say', (engine) => {
     LOGIN_ATTEMPTS_PER_MINUTE: '1',
   })
 
-  /** A request that the operation understands, with what a test wants otherwise. */
+  /** A valid request for the operation, with the changes of a test. */
   function call(operation: Operation, request: ApiRequest & { id?: number | string; query?: string } = {}) {
     const { service, method, path } = operation
     const { id = 1, query = '', ...rest } = request
@@ -64,7 +64,7 @@ describeEachEngine('what the documents say', (engine) => {
     }
   }
 
-  /** How a refusal is met that many operations have. */
+  /** How to provoke a refusal that many operations share. */
   const COMMON: Record<string, (operation: Operation) => Promise<ApiResponse>> = {
     unauthorized: (it) => call(it, { token: null }),
     invalid_token: (it) => call(it, { token: 'not.a.token' }),
@@ -122,7 +122,7 @@ describeEachEngine('what the documents say', (engine) => {
   }
   const demo = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
 
-  /** How each operation succeeds, where the examples of its document are not enough, and what only it refuses. */
+  /** How each operation succeeds, where its examples are not enough, and how to provoke its own refusals. */
   const OWN: Record<string, Record<string, (operation: Operation) => Promise<ApiResponse>>> = {
     issueToken: {
       success: (it) => call(it, { body: demo, token: null }),
@@ -250,7 +250,7 @@ describeEachEngine('what the documents say', (engine) => {
   describe.each(titled(operations))('%s', (_, operation) => {
     const { service, method, path, operationId, title } = operation
 
-    it.each(outcomesOf(operation))('when it answers %i %s, then that is as documented', async (status, outcome) => {
+    it.each(outcomesOf(operation))('when it responds %i %s, then as documented', async (status, outcome) => {
       const provoke = OWN[operationId]?.[outcome] ?? COMMON[outcome] ?? (outcome === 'success' ? call : undefined)
       if (provoke === undefined) throw new Error(`this test does not know how ${title} comes to ${outcome}`)
       const response = await provoke(operation)
@@ -269,7 +269,7 @@ describeEachEngine('what the documents say', (engine) => {
 
   const repeatable = operations.filter(({ parameters }) => parameters?.some(({ name }) => name === 'idempotency-key'))
 
-  it.each(titled(repeatable))('when %s is sent again with its key, then the replay is as documented', async (_, it) => {
+  it.each(titled(repeatable))('when %s is retried with its key, then the replay is as documented', async (_, it) => {
     const id = await newIdFor(it)
     const key = newKey()
     const body = it.requestBody && {

@@ -7,7 +7,7 @@ const keyed = (key: string) => ({ headers: { 'idempotency-key': key } })
 describeEachEngine('erasing a customer', (engine) => {
   const system = useSystem(engine)
 
-  /** A customer whose personal data can be told from anything else. */
+  /** A customer with personal data that occurs nowhere else. */
   async function person() {
     const [name, user, key] = [newWord(), newWord(), newKey()]
     const phone = `555-${user.slice(1, 9)}`
@@ -46,7 +46,7 @@ describeEachEngine('erasing a customer', (engine) => {
     expect((await system.orders.get(`/orders/${order.id}`)).body).toMatchObject({ id: order.id, customer_id: id })
   })
 
-  it('when requests of before are replayed, then they do not bring the data back', async () => {
+  it('when earlier requests are replayed, then they do not bring the data back', async () => {
     const { id, key, input, words } = await person()
     const [replacing, erasing] = [newKey(), newKey()]
     const changed = { ...input, name: `Dr ${words[0]}` }
@@ -64,7 +64,7 @@ describeEachEngine('erasing a customer', (engine) => {
     expect(await mentions(words)).toEqual([])
   })
 
-  it('when the orchestrator placed orders for it, then their replays do not show the data either', async () => {
+  it('when the orchestrator placed its orders, then their replays lack the data too', async () => {
     const { id, words } = await person()
     const { id: product_id } = await newProduct(system)
     const path = '/orchestrator/create-and-confirm-order'
@@ -80,7 +80,7 @@ describeEachEngine('erasing a customer', (engine) => {
     expect(other.body.data.customer.name).toBe('ACME Corp')
   })
 
-  it('when it was deleted, then it is erased all the same, and stays deleted', async () => {
+  it('when it was deleted before, then it is erased all the same, and stays deleted', async () => {
     const { id, words, input } = await person()
     expect((await system.customers.delete(`/customers/${id}`)).status).toBe(204)
     expect((await erase(id)).status).toBe(204)
@@ -97,7 +97,7 @@ describeEachEngine('erasing a customer', (engine) => {
     expect((await system.customers.get(`/customers/${id}`)).text).toBe(before.text)
   })
 
-  it('when new data is written after it, then erasing again erases that too', async () => {
+  it('when new data is written afterwards, then erasing again erases that too', async () => {
     const { id, input, words } = await person()
     await erase(id)
     expect((await system.customers.put(`/customers/${id}`, input)).status).toBe(200)
@@ -106,7 +106,7 @@ describeEachEngine('erasing a customer', (engine) => {
     expect(await mentions(words)).toEqual([])
   })
 
-  it('when a bound client asks, or there is no such customer, then it is refused', async () => {
+  it('when the client is bound or the customer unknown, then it is refused', async () => {
     const { id } = await newCustomer(system)
     const token = await system.token({ customerId: id })
     expect((await system.customers.post(`/customers/${id}/erase`, undefined, { token })).status).toBe(403)

@@ -10,7 +10,7 @@ const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
 const TOO_LARGE = ' '.repeat(64 * 1024 + 1)
 const CORRELATION = { 'x-correlation-id': 'headers-1' }
 
-/** What every answer carries, whatever it is. */
+/** The headers of every response. */
 const ALWAYS = {
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
@@ -25,7 +25,7 @@ const ALWAYS = {
   'x-xss-protection': '0',
 }
 
-/** What an answer carries that is data: nothing in it may run, and nobody may keep it. */
+/** The headers of every response that is data: nothing in it may run, and no cache may store it. */
 const DATA = {
   ...ALWAYS,
   'cache-control': 'no-store',
@@ -36,13 +36,13 @@ const TAG = expect.stringMatching(/^"[\w-]+"$/)
 const JSON_TYPE = 'application/json'
 const PROBLEM_TYPE = 'application/problem+json'
 
-/** Expects an answer of this status with all of these headers, and with the request's own correlation id. */
+/** Expects a response of this status with all of these headers and the correlation id of its request. */
 function expectHeaders(response: ApiResponse, status: number, headers: Record<string, unknown>): void {
   expect(response.status, response.text).toBe(status)
   const all = Object.fromEntries(response.headers)
   expect(all).toMatchObject({ ...headers, ...CORRELATION })
   expect(all['x-powered-by']).toBeUndefined()
-  // Two of one name would have been joined.
+  // fetch would have joined two headers of one name.
   for (const name of Object.keys(ALWAYS)) expect(all[name]).not.toContain(', ')
 }
 
@@ -52,12 +52,11 @@ const headers = CORRELATION
 const keyed = () => ({ headers: { ...CORRELATION, 'idempotency-key': newKey() } })
 const service = (system: TestSystem) => ({ headers, token: system.env.serviceTokens[0] ?? '' })
 
-const onePiece = async (system: TestSystem) => ({
+const oneUnit = async (system: TestSystem) => ({
   customer_id: 1,
   items: [{ product_id: (await newProduct(system)).id, qty: 1 }],
 })
 
-/** What succeeds. */
 const RESPONSES: [string, number, Ask, Record<string, unknown>][] = [
   ['a resource', 200, (on) => on.customers.get('/customers/1', { headers }), { etag: '"1"' }],
   [
@@ -75,14 +74,14 @@ const RESPONSES: [string, number, Ask, Record<string, unknown>][] = [
   [
     'a new order',
     201,
-    async (on) => on.orders.post('/orders', await onePiece(on), keyed()),
+    async (on) => on.orders.post('/orders', await oneUnit(on), keyed()),
     { location: expect.stringMatching(/^orders\/\d+$/) },
   ],
   [
     'a replay',
     201,
     async (on) => {
-      const [order, request] = [await onePiece(on), keyed()]
+      const [order, request] = [await oneUnit(on), keyed()]
       await on.orders.post('/orders', order, request)
       return on.orders.post('/orders', order, request)
     },
@@ -92,7 +91,7 @@ const RESPONSES: [string, number, Ask, Record<string, unknown>][] = [
     'a confirmed order',
     200,
     async (on) => {
-      const order = await newOrder(on, (await onePiece(on)).items)
+      const order = await newOrder(on, (await oneUnit(on)).items)
       return on.orders.post(`/orders/${order.id}/confirm`, undefined, keyed())
     },
     {},
@@ -100,7 +99,7 @@ const RESPONSES: [string, number, Ask, Record<string, unknown>][] = [
   [
     'an order through the orchestrator',
     201,
-    async (on) => on.orchestrator.post(CREATE_AND_CONFIRM, await onePiece(on), keyed()),
+    async (on) => on.orchestrator.post(CREATE_AND_CONFIRM, await oneUnit(on), keyed()),
     {},
   ],
   [
@@ -117,7 +116,7 @@ const RESPONSES: [string, number, Ask, Record<string, unknown>][] = [
   ['health', 200, (on) => on.orders.get('/health', { headers, token: null }), {}],
   ['readiness', 200, (on) => on.orders.get('/ready', { headers, token: null }), {}],
   [
-    'calls that travel together',
+    'batched calls',
     200,
     (on) => {
       const calls = [{ id: 1, correlation_id: 'call-1' }]
@@ -127,10 +126,9 @@ const RESPONSES: [string, number, Ask, Record<string, unknown>][] = [
   ],
 ]
 
-/** What is refused. */
 const REFUSALS: [string, number, Ask, Record<string, unknown>][] = [
   ['a bad id', 400, (on) => on.orders.get('/orders/abc', { headers }), {}],
-  ['a body that is no JSON', 400, (on) => on.orders.post('/orders', '{', { headers }), {}],
+  ['a body that is not JSON', 400, (on) => on.orders.post('/orders', '{', { headers }), {}],
   ['a faulty body', 400, (on) => on.orders.post('/orders', {}, { headers }), {}],
   [
     'no token',
@@ -186,32 +184,32 @@ const REFUSALS: [string, number, Ask, Record<string, unknown>][] = [
   [
     'an unknown customer',
     422,
-    async (on) => on.orders.post('/orders', { ...(await onePiece(on)), customer_id: 999_999_999 }, { headers }),
+    async (on) => on.orders.post('/orders', { ...(await oneUnit(on)), customer_id: 999_999_999 }, { headers }),
     {},
   ],
   [
     'a bad idempotency key',
     400,
     async (on) => {
-      const order = { ...(await onePiece(on)), idempotency_key: 'two words' }
+      const order = { ...(await oneUnit(on)), idempotency_key: 'two words' }
       return on.orchestrator.post(CREATE_AND_CONFIRM, order, { headers })
     },
     {},
   ],
 ]
 
-describeEachEngine('the headers of an answer', (engine) => {
+describeEachEngine('the headers of a response', (engine) => {
   const system = useSystem(engine)
 
-  it.each(RESPONSES)('when it is %s (%d), then it is data, of this request', async (_, status, ask, own) => {
+  it.each(RESPONSES)('when it is %s (%d), then it is data of this request', async (_, status, ask, own) => {
     expectHeaders(await ask(system), status, { ...DATA, 'content-type': JSON_TYPE, ...own })
   })
 
-  it.each(REFUSALS)('when it refuses %s (%d), then it is data, of this request', async (_, status, ask, own) => {
+  it.each(REFUSALS)('when it refuses %s (%d), then it is data of this request', async (_, status, ask, own) => {
     expectHeaders(await ask(system), status, { ...DATA, 'content-type': PROBLEM_TYPE, ...own })
   })
 
-  it('when it has no body (204), then it is data, of this request', async () => {
+  it('when it has no body (204), then it is data of this request', async () => {
     const { id } = await newCustomer(system)
     const response = await system.customers.delete(`/customers/${id}`, { headers })
     expectHeaders(response, 204, DATA)
@@ -219,7 +217,7 @@ describeEachEngine('the headers of an answer', (engine) => {
   })
 })
 
-describe('the links of an answer behind a prefix that a proxy takes off', () => {
+describe('the links of a response behind a proxy that strips a prefix', () => {
   const system = useSystem('sqlite')
 
   it.each([
@@ -227,7 +225,7 @@ describe('the links of an answer behind a prefix that a proxy takes off', () => 
     ['orders', '/products', () => ({ sku: newKey(), name: 'A', price_cents: 1, stock: 1 })],
     ['orders', '/orders', () => ({ customer_id: 1, items: [{ product_id: 1, qty: 1 }] })],
   ] as const)(
-    'when something of %s is posted to %s, then it and the next page are found',
+    'when something of %s is posted to %s, then Location and the next page work',
     async (name, path, input) => {
       const base = `${await startPrefixProxy('/shop/api', system[name].base)}/shop/api`
       const headers = { authorization: `Bearer ${await system.token()}`, 'content-type': 'application/json' }
@@ -245,7 +243,7 @@ describe('the links of an answer behind a prefix that a proxy takes off', () => 
     },
   )
 
-  /** Stands in front of a service until the test ends, below a prefix that the service does not see. */
+  /** A proxy in front of a service until the test ends, which strips this prefix. */
   async function startPrefixProxy(prefix: string, target: string): Promise<string> {
     const server = createServer((incoming, outgoing) => {
       const { method, headers, url = '' } = incoming
@@ -265,7 +263,7 @@ describe('the links of an answer behind a prefix that a proxy takes off', () => 
   }
 })
 
-describe.each(SERVICES)('the headers of what %s answers', (name) => {
+describe.each(SERVICES)('the headers of every response of %s', (name) => {
   const system = useSystem('sqlite')
 
   it.each([
@@ -274,14 +272,14 @@ describe.each(SERVICES)('the headers of what %s answers', (name) => {
     ['GET', '/docs/swagger-ui-dist/package.json', 404],
     ['DELETE', '/health', 405],
     ['OPTIONS', '/health', 405],
-  ])('when %s %s is not to be had (%d), then it is a problem of this request', async (method, path, status) => {
+  ])('when %s %s does not exist (%d), then it is a problem of this request', async (method, path, status) => {
     const response = await system[name].call(method, path, { headers })
     expectHeaders(response, status, { ...DATA, 'content-type': PROBLEM_TYPE })
     if (status === 405) expect(response.headers.get('allow')).toContain('GET')
     else expect(response.headers.get('allow')).toBeNull()
   })
 
-  it('when a head is asked for, then it has the headers of the answer', async () => {
+  it('when HEAD is sent, then it has the headers of GET', async () => {
     expectHeaders(await system[name].call('HEAD', '/health', { headers }), 200, { ...DATA, 'content-type': JSON_TYPE })
   })
 
@@ -290,7 +288,7 @@ describe.each(SERVICES)('the headers of what %s answers', (name) => {
     expectHeaders(response, 200, { ...DATA, 'content-type': JSON_TYPE, 'cache-control': 'no-cache', etag: TAG })
   })
 
-  it.each(['', '/dev'])('when its page is read at "%s/docs", then it has a policy of its own alone', async (prefix) => {
+  it.each(['', '/dev'])('when its page is read at "%s/docs", then it has its own policy alone', async (prefix) => {
     const response = await system[name].get(`${prefix}/docs`, { headers, token: null })
     expectHeaders(response, 200, { ...ALWAYS, 'cache-control': 'no-store', 'content-type': 'text/html; charset=UTF-8' })
     const policy = response.headers.get('content-security-policy') ?? ''
@@ -302,20 +300,20 @@ describe.each(SERVICES)('the headers of what %s answers', (name) => {
     ['favicon-32x32.png', 'image/png'],
     ['swagger-ui.css', 'text/css; charset=utf-8'],
     ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
-  ])('when %s of its page is read, then anybody may keep it for a day', async (file, type) => {
+  ])('when %s of its page is read, then caches may keep it for a day', async (file, type) => {
     const response = await system[name].get(`/docs/swagger-ui-dist/${file}`, { headers, token: null })
     expectHeaders(response, 200, { ...ALWAYS, 'cache-control': 'public, max-age=86400', 'content-type': type })
   })
 })
 
-describe('the headers of an answer where the rate is limited', () => {
+describe('the headers of a response with a rate limit', () => {
   const system = useSystem('sqlite', { RATE_LIMIT_PER_MINUTE: '2', ORCHESTRATOR_PUBLIC: 'false' })
   const rate = (remaining: number) => ({
     ratelimit: expect.stringMatching(new RegExp(`^limit=2, remaining=${remaining}, reset=\\d+$`)),
     'ratelimit-policy': '2;w=60',
   })
 
-  it('when a caller is within its rate, then the answer says what is left, beside all that it says elsewhere', async () => {
+  it('when a caller is within its rate, then RateLimit headers come with all others', async () => {
     const request = { headers, token: await system.token({ clientId: newKey() }) }
     const read = await system.customers.get('/customers/1', request)
     expectHeaders(read, 200, { ...DATA, ...rate(1), 'content-type': JSON_TYPE, etag: '"1"' })
@@ -325,14 +323,14 @@ describe('the headers of an answer where the rate is limited', () => {
     expectHeaders(made, 201, { ...DATA, ...rate(0), 'content-type': JSON_TYPE, ...own })
   })
 
-  it('when what it asks for is refused, then the refusal says what is left too', async () => {
+  it('when its request is refused, then the refusal has RateLimit headers too', async () => {
     const request = { headers, token: await system.token({ clientId: newKey() }) }
     const refused = await system.orders.post('/orders', {}, request)
     expectHeaders(refused, 400, { ...DATA, ...rate(1), 'content-type': PROBLEM_TYPE })
     expectHeaders(await system.orders.get('/orders/999999999', request), 404, { ...DATA, ...rate(0) })
   })
 
-  it('when it has no body (204), then it says what is left', async () => {
+  it('when it has no body (204), then it has RateLimit headers', async () => {
     const token = await system.token({ clientId: newKey() })
     const made = await system.customers.post('/customers', { name: 'A', email: `${newKey()}@a.example` }, { token })
     const response = await system.customers.delete(`/customers/${made.body.id}`, { headers, token })
@@ -343,7 +341,7 @@ describe('the headers of an answer where the rate is limited', () => {
   it.each([
     ['customers', '/customers/1'],
     ['orders', '/orders/1'],
-  ] as const)('when a caller of %s is past its rate (429), then it is told when to come again', async (name, path) => {
+  ] as const)('when a caller of %s is past its rate (429), then Retry-After says when to retry', async (name, path) => {
     const request = { headers, token: await system.token({ clientId: newKey() }) }
     for (let i = 0; i < 2; i++) expect((await system[name].get(path, request)).status).toBe(200)
     const response = await system[name].get(path, request)
@@ -351,7 +349,7 @@ describe('the headers of an answer where the rate is limited', () => {
     expectHeaders(response, 429, { ...DATA, ...rate(0), ...again, 'content-type': PROBLEM_TYPE })
   })
 
-  it('when it is the orchestrator, then it is the same', async () => {
+  it('when it is the orchestrator, then it has the same headers', async () => {
     const request = { headers, token: await system.token({ clientId: newKey() }) }
     const faulty = () => system.orchestrator.post(CREATE_AND_CONFIRM, {}, request)
     expectHeaders(await faulty(), 400, { ...DATA, ...rate(1), 'content-type': PROBLEM_TYPE })

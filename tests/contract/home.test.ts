@@ -17,7 +17,7 @@ import { createTestDatabase, useSystem } from '../../testing/system.ts'
 const OF_A_BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8'
 const TITLES = { customers: 'Customers', orders: 'Orders', orchestrator: 'Orchestrator' }
 const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: 'j'.repeat(32), SERVICE_TOKEN: 's'.repeat(32) }
-/** The root as it may be called: by itself, and behind a stage with and without the slash at its end. */
+/** The root paths: bare, and behind a stage with and without a slash at its end. */
 const ROOTS = ['/', '/dev', '/dev/']
 
 /** All addresses of a page. */
@@ -30,7 +30,7 @@ const asBrowser = { token: null, headers: { accept: OF_A_BROWSER } }
 describe.each(SERVICES)('the root of %s', (service) => {
   const system = useSystem('sqlite')
 
-  it.each(ROOTS)('when a program calls %s, then it is told where to go on', async (root) => {
+  it.each(ROOTS)('when a program calls %s, then it gets the addresses to continue with', async (root) => {
     const { status, headers, body } = await system[service].get(root, { token: null })
     expect({ status, type: headers.get('content-type') }).toEqual({ status: 200, type: 'application/json' })
     const { service: name, version, services, ...links } = body
@@ -42,11 +42,11 @@ describe.each(SERVICES)('the root of %s', (service) => {
       expect(pathname.startsWith('/dev/')).toBe(root !== '/')
       expect((await system[service].get(pathname, { token: null })).status, pathname).toBe(200)
     }
-    // The tests' ports are nobody's configuration.
+    // The tests' ports are in no configuration.
     expect(services).toEqual({})
   })
 
-  it.each(ROOTS)('when a browser opens %s, then it shows a page whose every link holds', async (root) => {
+  it.each(ROOTS)('when a browser opens %s, then it shows a page whose every link works', async (root) => {
     const { status, headers, text } = await system[service].get(root, asBrowser)
     expect({ status, type: headers.get('content-type') }).toEqual({ status: 200, type: 'text/html; charset=UTF-8' })
     expect(text).toContain(`<h1>${TITLES[service]}</h1>`)
@@ -75,13 +75,13 @@ describe.each(SERVICES)('the root of %s', (service) => {
     ['anything', '*/*', 'application/json'],
     ['JSON rather', 'text/html;q=0.5, application/json', 'application/json'],
     ['HTML', 'text/html', 'text/html; charset=UTF-8'],
-  ])('when %s is asked for, then that is sent', async (_, accept, type) => {
+  ])('when %s is accepted, then that is sent', async (_, accept, type) => {
     const response = await fetch(system[service].base, { headers: accept ? { accept } : {} })
     expect(response.headers.get('content-type')).toBe(type)
   })
 
   it.each([[{}], [{ accept: OF_A_BROWSER }]])(
-    'when HEAD is sent with %o, then the answer is that of GET',
+    'when HEAD is sent with %o, then the headers are those of GET',
     async (headers) => {
       const [head, get] = await Promise.all(
         ['HEAD', 'GET'].map((method) => system[service].call(method, '/', { token: null, headers })),
@@ -91,13 +91,13 @@ describe.each(SERVICES)('the root of %s', (service) => {
     },
   )
 
-  it('when it is posted to, then 405 says that it may be read', async () => {
-    const answer = await system[service].post('/', {})
-    expectProblem(answer, 405, 'method_not_allowed')
-    expect(answer.headers.get('allow')).toBe('GET, HEAD')
+  it('when it is posted to, then 405 with Allow: GET, HEAD', async () => {
+    const response = await system[service].post('/', {})
+    expectProblem(response, 405, 'method_not_allowed')
+    expect(response.headers.get('allow')).toBe('GET, HEAD')
   })
 
-  it.each(['', '/dev'])('when "%s/docs/" is opened, then it leads to /docs', async (prefix) => {
+  it.each(['', '/dev'])('when "%s/docs/" is opened, then it redirects to /docs', async (prefix) => {
     const response = await fetch(`${system[service].base}${prefix}/docs/`, { redirect: 'manual' })
     expect(response.status).toBe(308)
     expect(response.headers.get('location')).toBe('../docs')
@@ -105,7 +105,7 @@ describe.each(SERVICES)('the root of %s', (service) => {
     expect([followed.status, followed.url]).toEqual([200, `${system[service].base}${prefix}/docs`])
   })
 
-  it('when an internal path is spelled otherwise, then it is not the root', async () => {
+  it('when an internal path is spelled differently, then it is not the root', async () => {
     for (const path of ['/%69nternal/customers/1', '/internal%2fcustomers']) {
       expectProblem(await system[service].get(path, { token: null }), 404, 'route_not_found')
     }
@@ -154,7 +154,7 @@ async function startAtOwnPorts(variables: Record<string, string> = {}) {
 const readPage = async (url: string) => (await fetch(url, { headers: { accept: OF_A_BROWSER } })).text()
 const readServices = async (url: string) => (await (await fetch(url)).json()).services
 
-describe('the way from one service to the others', () => {
+describe('the links between the services', () => {
   it('when each has its own port, then each page links the docs of the others', async () => {
     const { at } = await startAtOwnPorts()
     for (const service of SERVICES) {
@@ -191,25 +191,25 @@ describe('the way from one service to the others', () => {
     }
   })
 
-  it('when it is called through a proxy, then nothing is guessed', async () => {
+  it('when it is called through a proxy, then no address is guessed', async () => {
     const { at } = await startAtOwnPorts()
     const { incoming } = await callAs('shop.example', at('customers'))
     expect(incoming).not.toMatch(/other services|curl|shop\.example/)
   })
 
-  it('when variables say where the others are, then a browser can follow the links', async () => {
+  it('when variables name the other services, then a browser can follow the links', async () => {
     const { at } = await startAtOwnPorts({
       CUSTOMERS_API_BASE: 'https://customers.example/b2b',
       ORDERS_API_BASE: 'http://orders-api:3010',
     })
     const services = await readServices(at('orchestrator'))
     expect(services.customers).toBe('https://customers.example/b2b')
-    // A name of a container network leads nowhere: its port on this machine does.
+    // A name of a container network is useless outside it: link to its port on this machine.
     expect(services.orders).toBe(at('orders'))
   })
 })
 
-/** A request for another host than the one that it is sent to, as a proxy may pass it on. */
+/** Sends a request with a different Host header, as a proxy may pass it on. */
 async function callAs(host: string, url: string): Promise<{ incoming: string }> {
   const { request } = await import('node:http')
   return new Promise((resolve, reject) => {
@@ -259,25 +259,28 @@ describe.each(WAYS)('the root behind $title', (way) => {
     }
   })
 
-  it.each(SERVICES)('when that of %s is opened, then each of its links leads to the right service', async (service) => {
-    const front = way.prefixed ? PREFIXES[service] : ''
-    for (const root of [front, `${front}/`].filter((path) => path !== '')) {
-      const page = await open(way, service, root)
-      expect(page.headers.get('content-type')).toBe('text/html; charset=UTF-8')
-      const isRest = way.title.startsWith('a REST API')
-      expect(page.text.includes('other services')).toBe(isRest)
-      const follow = (address: string) =>
-        openOutside(way, service, new URL(address, `https://api.example${way.front('')}${root}`).pathname)
-      // No neighbour answers here, so nothing is ready.
-      for (const address of addressesOf(page.text).filter((it) => !it.endsWith('ready'))) {
-        expect((await follow(address)).status, `${address} of ${root}`).toBe(200)
+  it.each(SERVICES)(
+    'when the root of %s is opened, then each of its links leads to the right service',
+    async (service) => {
+      const front = way.prefixed ? PREFIXES[service] : ''
+      for (const root of [front, `${front}/`].filter((path) => path !== '')) {
+        const page = await open(way, service, root)
+        expect(page.headers.get('content-type')).toBe('text/html; charset=UTF-8')
+        const isRest = way.title.startsWith('a REST API')
+        expect(page.text.includes('other services')).toBe(isRest)
+        const follow = (address: string) =>
+          openOutside(way, service, new URL(address, `https://api.example${way.front('')}${root}`).pathname)
+        // No upstream runs here, so nothing is ready.
+        for (const address of addressesOf(page.text).filter((it) => !it.endsWith('ready'))) {
+          expect((await follow(address)).status, `${address} of ${root}`).toBe(200)
+        }
+        for (const [, home = '', title, docs = ''] of page.text.matchAll(OTHER)) {
+          expect((await follow(home)).text).toContain(`<h1>${title}</h1>`)
+          expect((await follow(docs)).text).toContain(`<title>${title} – API</title>`)
+        }
       }
-      for (const [, home = '', title, docs = ''] of page.text.matchAll(OTHER)) {
-        expect((await follow(home)).text).toContain(`<h1>${title}</h1>`)
-        expect((await follow(docs)).text).toContain(`<title>${title} – API</title>`)
-      }
-    }
-  })
+    },
+  )
 
   async function open(through: Way, service: ServiceName, path: string) {
     const result = await handlers[service](
@@ -286,7 +289,7 @@ describe.each(WAYS)('the root behind $title', (way) => {
     return { status: result.statusCode, headers: headersOf(result), text: bytesOf(result).toString() }
   }
 
-  /** At the function that serverless.yml gives that path. */
+  /** Calls the function to which serverless.yml routes that path. */
   function openOutside(through: Way, own: ServiceName, outside: string) {
     const path = outside.slice(through.front('').length) || '/'
     if (!through.prefixed) return open(through, own, path)

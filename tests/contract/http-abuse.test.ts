@@ -11,14 +11,14 @@ import { addressOf, startProgram, until } from '../../testing/programs.ts'
 import { newOrder, newProduct } from '../../testing/rows.ts'
 import { type TestSystem, useSystem } from '../../testing/system.ts'
 
-/** What is late is looked for once a second. */
+/** Node checks its time limits once a second. */
 const CHECKED_EVERY_MS = 1_000
 const LIMITS: ServingLimits = { requestMs: 800, keepAliveMs: 200, stallMs: 1_500, maxConnections: 1_000 }
-/** After a refusal of the connection itself. */
+/** The delay after a refusal of the connection itself. */
 const GONE_AFTER_MS = 1_000
-/** Node keeps a connection for a second longer than it says. */
+/** Node keeps a connection for a second longer than announced. */
 const KEPT_LONGER_MS = 1_000
-/** For a machine that does other things too. */
+/** Tolerance for a busy machine. */
 const GRACE_MS = 3_000
 
 const system = useSystem('sqlite')
@@ -31,7 +31,7 @@ function serveCustomers(changes: Partial<Env> = {}, limits: Partial<ServingLimit
   return serve(app, 0, { ...LIMITS, ...limits }, logger)
 }
 
-/** One more, until the test ends. */
+/** A service that ends with the test. */
 async function servedToTestEnd(...how: Parameters<typeof serveCustomers>): Promise<Serving> {
   const own = await serveCustomers(...how)
   onTestFinished(() => own.close())
@@ -58,22 +58,22 @@ function open(port = serving.port, options = {}): Raw {
   socket.on('data', (chunk) => {
     text += chunk
   })
-  // What was sent after the end is not wanted any more.
+  // Errors after the end do not matter.
   socket.on('error', () => {})
   const closed = new Promise<number>((resolve) => socket.once('close', () => resolve(Date.now() - began)))
   return { socket, text: () => text, closed }
 }
 
-/** Sends a little at a time, for as long as anybody listens. */
+/** Sends a little at a time until the other side closes. */
 function dribble(socket: Socket, some: string): void {
   const timer = setInterval(() => socket.write(some), 50)
   socket.once('close', () => clearInterval(timer))
 }
 
-/** Expects the last answer to be a whole problem document, and returns its code. */
+/** Expects the last response to be a whole problem document; @returns its code. */
 function codeOf(text: string, status: number): string {
-  const answer = text.slice(text.lastIndexOf('HTTP/1.1 '))
-  const [head = '', body = ''] = answer.split('\r\n\r\n')
+  const response = text.slice(text.lastIndexOf('HTTP/1.1 '))
+  const [head = '', body = ''] = response.split('\r\n\r\n')
   expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} \\w`))
   expect(head).toMatch(/^content-type: application\/problem\+json$/im)
   expect(head).toMatch(/^x-content-type-options: nosniff$/im)
@@ -88,7 +88,7 @@ const HEALTH = 'GET /health HTTP/1.1\r\nhost: a\r\n\r\n'
 const CHUNK = `8000\r\n${'x'.repeat(0x8000)}\r\n`
 const HEAD = 'POST /auth/token HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n'
 
-describe('a caller that takes its time', () => {
+describe('a slow caller', () => {
   const slow: { title: string; first: string; more: string }[] = [
     { title: 'sends nothing', first: '', more: '' },
     { title: 'sends half a request line', first: 'GET /hea', more: '' },
@@ -98,7 +98,7 @@ describe('a caller that takes its time', () => {
     { title: 'sends a part of its body', first: `${HEAD}content-length: 9\r\n\r\n{`, more: '' },
   ]
 
-  it.each(slow)('when it $title, then it is told 408 and cut off', async ({ first, more }) => {
+  it.each(slow)('when it $title, then 408 and the connection is closed', async ({ first, more }) => {
     const { socket, text, closed } = open()
     if (first !== '') socket.write(first)
     if (more !== '') dribble(socket, more)
@@ -106,7 +106,7 @@ describe('a caller that takes its time', () => {
     expect(codeOf(text(), 408)).toBe('request_timeout')
   })
 
-  it('when it has had an answer and sends no more, then its connection ends without a word', async () => {
+  it('when it got a response and sends no more, then its connection ends silently', async () => {
     const { socket, text, closed } = open()
     socket.write('GET /health HTTP/1.1\r\nhost: a\r\n\r\n')
     expect(await closed).toBeLessThan(LIMITS.keepAliveMs + KEPT_LONGER_MS + GRACE_MS)
@@ -114,7 +114,7 @@ describe('a caller that takes its time', () => {
     expect(text()).toMatch(/^HTTP\/1\.1 200 OK/)
   })
 
-  it('when it has had an answer and dribbles its next request, then it is cut off', async () => {
+  it('when it got a response and dribbles its next request, then it is cut off', async () => {
     const { socket, text, closed } = open()
     socket.write('GET /health HTTP/1.1\r\nhost: a\r\n\r\nGET /health HTTP/1.1\r\n')
     dribble(socket, 'x: y\r\n')
@@ -122,7 +122,7 @@ describe('a caller that takes its time', () => {
     expect(text()).toMatch(/^HTTP\/1\.1 200 OK/)
   })
 
-  it('when it does not take its answers, then it is cut off, and holds up no stop', async () => {
+  it('when it does not read its responses, then it is cut off, without delaying a stop', async () => {
     const own = await serveCustomers()
     const { socket } = open(own.port)
     socket.pause()
@@ -137,7 +137,7 @@ describe('a caller that takes its time', () => {
     expect(Date.now() - began).toBeLessThan(2 * LIMITS.stallMs + GRACE_MS)
   })
 
-  it('when it sends the next request in time, again and again, then its connection stays', async () => {
+  it('when it sends each next request in time, then its connection stays', async () => {
     const { socket, text } = open()
     for (let i = 1; i <= 5; i++) {
       socket.write('GET /health HTTP/1.1\r\nhost: a\r\n\r\n')
@@ -184,14 +184,14 @@ describe('a caller that sends too much', () => {
     },
   ]
 
-  it.each(large)('when it is $title, then it is told $status and cut off', async ({ request, status, code }) => {
+  it.each(large)('when it is $title, then $status and the connection is closed', async ({ request, status, code }) => {
     const { socket, text, closed } = open()
     socket.write(request)
     expect(await closed).toBeLessThan(LIMITS.requestMs + CHECKED_EVERY_MS + GRACE_MS)
     expect(codeOf(text(), status)).toBe(code)
   })
 
-  it('when it goes on sending a body that was refused, then nobody waits for its end', async () => {
+  it('when it keeps sending a refused body, then the service does not wait for its end', async () => {
     const { socket, text, closed } = open()
     socket.write(`${HEAD}content-length: 100000000\r\n\r\n`)
     dribble(socket, 'x'.repeat(10_000))
@@ -199,7 +199,7 @@ describe('a caller that sends too much', () => {
     expect(codeOf(text(), 413)).toBe('payload_too_large')
   })
 
-  it('when the headers are just small enough, then they are taken', async () => {
+  it('when the headers are just small enough, then they are accepted', async () => {
     const { socket, text } = open()
     socket.write(`GET /health HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(15_000)}\r\n\r\n`)
     await until(
@@ -209,12 +209,12 @@ describe('a caller that sends too much', () => {
   })
 })
 
-describe('a caller that stays when it was refused', () => {
+describe('a caller that stays after a refusal', () => {
   const refused: { title: string; first: string; more: string; status: number }[] = [
     { title: 'dribbles its headers', first: 'GET /health HTTP/1.1\r\nhost: a\r\n', more: 'x: y\r\n', status: 408 },
     { title: 'dribbles its body', first: `${HEAD}content-length: 60000\r\n\r\n{`, more: ' ', status: 408 },
     { title: 'does not speak HTTP', first: 'hello\r\n\r\n', more: 'hello\r\n\r\n', status: 400 },
-    { title: 'names no host', first: 'GET /health HTTP/1.1\r\n\r\n', more: 'x', status: 400 },
+    { title: 'has no Host', first: 'GET /health HTTP/1.1\r\n\r\n', more: 'x', status: 400 },
     { title: 'sends headers without end', first: `GET / HTTP/1.1\r\nx: ${'y'.repeat(17_000)}`, more: 'y', status: 431 },
     { title: 'sends a body without end', first: `${HEAD}content-length: 100000000\r\n\r\n`, more: 'x', status: 413 },
     { title: 'sends chunks without end', first: `${HEAD}transfer-encoding: chunked\r\n\r\n`, more: CHUNK, status: 413 },
@@ -223,16 +223,16 @@ describe('a caller that stays when it was refused', () => {
   it.each(refused)('when it $title and keeps its side open, then it is gone a second later', async (it) => {
     const own = await servedToTestEnd({}, { stallMs: 60_000 })
     const { socket, text, closed } = open(own.port, { allowHalfOpen: true })
-    const answered = new Promise<number>((resolve) => socket.once('data', () => resolve(Date.now())))
+    const responded = new Promise<number>((resolve) => socket.once('data', () => resolve(Date.now())))
     socket.write(it.first)
     dribble(socket, it.more)
-    const from = await answered
+    const from = await responded
     await closed
     expect(Date.now() - from).toBeLessThan(GONE_AFTER_MS + GRACE_MS)
     expect(text()).toMatch(new RegExp(`^HTTP/1\\.1 ${it.status} `))
   })
 
-  it('when it sends more than its request, then it reads the answer, not the refusal of the rest', async () => {
+  it('when it sends more than its request, then it gets the response to that request', async () => {
     const { socket, text, closed } = open()
     const body = '{"grant_type":"password"}'
     socket.write(`${HEAD}content-length: ${body.length}\r\n\r\n${body}}}}}\r\n\r\n`)
@@ -241,7 +241,7 @@ describe('a caller that stays when it was refused', () => {
     expect(codeOf(text(), 400)).toBe('unsupported_grant_type')
   })
 
-  it('when many are refused, then a line a second says how many, why, and where from', async () => {
+  it('when many are refused, then one log line a second sums them up', async () => {
     const log: string[] = []
     const began = Date.now()
     const own = await servedToTestEnd({}, {}, pino({}, { write: (line) => void log.push(line) }))
@@ -269,7 +269,7 @@ describe('a caller that stays when it was refused', () => {
 })
 
 describe('a caller that opens many connections', () => {
-  it('when as many are open as may be, then one more is closed unheard', async () => {
+  it('when the maximum is open, then one more is closed without a response', async () => {
     const log: string[] = []
     const logger = pino({}, { write: (line) => void log.push(line) })
     const own = await servedToTestEnd({}, { maxConnections: 2, keepAliveMs: 60_000 }, logger)
@@ -292,7 +292,7 @@ describe('a caller that opens many connections', () => {
         await Promise.race([next.closed, new Promise((resolve) => next.socket.once('data', resolve))])
         return next.text() === '' ? undefined : next
       },
-      () => 'its place was not given to another',
+      () => 'its slot was not given to another',
     )
   })
 
@@ -313,7 +313,7 @@ describe('a caller that speaks HTTP/1.0', () => {
     ['with a host', 'HEAD /ready HTTP/1.0\r\nhost: a.example:3001\r\n\r\n', 200],
     ['as HAProxy does', 'OPTIONS /health HTTP/1.0\r\n\r\n', 405],
     ['with two hosts', 'GET /health HTTP/1.0\r\nhost: a\r\nhost: a\r\n\r\n', 400],
-  ])('when it asks %s, then it is answered, and its connection ends', async (_, sent, status) => {
+  ])('when it calls %s, then it gets a response, and its connection ends', async (_, sent, status) => {
     const { socket, text, closed } = open()
     socket.write(sent)
     await closed
@@ -321,7 +321,7 @@ describe('a caller that speaks HTTP/1.0', () => {
   })
 })
 
-describe('a caller that goes around a proxy that denies /internal/', () => {
+describe('a caller that bypasses a proxy that denies /internal/', () => {
   const ask = async (port: number, target: string) => {
     const { socket, text } = open(port)
     socket.write(`GET ${target} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${system.env.serviceTokens[0]}\r\n\r\n`)
@@ -335,11 +335,11 @@ describe('a caller that goes around a proxy that denies /internal/', () => {
     /x/%2e%2e/internal/customers/1  //internal/customers/1  http://a/internal/customers/1  /dev/dev/internal/customers/1
     /dev/%69nternal/customers/1  /dev/../internal/customers/1`.split(/\s+/)
 
-  it.each(spellings)('when it asks for %s, then there is nothing', async (target) => {
+  it.each(spellings)('when it calls %s, then 404', async (target) => {
     expect(await ask(serving.port, target)).toBe('404')
   })
 
-  it('when it asks for it below /dev in production, then there is nothing', async () => {
+  it('when it calls it below /dev in production, then 404', async () => {
     const own = await servedToTestEnd({ production: true })
     for (const path of ['/internal/customers/1', '/health', '/docs']) {
       expect([path, await ask(own.port, path), await ask(own.port, `/dev${path}`)]).toEqual([path, '200', '404'])
@@ -351,13 +351,13 @@ describe('a caller that goes around a proxy that denies /internal/', () => {
 describe('a caller that guesses secrets', () => {
   const guess = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'wrong' }
 
-  it('when its address has to wait, then another address has not', async () => {
+  it('when its address has to wait, then another address need not', async () => {
     const own = await servedToTestEnd({ logins: { attemptsPerMinute: 2, trustedProxies: 0 } })
     const attempt = (localAddress: string) =>
       new Promise<number | undefined>((resolve, reject) => {
         const headers = { 'content-type': 'application/json' }
         const at = { host: '127.0.0.1', port: own.port, path: '/auth/token', agent: false, localAddress }
-        request({ ...at, method: 'POST', headers }, (answer) => resolve(answer.resume().statusCode))
+        request({ ...at, method: 'POST', headers }, (response) => resolve(response.resume().statusCode))
           .once('error', reject)
           .end(JSON.stringify(guess))
       })
@@ -376,8 +376,8 @@ describe('a caller that does not speak HTTP', () => {
     { title: 'an empty host', sent: 'GET /health HTTP/1.1\r\nhost:\r\n\r\n' },
     { title: 'two hosts', sent: 'GET /health HTTP/1.1\r\nhost: a\r\nHost: b\r\n\r\n' },
     { title: 'one host twice', sent: 'GET /health HTTP/1.1\r\nhost: a\r\nHOST: a\r\n\r\n' },
-    { title: 'a host that is none', sent: 'GET /health HTTP/1.1\r\nhost: a b\r\n\r\n' },
-    { title: 'a target that is none', sent: 'OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n' },
+    { title: 'an invalid host', sent: 'GET /health HTTP/1.1\r\nhost: a b\r\n\r\n' },
+    { title: 'an invalid target', sent: 'OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n' },
     { title: 'a target with a user', sent: 'GET http://user:word@a/health HTTP/1.1\r\nhost: a\r\n\r\n' },
     { title: 'a host with a user', sent: 'GET /health HTTP/1.1\r\nhost: user@a\r\n\r\n' },
     { title: 'a length and chunks', sent: `${HEAD}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n` },
@@ -388,14 +388,14 @@ describe('a caller that does not speak HTTP', () => {
     { title: 'a space before the colon', sent: 'GET /health HTTP/1.1\r\nhost: a\r\nx : b\r\n\r\n' },
   ]
 
-  it.each(broken)('when it sends $title, then it is told 400 and cut off', async ({ sent }) => {
+  it.each(broken)('when it sends $title, then 400 and the connection is closed', async ({ sent }) => {
     const { socket, text, closed } = open()
     socket.write(sent)
     expect(await closed).toBeLessThan(LIMITS.requestMs + CHECKED_EVERY_MS + GRACE_MS)
     expect(codeOf(text(), 400)).toBe('malformed_request')
   })
 
-  it('when it expects what nobody does, then it is answered all the same', async () => {
+  it('when its Expect header is unknown, then it is ignored', async () => {
     const { socket, text } = open()
     socket.write('GET /health HTTP/1.1\r\nhost: a\r\nexpect: cake\r\n\r\n')
     await until(
@@ -422,22 +422,22 @@ describe('a body that is not UTF-8', () => {
     return { status: response.status, body: await response.json() }
   }
 
-  it.each(bytes)('when it has $title, then 400 malformed_json, and nothing is kept', async ({ of }) => {
+  it.each(bytes)('when it has $title, then 400 malformed_json, and nothing is stored', async ({ of }) => {
     const email = `${crypto.randomUUID()}@example.com`
-    const answer = await add(bodyOf(Buffer.from(of), email))
+    const response = await add(bodyOf(Buffer.from(of), email))
     const told = { code: 'malformed_json', detail: 'The body is not valid UTF-8.' }
-    expect(answer).toMatchObject({ status: 400, body: told })
+    expect(response).toMatchObject({ status: 400, body: told })
     expect((await system.customers.get(`/customers?search=${email}`)).body.data).toEqual([])
   })
 
-  it('when it has the character that stands for such bytes, then that is a character like any', async () => {
+  it('when it has the replacement character itself, then that is stored', async () => {
     const name = 'A \ufffd and 😀 of Müller'
-    const answer = await add(bodyOf(Buffer.from(name), `${crypto.randomUUID()}@example.com`))
-    expect(answer).toMatchObject({ status: 201, body: { name } })
+    const response = await add(bodyOf(Buffer.from(name), `${crypto.randomUUID()}@example.com`))
+    expect(response).toMatchObject({ status: 201, body: { name } })
   })
 })
 
-/** Each route that reads a body, and a body that it takes. */
+/** Each route that reads a body, with a valid body. */
 const READERS: [
   string,
   (on: TestSystem) => Promise<{ url: string; token?: string | null | undefined; body: object }>,
@@ -449,14 +449,11 @@ const READERS: [
       body: { name: 'A', email: `${crypto.randomUUID()}@example.com` },
     }),
   ],
-  [
-    'an order',
-    async (on) => ({ url: `${on.orders.base}/orders`, body: { customer_id: 1, items: await onePiece(on) } }),
-  ],
+  ['an order', async (on) => ({ url: `${on.orders.base}/orders`, body: { customer_id: 1, items: await oneUnit(on) } })],
   [
     'a cancel',
     async (on) => {
-      const { id } = await newOrder(on, await onePiece(on))
+      const { id } = await newOrder(on, await oneUnit(on))
       return { url: `${on.orders.base}/orders/${id}/cancel`, body: {} }
     },
   ],
@@ -464,7 +461,7 @@ const READERS: [
     'an order through the orchestrator',
     async (on) => ({
       url: `${on.orchestrator.base}/orchestrator/create-and-confirm-order`,
-      body: { customer_id: 1, items: await onePiece(on), idempotency_key: crypto.randomUUID() },
+      body: { customer_id: 1, items: await oneUnit(on), idempotency_key: crypto.randomUUID() },
     }),
   ],
   [
@@ -485,7 +482,7 @@ const READERS: [
   ],
 ]
 
-async function onePiece(on: TestSystem) {
+async function oneUnit(on: TestSystem) {
   return [{ product_id: (await newProduct(on)).id, qty: 1 }]
 }
 
@@ -498,39 +495,39 @@ describe.each(READERS)('the body of %s', (_, readerOn) => {
     return { status: response.status, headers: response.headers, body: await response.json() }
   }
 
-  it('when it says that it is as it is, then it is taken', async () => {
+  it('when its Content-Encoding is identity, then it is accepted', async () => {
     for (const coding of ['identity', 'Identity', '']) {
       expect((await send(JSON.stringify, { 'content-encoding': coding })).status).toBeLessThan(300)
     }
   })
 
   it.each(['gzip', 'br', 'GZIP', 'gzip, identity', 'x'])(
-    'when it claims to be %s, then 415 says what is taken',
+    'when its Content-Encoding is %s, then 415 with Accept-Encoding',
     async (coding) => {
       for (const text of [JSON.stringify, (body: object) => gzipSync(JSON.stringify(body))]) {
-        const answer = await send(text, { 'content-encoding': coding })
-        expect(answer).toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } })
-        expect(answer.headers.get('accept-encoding')).toBe('identity')
+        const response = await send(text, { 'content-encoding': coding })
+        expect(response).toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } })
+        expect(response.headers.get('accept-encoding')).toBe('identity')
       }
     },
   )
 
   it('when it is not UTF-8, then 400 says so', async () => {
-    const answer = await send((body) => Buffer.from(JSON.stringify({ ...body, name: 'M\u00fcller' }), 'latin1'))
-    expect(answer).toMatchObject({
+    const response = await send((body) => Buffer.from(JSON.stringify({ ...body, name: 'M\u00fcller' }), 'latin1'))
+    expect(response).toMatchObject({
       status: 400,
       body: { code: 'malformed_json', detail: 'The body is not valid UTF-8.' },
     })
   })
 
-  it('when it has a member twice, however it is written, then 400 names it', async () => {
+  it('when it has a member twice in any spelling, then 400 names it', async () => {
     for (const twice of [(name: string) => name, (name: string) => name.replace(/^./, escaped)]) {
       const { body: usual } = await readerOn(system)
       const [name = 'reason'] = Object.keys(usual)
       const withMember = (body: object) => JSON.stringify({ [name]: null, ...body })
-      const answer = await send((body) => withMember(body).replace('{', `{"${twice(name)}":null,`))
-      expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
-      expect(answer.body.errors).toEqual([{ path: name, message: 'Given twice' }])
+      const response = await send((body) => withMember(body).replace('{', `{"${twice(name)}":null,`))
+      expect(response).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
+      expect(response.body.errors).toEqual([{ path: name, message: 'Given twice' }])
     }
   })
 
@@ -547,8 +544,8 @@ describe('a form that asks for a token', () => {
     ['is gzip', gzipSync(form), { 'content-encoding': 'gzip' }, 415, 'unsupported_media_type'],
   ])('when it %s, then it is refused for that', async (_, body, more, status, code) => {
     const headers = { 'content-type': 'application/x-www-form-urlencoded', ...more }
-    const answer = await fetch(`${system.orders.base}/auth/token`, { method: 'POST', headers, body })
-    expect({ status: answer.status, body: await answer.json() }).toMatchObject({ status, body: { code } })
+    const response = await fetch(`${system.orders.base}/auth/token`, { method: 'POST', headers, body })
+    expect({ status: response.status, body: await response.json() }).toMatchObject({ status, body: { code } })
   })
 })
 
@@ -564,14 +561,14 @@ describe('a caller that sends a large body', () => {
     socket.write(sent)
     return until(
       () => (text().endsWith('}') ? text() : undefined),
-      () => `no answer: ${text()}`,
+      () => `no response: ${text()}`,
     )
   }
 
   it.each([
     ['without a token', undefined, 401, 'unauthorized'],
     ['with a wrong one', 'wrong', 401, 'invalid_token'],
-  ])('when it is internal and comes %s, then it is refused before it is read', async (_, token, status, code) => {
+  ])('when it is internal and comes %s, then it is refused unread', async (_, token, status, code) => {
     expect(codeOf(await responseTo(headOf(BATCH, LARGE, token)), status)).toBe(code)
     const jwt = await system.token()
     expect(codeOf(await responseTo(headOf(BATCH, LARGE, jwt)), 401)).toBe('invalid_token')
@@ -584,7 +581,7 @@ describe('a caller that sends a large body', () => {
     expect(codeOf(await responseTo(headOf(BATCH, LARGE + 1, token)), 413)).toBe('payload_too_large')
   })
 
-  it('when many send one where no route takes it, then none of it is kept in memory', async () => {
+  it('when many send one to a route without a body, then none is kept in memory', async () => {
     const program = startProgram('start:orchestrator', { NODE_ENV: 'test', PORT: '0' })
     const port = Number(new URL(await addressOf(program)).port)
     const maxBytes = () =>
@@ -595,7 +592,7 @@ describe('a caller that sends a large body', () => {
       await Promise.all(all.map(({ closed }) => closed))
       for (const { text } of all) expect(text()).toMatch(/^HTTP\/1\.1 413 /)
     }
-    // What is read and dropped is garbage for a while, however few send it: only more than that is kept.
+    // Dropped bodies are garbage for a while, however few callers send them: only growth beyond that is kept.
     for (let sent = 0; sent < 100; sent += 4) await sendAtOnce(4)
     const before = maxBytes()
     await sendAtOnce(100)
@@ -606,7 +603,7 @@ describe('a caller that sends a large body', () => {
   it.each([
     ['of a stated length', `content-length: ${half}\r\n\r\n`],
     ['in chunks', `transfer-encoding: chunked\r\n\r\n${half.toString(16)}\r\n${'x'.repeat(half)}\r\n`],
-  ])('when bodies %s are under way, then one more has to wait, and small ones have not', async (_, rest) => {
+  ])('when bodies %s are in flight, then one more must wait, and small ones need not', async (_, rest) => {
     const own = await servedToTestEnd({ maxBodyBytesInFlight: 2.5 * half }, { requestMs: 20_000 })
     const head = 'POST /customers HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n'
     const slow = [open(own.port), open(own.port), open(own.port)]
@@ -618,7 +615,7 @@ describe('a caller that sends a large body', () => {
     )
     expect(told().map((text) => codeOf(text, 503))).toEqual(['overloaded'])
     expect(told()[0]).toMatch(/^retry-after: 1$/im)
-    // Who sends it is asked when it has arrived.
+    // The token is checked once the body has arrived.
     expect(codeOf(await responseTo(`${head}content-length: 2\r\n\r\n{}`, own.port), 401)).toBe('unauthorized')
     for (const { socket } of slow) socket.destroy()
     await until(

@@ -19,7 +19,7 @@ import {
 } from '../../testing/openapi.ts'
 import { useSystem } from '../../testing/system.ts'
 
-/** Secrets of nobody, long enough. */
+/** Random secrets, long enough. */
 const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: 'j'.repeat(32), SERVICE_TOKEN: 's'.repeat(32) }
 const { version: packageVersion } = JSON.parse(readFileSync('package.json', 'utf8'))
 const documents = await readDocuments()
@@ -39,7 +39,7 @@ const GOOD_TAGS = ['"1"', 'W/"1"', '*', '"1", W/"2"']
 const BAD_TAGS = ['', '1', '"1" "2"', 'w/"1"']
 
 const PUBLIC = ['POST /auth/token', 'GET /health', 'GET /ready']
-/** What leads to the document, the document and its page: no part of what they describe. */
+/** The document, its page, and the links to them: not part of the described API. */
 const UNDOCUMENTED = ['GET /', 'GET /openapi.json', 'GET /docs', 'GET /docs/', 'GET /docs/swagger-ui-dist/{file}']
 
 describe.each(SERVICES)('the document of %s', (service) => {
@@ -48,7 +48,7 @@ describe.each(SERVICES)('the document of %s', (service) => {
   const checker = schemaChecker(document)
   const own = operations.filter((operation) => operation.service === service)
 
-  it('when it is fetched, then it is the same bytes each time, also behind a stage', async () => {
+  it('when it is fetched, then it has the same bytes each time, also behind a stage', async () => {
     const first = await system[service].get('/openapi.json', { token: null })
     expect(first.status).toBe(200)
     expect(first.headers.get('content-type')).toBe('application/json')
@@ -74,7 +74,7 @@ describe.each(SERVICES)('the document of %s', (service) => {
     expect({ status: other.status, text: other.text }).toEqual({ status: 200, text: first.text })
   })
 
-  it('when callers reach it at an address of its own, then its addresses are absolute', async () => {
+  it('when callers reach it at a configured address, then its addresses are absolute', async () => {
     const read = (await readDocuments({ PUBLIC_URL: 'https://api.example.com/{service}-api/' }))[service]
     const url = `https://api.example.com/${service}-api`
     expect(read.servers).toEqual([{ url, description: 'this service' }])
@@ -84,7 +84,7 @@ describe.each(SERVICES)('the document of %s', (service) => {
     expect({ ...read, servers: [], components: [] }).toEqual({ ...document, servers: [], components: [] })
   })
 
-  it('when it is saved in openapi/, then that is what the routes say, with addresses that hold', async () => {
+  it('when it is saved in openapi/, then that equals the served one', async () => {
     const saved = readFileSync(`openapi/${service}.json`, 'utf8')
     expect(saved, 'run: npm run openapi').toBe(await openapiText(service))
     expect(JSON.parse(saved).servers[0].url).toMatch(/^http:\/\/localhost:30\d\d$/)
@@ -99,12 +99,12 @@ describe.each(SERVICES)('the document of %s', (service) => {
     expect(JSON.stringify(read)).toBe(expected)
   })
 
-  it('when it is held to the schema of OpenAPI 3.1, then it has no fault', () => {
+  it('when it is validated against OpenAPI 3.1, then it has no fault', () => {
     expect(document.openapi).toMatch(/^3\.1\.\d+$/)
     expect(faultsOfDocument(document)).toEqual([])
   })
 
-  it('when a reference is followed, then it leads somewhere', () => {
+  it('when a reference is followed, then its target exists', () => {
     const refs = refsOf(document)
     expect(refs).not.toEqual([])
     for (const ref of refs) expect(resolveRef(document, ref), ref).toBeDefined()
@@ -116,7 +116,7 @@ describe.each(SERVICES)('the document of %s', (service) => {
     for (const pointer of pointers) expect(() => checker.faultsAt(pointer, null), pointer).not.toThrow()
   })
 
-  it('when an example is held to its schema, then it fits', () => {
+  it('when an example is validated against its schema, then it is valid', () => {
     const examples = examplesOf(document)
     expect(examples.length).toBeGreaterThan(20)
     for (const { schemaPointer, value } of examples) {
@@ -133,14 +133,14 @@ describe.each(SERVICES)('the document of %s', (service) => {
     )
   })
 
-  it('when operations are told apart by their ids or tags, then each id is unique and each tag is listed', () => {
+  it('when operations have ids or tags, then each id is unique and each tag is listed', () => {
     const ids = own.map(({ operationId }) => operationId)
     expect(new Set(ids).size).toBe(ids.length)
     const tags = document.tags.map(({ name }) => name)
     expect(new Set(own.flatMap((operation) => operation.tags))).toEqual(new Set(tags))
   })
 
-  it('when it has an integer, then its format says how wide, and 32 bits hold its bounds', () => {
+  it('when it has an integer, then its format has a width that holds its bounds', () => {
     const integers = schemaPointersOf(document)
       .map((pointer) => ({ pointer, schema: resolveRef(document, `#${pointer}`) }))
       .filter((one): one is IntegerAt => INTEGER.test(JSON.stringify(one.schema)))
@@ -153,15 +153,15 @@ describe.each(SERVICES)('the document of %s', (service) => {
     }
   })
 
-  it('when code is generated from it, then no schema stops that', () => {
+  it('when code is generated from it, then no schema prevents that', () => {
     for (const pointer of schemaPointersOf(document)) {
       const schema = resolveRef(document, `#${pointer}`)
-      // Python reads them as texts.
+      // Python generators read them as strings.
       expect(schema, pointer).not.toMatchObject({ type: 'boolean', enum: expect.anything() })
-      // Of OpenAPI 3.0 they are flags, by which some tools still read.
+      // In OpenAPI 3.0 these are flags, and some tools still read them so.
       for (const word of ['exclusiveMinimum', 'exclusiveMaximum']) expect(schema, pointer).not.toHaveProperty(word)
       expect(schema, pointer).not.toHaveProperty('allOf')
-      // TypeScript clients would import a model of what must not be.
+      // TypeScript generators would import a model of the forbidden schema.
       expect(schema, pointer).not.toMatchObject({ not: { properties: expect.anything() } })
     }
   })
@@ -184,7 +184,7 @@ describe.each(SERVICES)('the document of %s', (service) => {
     }
   })
 
-  it('when a key or a precondition is asked for, then its pattern takes what the service takes', () => {
+  it('when it has a key or a precondition, then its pattern matches the service', () => {
     const headers = own.flatMap(({ parameters = [] }) => parameters.filter((parameter) => parameter.in === 'header'))
     for (const { name, schema } of headers) {
       expect(schema, name).toMatchObject({ maxLength: expect.any(Number), examples: [expect.any(String)] })
@@ -194,7 +194,7 @@ describe.each(SERVICES)('the document of %s', (service) => {
     }
   })
 
-  it('when a key may be sent in several places, then their examples are one key', () => {
+  it('when a key may be sent in several headers, then their examples are one key', () => {
     for (const { title, path, parameters = [] } of own) {
       const headers = parameters.filter(({ name }) => name.endsWith('idempotency-key'))
       const keys = headers.flatMap(({ example, schema }) => [...(schema.examples ?? []), ...(example ? [example] : [])])
@@ -214,7 +214,7 @@ describe.each(SERVICES)('the document of %s', (service) => {
     expect(document.info.version).toBe(packageVersion)
   })
 
-  it('when several schemes open a route, then the first is the one that needs no more than a token', () => {
+  it('when several schemes open a route, then the first needs only a token', () => {
     const several = own.filter(({ security }) => security.length > 1 && !security.some(({ basic }) => basic))
     for (const { title, security } of several) expect(Object.keys(security[0] ?? {}), title).toEqual(['bearer'])
   })
@@ -240,12 +240,12 @@ describe('what a service refuses', () => {
 
   it.each([
     ['a name of two lines', customers, 'NewCustomer', { ...customer, name: 'two\nlines' }],
-    ['a name of nothing but space', customers, 'NewCustomer', { ...customer, name: ' \t ' }],
+    ['a blank name', customers, 'NewCustomer', { ...customer, name: ' \t ' }],
     ['a phone with a control character', customers, 'NewCustomer', { ...customer, phone: '5\u009b5' }],
     ['an e-mail without a domain', customers, 'NewCustomer', { ...customer, email: 'ann@localhost' }],
     ['a SKU with a space in it', orders, 'NewProduct', { sku: 'A 1', name: 'A', price_cents: 1, stock: 1 }],
-    ['a change of nothing but null', orders, 'ProductChange', { name: null, stock: null }],
-    ['an adjustment by nothing', orders, 'NewStockAdjustment', { delta: 0, reason: 'counted' }],
+    ['a change with only null', orders, 'ProductChange', { name: null, stock: null }],
+    ['an adjustment by 0', orders, 'NewStockAdjustment', { delta: 0, reason: 'counted' }],
     ['an id past 2^53-1', orders, 'NewOrder', { ...order, customer_id: tooLarge }],
     [
       'an id past 2^53-1 in a line',
@@ -266,7 +266,7 @@ describe('what a service refuses', () => {
     ['2026-01-01 00:00:00Z', false],
     ['2026-01-01t00:00:00z', false],
     ['2016-12-31T23:59:60Z', false],
-  ])('when orders are asked for from %s, then the document says whether it is a time: %s', (time, isTime) => {
+  ])('when orders are listed from %s, then the document says whether it is a time: %s', (time, isTime) => {
     const parameters = operations.find(({ operationId }) => operationId === 'listOrders')?.parameters ?? []
     const index = parameters.findIndex(({ name }) => name === 'from')
     const schema = pointerTo('paths', '/orders', 'get', 'parameters', String(index), 'schema')
@@ -281,7 +281,7 @@ describe.each(operations.map((operation): [string, Operation] => [operation.titl
     const document = documents[service]
     const checker = schemaChecker(document)
 
-    it('when it is looked up, then it says what it does and who may call it', () => {
+    it('when it is read, then it says what it does and who may call it', () => {
       expect(operation.operationId).toMatch(/^[a-z][A-Za-z]+$/)
       expect(operation.summary).toMatch(/\w/)
       expect(operation.tags).not.toEqual([])
@@ -289,14 +289,14 @@ describe.each(operations.map((operation): [string, Operation] => [operation.titl
       expect(isOpen(operation), 'is open').toBe(PUBLIC.includes(`${method} ${path}`))
     })
 
-    it('when its path has parameters, then each is declared, and nothing else in the path is', () => {
+    it('when its path has parameters, then each is declared, and no others', () => {
       const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
       const declared = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path')
       expect(declared.map(({ name }) => name)).toEqual(inPath)
       for (const parameter of declared) expect(parameter.required).toBe(true)
     })
 
-    it('when its answers are listed, then there is a success, and for each refusal an example of its problem document', () => {
+    it('when its responses are read, then one succeeds, and each refusal has an example', () => {
       const statuses = Object.keys(operation.responses)
       expect(statuses.filter((status) => status.startsWith('2'))).toHaveLength(1)
       for (const [status, response] of Object.entries(operation.responses)) {
@@ -312,7 +312,7 @@ describe.each(operations.map((operation): [string, Operation] => [operation.titl
       }
     })
 
-    it('when it takes a body, then the body made of the examples of its parts is a valid one', () => {
+    it('when it takes a body, then the examples of its parts make a valid one', () => {
       for (const [mediaType, { schema }] of Object.entries(operation.requestBody?.content ?? {})) {
         const at = `${pointer}${pointerTo('requestBody', 'content', mediaType, 'schema')}`
         expect(checker.faultsAt(at, sampleOf(document, schema))).toEqual([])

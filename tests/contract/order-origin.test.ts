@@ -6,7 +6,7 @@ import { describeEachEngine, useSystem } from '../../testing/system.ts'
 
 const hashOf = (text: string) => createHash('sha256').update(text).digest('hex')
 
-describeEachEngine('where an order came from', (engine) => {
+describeEachEngine('the origin of an order', (engine) => {
   const system = useSystem(engine)
 
   const originOf = (id: number) =>
@@ -16,7 +16,7 @@ describeEachEngine('where an order came from', (engine) => {
       .where('id', '=', id)
       .executeTakeFirstOrThrow()
 
-  it('when an order is placed, then its row says by whom, in which request and with which key', async () => {
+  it('when an order is placed, then its row has the caller, the request and the key', async () => {
     const { id: product_id } = await newProduct(system)
     const [key, correlation] = [newKey(), `order-${randomUUID()}`]
     const order = { customer_id: 1, items: [{ product_id, qty: 1 }] }
@@ -29,7 +29,7 @@ describeEachEngine('where an order came from', (engine) => {
     expect(await originOf(body.id)).toEqual(origin)
   })
 
-  it('when an order is placed without a key, then its row has no hash of one', async () => {
+  it('when an order is placed without a key, then its row has no key hash', async () => {
     const { id: product_id } = await newProduct(system)
     const { id } = await newOrder(system, [{ product_id, qty: 1 }])
     expect(await originOf(id)).toEqual({
@@ -39,7 +39,7 @@ describeEachEngine('where an order came from', (engine) => {
     })
   })
 
-  it("when the orchestrator places an order, then its row has the orchestrator's caller and the key derived from its key", async () => {
+  it('when the orchestrator places an order, then its row has caller and derived key', async () => {
     const { id: product_id } = await newProduct(system)
     const [idempotency_key, correlation_id] = [newKey(), `order-${randomUUID()}`]
     const call = { customer_id: 1, items: [{ product_id, qty: 1 }], idempotency_key, correlation_id }

@@ -29,14 +29,14 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
     return n
   }
 
-  /** A client that is in the database, and a token of it. */
+  /** A client that is in the database, and a token for it. */
   async function newClient() {
     const id = `client-${randomUUID()}`
     await createClient(system.db, { id, name: id, scopes: ['orders:write'], customerId: null })
     return { id, token: await system.token({ clientId: id }) }
   }
 
-  it('when an order was placed, confirmed and canceled with a key, then all three are told in their order', async () => {
+  it('when a key placed, confirmed and canceled an order, then all three are listed', async () => {
     const key = newKey()
     const placed = await system.orders.post('/orders', { customer_id: 1, items: await newItems() }, keyed(key))
     const { id, ...order } = placed.body
@@ -59,7 +59,7 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
     expect(Date.parse(body.data[0].expires_at) - Date.parse(body.data[0].created_at)).toBe(24 * 3_600_000)
   })
 
-  it('when nothing was done with a key, then the list is empty, since a time, and nothing is placed', async () => {
+  it('when a key is unused, then the list is empty, says since when, and adds no order', async () => {
     const before = await countOrders()
     const { status, body } = await search(newKey())
     expect({ status, body }).toEqual({
@@ -71,14 +71,14 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
     expect(await countOrders()).toBe(before)
   })
 
-  it('when an order was refused, then its key tells of none', async () => {
+  it('when an order was refused, then its key has no use', async () => {
     const key = newKey()
     const order = { customer_id: 999_999, items: await newItems() }
     expect((await system.orders.post('/orders', order, keyed(key))).status).toBe(422)
     expect((await search(key)).body.data).toEqual([])
   })
 
-  it('when a client ordered through the orchestrator, then its own key finds the order, named or not', async () => {
+  it('when a client ordered through the orchestrator, then its key finds the order', async () => {
     const { id, token } = await newClient()
     const key = newKey()
     const order = { customer_id: 1, items: await newItems(), idempotency_key: key }
@@ -96,7 +96,7 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
     expect((await search(key, 'demo')).body.data).toEqual([])
   })
 
-  it('when somebody without a token ordered through the orchestrator, then the key finds that order', async () => {
+  it('when an anonymous caller used the orchestrator, then the key finds the order', async () => {
     const key = newKey()
     const order = { customer_id: 1, items: await newItems(), idempotency_key: key }
     const placed = await system.orchestrator.post(CREATE_AND_CONFIRM, order, { token: null })
@@ -105,7 +105,7 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
     expect((await search(key, 'anonymous')).body.data).toMatchObject(expected)
   })
 
-  it('when two clients used one key, then both orders are told, and of a named client its own', async () => {
+  it('when two clients used one key, then both orders are listed, or one by client', async () => {
     const [key, items, one, other] = [newKey(), await newItems(), await newClient(), await newClient()]
     const place = async (token: string) =>
       (await system.orders.post('/orders', { customer_id: 1, items }, { token, ...keyed(key) })).body.id
@@ -117,7 +117,7 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
     expect(await found('')).toEqual(ids)
   })
 
-  it('when a client for two customers used one key for both, then both orders are told of the client', async () => {
+  it('when one client used a key for two customers, then both orders are listed', async () => {
     const [key, items, clientId] = [newKey(), await newItems(), `bound-${randomUUID()}`]
     const ids = []
     for (const { id } of [await newCustomer(system), await newCustomer(system)]) {
@@ -128,7 +128,7 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
     expect(data.map(({ order }: { order: { id: number } }) => order.id)).toEqual(ids)
   })
 
-  it('when a key is past its time and still there, then it is told', async () => {
+  it('when a key has expired but is still stored, then it is listed', async () => {
     const key = newKey()
     await system.orders.post('/orders', { customer_id: 1, items: await newItems() }, keyed(key))
     const expires_at = addMinutes(await readClock(system.db), -1)
@@ -136,14 +136,14 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
     expect((await search(key)).body.data).toHaveLength(1)
   })
 
-  it('when the key is written in double quotes, then it is the same key', async () => {
+  it('when the key is in double quotes, then it is the same key', async () => {
     const key = newKey()
     await system.orders.post('/orders', { customer_id: 1, items: await newItems() }, keyed(`"${key}"`))
     expect((await search(`"${key}"`)).body.data).toMatchObject([{ key }])
     expect((await search(key)).body.data).toMatchObject([{ key }])
   })
 
-  describe('what it refuses', () => {
+  describe('refused lookups', () => {
     it.each([
       ['no key', '', 'validation_failed'],
       ['an empty key', '?key=', 'invalid_idempotency_key'],
@@ -151,8 +151,8 @@ describeEachEngine('GET /idempotency-keys', (engine) => {
       ['a key beyond ASCII', '?key=%C3%A9', 'invalid_idempotency_key'],
       ['a key of 256 characters', `?key=${'k'.repeat(256)}`, 'invalid_idempotency_key'],
       ['two keys', '?key=a&key=b', 'validation_failed'],
-      ['a name that it does not know', '?key=a&customer_id=1', 'validation_failed'],
-    ])('when it is given %s, then 400', async (_, query, code) => {
+      ['an unknown parameter', '?key=a&customer_id=1', 'validation_failed'],
+    ])('when it gets %s, then 400', async (_, query, code) => {
       expectProblem(await system.orders.get(`/idempotency-keys${query}`), 400, code)
     })
 
@@ -194,7 +194,7 @@ describeEachEngine('npm run order:find', (engine) => {
   }
   const forgetKeys = () => system.db.deleteFrom('idempotency_keys').execute()
 
-  it('when the key is remembered, then the order is told, with who placed it and until when the key is kept', async () => {
+  it('when the key is stored, then the order is printed with its caller and expiry', async () => {
     const { direct, through } = await newOrders()
     const { code, stdout, stderr } = await run('--key', direct.key)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -219,7 +219,7 @@ describeEachEngine('npm run order:find', (engine) => {
     })
   })
 
-  it('when the key is forgotten, then the order is found by the hash on its row, through either API', async () => {
+  it('when the key is purged, then its hash on the row finds the order', async () => {
     const { direct, through } = await newOrders()
     await forgetKeys()
     for (const [order, via] of [
@@ -235,7 +235,7 @@ describeEachEngine('npm run order:find', (engine) => {
     )
   })
 
-  it('when the client that used the key is none that is known, then the row of its order says who it was', async () => {
+  it('when the client of the key is unknown, then the row of its order names it', async () => {
     const items = [{ product_id: (await newProduct(system)).id, qty: 1 }]
     const call = { customer_id: 1, items, idempotency_key: newKey() }
     const token = await system.token({ clientId: `unknown-${randomUUID()}` })
@@ -254,13 +254,13 @@ describeEachEngine('npm run order:find', (engine) => {
     )
   })
 
-  it('when an id is given, then that order is told, or that there is none', async () => {
+  it('when an id is given, then that order is printed, or that none exists', async () => {
     const { direct } = await newOrders()
     expect((await run('--id', String(direct.id))).stdout).toMatch(new RegExp(`^Order ${direct.id} was placed`))
     expect(await none('--id', '999999999')).toMatch(/^There is no order 999999999\./)
   })
 
-  it('when nothing was placed, then it says since when, and how long keys are kept', async () => {
+  it('when nothing was placed, then it prints since when, and how long keys are kept', async () => {
     const text = await none('--key', newKey(), '--since', '3d')
     const [, since = '', kept = ''] =
       /^No order was placed with this key since (\S+)\.\nKeys are remembered for 24 hours, that is, since (\S+)\./.exec(
@@ -270,7 +270,7 @@ describeEachEngine('npm run order:find', (engine) => {
     expect([ageDays(since), ageDays(kept)]).toEqual([3, 1])
   })
 
-  it('when the order is older than it looks back, then it is not found, and found further back', async () => {
+  it('when the order is older than the default period, then a longer period finds it', async () => {
     const { direct } = await newOrders()
     await forgetKeys()
     const created_at = addMinutes(await readClock(system.db), -40 * 24 * 60)
@@ -279,7 +279,7 @@ describeEachEngine('npm run order:find', (engine) => {
     expect((await found('--key', direct.key, '--since', '60d')).orders).toMatchObject([{ id: direct.id }])
   })
 
-  it('when orders of the version before do not say where they came from, then it says how many', async () => {
+  it('when orders of the previous version lack their origin, then it prints how many', async () => {
     const { direct } = await newOrders()
     await forgetKeys()
     const nothing = { placed_by: null, correlation_id: null, key_hash: null }
@@ -287,7 +287,7 @@ describeEachEngine('npm run order:find', (engine) => {
     expect(await none('--key', direct.key)).toContain('\n1 orders of that time do not say where they came from')
   })
 
-  it('when more orders follow than one statement looks at, then it goes on', async () => {
+  it('when more orders follow than one statement reads, then it continues', async () => {
     const { direct } = await newOrders()
     await forgetKeys()
     const { id: _, ...row } = await system.db
@@ -307,20 +307,20 @@ describeEachEngine('npm run order:find', (engine) => {
   })
 
   it.each([
-    ['nothing to look for', []],
-    ['two things to look for', ['--key', 'a', '--id', '1']],
-    ['a key that is none', ['--key', 'two words']],
-    ['a correlation id that is none', ['--correlation-id', 'two words']],
-    ['an id that is none', ['--id', '0']],
-    ['a time that is none', ['--key', 'a', '--since', 'yesterday']],
+    ['nothing to search for', []],
+    ['two things to search for', ['--key', 'a', '--id', '1']],
+    ['an invalid key', ['--key', 'two words']],
+    ['an invalid correlation id', ['--correlation-id', 'two words']],
+    ['an invalid id', ['--id', '0']],
+    ['an invalid time', ['--key', 'a', '--since', 'yesterday']],
     ['a time for an id', ['--id', '1', '--since', '3d']],
-  ])('when it is given %s, then it ends with 2', async (_, args) => {
+  ])('when it gets %s, then it ends with 2', async (_, args) => {
     const { code, stdout, stderr } = await run(...args)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toContain('npm run order:find')
   })
 
-  it('when it can not look, then it ends with 2: that is not "none"', async () => {
+  it('when it cannot search, then it ends with 2: that is not "none"', async () => {
     const variables = { ...variablesOf(system.env), DB_HOST: '127.0.0.1', DB_PORT: '1' }
     expect(await runProgram('order:find', variables, ['--key', 'a'])).toMatchObject({ code: 2, stdout: '' })
   })

@@ -14,10 +14,10 @@ vi.setConfig({ testTimeout: 60_000 })
 
 /** The default of DB_READ_TIMEOUT_MS. */
 const READ_TIMEOUT_MS = 2_000
-/** For a machine that does other things too. */
+/** Tolerance for a busy machine. */
 const GRACE_MS = 2_500
 
-describe.skipIf(inject('mysql') === null)('reads of a database that is slow', () => {
+describe.skipIf(inject('mysql') === null)('reads of a slow database', () => {
   const system = useSystem('mysql')
 
   async function rawConnection() {
@@ -39,14 +39,14 @@ describe.skipIf(inject('mysql') === null)('reads of a database that is slow', ()
     return { customers, orders }
   }
 
-  /** Nobody else reads customers, until the test ends. */
+  /** Blocks all reads of customers until the test ends. */
   async function lockCustomers() {
     const connection = await rawConnection()
     await connection.query('lock tables customers write')
     return connection
   }
 
-  it('when a read takes too long, then 503 in time, and the server works on it no more', async () => {
+  it('when a read takes too long, then 503 in time, and the server stops working on it', async () => {
     const { customers } = await servicesOverOnePool(4)
     expect((await customers.get('/customers/1')).status).toBe(200)
     const locking = await lockCustomers()
@@ -61,7 +61,7 @@ describe.skipIf(inject('mysql') === null)('reads of a database that is slow', ()
     expect((await customers.get('/customers/1')).status).toBe(200)
   })
 
-  it('when slow reads have all that they may have, then orders are still taken', async () => {
+  it('when slow reads use up their share of the pool, then orders are still placed', async () => {
     const { customers, orders } = await servicesOverOnePool(4)
     const product = await newProduct(system, { stock: 10 })
     const order = await orders.post('/orders', { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] })
@@ -74,7 +74,7 @@ describe.skipIf(inject('mysql') === null)('reads of a database that is slow', ()
     for (const response of await reads) expectProblem(response, 503, 'unavailable')
   })
 
-  it('when slow lists have all that they may have, then other reads go on', async () => {
+  it('when slow lists use up their share of the pool, then other reads continue', async () => {
     const { customers, orders } = await servicesOverOnePool(4)
     const admin = await rawConnection()
     await lockCustomers()
@@ -86,7 +86,7 @@ describe.skipIf(inject('mysql') === null)('reads of a database that is slow', ()
   })
 })
 
-/** What the server works on for readers of customers. */
+/** The statements that the server is running for reads of customers. */
 async function runningReads(admin: Connection) {
   const [rows] = await admin.query(
     "select info from information_schema.processlist where db = database() and info regexp 'from .?customers' and id <> connection_id()",

@@ -8,7 +8,7 @@ import { PAGE, startTunnels, type Tunnel } from '../../testing/tunnel.ts'
 
 const LOCALTUNNEL = { header: 'bypass-tunnel-reminder', pageStatus: 511 }
 const NGROK = { header: 'ngrok-skip-browser-warning', pageStatus: 200 }
-/** A tunnel of somebody whose page we do not know how to skip. */
+/** A tunnel whose page our services do not know how to skip. */
 const UNKNOWN = { header: 'x-let-me-through', pageStatus: 200 }
 
 describeEachEngine('an orchestrator that reaches the services through tunnels', (engine) => {
@@ -48,7 +48,7 @@ describeEachEngine('an orchestrator that reaches the services through tunnels', 
     },
   ]
 
-  it.each(cases)('when they are by $by, then the whole flow works, and no page is in its way', async (tunnelled) => {
+  it.each(cases)('when they are by $by, then the whole flow works without its page', async (tunnelled) => {
     const { api, send, seen } = await throughTunnels(tunnelled.bases, tunnelled.kinds)
     const request = { ...REQUEST, idempotency_key: newKey() }
     const response = await send(request)
@@ -72,7 +72,7 @@ describeEachEngine('an orchestrator that reaches the services through tunnels', 
   ] as const
 
   it.each(strangers)(
-    'when the one to $where shows its page with $pageStatus all the same, then the answer is 502 without it',
+    'when the tunnel to $where shows its page with $pageStatus anyway, then 502',
     async ({ where, pageStatus }) => {
       const bases = { customers: 'https://nice-kangaroo-12.loca.lt', orders: 'https://brave-lion-34.loca.lt' }
       const kinds = { customers: LOCALTUNNEL, orders: LOCALTUNNEL }
