@@ -26,7 +26,8 @@ export interface Services {
 }
 
 /**
- * On MySQL each service is a process; a SQLite file has one process for all three. @param server undefined for SQLite
+ * On MySQL each service is a process; a SQLite file has one process for all three.
+ * @param server undefined for SQLite
  */
 export async function startServices(
   server: DatabaseServer | undefined,

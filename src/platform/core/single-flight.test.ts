@@ -57,7 +57,7 @@ it('when a call fails, then those who share it fail, and the next call starts an
   expect(ask('a').joined).toBe(false)
 })
 
-it('when one turn reads a key twice, then it is one read, and a later turn has its own', async () => {
+it('when one turn reads a key twice, then it is read once, and again in a later turn', async () => {
   const asked: string[] = []
   const read = createSharedReads(async ({ of }: { of: string }) => {
     asked.push(of)

@@ -239,7 +239,7 @@ describeEachEngine('a queued write that fails', (engine) => {
   }
 
   describe.each(faults)('for %s', (_, faulty, isTheFault) => {
-    it('when the transaction commits, then that fails with the cause, and nothing is left', async () => {
+    it('when the transaction commits, then that fails, says why, and nothing is left', async () => {
       const { db, other } = databases
       const [taken, before, after] = [await takenProduct(), product(), product()]
       const refusal = await refusalOf(
@@ -620,7 +620,10 @@ describeEachEngine('work in a transaction', (engine) => {
 describe.each(inject('mysql') === null ? [] : ['MySQL'])('a packet that is cut off on %s', () => {
   const databases = useDatabases('mysql')
 
-  /** Sends three writes, and kills the second one while it waits for a lock. @returns which of the others were done */
+  /**
+   * Sends three writes, and kills the second one while it waits for a lock.
+   * @returns which of the others were done
+   */
   async function leftBy(send: (writes: CompiledQuery[]) => Promise<unknown>, kill: 'query' | 'connection') {
     const { db, other } = databases
     const [before, locked, after] = [product(), product(), product()]

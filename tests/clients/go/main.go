@@ -1,4 +1,4 @@
-// The whole flow through what oapi-codegen generated.
+// The whole flow through the code of oapi-codegen.
 package main
 
 import (

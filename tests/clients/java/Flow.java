@@ -1,4 +1,4 @@
-// The whole flow through what openapi-generator's java generated, with its library `native`.
+// The whole flow through the code of openapi-generator's java, with its library `native`.
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.example.orders.model.Problem;
 import java.util.List;

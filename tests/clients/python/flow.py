@@ -1,4 +1,4 @@
-"""The whole flow through what openapi-generator's python generated."""
+"""The whole flow through the code of openapi-generator's python."""
 
 import os
 import time
