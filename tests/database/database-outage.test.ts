@@ -7,7 +7,7 @@ import { SCOPES } from '../../src/platform/http/auth.ts'
 import { createLogger } from '../../src/platform/telemetry/logger.ts'
 import { freePort } from '../../testing/database-server.ts'
 
-/** Customers and Orders over a database that nobody serves. */
+/** Customers and Orders over a database that does not run. */
 async function servicesWithoutDatabase() {
   const env = parseEnv({ NODE_ENV: 'test', DB_HOST: '127.0.0.1', DB_PORT: String(await freePort()) })
   const logger = await createLogger('silent')
@@ -29,19 +29,16 @@ it.each([
   ['orders', 'GET', '/orders/1', undefined],
   ['orders', 'GET', '/products', undefined],
   ['orders', 'POST', '/orders/1/cancel', {}],
-] as const)(
-  'when the database cannot be reached, then %s answers %s %s with 503, to be tried again',
-  async (...ask) => {
-    const [service, method, path, body] = ask
-    const services = await servicesWithoutDatabase()
-    const init = { method, headers: services.headers, ...(body && { body: JSON.stringify(body) }) }
-    const response = await services[service].request(path, init)
-    expect(response.status).toBe(503)
-    expect(await response.json()).toMatchObject({ code: 'unavailable', status: 503 })
-  },
-)
+] as const)('when the database is unreachable, then %s responds to %s %s with 503 and Retry-After', async (...ask) => {
+  const [service, method, path, body] = ask
+  const services = await servicesWithoutDatabase()
+  const init = { method, headers: services.headers, ...(body && { body: JSON.stringify(body) }) }
+  const response = await services[service].request(path, init)
+  expect(response.status).toBe(503)
+  expect(await response.json()).toMatchObject({ code: 'unavailable', status: 503 })
+})
 
-it('when the database cannot be reached, then the services run and are not ready', async () => {
+it('when the database is unreachable, then the services run but are not ready', async () => {
   const { customers, orders } = await servicesWithoutDatabase()
   for (const app of [customers, orders]) {
     expect((await app.request('/health')).status).toBe(200)

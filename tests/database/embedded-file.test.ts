@@ -14,14 +14,14 @@ import { useSystem } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
-/** The issue's bound on a wait for the file. */
+/** The longest acceptable wait for the file. */
 const FILE_WAIT_MS = 5_000
-/** For a machine that does other things too. */
+/** Tolerance for a busy machine. */
 const GRACE_MS = 2_500
 
 const system = useSystem('sqlite')
 
-/** Another program that holds the file's write lock, until the test ends or it lets go. */
+/** Holds the file's write lock in another program until the test ends or releases it. */
 function holdFile(): { letGo(): void } {
   const other = new DatabaseSync(system.env.database.file)
   other.exec('begin immediate')
@@ -38,7 +38,7 @@ async function timed<T>(work: Promise<T>): Promise<[T, number]> {
   return [await work, performance.now() - began]
 }
 
-it('while another program holds the file, then writes are 503 in 5 s, others go on', async () => {
+it('while another program locks the file, then writes are 503 in 5 s, reads continue', async () => {
   const product = await newProduct(system, { stock: 20 })
   holdFile()
   const writing = timed(
@@ -66,14 +66,14 @@ it('while another program holds the file, then writes are 503 in 5 s, others go 
   expect(maxMs).toBeLessThan(1_000)
 })
 
-it('while another program holds the file, then the service is not ready', async () => {
+it('while another program locks the file, then the service is not ready', async () => {
   const { letGo } = holdFile()
   expectProblem(await system.orders.get('/ready'), 503, 'unavailable')
   letGo()
   await expect.poll(async () => (await system.orders.get('/ready')).status, { timeout: FILE_WAIT_MS }).toBe(200)
 })
 
-it('when the file is let go of in time, then orders that waited are placed once', async () => {
+it('when the file is released in time, then orders that waited are placed once', async () => {
   const product = await newProduct(system, { stock: 20 })
   const { letGo } = holdFile()
   const key = newKey()
@@ -88,7 +88,7 @@ it('when the file is let go of in time, then orders that waited are placed once'
 it.each([
   ['is full', 'max_page_count = 1', 'max_page_count = 1073741823'],
   ['may not be written', 'query_only = 1', 'query_only = 0'],
-])('while the file %s, then writes are 503, reads go on, and nothing is lost', async (_, breaking, mending) => {
+])('while the file %s, then writes are 503, reads continue, and nothing is lost', async (_, breaking, mending) => {
   const product = await newProduct(system, { stock: 20 })
   const key = { headers: { 'idempotency-key': newKey() } }
   const orders = (count: number) => atOnce(count, () => system.orders.post('/orders', orderOf(product.id)))
@@ -112,7 +112,7 @@ function newFolder(): string {
   return folder
 }
 
-it('when the file is made, then only its owner may read it, its -wal and its -shm', async () => {
+it('when the file is created, then only its owner may read it, its -wal and its -shm', async () => {
   const file = join(newFolder(), 'b2b.sqlite')
   const db = await openDatabase(parseEnv({ DB_FILE: file }).database)
   onTestFinished(() => db.destroy())
@@ -120,7 +120,7 @@ it('when the file is made, then only its owner may read it, its -wal and its -sh
   for (const path of [file, `${file}-wal`, `${file}-shm`]) expect(statSync(path).mode & 0o777).toBe(0o600)
 })
 
-it('when the file was open to others, then it is not any more', async () => {
+it('when others could read the file, then a start makes it private', async () => {
   const file = join(newFolder(), 'b2b.sqlite')
   await (await openDatabase(parseEnv({ DB_FILE: file }).database)).destroy()
   chmodSync(file, 0o644)
@@ -130,7 +130,6 @@ it('when the file was open to others, then it is not any more', async () => {
   for (const path of [file, `${file}-wal`, `${file}-shm`]) expect(statSync(path).mode & 0o777).toBe(0o600)
 })
 
-/** One message, no stack trace, exit code 1. */
 function refusal({ code, stdout, stderr }: Ended): string {
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   expect(stderr).not.toMatch(/^\s+at /m)
@@ -142,7 +141,7 @@ const FREE_PORTS = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '
 it('when the file is damaged, then the start says so in one message', async () => {
   const DB_FILE = join(newFolder(), 'b2b.sqlite')
   expect((await runProgram('migrate', { DB_FILE })).code).toBe(0)
-  // All but the file's header.
+  // Everything but the file's header.
   const { size } = statSync(DB_FILE)
   const whole = new DatabaseSync(DB_FILE)
   whole.exec('pragma journal_mode = delete')
@@ -154,7 +153,7 @@ it('when the file is damaged, then the start says so in one message', async () =
   expect(message).toContain(`The database ${copy} can't be used: `)
 })
 
-it('when a folder is in the place of the file, then the start says so', async () => {
+it('when a folder has the path of the file, then the start says so', async () => {
   const DB_FILE = join(newFolder(), 'b2b.sqlite')
   mkdirSync(DB_FILE, { mode: 0o755 })
   const message = refusal(await runProgram('start', { ...FREE_PORTS, DB_FILE }))
@@ -162,7 +161,7 @@ it('when a folder is in the place of the file, then the start says so', async ()
   expect(statSync(DB_FILE).mode & 0o777).toBe(0o755)
 })
 
-it('when another program holds the file, then the start says so in seconds', async () => {
+it('when another program locks the file, then the start says so in seconds', async () => {
   const DB_FILE = join(newFolder(), 'b2b.sqlite')
   expect((await runProgram('migrate', { DB_FILE })).code).toBe(0)
   const other = new DatabaseSync(DB_FILE)

@@ -20,7 +20,7 @@ import { type TestSystem, useSystem } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 90_000 })
 
-/** What the issue allows after the name leads to a writer. */
+/** The longest acceptable recovery after the name leads to a writer. */
 const RECOVERY_MS = 5_000
 const ORDER = { customer_id: 1, items: [{ product_id: 2, qty: 1 }] }
 const POOL = 4
@@ -52,7 +52,7 @@ describe.skipIf(inject('mysql') === null)('a failover', () => {
   })
   beforeEach(() => admins.former.query('set global read_only = 0'))
 
-  /** The same database on each server, and a user whom `read_only` concerns. */
+  /** The same database on each server, and a user without the right to bypass `read_only`. */
   async function prepare(server: Server): Promise<Connection> {
     const config = { ...system.env.database, ...server, name }
     await ensureDatabase(config)
@@ -67,7 +67,7 @@ describe.skipIf(inject('mysql') === null)('a failover', () => {
     return admin
   }
 
-  /** Orders by a name that leads to the former writer, over a pool whose connections are all open. */
+  /** Orders with a name that leads to the former writer, and a pool whose connections are all open. */
   async function ordersByName() {
     const named = await startDatabaseProxy(former)
     const { host, port } = named
@@ -116,7 +116,7 @@ describe.skipIf(inject('mysql') === null)('a failover', () => {
     expect((await api.post('/orders', ORDER, key)).headers.get('idempotent-replayed')).toBe('true')
   })
 
-  it('when only /ready and the sweep ask, then they too find the writer', async () => {
+  it('when only /ready and the sweep run, then they find the new writer too', async () => {
     const { api, db, named } = await ordersByName()
     await admins.former.query('set global read_only = 1')
     await expect(purgeExpiredKeys(db, 100)).rejects.toThrow(/read-only/)

@@ -11,10 +11,12 @@ import { useSystem } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 90_000 })
 
-/** In GBK the last byte of this character and the backslash of our escaping are one character: the quote is left alone. */
+/**
+ * In GBK the last byte of this character and our escaping backslash form one character, so the quote stays unescaped.
+ */
 const OPENING = '縗'
 
-/** Ways in which a server has another character set in mind than the one of the handshake. */
+/** Ways in which a server uses another character set than the one of the handshake. */
 const SERVERS: { does: string; options: string[]; statements: string[] }[] = [
   {
     does: 'runs SET NAMES gbk for new connections',
@@ -39,7 +41,7 @@ describe.skipIf(inject('mysql') === null).each(SERVERS)('a server that $does', (
   })
   afterAll(() => server.stop())
 
-  /** Orders as an ordinary user: what a server runs for new connections it does not run for administrators. */
+  /** Orders as an ordinary user: a server does not run `init_connect` for administrators. */
   async function ordersThere() {
     const name = `b2b_test_${randomBytes(6).toString('hex')}`
     const { host, port, user: root, password } = server
@@ -62,7 +64,7 @@ describe.skipIf(inject('mysql') === null).each(SERVERS)('a server that $does', (
     return serveOrders({ ...system, db }, {})
   }
 
-  it('when a name is made to end its quotes, then it is a name like any other', async () => {
+  it('when a name tries to end its quotes, then it is stored as it is', async () => {
     const { api } = await ordersThere()
     const names = [
       `${OPENING}', price_cents = 1 -- x`,

@@ -13,11 +13,11 @@ import { atOnce, newKey } from '../../testing/rows.ts'
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 })
 
 const ROUNDS = 4
-/** Fewer have tried nothing. */
+/** With fewer conflicts the test would prove nothing. */
 const MIN_CONFLICTS = 50
 const AT_ONCE = 8
 
-// CI must not pass without it.
+// CI must not skip it.
 const isSkipped = !hasGalera() && process.env.CI !== 'true'
 if (isSkipped) {
   const line = '='.repeat(100)
@@ -48,7 +48,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     return system
   }
 
-  /** Runs a program at every node at once. @returns what those that failed said */
+  /** Runs a program at every node at once. @returns the errors of those that failed */
   async function failuresOf(script: string, variables: Variables[]): Promise<string[]> {
     const all = await Promise.all(variables.map((of) => runProgram(script, of)))
     return all.filter(({ code }) => code !== 0).map(({ code, stderr }) => `${script} ended with ${code}: ${stderr}`)
@@ -64,7 +64,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     expect(failures).toEqual([])
   })
 
-  it('when a write is answered, then every other node knows of it', async () => {
+  it('when a write gets its response, then every other node has it', async () => {
     const system = await systemOnCluster()
     await expect.poll(() => system.ready(), { timeout: 30_000 }).toBe(true)
     const at = (node: number, service: Service) =>
@@ -116,7 +116,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     expect(unexpected).toEqual([])
   })
 
-  describe('of which DB_HOST names every node', () => {
+  describe('whose nodes are all in DB_HOST', () => {
     const severalServers = (database: string): Variables => ({
       DB_HOST: cluster.nodes.map(({ host, port }) => `${host}:${port}`).join(','),
       DB_USER: 'root',
@@ -127,7 +127,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     })
     const order = { customer_id: 1, items: [{ product_id: 2, qty: 1 }], confirm: true }
 
-    /** What each node has committed of its own, so far; -1 where it does not run. */
+    /** The commits of each node itself so far; -1 where it does not run. */
     async function commitsOfNodes(): Promise<number[]> {
       return Promise.all(
         cluster.nodes.map((_, i) =>
@@ -139,7 +139,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
       )
     }
 
-    /** The nodes that committed something of their own meanwhile. */
+    /** The nodes that committed something themselves meanwhile. */
     async function writersDuring(work: () => Promise<unknown>): Promise<number[]> {
       const before = await commitsOfNodes()
       await work()
@@ -159,7 +159,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
         .toBe(201)
     }
 
-    it('when the writer is killed, then another is written, by all processes, and stays when the first is back', async () => {
+    it('when the writer is killed, then all processes switch to one other and stay there', async () => {
       const variables = severalServers('b2b_several')
       const processes = [await startOn(variables), await startOn(variables)]
       const keys: string[] = []
@@ -200,7 +200,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
 
     it('when DB_WRITERS is all, then every node is written', async () => {
       const process = await startOn({ ...severalServers('b2b_all'), DB_WRITERS: 'all' })
-      // Orders share transactions; each new customer has one of its own, so these need many connections.
+      // Orders share transactions, but each new customer has its own, so these need many connections.
       const addCustomer = () => process.customers.post('/customers', { name: 'Ann', email: `${newKey()}@example.com` })
       const placeSome = () => Promise.all([placeUntilDone(process, newKey()), atOnce(40, addCustomer)])
       const writers = new Set<number>()
@@ -216,7 +216,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     })
   })
 
-  it('when all nodes write and one is killed, then nothing is lost, and each key has one answer', async () => {
+  it('when all nodes write and one is killed, then nothing is lost or done twice', async () => {
     const system = await systemOnCluster()
     await cluster.untilSynced()
     const before = await cluster.conflicts()
@@ -236,8 +236,8 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     expect((await cluster.conflicts()) - before).toBeGreaterThan(MIN_CONFLICTS)
   })
 
-  // The last one: no node has a cluster after it.
-  it('when a node has lost the others, then it is not ready, refuses orders with 503, and nothing is a 500', async () => {
+  // This test is the last one: it leaves no node with a cluster.
+  it('when a node has lost the others, then it is not ready and gives 503, never 500', async () => {
     const [alone] = variablesOf('b2b_alone')
     const ports = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
     const { customers, orders } = await readBanner(startProgram('start', { ...alone, ...ports }))

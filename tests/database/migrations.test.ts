@@ -22,16 +22,16 @@ const MIGRATIONS = Array.from(
   ([, name = '']) => name,
 ).sort()
 
-/** Folds letters in words that were stored before the code did. */
+/** The migration that folds letters in stored words. */
 const FOLD_WORDS = '0003_fold_words'
 
-/** Whether words had the letter as it is, and have plain ones now. */
+/** Whether stored words had this letter and now have plain ones. */
 function isFoldedSince(letter: string): boolean {
   const wasKept = letter === letter.normalize('NFKD').toLowerCase() && /\P{ASCII}/u.test(letter)
   return wasKept && tokenize(letter).some((word) => /^[a-z]+$/.test(word))
 }
 
-/** The statements of a migration, without a note that they have run. */
+/** Runs the statements of a migration without recording it. */
 async function runMigration(db: Database, name: string): Promise<void> {
   const text = readFileSync(new URL(`${name}.${dialectOf(db).engine}.sql`, FOLDER), 'utf8')
   for (const statement of statementsOf(text)) await sql.raw(statement).execute(db)
@@ -65,7 +65,7 @@ async function migrationsDone(db: Database): Promise<string[]> {
 }
 
 describeEachEngine('migrations', (engine) => {
-  it('when an empty database is migrated, then every migration runs, and a second time none', async () => {
+  it('when an empty database is migrated twice, then each migration runs exactly once', async () => {
     const { db, drop } = await createTestDatabase(engine, { migrated: false })
     onTestFinished(drop)
     expect(await pendingMigrations(db)).toEqual(MIGRATIONS)
@@ -75,7 +75,7 @@ describeEachEngine('migrations', (engine) => {
     expect(await migrationsDone(db)).toEqual(MIGRATIONS)
   })
 
-  it('when four processes migrate an empty database at once, then all succeed and one of them does it', async () => {
+  it('when four processes migrate an empty database at once, then one of them does it', async () => {
     const variables = freshDatabase(engine)
     const runs = await Promise.all(Array.from({ length: 4 }, () => runProgram('migrate', variables)))
     expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(runs.map(() => ({ code: 0, stderr: '' })))
@@ -95,7 +95,7 @@ describeEachEngine('migrations', (engine) => {
     expect((await contents(db)).clients).toHaveLength(1)
   })
 
-  it('when a migration was done and not noted, then it is run again and finds its work done', async () => {
+  it('when a migration was done but not recorded, then it runs again without effect', async () => {
     const { db, drop } = await createTestDatabase(engine, { migrated: false })
     onTestFinished(drop)
     for (const name of MIGRATIONS) await runMigration(db, name)
@@ -103,14 +103,14 @@ describeEachEngine('migrations', (engine) => {
     expect(await migrationsDone(db)).toEqual(MIGRATIONS)
   })
 
-  it('when a statement of a migration fails for another reason, then the migration fails', async () => {
+  it('when a statement fails for another reason, then the migration fails', async () => {
     const { db, drop } = await createTestDatabase(engine, { migrated: false })
     onTestFinished(drop)
     await sql.raw('create table customers (id varchar(5) not null primary key)').execute(db)
     await expect(migrate(db)).rejects.toThrow()
   })
 
-  it('when the version before adds clients to the newest schema, then they are as good as any', async () => {
+  it('when the previous version adds clients to the new schema, then they work', async () => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)
     const now = '2026-01-05 09:00:00.000'
@@ -119,7 +119,7 @@ describeEachEngine('migrations', (engine) => {
     expect(await db.selectFrom('api_clients').selectAll().executeTakeFirst()).toMatchObject({ tokens_from: null })
   })
 
-  it('when the version before places an order in the newest schema, then nobody knows where it came from', async () => {
+  it('when the previous version places an order in the new schema, then without origin', async () => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)
     await seed(db)
@@ -129,7 +129,7 @@ describeEachEngine('migrations', (engine) => {
     expect(order).toMatchObject({ placed_by: null, correlation_id: null, key_hash: null })
   })
 
-  it('when words were stored before letters such as ø were folded, then they are found by plain letters too', async () => {
+  it('when words were stored before letters were folded, then plain letters find them', async () => {
     const { db, drop } = await createTestDatabase(engine, { migrated: false })
     onTestFinished(drop)
     for (const name of MIGRATIONS.filter((name) => name < FOLD_WORDS)) await runMigration(db, name)
@@ -171,7 +171,7 @@ describeEachEngine('migrations', (engine) => {
     }
   })
 
-  it('when a customer is deleted while its words are folded, then it has none after that', async () => {
+  it('when a customer is deleted during the folding, then its words stay deleted', async () => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)
     await seed(db)
@@ -183,7 +183,7 @@ describeEachEngine('migrations', (engine) => {
     expect(customerWords).toEqual(before.filter(({ customer_id }) => customer_id !== 1))
   })
 
-  it('when the demo data is put in twice, then it is there once', async () => {
+  it('when the demo data is added twice, then it is there once', async () => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)
     await seed(db)
@@ -193,7 +193,7 @@ describeEachEngine('migrations', (engine) => {
     expect(Object.values(first).map((rows) => rows.length)).toEqual([4, 17, 3, 13, 3, 4, 4, 1])
   })
 
-  it('when four processes put the demo data in at once, then all succeed and it is there once', async () => {
+  it('when four processes add the demo data at once, then it is there once', async () => {
     const variables = freshDatabase(engine)
     const db = await openFor(variables)
     await migrate(db)
@@ -203,7 +203,7 @@ describeEachEngine('migrations', (engine) => {
     expect([orders.length, customers.length]).toEqual([4, 4])
   })
 
-  it('when the demo data was changed, then putting it in again changes nothing', async () => {
+  it('when the demo data was changed, then adding it again changes nothing', async () => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)
     await seed(db)
@@ -223,14 +223,14 @@ describeEachEngine('the demo data', (engine) => {
     return contents(db)
   }
 
-  it('when it is put in, then it holds the customer and the price of the printed example', async () => {
+  it('when it is added, then it has the customer and the price of the printed example', async () => {
     const { customers, products, orders } = await seeded()
     expect(customers[0]).toMatchObject({ id: 1, name: 'ACME Corp', email: 'ops@acme.com', phone: '555-1234' })
     expect(products[0]).toMatchObject({ id: 1, price_cents: 129900 })
     expect(orders.map(({ id }) => id)).toEqual([1, 2, 3, 4])
   })
 
-  it('when its books are drawn up, then stock, totals and lines agree', async () => {
+  it('when its books are audited, then stock, totals and lines agree', async () => {
     const { products, adjustments, orders, items } = await seeded()
     const live = new Set(orders.filter(({ status }) => status !== 'CANCELED').map(({ id }) => id))
     const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0)
@@ -256,11 +256,11 @@ describeEachEngine('the demo data', (engine) => {
       })
       if (status === 'CONFIRMED') expect(expires_at).toBeNull()
     }
-    // For the examples that confirm and cancel one.
+    // The examples confirm one CREATED order and cancel the other.
     expect(orders.map(({ status }) => status)).toEqual(['CONFIRMED', 'CREATED', 'CANCELED', 'CREATED'])
   })
 
-  it('when its words for search are read, then they are those that the services would write', async () => {
+  it('when its search words are read, then they are what the services would write', async () => {
     const { customers, customerWords, products, productWords } = await seeded()
     for (const { id, name, email } of customers) {
       const words = customerWords.filter(({ customer_id }) => customer_id === id).map(({ word }) => word)

@@ -21,7 +21,7 @@ describe('a query', () => {
   }
 
   it.each(strict.map((operation) => [operation.title, operation] as const))(
-    'when %s is asked with an unknown name, then the refusal names it',
+    'when %s has an unknown parameter, then the refusal names it',
     async (_, operation) => {
       const response = await ask(operation, 'nonsense=1')
       expectFaults(response, ['nonsense'])
@@ -36,7 +36,7 @@ describe('a query', () => {
         .filter((parameter) => parameter.in === 'query')
         .map(({ name }) => [operation.title, name, operation] as const),
     ),
-  )('when %s is asked with two of %s, then the refusal names it', async (_, name, operation) => {
+  )('when %s has %s twice, then the refusal names it', async (_, name, operation) => {
     for (const query of [`${name}=1&${name}=2`, `${name}=&${name}=`]) {
       const response = await ask(operation, query)
       expectFaults(response, [name])
@@ -44,27 +44,27 @@ describe('a query', () => {
     }
   })
 
-  it('when it refuses a write, then nothing was written', async () => {
+  it('when a write is refused for its query, then nothing was written', async () => {
     const body = { name: 'Nobody', email: 'nobody@example.com' }
     expectFaults(await system.customers.post('/customers?dry_run=true', body), ['dry_run'])
     expect((await system.customers.get('/customers?search=nobody')).body.data).toEqual([])
   })
 
-  it.each(SERVICES)('when a probe or a reader of %s adds a name, then it is ignored', async (service) => {
+  it.each(SERVICES)('when a public page of %s has an unknown parameter, then it is ignored', async (service) => {
     for (const path of ['/health', '/ready', '/openapi.json', '/docs']) {
       expect((await system[service].get(`${path}?t=1&t=2`, { token: null })).status, path).toBe(200)
     }
   })
 
   it.each(['customers', 'orders'] as const)(
-    'when a token is asked of %s, then unknown names are ignored',
+    'when a token request to %s has an unknown parameter, then it is ignored',
     async (service) => {
       const client = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
       expect((await system[service].post('/auth/token?tenant=1', client, { token: null })).status).toBe(200)
     },
   )
 
-  it('when it has values without a name, or nothing, then it is none', async () => {
+  it('when the query is empty or has no names, then it counts as absent', async () => {
     for (const query of ['', '&&', '=1', '&=&']) {
       expect((await system.orders.get(`/orders/1?${query}`)).status, query).toBe(200)
     }

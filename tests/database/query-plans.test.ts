@@ -28,24 +28,24 @@ const PRODUCTS = 12_000
 const LIMIT = 21
 const SINCE = '2026-01-01 00:00:00.000'
 /**
- * A row has half a dozen words, and the index is read twice: for the rows, and for where they end. With several words to
- * search for, some rows are looked at to choose the word to go by.
+ * A row has about six words, and the index is read twice: for the rows, and for their end. With several words, some
+ * more rows are read to choose the rarest one.
  */
 const MAX_READS = { oneWord: 16 * LIMIT, moreWords: 100 * LIMIT }
-/** A search in vain looks at 2,000 rows of the index, and for each at the half a dozen words of its product. */
+/** A search without a match reads 2,000 index rows, and for each of them the six words of its product. */
 const MAX_FAILED_READS = 2_000 * (6 + 3)
 
 type Row = Record<string, string | number | null>
 
-/** What a store function does with the database. */
+/** The result of a store function, and its use of the database. */
 interface Observed<T> {
   result: T
   queries: CompiledQuery[]
-  /** Rows that the server read for it; MySQL family only, SQLite does not say. */
+  /** Rows that the server read; only the MySQL family counts them. */
   reads: number
 }
 
-/** Calls a store function on a connection of its own, and notes its very statements. */
+/** Calls a store function on its own connection, and records its statements. */
 function observe<T>(db: Database, call: (db: Database) => Promise<T>): Promise<Observed<T>> {
   return db.connection().execute(async (connection) => {
     const alone = await rowsRead(connection, async () => {})
@@ -70,7 +70,7 @@ async function rowsRead(connection: Database, work: () => Promise<void>): Promis
   return (await handlerReads(connection)) - before
 }
 
-/** Where the server counts nothing, nothing would be proven. */
+/** A server that counts nothing would prove nothing. */
 async function expectCounters(connection: Database, alone: number): Promise<void> {
   if (dialectOf(connection).engine === 'sqlite') return
   const read = await rowsRead(connection, async () => {
@@ -86,7 +86,7 @@ async function handlerReads(connection: Database): Promise<number> {
   return rows.reduce((sum, { Value }) => sum + Number(Value), 0)
 }
 
-/** How the engine would do it, a line a step, and which of these steps are none that a long table may be met with. */
+/** The engine's plan, one line a step, and the steps that are not allowed for a long table. */
 interface Plan {
   steps: string[]
   faults: string[]
@@ -99,7 +99,7 @@ async function planOf(db: Database, { sql: text, parameters }: CompiledQuery): P
   return engine === 'mysql' ? mysqlPlan(rows) : sqlitePlan(rows)
 }
 
-/** A derived table holds a bounded number of rows: it alone may be read whole and sorted. */
+/** A derived table has a bounded number of rows: only it may be read whole and sorted. */
 function mysqlPlan(rows: Row[]): Plan {
   const steps = rows.map(({ table, type, key, key_len, Extra }) => [table, type, key, key_len, Extra].join(' | '))
   const isFault = ({ table, type, key, Extra }: Row) =>
@@ -119,12 +119,12 @@ function sqlitePlan(rows: Row[]): Plan {
   return { steps, faults: steps.filter((_, i) => isFault(rows[i] ?? {})) }
 }
 
-/** The step that goes through all orders by their index until the page is full. */
+/** The step that walks all orders by their index until the page is full. */
 const IN_ORDER = /^o \| index \| orders_created \||^SCAN o USING INDEX orders_created$/
 
 /**
- * @param maxReads how many rows it may read at most, however long the tables are
- * @param allowed a step that is none of those that a long table may not be met with
+ * @param maxReads the most rows it may read, however long the tables are
+ * @param allowed a step that is fine here, though long tables forbid it elsewhere
  */
 async function expectIndexed<T>(
   db: Database,
@@ -164,7 +164,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
     )
 
     it.each(filters)(
-      'when status is $status, customers $whose, times $span, then any page reads that page',
+      'when status is $status, customers $whose, times $span, then a page reads a page',
       async (filter) => {
         const { status, customerIds, span } = filter
         const timeOf = (id: number) => orders.byId.get(id)?.created_at ?? ''
@@ -185,7 +185,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
           if (engine === 'mysql') continue
           if (to ?? after) expect(steps.join()).toMatch(/created_at<\?/)
           if (from) expect(steps.join()).toMatch(/created_at>\?/)
-          // Of two upper bounds it would seek by the first only.
+          // With two upper bounds SQLite would seek by the first only.
           if (to && after) expect(queries[0]?.parameters.includes(to)).toBe(after.createdAt >= to)
         }
       },
@@ -194,7 +194,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
 
   describe('of customers and products', () => {
     it.each([undefined, 10, CUSTOMERS / 2, CUSTOMERS - 30])(
-      'when the list goes on after %s, then it reads a page',
+      'when the list continues after %s, then it reads a page',
       async (after) => {
         const customers = await expectIndexed(database.db, LIMIT + 5, (db) =>
           listCustomers(db, { after, limit: LIMIT, only: undefined }),
@@ -263,7 +263,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
     )
 
     it.each([[['gmbh', 'u81']], [['com', 'giv', 'given1']], [['family', 'dom77']], [['u1', 'given1', 'corp']]])(
-      'when a search for %j is read page by page, then each row that has them all comes once',
+      'when a search for %j is paged, then each row with all its words comes once',
       async (beginnings) => {
         const ids: number[] = []
         for (let after: SearchCursor | undefined; ; ) {
@@ -277,9 +277,9 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       },
     )
 
-    it('when two common words hardly ever meet, then pages are short, and each reads a bounded number of rows', async () => {
+    it('when two common words rarely meet, then each page reads a bounded number of rows', async () => {
       const { db } = database
-      // Of three products one is blue and one black.
+      // Of each three products one is blue and one black.
       const both = [4, 3_001, 3_004, PRODUCTS - 2]
       await db
         .insertInto('product_words')
@@ -297,7 +297,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       expect(pages.length).toBeGreaterThan(2)
     })
 
-    it('when a search has as many words as fit, then a page reads no more than with two', async () => {
+    it('when a search has the most words, then a page reads no more than with two', async () => {
       const beginnings = ['part', 'k', 'xyz', ...Array.from({ length: 57 }, (_, i) => String(100 + i))]
       const search = { beginnings, after: { word: 'part', id: 1 }, limit: LIMIT }
       const { result } = await expectIndexed(database.db, MAX_FAILED_READS, (db) => searchProducts(db, search))
@@ -322,7 +322,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
   })
 
   describe('of the sweeper', () => {
-    it('when few of many holds have ended, then it reads those few', async () => {
+    it('when few of many holds have ended, then the sweep reads only those', async () => {
       const few = [7, 107, 20_007].map((i) => i + 1)
       const { db } = database
       await db.updateTable('orders').set({ expires_at: '2020-01-01 00:00:00.000' }).where('id', 'in', few).execute()
@@ -332,7 +332,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       expect(next.result.map((hold) => hold.id)).toEqual(few.slice(1))
     })
 
-    it('when an order wants what few of many holds keep, then only the ended ones and their lines are read', async () => {
+    it('when an order wants stock of ended holds, then only those holds are read', async () => {
       const { db } = database
       const ended = [208, 308, 20_108]
       await db.updateTable('orders').set({ expires_at: '2020-01-01 00:00:00.000' }).where('id', 'in', ended).execute()
@@ -358,7 +358,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       expect(result.length).toBeLessThanOrEqual(1)
     })
 
-    it('when orders are scanned by where they came from, then by the primary key, a page at a time', async () => {
+    it('when orders are scanned by origin, then by the primary key, a page at a time', async () => {
       const { db } = database
       const { result } = await expectIndexed(db, 3_000, (db) => findPageBefore(db, 20_000, 1_000, SINCE))
       expect(result).toMatchObject({ orders: 1_000 })
@@ -367,13 +367,13 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       await expectIndexed(db, 2_100, (db) => findOrdersByOrigin(db, { ...range, since: SINCE, keyHashes: ['a'] }))
     })
 
-    it('when few of many keys are past their time, then it finds and removes those few', async () => {
+    it('when few of many keys have expired, then the purge reads only those', async () => {
       await makeKeys(database.db, 5_000, 10)
       const { result } = await expectIndexed(database.db, 50, (db) => purgeExpiredKeys(db, 500))
       expect(result).toBe(10)
     })
 
-    it('when a key is looked up among many, then its rows alone are read', async () => {
+    it('when a key is looked up among many, then only its rows are read', async () => {
       const { db } = database
       const operations = ['orders.place', 'orders.confirm', 'orders.cancel']
       for (const keys of [['key-17'], Array.from({ length: 100 }, (_, i) => `create:${i}`)]) {
@@ -387,7 +387,7 @@ function maxReads({ beginnings }: { beginnings: string[] }): number {
   return beginnings.length === 1 ? MAX_READS.oneWord : MAX_READS.moreWords
 }
 
-/** All orders, and what a page of them must be. */
+/** All orders, and the page that they must give. */
 async function readOrders(db: Database) {
   const all = await db.selectFrom('orders').selectAll().execute()
   const rows = all.map(({ placed_by: _by, correlation_id: _in, key_hash: _with, ...row }) => row)

@@ -23,7 +23,7 @@ vi.setConfig({ testTimeout: 120_000 })
 const TEXT = readFileSync('docs/operations.md', 'utf8')
 const BLOCKS = [...TEXT.matchAll(/```bash\n(.*?)```/gs)].map(([, block]) => block ?? '')
 
-/** What the document prints for a step, found by a word that only its block has. */
+/** The printed block of a step, found by a word that only it has. */
 function printed(word: string): string {
   const found = BLOCKS.filter((block) => block.includes(word))
   if (found.length !== 1) throw new Error(`docs/operations.md prints ${found.length} blocks with ${word}`)
@@ -35,7 +35,7 @@ const STEPS = {
   sqlite: { backUp: 'npm run backup', restore: 'cp backup.sqlite' },
 }
 
-/** A folder that is the project, but for what a command writes there. */
+/** A copy of the project folder, so that commands write only there. */
 function workFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-restore-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
@@ -45,7 +45,7 @@ function workFolder(): string {
   return folder
 }
 
-/** Runs what the document prints as it is. */
+/** Runs a printed block unchanged. */
 async function pasted(block: string, folder: string, variables: Variables): Promise<string> {
   const program = startCommand('bash', ['-e', '-c', block], variables, folder)
   const { code, stdout, stderr } = await within(program.ended, () => `it did not end\n${block}\n${program.stderr()}`)
@@ -59,7 +59,7 @@ async function openFor(variables: Variables) {
   return db
 }
 
-describeEachEngine('what docs/operations.md says of backups', (engine) => {
+describeEachEngine('the backup section of docs/operations.md', (engine) => {
   it('when it is pasted, then the copy is of the backup, and the live database stays', async () => {
     const live = freshDatabase(engine)
     for (const script of ['migrate', 'seed']) expect((await runProgram(script, live)).code).toBe(0)
@@ -92,7 +92,7 @@ describeEachEngine('what docs/operations.md says of backups', (engine) => {
     }
     expect({ live: await count(live), restored: await count(restored) }).toEqual({ live: 6, restored: 5 })
     expect((await runProgram('audit:books', live)).code).toBe(0)
-    // A second time it does not write over the database that was restored.
+    // A second run must not overwrite the restored database.
     if (engine === 'mysql') {
       const again = startCommand('bash', ['-e', '-c', printed(STEPS.mysql.restore)], live, folder)
       expect((await again.ended).code).not.toBe(0)
@@ -109,7 +109,7 @@ it.each([
   expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(message) })
 })
 
-it('when the file of a backup is there already, then it is left as it is', async () => {
+it('when the backup file exists already, then it is left unchanged', async () => {
   const live = freshDatabase('sqlite')
   expect((await runProgram('migrate', live)).code).toBe(0)
   const { DB_FILE = '' } = live

@@ -10,10 +10,10 @@ import { type TestSystem, useSystem } from '../../testing/system.ts'
 
 const QUERY_TIMEOUT_MS = 1_000
 const READY_MS = 2_000
-/** For a machine that does other things too. */
+/** Tolerance for a busy machine. */
 const GRACE_MS = 2_500
 
-/** Stands in front of a database server, and keeps its answers back while it is told to. */
+/** A proxy in front of a database server that can withhold its responses. */
 async function startSilencer(host: string, port: number) {
   let silent = false
   const sockets = new Set<Socket>()
@@ -47,7 +47,7 @@ async function startSilencer(host: string, port: number) {
   }
 }
 
-describe.skipIf(inject('mysql') === null)('a database that does not answer', () => {
+describe.skipIf(inject('mysql') === null)('a database that does not respond', () => {
   const system = useSystem('mysql')
 
   /** Orders over the system's database, through a network that can fall silent. */
@@ -67,7 +67,7 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
     return [await work, Date.now() - began]
   }
 
-  it('when a read gets no answer, then 503 in time, and the next request works', async () => {
+  it('when a read gets no response, then 503 in time, and the next request works', async () => {
     const { api, silencer } = await behindSilencer()
     expect((await api.get('/orders/1')).status).toBe(200)
     silencer.silence(true)
@@ -79,7 +79,7 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
     expect((await api.get('/orders/1')).status).toBe(200)
   })
 
-  it('when a write gets no answer, then 503 in time, and the same request with its key is done once', async () => {
+  it('when a write gets no response, then 503 in time, and a retry does it once', async () => {
     const { api, silencer } = await behindSilencer()
     const product = await newProduct(system, { stock: 5 })
     const order = { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] }
@@ -95,21 +95,21 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
     expect((await system.orders.get(`/products/${product.id}`)).body.stock).toBe(4)
   })
 
-  it('when all connections of the pool wait, then no caller waits longer for a free one than for a statement', async () => {
+  it('when all connections wait, then no caller waits longer for one than a statement', async () => {
     const { api, silencer } = await behindSilencer({ pool: 1, connectTimeoutMs: 500 })
     expect((await api.get('/orders/1')).status).toBe(200)
     silencer.silence(true)
     const [responses, ms] = await timed(Promise.all([1, 2, 3, 4].map((id) => api.get(`/orders/${id}`))))
     for (const response of responses) expectProblem(response, 503, 'unavailable')
-    // One that came to have the connection begins to wait for its statement then.
+    // A caller that gets the connection late begins to wait for its statement only then.
     expect(ms).toBeLessThan(2 * QUERY_TIMEOUT_MS + GRACE_MS)
     silencer.silence(false)
-    // The only connection may be one that was being made in the silence: it is waited for until its own time has passed.
+    // The only connection may have been opening in the silence: it fails after its own time limit.
     const timeout = 500 + GRACE_MS
     await expect.poll(async () => (await api.get('/orders/1')).status, { timeout }).toBe(200)
   })
 
-  it('when /ready gets no answer, then 503 in 2 s, and it uses one connection', async () => {
+  it('when /ready gets no response, then 503 in 2 s, and it uses one connection', async () => {
     const { api, silencer } = await behindSilencer({ pool: 2, queryTimeoutMs: 5_000 })
     expect((await api.get('/ready')).status).toBe(200)
     silencer.silence(true)
@@ -120,12 +120,12 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
       expect(ms).toBeLessThan(READY_MS + GRACE_MS)
     }
     silencer.silence(false)
-    // The connection that asked is still waited for; the other one is free.
+    // The probe's connection still waits; the other one is free.
     expect((await api.get('/products/1')).status).toBe(200)
     await expect.poll(async () => (await api.get('/ready')).status, { timeout: 5_000 + GRACE_MS }).toBe(200)
   })
 
-  it('when no connection is answered, then 503 within the time for connecting', async () => {
+  it('when no connection gets a response, then 503 within the connect timeout', async () => {
     const { database } = parseEnv({ DB_CONNECT_TIMEOUT_MS: '300' })
     const silencer = await startSilencer('127.0.0.1', system.env.database.port)
     silencer.silence(true)

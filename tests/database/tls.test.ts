@@ -17,7 +17,7 @@ const CLIENT_SSL = 0x800
 const TLS_HANDSHAKE = 0x16
 const REQUEST_FOR_TLS_BYTES = 36
 
-/** What MySQL says first. */
+/** The first packet of a MySQL server. */
 function greeting(offersTls: boolean): Buffer {
   const capabilities = offersTls ? 0xffff : 0xffff & ~CLIENT_SSL
   const body = Buffer.concat([
@@ -32,7 +32,7 @@ function greeting(offersTls: boolean): Buffer {
   return Buffer.concat([Buffer.from([body.length, 0, 0, 0]), body])
 }
 
-/** A server that greets and then only listens, until the test ends. */
+/** A server that sends its greeting and then only listens, until the test ends. */
 async function startListener({ offersTls = true } = {}) {
   const heard: Buffer[] = []
   const server = createServer((socket) => {
@@ -57,7 +57,7 @@ function configFor(port: number, DB_TLS: string) {
   return parseEnv({ ...where, DB_CONNECT_TIMEOUT_MS: '500', DB_TLS }).database
 }
 
-it.each(['on', 'amazon-rds'])('when DB_TLS is %s, then TLS begins before anything is told', async (tls) => {
+it.each(['on', 'amazon-rds'])('when DB_TLS is %s, then TLS begins before anything else is sent', async (tls) => {
   const listener = await startListener()
   const db = await openDatabase(configFor(listener.port, tls))
   onTestFinished(() => db.destroy())
@@ -78,7 +78,7 @@ it('when DB_TLS is off, then the connection is plain', async () => {
   expect(listener.heard().includes('somebody')).toBe(true)
 })
 
-it('when the server offers no TLS, then nothing is told it at all', async () => {
+it('when the server offers no TLS, then nothing is sent to it', async () => {
   const listener = await startListener({ offersTls: false })
   const db = await openDatabase(configFor(listener.port, 'on'))
   onTestFinished(() => db.destroy())
@@ -91,11 +91,11 @@ const REMEDY = 'DB_HOST must be a name that the certificate is for, and NODE_EXT
 interface Certificate {
   cert: Buffer
   key: Buffer
-  /** The file that makes it trusted. */
+  /** The certificate file that makes it trusted. */
   authority: string
 }
 
-/** A certificate for these names, which is its own authority. */
+/** A self-signed certificate for these names. */
 function certificateFor(names: string): Certificate {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
@@ -107,7 +107,7 @@ function certificateFor(names: string): Certificate {
   return { cert: readFileSync(authority), key: readFileSync(key), authority }
 }
 
-/** A server with this certificate, which hears what it is told once the connection is safe, until the test ends. */
+/** A server with this certificate that records what it gets over TLS, until the test ends. */
 async function startSafeListener({ cert, key }: Certificate) {
   const heard: Buffer[] = []
   const server = createServer((socket: Socket) => {
@@ -115,7 +115,7 @@ async function startSafeListener({ cert, key }: Certificate) {
     onTestFinished(() => void socket.destroy())
     socket.write(greeting(true))
     socket.once('data', (first: Buffer) => {
-      // What came with the request for TLS is TLS already.
+      // The bytes after the TLS request belong to TLS already.
       socket.pause()
       if (first.length > REQUEST_FOR_TLS_BYTES) socket.unshift(first.subarray(REQUEST_FOR_TLS_BYTES))
       const safe = new TLSSocket(socket, { isServer: true, cert, key })
@@ -159,7 +159,7 @@ it.each([
   ['localhost', 'DNS:elsewhere.example'],
   ['127.0.0.1', 'DNS:localhost,DNS:database'],
   ['127.0.0.1', 'IP:127.0.0.2'],
-])('when %s shows a certificate for %s, then it is told nothing', async (host, names) => {
+])('when %s shows a certificate for %s, then nothing is sent to it', async (host, names) => {
   const { ended, heard } = await startAgainst(certificateFor(names), host)
   expect(ended.code).toBe(1)
   expect(ended.stderr).toContain("does not match certificate's altnames")
@@ -171,13 +171,13 @@ it.each([
 it.each([
   ['localhost', 'DNS:localhost'],
   ['127.0.0.1', 'IP:127.0.0.1'],
-])('when %s shows a trusted certificate for %s, then it is told who asks', async (host, names) => {
+])('when %s shows a trusted certificate for %s, then the login is sent', async (host, names) => {
   const { heard } = await startAgainst(certificateFor(names), host)
   expect(heard.includes('somebody')).toBe(true)
 })
 
 it.each(['on', 'amazon-rds'])(
-  'when DB_TLS is %s and does not trust the certificate, then it is told nothing',
+  'when DB_TLS is %s and does not trust the certificate, then nothing is sent',
   async (tls) => {
     const [certificate, other] = [certificateFor('DNS:localhost'), certificateFor('DNS:localhost')]
     const { ended, heard } = await startAgainst({ ...certificate, authority: other.authority }, 'localhost', tls)

@@ -6,10 +6,10 @@ import { describeEachEngine, type TestSystem, useSystem } from '../../testing/sy
 
 type Headers = Record<string, string>
 
-/** One way to change something that has a version. */
+/** One way to change a versioned resource. */
 interface Write {
   make(system: TestSystem): Promise<{ id: number }>
-  /** Two of different `which` are different requests. */
+  /** Different values of `which` make different requests. */
   send(system: TestSystem, id: number, headers: Headers, which?: number): Promise<ApiResponse>
   read(system: TestSystem, id: number): Promise<ApiResponse>
   success: number
@@ -51,7 +51,7 @@ const CHANGES = EACH.filter(([, { success }]) => success !== 204)
 
 const keyed = (): Headers => ({ 'idempotency-key': newKey() })
 
-describeEachEngine('a change of something that has a version', (engine) => {
+describeEachEngine('a change of a versioned resource', (engine) => {
   const system = useSystem(engine)
 
   describe.each(EACH)('%s', (_, { make, send, read, success }) => {
@@ -83,7 +83,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
       expect((await send(system, id, { 'if-none-match': '"2"' })).status).toBe(success)
     })
 
-    it('when it comes again with its key, then it gets the first answer', async () => {
+    it('when it is retried with its key, then it is a replay', async () => {
       const { id } = await make(system)
       const headers = { ...keyed(), 'if-match': '"1"' }
       const first = await send(system, id, headers)
@@ -100,7 +100,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
       )
     })
 
-    it('when its key comes for another one, then 422 and nothing changes', async () => {
+    it('when its key comes for another resource, then 422 and nothing changes', async () => {
       const [one, other] = [await make(system), await make(system)]
       const before = await read(system, other.id)
       const headers = keyed()
@@ -109,7 +109,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
       expect((await read(system, other.id)).text).toBe(before.text)
     })
 
-    it('when it was refused for its version, then its key may be used with the right one', async () => {
+    it('when it was refused for its version, then its key works with the right one', async () => {
       const { id } = await make(system)
       const headers = keyed()
       expectProblem(await send(system, id, { ...headers, 'if-match': '"7"' }), 412, 'precondition_failed')
@@ -117,7 +117,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
       expect([response.status, response.headers.get('idempotent-replayed')]).toEqual([success, null])
     })
 
-    it('when ten of one key come at once, then it is done once and all get its answer', async () => {
+    it('when ten retries of one key come at once, then all get the response of one', async () => {
       for (let round = 0; round < 5; round++) {
         const { id } = await make(system)
         const headers = { ...keyed(), 'if-match': '"1"' }
@@ -129,7 +129,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
       }
     })
 
-    it('when its key is no key, or there are two, then it is refused and nothing changes', async () => {
+    it('when its key is invalid or doubled, then it is refused and nothing changes', async () => {
       const { id } = await make(system)
       const before = await read(system, id)
       for (const headers of [{ 'idempotency-key': 'a b' }, { 'idempotency-key': 'a', 'x-idempotency-key': 'b' }]) {
@@ -157,7 +157,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
     expect(await stockOf(system, id)).toBe(6)
   })
 
-  it('when a customer was deleted since, then the key of a change is still replayed', async () => {
+  it('when the customer was deleted since, then a retry is still a replay', async () => {
     const { id } = await newCustomer(system)
     const headers = keyed()
     const body = { name: 'Bob', email: `bob-${id}@example.com` }
@@ -167,7 +167,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
     expect([again.status, again.text, again.headers.get('etag')]).toEqual([200, first.text, '"2"'])
   })
 
-  it('when an order took pieces since the count was read, then an adjustment is refused', async () => {
+  it('when an order took stock since the count, then an adjustment is refused', async () => {
     const { id } = await newProduct(system, { stock: 10 })
     await system.orders.post('/orders', { customer_id: 1, items: [{ product_id: id, qty: 1 }] })
     const adjustment = { delta: -9, reason: 'Counted' }
@@ -178,7 +178,7 @@ describeEachEngine('a change of something that has a version', (engine) => {
   })
 })
 
-describe('a read of something that has a version', () => {
+describe('a read of a versioned resource', () => {
   const system = useSystem('sqlite')
 
   type Read = (id: number, headers: Headers, method?: string) => Promise<ApiResponse>
@@ -206,7 +206,7 @@ describe('a read of something that has a version', () => {
       },
     )
 
-    it.each(['"2"', 'W/"2"', '1', '', '"*"'])('when If-None-Match is %j, then it is answered whole', async (tags) => {
+    it.each(['"2"', 'W/"2"', '1', '', '"*"'])('when If-None-Match is %j, then 200 with the body', async (tags) => {
       const { id } = await make()
       const response = await read(id, { 'if-none-match': tags })
       expect([response.status, response.body.id, response.headers.get('etag')]).toEqual([200, id, '"1"'])
@@ -217,14 +217,14 @@ describe('a read of something that has a version', () => {
     })
   })
 
-  it('when it has changed since, then it is answered whole', async () => {
+  it('when it was changed since, then 200 with the body', async () => {
     const { id } = await newProduct(system)
     await system.orders.patch(`/products/${id}`, { stock: 1 })
     const response = await system.orders.get(`/products/${id}`, { headers: { 'if-none-match': '"1"' } })
     expect([response.status, response.headers.get('etag')]).toEqual([200, '"2"'])
   })
 
-  it('when a bound client asks for another customer, then 404 whatever it says', async () => {
+  it('when a bound client asks for another customer, then 404 for any If-None-Match', async () => {
     const { id } = await newCustomer(system)
     const request = { token: await system.token({ customerId: 1 }), headers: { 'if-none-match': '*' } }
     expectProblem(await system.customers.get(`/customers/${id}`, request), 404, 'not_found')
