@@ -22,7 +22,7 @@ describe('a signature', () => {
   ]
 
   it.each(vectors)(
-    'when our check of them reads the published $method, then it finds the same',
+    'when our verifier gets the published $method, then it computes the same signature',
     ({ method, signature }) => {
       const authorization = `AWS4-HMAC-SHA256 Credential=${published.keyId}/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-date, Signature=${signature}`
       const headers = { host: 'example.amazonaws.com', 'x-amz-date': '20150830T123600Z', authorization }
@@ -38,7 +38,7 @@ describe('a signature', () => {
     expect((await changed(request)).status).toBe(403)
   })
 
-  it('when nothing is said of addresses, then those of the region are asked', async () => {
+  it('when no address is configured, then that of the region is used', async () => {
     const asked: string[] = []
     const listen = (url: string) => {
       asked.push(url)
@@ -63,7 +63,7 @@ describe('parameters of SSM', () => {
   const SSM_PARAMETERS = '/shop/dev/service-token,/shop/dev/jwt-secret,/shop/dev/db-pass'
   const variables = () => ({ ...aws.variables, SSM_PARAMETERS })
 
-  it('when they are there, then each becomes the variable of its name', async () => {
+  it('when they exist, then each becomes the variable of its name', async () => {
     aws.parameters.set('/shop/dev/service-token', 'a').set('/shop/dev/jwt-secret', 'b').set('/shop/dev/db-pass', 'c')
     expect(await withParameters(variables(), send)).toMatchObject({
       SERVICE_TOKEN: 'a',
@@ -73,14 +73,14 @@ describe('parameters of SSM', () => {
     expect(aws.requests).toHaveLength(1)
   })
 
-  it('when a variable is set, then it is not asked for; an empty one is', async () => {
+  it('when a variable is set, then its parameter is not read, unless it is empty', async () => {
     aws.parameters.set('/shop/dev/db-pass', 'c')
     const given = { ...variables(), SERVICE_TOKEN: 'own', JWT_SECRET: 'own', DB_PASS: '' }
     expect(await withParameters(given, send)).toMatchObject({ SERVICE_TOKEN: 'own', DB_PASS: 'c' })
     expect(JSON.parse(aws.requests[0]?.body ?? '').Names).toEqual(['/shop/dev/db-pass'])
   })
 
-  it('when none are named, then nobody is asked', async () => {
+  it('when none are named, then SSM is not called', async () => {
     expect(await withParameters(aws.variables, send)).toBe(aws.variables)
     expect(aws.requests).toEqual([])
   })
@@ -102,18 +102,18 @@ describe('parameters of SSM', () => {
     expect(await withParameters(given, send)).not.toHaveProperty('JWT_SECRET')
   })
 
-  it('when SSM refuses, then it is said what for and why', async () => {
+  it('when SSM refuses, then the error says for what and why', async () => {
     aws.failWith = { status: 400, body: '{"__type":"AccessDeniedException"}' }
     await expect(withParameters(variables(), send)).rejects.toThrow(/\/shop\/dev\/db-pass.*400.*AccessDeniedException/)
   })
 
-  it("when SSM can't be reached, then it is said", async () => {
+  it('when SSM is unreachable, then the error says so', async () => {
     const given = { ...variables(), AWS_ENDPOINT_URL_SSM: 'http://127.0.0.1:1' }
     await expect(withParameters(given, send)).rejects.toThrow(/^SSM can't be reached for \/shop\/dev\/service-token/)
   })
 })
 
-describe('a service that is a function', () => {
+describe('an upstream that is a function', () => {
   const call = (url: string, init: Partial<FetchInit> = {}) =>
     createLambdaFetch(createAwsClient('lambda', aws.variables, send))(url, {
       method: 'GET',
@@ -123,7 +123,7 @@ describe('a service that is a function', () => {
       ...init,
     })
 
-  it('when it is called, then it gets an event, and its answer comes back', async () => {
+  it('when it is called, then it gets an event, and its response arrives', async () => {
     aws.functions.set('orders-api-dev', async (event) => ({
       statusCode: 201,
       headers: { 'idempotent-replayed': 'true' },
@@ -145,19 +145,19 @@ describe('a service that is a function', () => {
     })
   })
 
-  it('when Lambda has no room for it, then the answer is 429', async () => {
+  it('when Lambda is at its concurrency limit, then the response is 429', async () => {
     aws.failWith = { status: 429, body: '{}', headers: { 'x-amzn-errortype': 'TooManyRequestsException' } }
     expect((await call('lambda://orders-api-dev/orders')).status).toBe(429)
   })
 
-  it('when it throws, then that is no answer of the service', async () => {
+  it('when it throws, then that does not count as a response of the service', async () => {
     aws.functions.set('orders-api-dev', () => Promise.reject(new Error()))
     await expect(call('lambda://orders-api-dev/orders')).rejects.toThrow(
       'The function orders-api-dev failed: Unhandled',
     )
   })
 
-  it('when there is none, or it may not be called, then it is said which and why', async () => {
+  it('when it does not exist or may not be called, then the error says which and why', async () => {
     await expect(call('lambda://nobody/orders')).rejects.toThrow(
       "The function nobody can't be invoked: 404 ResourceNotFoundException",
     )

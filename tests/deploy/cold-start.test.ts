@@ -24,14 +24,14 @@ vi.setConfig({ testTimeout: 60_000 })
 const NODE = join(BINARIES, 'node')
 const SERVICES = ['customers', 'orders', 'orchestrator']
 
-/** Answers one event, then says what it answered and which of Node's own modules are loaded. */
+/** Handles one event, then prints the response and the modules of Node that were loaded. */
 const ONE_EVENT = `
 const { handler } = await import(process.argv[1])
 const { statusCode } = await handler(JSON.parse(process.argv[2]), {})
 console.error('told', JSON.stringify({ statusCode, modules: process.moduleLoadList }))
 process.exit(0)`
 
-/** A Node that is not the project's, where the machine has one. */
+/** Another Node than the project's, where the machine has one. */
 const OTHER = (process.env.PATH ?? '')
   .split(delimiter)
   .filter((path) => !path.includes('node_modules'))
@@ -61,7 +61,7 @@ function versionOf(file: string): string {
   return execFileSync(file, ['--version'], { encoding: 'utf8' }).trim()
 }
 
-/** A copy in another place, as after unpacking, with the cache for the user that runs these tests. */
+/** A copy in another folder, as after unpacking, with the cache for the user that runs these tests. */
 function unpacked(name: string): string {
   const copy = mkdtempSync(join(folder, 'unpacked-'))
   cpSync(join(folder, name), copy, { recursive: true })
@@ -69,7 +69,7 @@ function unpacked(name: string): string {
   return copy
 }
 
-/** Starts a function, which answers `/health`, and tells what became of V8's cache. */
+/** Starts a function, sends it `/health`, and reports whether V8's cache was used. */
 function start(name: string, copy: string, { node = NODE, options = RUNTIME_OPTIONS } = {}) {
   const event = WAYS[0]?.eventOf({ method: 'GET', path: name === 'orchestrator' ? '/health' : `/${name}-api/health` })
   const args = ['--input-type=module', '-e', ONE_EVENT, join(copy, 'index.mjs'), JSON.stringify(event)]
@@ -82,7 +82,7 @@ function start(name: string, copy: string, { node = NODE, options = RUNTIME_OPTI
 }
 
 describe.each(SERVICES)('the function %s', (name) => {
-  it("when it answers, then V8's cache was taken, and Node's fetch was not loaded", () => {
+  it('when it has responded, then V8’s cache was used, and Node’s fetch was not loaded', () => {
     const { statusCode, modules, isCacheTaken } = start(name, unpacked(name))
     expect({ statusCode, isCacheTaken }).toEqual({ statusCode: 200, isCacheTaken: true })
     expect(modules.filter((it) => it.includes('undici'))).toEqual([])
@@ -92,19 +92,19 @@ describe.each(SERVICES)('the function %s', (name) => {
 describe('a cache that does not fit', () => {
   const NOT_TAKEN = { statusCode: 200, isCacheTaken: false }
 
-  it('when the options of V8 are others, then the function compiles and answers', () => {
+  it('when the options of V8 are others, then the function compiles and responds', () => {
     expect(start('customers', unpacked('customers'), { options: [] })).toMatchObject(NOT_TAKEN)
   })
 
-  it('when the bundle is another, then the function compiles and answers', () => {
+  it('when the bundle is another, then the function compiles and responds', () => {
     const copy = unpacked('customers')
     appendFileSync(join(copy, 'app.mjs'), '\n// changed\n')
     expect(start('customers', copy)).toMatchObject(NOT_TAKEN)
   })
 
-  // CI must not pass without one.
+  // CI must not skip it.
   it.runIf(OTHER || process.env.CI === 'true')(
-    'when Node is of another version, then the function compiles and answers',
+    'when Node is of another version, then the function compiles and responds',
     () => {
       const copy = unpacked('customers')
       expect(start('customers', copy, { node: OTHER ?? '', options: [] })).toMatchObject(NOT_TAKEN)
@@ -112,7 +112,7 @@ describe('a cache that does not fit', () => {
     },
   )
 
-  it('when it was made for another version of Node, then it is not even looked for', () => {
+  it('when it was made for another version of Node, then it is not even read', () => {
     const copy = unpacked('customers')
     const entry = join(copy, 'index.mjs')
     writeFileSync(entry, readFileSync(entry, 'utf8').replace(process.version, 'v24.0.0'))
@@ -120,7 +120,7 @@ describe('a cache that does not fit', () => {
   })
 })
 
-it('when a function is built in another folder, then its cache is the same, byte for byte', () => {
+it('when a function is built in another folder, then its cache is the same bytes', () => {
   const again = mkdtempSync(join(tmpdir(), 'b2b-orders-cold-start-'))
   onTestFinished(() => rmSync(again, { recursive: true, force: true }))
   copyFileSync(join(folder, 'customers', 'app.mjs'), join(again, 'app.mjs'))

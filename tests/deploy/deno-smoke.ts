@@ -16,8 +16,8 @@ import { type ApiClient, apiClient } from '../../testing/api-client.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import { atOnce, statusCounts } from '../../testing/rows.ts'
 
-// The whole flow under Deno, over HTTP, on both engines: `deno task test:smoke`. One line a check; ends with 1 when one
-// fails.
+// The whole flow under Deno, over HTTP, on both engines: `deno task test:smoke`. One line a check; ends with 1 when
+// one fails.
 
 const { CI, TEST_DB_HOST, TEST_DB_PORT, TEST_DB_USER, TEST_DB_PASS } = process.env
 
@@ -44,10 +44,10 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
   const customersServing = await serve(composeCustomers(env, db, logger, lifecycle).app, 0)
   const customersBase = `http://127.0.0.1:${customersServing.port}`
   const ordersServing = await serve(composeOrders(env, db, customersBase, logger, lifecycle).app, 0)
-  const neighbours = { customers: customersBase, orders: `http://127.0.0.1:${ordersServing.port}` }
-  const orchestratorServing = await serve(composeOrchestrator(env, neighbours, logger, lifecycle), 0)
+  const bases = { customers: customersBase, orders: `http://127.0.0.1:${ordersServing.port}` }
+  const orchestratorServing = await serve(composeOrchestrator(env, bases, logger, lifecycle), 0)
   const orchestrator = apiClient(`http://127.0.0.1:${orchestratorServing.port}`, '')
-  const open = { customers: apiClient(neighbours.customers, ''), orders: apiClient(neighbours.orders, '') }
+  const open = { customers: apiClient(bases.customers, ''), orders: apiClient(bases.orders, '') }
   const anonymous = (body: unknown) => orchestrator.post(`/dev${CREATE_AND_CONFIRM}`, body, { token: null })
 
   await check(`${engine}: one call creates and confirms an order`, async () => {
@@ -67,9 +67,9 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
   })
 
   const token = await tokenOf(open.orders)
-  const orders = apiClient(neighbours.orders, token)
+  const orders = apiClient(bases.orders, token)
 
-  await check(`${engine}: of 200 calls at once for 20 pieces, 20 are taken and 180 refused`, async () => {
+  await check(`${engine}: of 200 calls at once for 20 units, 20 are placed and 180 refused`, async () => {
     const product = await orders.post('/products', { sku: 'FEW', name: 'Few', price_cents: 100, stock: 20 })
     const items = [{ product_id: product.body.id, qty: 1 }]
     const responses = await atOnce(200, (i) => anonymous({ customer_id: 2, items, idempotency_key: `few-${i}` }))
@@ -103,8 +103,8 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
     assert.deepEqual([status, headers.get('content-type')], [404, 'application/problem+json'])
   })
 
-  await check(`${engine}: HTTP/1.0 is answered without a host, HTTP/1.1 refused`, async () => {
-    const { port } = new URL(neighbours.orders)
+  await check(`${engine}: HTTP/1.0 is served without a host, HTTP/1.1 refused`, async () => {
+    const { port } = new URL(bases.orders)
     assert.match(await exchange(Number(port), 'GET /health HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /)
     assert.match(await exchange(Number(port), 'GET /health HTTP/1.1\r\n\r\n'), /^HTTP\/1\.1 400 /)
   })
@@ -113,7 +113,7 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
     assert.equal((await auditBooks(db, env.orders)).balanced, true)
   })
 
-  await check(`${engine}: closed, nothing answers any more`, async () => {
+  await check(`${engine}: closed, nothing responds any more`, async () => {
     await Promise.all([orchestratorServing, ordersServing, customersServing].map((serving) => serving.close()))
     await assert.rejects(open.orders.get('/health'))
     if (env.database.host !== undefined) await sql`drop database ${sql.id(env.database.name)}`.execute(db)
@@ -121,7 +121,7 @@ async function tryEngine(engine: string, variables: Record<string, string>): Pro
   })
 }
 
-/** What comes back on a connection until the other side ends it. */
+/** Everything that a connection receives until the other side ends it. */
 async function exchange(port: number, sent: string): Promise<string> {
   const socket = connect(port, '127.0.0.1')
   socket.write(sent)
@@ -173,5 +173,5 @@ if (TEST_DB_HOST) {
 }
 
 console.log(failed === 0 ? 'All is well.' : `${failed} failed.`)
-// All is closed; but Deno would wait for the time limits of calls that were answered long ago.
+// Everything is closed, but Deno would wait for the time limits of finished calls.
 process.exit(failed === 0 ? 0 : 1)

@@ -24,7 +24,7 @@ const DENO = join(BINARIES, 'deno')
 const FREE_PORTS = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
 const TASKS: Record<string, { command: string }> = JSON.parse(readFileSync(join(ROOT, 'deno.json'), 'utf8')).tasks
 
-/** Whether this run has Deno. In CI it always does, so that there a missing one is a failure. */
+/** Whether this run has Deno. In CI it always does, so that a missing one is a failure there. */
 function runsOnDeno(): boolean {
   const { status } = spawnSync(DENO, ['--version'])
   if (process.env.CI === 'true' || status === 0) return true
@@ -33,7 +33,7 @@ function runsOnDeno(): boolean {
   return false
 }
 
-/** Runs a task of deno.json: in the project's folder, where it may write nowhere but in `.data`. */
+/** Runs a task of deno.json in the project's folder, where it may only write to `.data`. */
 function startTask(task: string, variables: Variables): Program {
   const all = { ...withoutOwnSettings(), DENO_NO_UPDATE_CHECK: '1', NO_COLOR: '1', ...variables }
   return startCommand(DENO, ['task', task], all, ROOT)
@@ -53,7 +53,7 @@ function ended({ ended, stdout, stderr }: Program) {
 }
 
 describe('deno.json', () => {
-  it('when a task is read, then it may do nothing without bounds but use the network', () => {
+  it('when a task is read, then only the network is unrestricted', () => {
     for (const { command } of Object.values(TASKS)) {
       expect(command.match(/--allow-\w+(?![\w=])|-A\b/g)).toEqual(['--allow-net'])
       expect(command).not.toMatch(/--allow-(run|ffi|import)/)
@@ -63,7 +63,7 @@ describe('deno.json', () => {
 
 describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
   describeEachEngine('deno task start', (engine) => {
-    it('when the printed request is sent, again, and again after a restart, then it is one order and one answer', async () => {
+    it('when the printed request is retried, also after a restart, then it is a replay', async () => {
       const variables = { ...FREE_PORTS, ...denoDatabase(engine) }
       const first = startTask('start', variables)
       const { orchestrator } = await readBanner(first)
@@ -83,7 +83,7 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
       expect(await second.stop()).toMatchObject({ code: 0 })
     })
 
-    it('when it is up, then every service has its documentation, and is ready', async () => {
+    it('when it is up, then every service has its documentation and is ready', async () => {
       const { customers, orders, orchestrator } = await readBanner(
         startTask('start', { ...FREE_PORTS, ...denoDatabase(engine) }),
       )
@@ -96,7 +96,7 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
     })
   })
 
-  it('when the database file lies outside of .data, then Deno refuses it, and it is said which file and why', async () => {
+  it('when the database file is outside of .data, then Deno’s refusal names it', async () => {
     const program = startTask('start', { ...FREE_PORTS, ...freshDatabase('sqlite') })
     const { code, stdout, stderr } = await ended(program)
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
@@ -104,7 +104,7 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
     expect(stderr).not.toMatch(/^\s+at /m)
   })
 
-  it('when the smoke test is run, then every check is well on each engine of this run', async () => {
+  it('when the smoke test is run, then every check passes on each engine of this run', async () => {
     const engines = inject('mysql') === null ? ['node:sqlite'] : ['node:sqlite', 'mysql2']
     const { code, stdout, stderr } = await ended(startTask('test:smoke', serverVariables()))
     const lines = stdout.trim().split('\n')
@@ -116,7 +116,7 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
     expect(checks).toHaveLength(11 * engines.length)
   })
 
-  it('when a server does not answer, then the smoke test ends with 1', async () => {
+  it('when a server does not respond, then the smoke test ends with 1', async () => {
     const nowhere = { TEST_DB_HOST: '127.0.0.1', TEST_DB_PORT: String(await freePort()) }
     const { code, stdout } = await ended(startTask('test:smoke', nowhere))
     expect(code).toBe(1)
@@ -124,7 +124,7 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
     expect(stdout.trim().split('\n').at(-1)).toBe('1 failed.')
   })
 
-  it('when there is no server, then the smoke test says what it did not check, and in CI ends with 1', async () => {
+  it('when there is no server, then the smoke test says what it skips, and fails in CI', async () => {
     const none = { TEST_DB_HOST: '' }
     const [alone, inCi] = await Promise.all(
       [startTask('test:smoke', none), startTask('test:smoke', { ...none, CI: 'true' })].map(ended),

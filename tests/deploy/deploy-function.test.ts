@@ -7,7 +7,7 @@ import { startCommand } from '../../testing/programs.ts'
 const ROLE = 'arn:aws:iam::123456789012:role/b2b-orders-dev-OrdersRole-ABC'
 const FUNCTION = '/2015-03-31/functions/orders-api-dev'
 
-/** Lambda's own API, with the function as a whole deployment has left it. */
+/** A stand-in for Lambda's API, with the function as a full deployment left it. */
 async function startLambda() {
   const asked: string[] = []
   // biome-ignore lint/suspicious/noExplicitAny: what Lambda is sent, and the expectations check it.
@@ -40,7 +40,7 @@ async function startLambda() {
   return { url: `http://127.0.0.1:${port}`, asked, sent }
 }
 
-it('when one function is deployed, then it gets its code and variables, and keeps its role', async () => {
+it('when one function is deployed, then its code and variables change, not its role', async () => {
   const project = copyProject()
   onTestFinished(() => project.remove())
   const lambda = await startLambda()

@@ -7,10 +7,10 @@ import { addressOf, BINARIES, freshDatabase, ROOT, startCommand, within } from '
 
 vi.setConfig({ testTimeout: 60_000 })
 
-/** The oldest Node that has all that the embedded database uses. */
+/** The oldest Node with all that the embedded database uses. */
 const WITH_SQLITE = [22, 16] as const
 
-/** Node of this project, and the one of the machine where that is another. */
+/** The project's Node, and the one of the machine where that differs. */
 const own = join(BINARIES, 'node')
 const others = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'node'))
 const machines = others.find((file) => !file.includes('node_modules') && existsSync(file))
@@ -50,7 +50,7 @@ describe.each(nodes)('dist/ on Node $version', ({ file, version }) => {
     expect(await program.stop()).toMatchObject({ code: 0 })
   })
 
-  it('when it works on the embedded database, then it does, or says which Node that needs', async () => {
+  it('when the database is embedded, then it works, or says which Node it needs', async () => {
     const program = run('commands/migrate.js', freshDatabase('sqlite'))
     const { code, stdout, stderr } = await within(program.ended, program.stderr)
     if (hasSqlite(version)) expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^Migrated /) })
@@ -64,7 +64,7 @@ describe.each(nodes)('dist/ on Node $version', ({ file, version }) => {
   })
 })
 
-it('when package.json names the Node that it needs, then the bundles are made for that', () => {
+it('when package.json names the oldest Node, then the bundles are built for that', () => {
   const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   const [, target = ''] = /target: 'node(\d+)'/.exec(readFileSync(join(ROOT, 'scripts/bundling.ts'), 'utf8')) ?? []
   expect(engines.node).toMatch(new RegExp(`^>=${target}\\.`))

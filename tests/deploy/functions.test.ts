@@ -42,7 +42,7 @@ const MAX_BYTES = {
   sweep: 1_000_000,
   docs: 1_000_000,
 }
-/** A `.env` with all that is off by default, for functions that call the APIs on someone's laptop. */
+/** A `.env` with all that is off by default, for functions that call APIs on a laptop. */
 const SETTINGS = {
   TRACING: 'true',
   SWEEP_SCHEDULED: 'false',
@@ -86,7 +86,7 @@ afterAll(() => {
 })
 
 describe('the packages', () => {
-  it.each(FUNCTIONS)('when that of %s is opened, then it holds the files of the function and no others', (name) => {
+  it.each(FUNCTIONS)('when that of %s is opened, then it has the files of the function and no others', (name) => {
     const own = ['index.mjs', 'app.mjs', 'app.mjs.map'].map((file) => `.build/${name}/${file}`)
     const swaggerUi = ['LICENSE', 'NOTICE', 'package.json', ...ASSETS].map(
       (file) => `.build/docs/node_modules/swagger-ui-dist/${file}`,
@@ -102,7 +102,7 @@ describe('the packages', () => {
     expect(zipOf(packages, name).length).toBeLessThanOrEqual(MAX_BYTES[name])
   })
 
-  it('when they are searched, then nothing of this machine is in them', () => {
+  it('when they are searched, then they have nothing of this machine', () => {
     const files = FUNCTIONS.flatMap((name) => Object.values(readZip(zipOf(packages, name))))
     for (const bytes of files) expect(bytes.includes(project.folder)).toBe(false)
   })
@@ -111,7 +111,7 @@ describe('the packages', () => {
     for (const name of FUNCTIONS) expect(zipOf(turnedOn, name).equals(zipOf(packages, name))).toBe(true)
   })
 
-  it('when secrets are at hand, then they are not packed, and packing says so', () => {
+  it('when secrets are at hand, then packing leaves them out and says so', () => {
     expect(turnedOn.output).toContain('Not deployed: SERVICE_TOKEN, JWT_SECRET, DB_PASS')
     expect(turnedOn.output).toContain('below /b2b-orders/dev')
     const texts = [...Object.entries(turnedOn.files), ['output', Buffer.from(turnedOn.output)] as const]
@@ -122,12 +122,12 @@ describe('the packages', () => {
   })
 })
 
-describe('what may not be deployed', () => {
+describe('settings that must not be deployed', () => {
   const remedy = 'make one with: openssl rand -base64 32'
   const [strong = ''] = Object.values(SECRETS)
   const refused: { title: string; variables: Variables; faults: string[] }[] = [
     {
-      title: 'nobody said where the secrets are',
+      title: 'SECRETS_SSM_PATH and the secrets are missing',
       variables: {},
       faults: [
         `JWT_SECRET: must be set in production; ${remedy}`,
@@ -224,25 +224,22 @@ describe('the template', () => {
     { key: 'docs', name: 'api-docs-dev', memory: 256, timeout: 28, reads: [], calls: [], variables: {} },
   ]
 
-  it.each(functions)(
-    'when the function $key is read, then it has its name, its limits and what it needs to know',
-    (given) => {
-      const { Properties } = resourceOf(packages.template, given.key)
-      expect(Properties).toMatchObject({
-        FunctionName: given.name,
-        Handler: `.build/${given.key}/index.handler`,
-        Runtime: 'nodejs24.x',
-        Architectures: ['arm64'],
-        MemorySize: given.memory,
-        Timeout: given.timeout,
-        Role: { 'Fn::GetAtt': [roleOf(given.key), 'Arn'] },
-      })
-      const set = Object.entries(Properties.Environment.Variables).filter(([, value]) => value !== '')
-      const common = { NODE_ENV: 'production', LOG_LEVEL: 'info' }
-      const read = given.reads.length > 0 ? { SSM_PARAMETERS: given.reads.join(',') } : {}
-      expect(Object.fromEntries(set)).toEqual({ ...common, ...read, ...given.variables })
-    },
-  )
+  it.each(functions)('when the function $key is read, then it has its name, limits and variables', (given) => {
+    const { Properties } = resourceOf(packages.template, given.key)
+    expect(Properties).toMatchObject({
+      FunctionName: given.name,
+      Handler: `.build/${given.key}/index.handler`,
+      Runtime: 'nodejs24.x',
+      Architectures: ['arm64'],
+      MemorySize: given.memory,
+      Timeout: given.timeout,
+      Role: { 'Fn::GetAtt': [roleOf(given.key), 'Arn'] },
+    })
+    const set = Object.entries(Properties.Environment.Variables).filter(([, value]) => value !== '')
+    const common = { NODE_ENV: 'production', LOG_LEVEL: 'info' }
+    const read = given.reads.length > 0 ? { SSM_PARAMETERS: given.reads.join(',') } : {}
+    expect(Object.fromEntries(set)).toEqual({ ...common, ...read, ...given.variables })
+  })
 
   it('when the functions are counted, then there are these five', () => {
     expect(typesOf(packages.template, 'AWS::Lambda::Function')).toHaveLength(functions.length)
@@ -255,7 +252,7 @@ describe('the template', () => {
     expect(groups.sort(byJson)).toEqual(expected.sort(byJson))
   })
 
-  it.each(functions)('when the role of $key is read, then it may do what $key does and nothing else', (given) => {
+  it.each(functions)('when the role of $key is read, then it allows what $key does and nothing else', (given) => {
     const arn = (service: string, rest: string) => ({
       'Fn::Sub': `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${rest}`,
     })
@@ -301,12 +298,12 @@ describe('the template', () => {
     })
   })
 
-  it('when its methods are read, then none is for browsers of other origins', () => {
+  it('when its methods are read, then none allows other origins', () => {
     const methods = typesOf(packages.template, 'AWS::ApiGateway::Method').map(({ Properties }) => Properties.HttpMethod)
     expect(methods.sort()).toEqual([...Array(6).fill('ANY'), 'GET', 'GET', 'GET'])
   })
 
-  it('when its permissions are read, then this API calls the four functions behind it, and this schedule the sweep', () => {
+  it('when its permissions are read, then only this API and this schedule may invoke', () => {
     const permissions = typesOf(packages.template, 'AWS::Lambda::Permission').map(({ Properties }) => ({
       who: Properties.Principal,
       calls: Properties.FunctionName['Fn::GetAtt'][0],
@@ -328,7 +325,7 @@ describe('the template', () => {
     )
   })
 
-  it('when the sweep is read, then it is called every minute, and one at a time', () => {
+  it('when the sweep is read, then it runs every minute, and one at a time', () => {
     expect(packages.template.Resources.SweepEventsRuleSchedule1?.Properties).toMatchObject({
       ScheduleExpression: 'rate(1 minute)',
       State: 'ENABLED',
@@ -341,7 +338,7 @@ describe('the template', () => {
     const { Resources } = packages.template
     const deployments = Object.keys(Resources).filter((id) => Resources[id]?.Type === 'AWS::ApiGateway::Deployment')
     expect(deployments).toHaveLength(1)
-    // Two makers of one stage would be in each other's way.
+    // Two resources that create one stage would conflict.
     expect(Resources[String(deployments[0])]?.Properties).not.toHaveProperty('StageName')
     const stage = Resources.ApiGatewayStage?.Properties
     expect(stage.DeploymentId).toEqual({ Ref: deployments[0] })
@@ -354,7 +351,7 @@ describe('the template', () => {
     expect(Format).not.toMatch(/authoriz|header|query|apiKey/i)
   })
 
-  it('when the gateway refuses a call too many, then with a problem document', () => {
+  it('when the gateway throttles a call, then with a problem document', () => {
     const { Resources } = packages.template
     const deployment = Object.values(Resources).find(({ Type }) => Type === 'AWS::ApiGateway::Deployment')
     expect(deployment?.DependsOn).toContain('ApiThrottled')
@@ -369,14 +366,14 @@ describe('the template', () => {
     expect(problem).toMatchObject({ type: 'urn:problem:rate_limited', code: 'rate_limited', status, title })
   })
 
-  it('when a `.env` says more of the stage, then that holds', () => {
+  it('when a `.env` sets more of the stage, then that applies', () => {
     const stage = turnedOn.template.Resources.ApiGatewayStage?.Properties
     expect(stage.MethodSettings).toMatchObject([{ ThrottlingRateLimit: '10', ThrottlingBurstLimit: '20' }])
     expect(decided(turnedOn.template, stage.AccessLogSetting)).toEqual({ Ref: 'AWS::NoValue' })
     expect(stage.TracingEnabled).toBe(true)
   })
 
-  it('when the alarms are read, then each kind of trouble has one', () => {
+  it('when the alarms are read, then each kind of failure has one', () => {
     const alarms = typesOf(packages.template, 'AWS::CloudWatch::Alarm').map(({ Properties }) => {
       const { MetricName, Dimensions, ComparisonOperator, TreatMissingData } = Properties
       const [{ Value }] = Dimensions
@@ -396,7 +393,7 @@ describe('the template', () => {
     )
   })
 
-  it('when ALARM_TOPIC_ARN is set, then every alarm tells it, else nobody', () => {
+  it('when ALARM_TOPIC_ARN is set, then every alarm notifies it, otherwise none', () => {
     const toldBy = ({ template }: Packages) =>
       typesOf(template, 'AWS::CloudWatch::Alarm').map(({ Properties }) => decided(template, Properties.AlarmActions))
     expect(new Set(toldBy(turnedOn).map((to) => JSON.stringify(to)))).toEqual(
@@ -405,7 +402,7 @@ describe('the template', () => {
     for (const to of toldBy(packages)) expect(to).toEqual({ Ref: 'AWS::NoValue' })
   })
 
-  it('when a `.env` says something, then it is deployed, but for the secrets', () => {
+  it('when a `.env` sets a variable, then it is deployed, except secrets', () => {
     const { SERVICE_TOKEN: _, JWT_SECRET: __, DB_PASS: ___, ...open } = SETTINGS
     const needed: Record<string, (keyof typeof open)[]> = {
       orchestrator: ['CUSTOMERS_API_BASE', 'ORDERS_API_BASE', 'ORCHESTRATOR_PUBLIC', 'RATE_LIMIT_PER_MINUTE'],
@@ -421,7 +418,7 @@ describe('the template', () => {
     }
   })
 
-  it('when nothing is said, then no function is in a network or traced', () => {
+  it('when nothing is set, then no function is in a network or traced', () => {
     for (const { key } of functions) {
       const { Properties } = resourceOf(packages.template, key)
       expect(Properties).not.toHaveProperty('VpcConfig')
@@ -429,7 +426,7 @@ describe('the template', () => {
     }
   })
 
-  it('when TRACING=true, then every function is traced and may say so', () => {
+  it('when TRACING=true, then every function is traced and its role allows that', () => {
     for (const { key } of functions) {
       expect(resourceOf(turnedOn.template, key).Properties.TracingConfig).toEqual({ Mode: 'Active' })
     }
@@ -442,7 +439,7 @@ describe('the template', () => {
     }
   })
 
-  it('when VPC_NETWORK=private, then all that call something are in that network, and Lambda may place them there', () => {
+  it('when VPC_NETWORK=private, then every function with outgoing calls is in it', () => {
     for (const { key } of functions.filter(({ key }) => key !== 'docs')) {
       expect(resourceOf(turnedOn.template, key).Properties.VpcConfig).toEqual({
         SecurityGroupIds: ['sg-1'],
@@ -464,7 +461,7 @@ describe('the template', () => {
     }
   })
 
-  it('when SWEEP_SCHEDULED=false, then the schedule is there but disabled', () => {
+  it('when SWEEP_SCHEDULED=false, then the schedule exists but is disabled', () => {
     expect(turnedOn.template.Resources.SweepEventsRuleSchedule1?.Properties.State).toBe('DISABLED')
   })
 })
@@ -498,7 +495,7 @@ describeEachEngine('the functions', (engine) => {
       expect(listed.body.data).toEqual([expect.objectContaining({ id, status: 'CONFIRMED' })])
     })
 
-    it('then a list goes on where its link says', async () => {
+    it('then a list continues at its link', async () => {
       for (let i = 0; i < 2; i++) await call('POST', '/orders', { body })
       const first = await call('GET', '/orders?limit=1')
       const [, query] = /^<(\?.*)>; rel="next"$/.exec(first.headers.get('link') ?? '') ?? []
@@ -520,11 +517,11 @@ describeEachEngine('the functions', (engine) => {
       expectProblem(await call('GET', '/orders?limit=1000'), 400, 'validation_failed')
     })
 
-    it('then its page and its document are there', async () => {
+    it('then its page and its document are served', async () => {
       await expectDocs(call, 'Orders')
     })
 
-    it('then text of every script arrives and comes back as it was', async () => {
+    it('then text of every script arrives and returns unchanged', async () => {
       const name = 'Müller & Söhne – 株式会社 🧾'
       const product = { sku: `SKU-${newKey()}`, name, price_cents: 1, stock: 1 }
       const { body } = await call('POST', '/products', { body: product })
@@ -538,7 +535,7 @@ describeEachEngine('the functions', (engine) => {
     const call: ApiClient['call'] = (...request) =>
       callerOf(deployment.instances.customers, way, '/customers-api', deployment.token)(...request)
 
-    it('then a customer is made, read, changed and deleted', async () => {
+    it('then a customer is created, read, changed and deleted', async () => {
       const customer = { name: 'ACME', email: `${newKey()}@example.com`, phone: null }
       const made = await call('POST', '/customers', { body: customer })
       expect(made.status).toBe(201)
@@ -554,7 +551,7 @@ describeEachEngine('the functions', (engine) => {
       expectProblem(await call('GET', `/customers/${id}`), 404, 'not_found')
     })
 
-    it('then nothing internal is there, and the service token opens nothing', async () => {
+    it('then nothing internal exists, and the service token opens nothing', async () => {
       const token = SECRETS.SERVICE_TOKEN
       expectProblem(await call('GET', '/internal/customers/1'), 404, 'route_not_found')
       for (const path of ['/internal/customers/1', '/internal', '/dev/internal/clients/demo', '/internal/']) {
@@ -567,7 +564,7 @@ describeEachEngine('the functions', (engine) => {
       expectProblem(await call('GET', '/customers/1', { token }), 401, 'unauthorized')
     })
 
-    it('then its page and its document are there, and the demo client is refused', async () => {
+    it('then its page and document are served, and the demo client is refused', async () => {
       await expectDocs(call, 'Customers')
       const token = await call('POST', '/auth/token', {
         token: null,
@@ -583,7 +580,7 @@ describeEachEngine('the functions', (engine) => {
       callerOf(deployment.instances.orchestrator, way, '', deployment.token)(...request)
     const path = '/orchestrator/create-and-confirm-order'
 
-    it('then an order is created and confirmed through the other functions, once for each key', async () => {
+    it('then one order for each key is created and confirmed through the other functions', async () => {
       const body = {
         customer_id: 1,
         items: [{ product_id: 1, qty: 2 }],
@@ -604,7 +601,7 @@ describeEachEngine('the functions', (engine) => {
       expect(order.body).toMatchObject({ status: 'CONFIRMED', total_cents: 259_800 })
     })
 
-    it('then refusals bear its envelope', async () => {
+    it('then refusals have its envelope', async () => {
       expectFailure(await call('POST', path, { body: {}, token: null }), 401, 'unauthorized')
       expectFailure(await call('POST', path, { body: '{' }), 400, 'malformed_json')
       const body = { customer_id: 999_999, items: [{ product_id: 1, qty: 2 }], idempotency_key: newKey() }
@@ -612,12 +609,12 @@ describeEachEngine('the functions', (engine) => {
       expectFailure(await call('GET', path), 405, 'method_not_allowed')
     })
 
-    it('then its page and its document are there', async () => {
+    it('then its page and its document are served', async () => {
       await expectDocs(call, 'Orchestrator')
     })
   })
 
-  it('when events arrive as they were recorded, with a token, then they are answered', async () => {
+  it('when recorded events arrive with a token, then they succeed', async () => {
     const { orders, orchestrator } = deployment.instances
     const placed = await resultOf(orchestrator, authorized(recorded('rest-api'), deployment.token))
     expect(placed.statusCode).toBe(201)
@@ -634,7 +631,7 @@ describeEachEngine('the functions', (engine) => {
     }
   })
 
-  it('when a header or a parameter comes with several values, then all of them arrive', async () => {
+  it('when a header or a parameter has several values, then all of them arrive', async () => {
     const request = { method: 'GET', path: '/orders-api/orders', query: 'limit=1', headers: authorization(deployment) }
     const event: Record<string, unknown> = {
       ...restEvent('rest-api', '/dev', request),
@@ -659,7 +656,7 @@ describeEachEngine('the functions', (engine) => {
     expect(JSON.parse(refused.body).code).toBe('invalid_idempotency_key')
   })
 
-  it('when the schedule ticks, then ended holds are released and expired keys are removed', async () => {
+  it('when the schedule fires, then ended holds are released and expired keys purged', async () => {
     const { db, instances, orders } = deployment
     const product = await orders.post('/products', { sku: `SKU-${newKey()}`, name: 'P', price_cents: 100, stock: 5 })
     const key = newKey()
@@ -684,7 +681,7 @@ describeEachEngine('the functions', (engine) => {
     ])
   })
 
-  it('when all of it is called through one gateway, then a resource is found where `Location` says', async () => {
+  it('when all of it is behind one gateway, then `Location` leads to the resource', async () => {
     const customer = await deployment.customers.post('/customers', { name: 'ACME', email: `${newKey()}@example.com` })
     const url = new URL(customer.headers.get('location') ?? '', `${deployment.customers.base}/customers`)
     expect(url.pathname).toBe(`/dev/customers-api/customers/${customer.body.id}`)
@@ -695,7 +692,7 @@ describeEachEngine('the functions', (engine) => {
     }
   })
 
-  it('when a page is opened at the gateway, then every address on it is answered, each by its function', async () => {
+  it('when a page is opened at the gateway, then each link reaches its function', async () => {
     for (const service of ['customers', 'orders', 'orchestrator'] as const) {
       const { base } = deployment[service]
       const page = await deployment[service].get('/docs', { token: null })
@@ -709,25 +706,25 @@ describeEachEngine('the functions', (engine) => {
     }
   })
 
-  it('when everything has been answered, then at most idle connections of the database are left, and no timer', async () => {
+  it('when everything is done, then only idle database connections are left', async () => {
     const withPool: FunctionName[] = ['customers', 'orders', 'sweep']
     for (const name of FUNCTIONS) {
       await expectAtRest(deployment.instances[name], engine === 'mysql' && withPool.includes(name) ? 2 : 0)
     }
   })
 
-  it('when no more events come, then the process ends by itself, once the database has closed its connections', async () => {
+  it('when no more events come and connections close, then the process ends', async () => {
     const variables = { ...SECRETS, ...deployment.database }
     const instance = await startUntilTestEnds('customers', variables)
     const call = callerOf(instance, restApi(), '/customers-api', deployment.token)
     expect((await call('GET', '/customers?limit=1')).status).toBe(200)
     const ended = instance.hangUp()
-    // Lambda would freeze it with them.
+    // Lambda would freeze the connections with the process.
     if (engine === 'mysql') await closeConnections(deployment)
     expect(await ended).toBe(0)
   })
 
-  it('when a query fails, then the log says where in the sources, and the answer nothing of it', async () => {
+  it('when a query fails, then only the log says where in the sources', async () => {
     const empty = await createTestDatabase(engine, { migrated: false })
     onTestFinished(() => empty.drop())
     const instance = await startUntilTestEnds('customers', { ...SECRETS, ...empty.variables })
@@ -740,7 +737,7 @@ describeEachEngine('the functions', (engine) => {
     expect(correlation_id).toBe(response.headers.get('x-correlation-id'))
   })
 
-  it('when Lambda freezes an instance and the database closes its connections, then the next event is answered', async () => {
+  it('when connections close during a freeze, then the next event succeeds', async () => {
     const variables = { ...SECRETS, ...deployment.database }
     const instance = await startUntilTestEnds('customers', variables)
     const call = callerOf(instance, restApi(), '/customers-api', deployment.token)
@@ -784,7 +781,7 @@ describe('the docs function', () => {
     )
   })
 
-  it('when the recorded event asks for a picture, then it is sent as base64', async () => {
+  it('when the recorded event is for an image, then the response is base64', async () => {
     const result = await resultOf(docs, recorded('rest-api-file'))
     expect({ status: result.statusCode, base64: result.isBase64Encoded }).toEqual({ status: 200, base64: true })
     expect(result.multiValueHeaders?.['content-type']).toEqual(['image/png'])
@@ -829,7 +826,7 @@ describe('a start that fails', () => {
     await expectAtRest(instance, 0)
   })
 
-  it('when SSM refuses, then the log says why, and the next invocation asks again', async () => {
+  it('when SSM refuses, then the log says why, and the next invocation tries again', async () => {
     const aws = await startAws()
     onTestFinished(() => aws.stop())
     aws.failWith = { status: 400, body: '{"__type":"AccessDeniedException"}' }
@@ -853,7 +850,7 @@ describe('a start that fails', () => {
     expect(aws.requests).toHaveLength(asked)
   })
 
-  it('when the database cannot be reached, then callers get a 503 that does not say why, and the log does', async () => {
+  it('when the database is unreachable, then callers get 503 and only the log says why', async () => {
     const variables = { ...SECRETS, DB_HOST: '127.0.0.1', DB_PORT: '1', DB_USER: 'u', DB_PASS: 'p', DB_NAME: 'n' }
     const instance = await startUntilTestEnds('customers', variables)
     const call = callerOf(instance, restApi(), '/customers-api', '')
@@ -866,7 +863,7 @@ describe('a start that fails', () => {
   })
 })
 
-/** A deployment for the tests of the surrounding suite. Its members may be used only inside tests. */
+/** A deployment for the tests of the surrounding suite. Use its members only inside tests. */
 function useDeployment(start: () => Promise<Deployment>): Deployment {
   const deployment = {} as Deployment
   beforeAll(async () => {
@@ -896,7 +893,7 @@ function authorization({ token }: Deployment): Record<string, string> {
   return { Authorization: `Bearer ${token}` }
 }
 
-/** The event with a token that is good now; the recorded ones have none. */
+/** The event with a valid token; the recorded ones have none. */
 function authorized(event: ReturnType<typeof recorded>, token: string) {
   const Authorization = `Bearer ${token}`
   return {
@@ -908,7 +905,7 @@ function authorized(event: ReturnType<typeof recorded>, token: string) {
   }
 }
 
-/** The path that `Location` names, as its caller reads it: from the path that the caller sent. */
+/** The path that `Location` names, resolved by the path that the caller sent. */
 function locationOf({ headers }: ApiResponse, sent: string): string {
   return new URL(headers.get('location') ?? '', `https://api.example${sent}`).pathname
 }
@@ -928,7 +925,7 @@ async function expectDocs(call: ApiClient['call'], title: string): Promise<void>
   expect(document.body.info.title).toBe(title)
 }
 
-/** Expects that soon nothing holds an instance open but so many sockets at most: what runs then is only what it is asked. */
+/** Expects that soon at most so many sockets, and nothing else, keep an instance alive. */
 async function expectAtRest(instance: LambdaInstance, maxSockets: number): Promise<void> {
   let held: string[] = []
   await until(
@@ -940,7 +937,7 @@ async function expectAtRest(instance: LambdaInstance, maxSockets: number): Promi
   )
 }
 
-/** The line of the log that tells of a failure. */
+/** The log line of a failure. */
 async function failureIn(instance: LambdaInstance, msg: string) {
   const line = await until(
     () => instance.log().find((it) => it.msg === msg),
@@ -953,7 +950,7 @@ async function failureIn(instance: LambdaInstance, msg: string) {
   return { err, correlation_id }
 }
 
-/** As a server does with connections that were idle for too long. That by which it is asked is left alone. */
+/** Closes idle connections as a server does after a timeout, except the one of this query. */
 async function closeConnections({ db, database }: Deployment): Promise<void> {
   await db.connection().execute(async (own) => {
     const idle = async () => {
@@ -961,7 +958,7 @@ async function closeConnections({ db, database }: Deployment): Promise<void> {
         where db = ${database.DB_NAME} and command = 'Sleep' and id <> connection_id()`.execute(own)
       return rows.map(({ id }) => Number(id))
     }
-    // One may be gone before it is closed.
+    // A connection may end before it is killed.
     for (const id of await idle()) await sql`kill ${sql.lit(id)}`.execute(own).catch(() => {})
     await until(
       async () => ((await idle()).length === 0 ? true : undefined),
@@ -970,7 +967,7 @@ async function closeConnections({ db, database }: Deployment): Promise<void> {
   })
 }
 
-/** The part of a package that is uploaded. */
+/** The file of a package that is uploaded. */
 function zipOf({ files }: Packages, name: FunctionName): Buffer {
   const zip = files[`${name}.zip`]
   if (zip === undefined) throw new Error(`there is no package of ${name}`)
@@ -992,13 +989,13 @@ interface Grant {
   Condition?: unknown
 }
 
-/** What a function's role allows. */
+/** The rights of a function's role. */
 function grantsOf(template: Template, name: string): Grant[] {
   const policies: unknown[] = template.Resources[roleOf(name)]?.Properties.Policies
   return policies.flatMap((policy) => decided(template, policy).PolicyDocument?.Statement ?? [])
 }
 
-/** A value of the template, with its conditions decided. */
+/** A value of the template with its conditions resolved. */
 // biome-ignore lint/suspicious/noExplicitAny: values of every kind, and the expectations check them.
 function decided({ Conditions }: Template, value: any): any {
   if (value['Fn::If'] === undefined) return value
@@ -1015,13 +1012,13 @@ function roleOf(name: string): string {
   return `${capital(name)}Role`
 }
 
-/** What the variables of a function mean to it. */
+/** The parsed variables of a function. */
 function settingsOf(template: Template, name: string): unknown {
   const { Variables: set } = resourceOf(template, name).Properties.Environment
   return { ...parseEnv({ ...SECRETS, ...set }), parameters: set.SSM_PARAMETERS }
 }
 
-/** The function that answers each `METHOD /path`. */
+/** The function behind each `METHOD /path`. */
 function routesOf({ Resources }: Template): Record<string, string> {
   const pathOf = (reference: { Ref?: string }): string => {
     const resource = reference.Ref === undefined ? undefined : Resources[reference.Ref]

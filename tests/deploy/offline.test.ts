@@ -27,7 +27,7 @@ const START_LIMIT_MS = 60_000
 
 interface Offline {
   program: Program
-  /** The stage, below which the functions lie. */
+  /** The stage, below which the functions are. */
   api: ApiClient
 }
 
@@ -46,7 +46,7 @@ async function whenReady(program: Program): Promise<Offline> {
   return { program, api: apiClient(`${base}/dev`, '') }
 }
 
-/** Asks it to stop, and makes sure that nothing that it started is left. */
+/** Stops the program and all processes that it started. */
 async function stopAll({ program }: Offline): Promise<void> {
   expect(await program.stop()).toMatchObject({ code: 0 })
   await groupGone(program)
@@ -63,14 +63,14 @@ function send(api: ApiClient, body: unknown) {
   return api.post(CREATE_AND_CONFIRM, body, { token: null })
 }
 
-/** Takes a port, unless somebody else has it already, until the test ends. */
+/** Binds a port, unless it is in use already, until the test ends. */
 async function takePort(port: number): Promise<void> {
   const server = createServer().listen(port, 'localhost')
   onTestFinished(() => void server.close())
   await once(server, 'listening').catch((error) => expect(error).toMatchObject({ code: 'EADDRINUSE' }))
 }
 
-/** The page and all that it loads, byte for byte: a gateway carries text and pictures differently. */
+/** The page and all that it loads, byte for byte: a gateway carries text and images differently. */
 async function expectDocs(api: ApiClient, service: string): Promise<void> {
   expect((await api.get(`${service}/docs`)).text).toContain('swagger-ui-bundle.js')
   expect((await api.get(`${service}/openapi.json`)).body).toMatchObject({ openapi: '3.1.0' })
@@ -82,13 +82,13 @@ async function expectDocs(api: ApiClient, service: string): Promise<void> {
   }
 }
 
-/** Lines of its output that nobody wants to see. */
+/** Warnings and errors in its output. */
 function faultsIn(program: Program): string[] {
   const lines = `${program.stdout()}${program.stderr()}`.split('\n')
   return lines.filter((line) => /error|warning|deprecat|undefined/i.test(line))
 }
 
-/** The port for the AWS SDK, as it was printed. */
+/** The printed port for the AWS SDK. */
 function lambdaPortOf(program: Program): number {
   const said = `${program.stdout()}${program.stderr()}`
   return Number(/\[http for lambda\] listening on http:\/\/localhost:(\d+)/.exec(said)?.[1])
@@ -97,17 +97,17 @@ function lambdaPortOf(program: Program): number {
 describe('npm run offline', () => {
   const system = useSystem('sqlite')
 
-  it('when the printed request is sent, and again, then it is one order and one answer, and all is stopped by SIGTERM', async () => {
+  it('when the printed request is retried, then it is a replay, and SIGTERM stops all', async () => {
     await takePort(3002)
     const bases = { CUSTOMERS_API_BASE: system.customers.base, ORDERS_API_BASE: system.orders.base }
     const offline = await startOffline(bases)
     const { api, program } = offline
     expect(lambdaPortOf(program)).not.toBe(3002)
     expect(shown(await api.get('/health'))).toEqual({ status: 200, text: '{"status":"ok"}', replayed: null })
-    const answer = await send(api, REQUEST)
-    expect(shown(answer)).toEqual({ status: 201, text: printedResponse(answer), replayed: null })
-    expect(shown(await send(api, REQUEST))).toEqual({ ...shown(answer), replayed: 'true' })
-    expect((await system.orders.get(`/orders/${answer.body.data.order.id}`)).body).toMatchObject({
+    const response = await send(api, REQUEST)
+    expect(shown(response)).toEqual({ status: 201, text: printedResponse(response), replayed: null })
+    expect(shown(await send(api, REQUEST))).toEqual({ ...shown(response), replayed: 'true' })
+    expect((await system.orders.get(`/orders/${response.body.data.order.id}`)).body).toMatchObject({
       status: 'CONFIRMED',
     })
 
@@ -116,14 +116,14 @@ describe('npm run offline', () => {
     expectFailure(await send(api, { ...REQUEST, customer_id: 999, idempotency_key: 'k' }), 422, 'customer_not_found')
     await expectDocs(api, '')
 
-    // The functions of the services are theirs to run, and so is the sweep.
+    // The services and the sweep are not run as functions here.
     expect((await api.get('/customers-api/health')).status).toBe(404)
     expect(program.stdout() + program.stderr()).not.toMatch(/sweep|customers-api-dev/)
     await stopAll(offline)
     expect(faultsIn(program)).toEqual([])
   })
 
-  it('when the npm that started it is told to stop, then it stops too, and no process is left', async () => {
+  it('when its parent npm is stopped, then no process is left', async () => {
     const port = await freePort()
     const variables = { ...withoutOwnSettings(), PORT: String(port) }
     const { program } = await whenReady(startThroughNpm('offline', variables))
@@ -132,7 +132,7 @@ describe('npm run offline', () => {
     await expect(fetch(`http://localhost:${port}/dev/health`)).rejects.toThrow('fetch failed')
   })
 
-  it('when Ctrl-C is pressed, which all its processes hear, then no process is left', async () => {
+  it('when Ctrl-C reaches all its processes, then no process is left', async () => {
     const offline = await whenReady(startThroughNpm('offline', { ...withoutOwnSettings(), PORT: '0' }))
     process.kill(-offline.program.pid, 'SIGINT')
     await offline.program.ended
@@ -148,7 +148,7 @@ describe('npm run offline', () => {
     expect(stderr).not.toMatch(/^\s+at /m)
   })
 
-  it('when the environment is bad, then it says what is, and nothing is started', async () => {
+  it('when the environment is faulty, then it says how, and nothing is started', async () => {
     const bad = { CUSTOMERS_API_BASE: 'localhost', PORT: 'abc' }
     const { code, stdout, stderr } = await runProgram('offline', { ...withoutOwnSettings(), ...bad })
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
@@ -156,7 +156,7 @@ describe('npm run offline', () => {
     expect(stderr).toContain('  - PORT: must be a whole number from 0 to 65535\n')
   })
 
-  it('when the database for --all is not there, then it says where it looked, and nothing is started', async () => {
+  it('when the database for --all is down, then it says where it looked, and exits', async () => {
     const database = { DB_HOST: '127.0.0.1', DB_PORT: String(await freePort()), DB_NAME: 'nowhere' }
     const variables = { ...withoutOwnSettings(), PORT: '0', ...database }
     const { code, stdout, stderr } = await runProgram('offline', variables, ['--all'])
@@ -165,7 +165,7 @@ describe('npm run offline', () => {
     expect(stderr).not.toMatch(/^\s+at /m)
   })
 
-  it('when it is asked for help, then it tells how it is used', async () => {
+  it('when it gets --help, then it prints how it is used', async () => {
     for (const option of ['--help', '-h']) {
       const { code, stdout, stderr } = await runProgram('offline', {}, [option])
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -174,7 +174,7 @@ describe('npm run offline', () => {
     }
   })
 
-  it('when an option is unknown, then it is named, with the help, and the exit code is 1', async () => {
+  it('when an option is unknown, then it names it, prints the help and ends with 1', async () => {
     const { code, stdout, stderr } = await runProgram('offline', {}, ['--all', '--al'])
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     expect(stderr).toMatch(/^Unknown option: --al\n\n/)
@@ -183,13 +183,13 @@ describe('npm run offline', () => {
 })
 
 describeEachEngine('npm run offline -- --all', (engine) => {
-  it('when everything is done by functions, then the whole flow works, on a database that was not there before', async () => {
+  it('when all runs as functions on an empty database, then the whole flow works', async () => {
     const database = freshDatabase(engine)
     const offline = await startOffline(database, ['--all'])
     const { api, program } = offline
-    const answer = await send(api, REQUEST)
-    expect(shown(answer)).toEqual({ status: 201, text: printedResponse(answer), replayed: null })
-    expect(shown(await send(api, REQUEST))).toEqual({ ...shown(answer), replayed: 'true' })
+    const response = await send(api, REQUEST)
+    expect(shown(response)).toEqual({ status: 201, text: printedResponse(response), replayed: null })
+    expect(shown(await send(api, REQUEST))).toEqual({ ...shown(response), replayed: 'true' })
 
     const credentials = { grant_type: 'client_credentials', client_id: 'demo', client_secret: 'demo-secret' }
     const { access_token } = (await api.post('/customers-api/auth/token', credentials, { token: null })).body

@@ -18,14 +18,14 @@ const production = Object.entries(packages).filter(
   ([path, { dev, devOptional }]) => path !== '' && !dev && !devOptional,
 )
 
-it('when a dependency is named, then its version is exact, and the lockfile has that one', () => {
+it('when a dependency is named, then its version is exact and equals the lockfile’s', () => {
   for (const [name, version] of Object.entries({ ...MANIFEST.dependencies, ...MANIFEST.devDependencies })) {
     expect({ name, version }).toEqual({ name, version: expect.stringMatching(/^(npm:[\w@/-]+@)?\d+\.\d+\.\d+$/) })
     expect(packages[`node_modules/${name}`]?.version).toBe(version.replace(/^npm:.*@/, ''))
   }
 })
 
-it('when production needs a package, then it is pinned by a hash and runs nothing when it is installed', () => {
+it('when production needs a package, then it has a hash and no install script', () => {
   expect(production.length).toBeGreaterThanOrEqual(Object.keys(MANIFEST.dependencies).length)
   for (const name of Object.keys(MANIFEST.dependencies)) {
     expect(production.map(([path]) => path)).toContain(`node_modules/${name}`)
@@ -36,7 +36,7 @@ it('when production needs a package, then it is pinned by a hash and runs nothin
   expect(withScripts.map(([path]) => path)).toEqual([])
 })
 
-it('when the image is built, then no install script runs, and what it runs is not root', () => {
+it('when the image is built, then no install script runs, and it is not run as root', () => {
   const stages = readFileSync('Dockerfile', 'utf8').split(/^FROM /m)
   const install = stages.flatMap((stage) => stage.split('\n').filter((line) => /\bnpm (ci|install)\b/.test(line)))
   expect(install).toEqual([expect.stringContaining('--ignore-scripts')])
@@ -47,7 +47,7 @@ it('when the image is built, then no install script runs, and what it runs is no
   expect(instructions.filter((line) => line.startsWith('USER'))).toEqual(['USER 1000:1000'])
 })
 
-it('when the tools of tests/clients are named, then their versions are exact', () => {
+it('when tests/clients name tools, then their versions are exact', () => {
   const { dependencies } = JSON.parse(readFileSync('tests/clients/node/package.json', 'utf8'))
   for (const version of Object.values(dependencies)) expect(version).toMatch(/^\d+\.\d+\.\d+$/)
   const requirements = readFileSync('tests/clients/python/requirements.txt', 'utf8').trim().split('\n')
