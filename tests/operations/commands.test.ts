@@ -21,14 +21,14 @@ import { describeEachEngine } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
-/** How a command that succeeded ends: what it said is on standard output, and standard error is empty. */
+/** Expects success. @returns standard output, where standard error is empty */
 async function said(script: string, variables: Variables, args: string[] = []): Promise<string> {
   const { code, stdout, stderr } = await runProgram(script, variables, args)
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   return stdout
 }
 
-/** How a command that was refused ends: with 1, a message on standard error, and no stack trace. */
+/** Expects exit code 1. @returns the message on standard error, which has no stack trace */
 async function refused(script: string, variables: Variables, args: string[] = []): Promise<string> {
   const { code, stdout, stderr } = await runProgram(script, variables, args)
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
@@ -36,13 +36,13 @@ async function refused(script: string, variables: Variables, args: string[] = []
   return stderr.trim()
 }
 
-/** What a person calls the database that the variables name. */
+/** The database's name in messages. */
 function named({ DB_HOST, DB_PORT, DB_NAME, DB_FILE }: Variables): string {
   return DB_HOST === undefined ? String(DB_FILE) : `${DB_NAME} at ${DB_HOST}:${DB_PORT}`
 }
 
 describeEachEngine('npm run', (engine) => {
-  it('when migrate and seed are run, and run again, then each says what it did', async () => {
+  it('when migrate and seed are run twice, then each says what it did', async () => {
     const variables = freshDatabase(engine)
     expect(await said('migrate', variables)).toMatch(/^Migrated (.*): 0001_initial.*\n$/)
     expect(await said('migrate', variables)).toBe(`${named(variables)} is up to date.\n`)
@@ -52,7 +52,7 @@ describeEachEngine('npm run', (engine) => {
     expect(await said('audit:books', variables)).toContain('Balanced.')
   })
 
-  it('when a client is made, then its id and secret, shown once, get a token that opens what its scopes say', async () => {
+  it('when a client is created, then its secret is shown once and gets tokens', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
     await said('seed', variables)
@@ -76,7 +76,7 @@ describeEachEngine('npm run', (engine) => {
     expect((await orders.get('/orders/2', { token })).status).toBe(404)
   })
 
-  it('when a client is rotated, disabled and enabled, then each is done at once, and a token of before opens nothing', async () => {
+  it('when a client is rotated, disabled or enabled, then older tokens open nothing', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
     const made = await said('client:create', variables, ['--name', 'ERP', '--scope', 'customers:read'])
@@ -112,7 +112,7 @@ describeEachEngine('npm run', (engine) => {
     }
   })
 
-  it('when a client is disabled already, then what is done to it says so', async () => {
+  it('when a client is disabled already, then the commands say so', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
     const made = await said('client:create', variables, ['--name', 'ERP', '--scope', 'orders:read'])
@@ -127,7 +127,7 @@ describeEachEngine('npm run', (engine) => {
     expect(await said('client:disable', variables, enable)).toBe(`${id} may get tokens.\n`)
   })
 
-  it('when clients are listed, then each is told with its state and no secret', async () => {
+  it('when clients are listed, then each has its state and no secret', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
     expect(await said('client:list', variables)).toBe('There are no clients.\n')
@@ -152,13 +152,13 @@ describeEachEngine('npm run', (engine) => {
     }
   })
 
-  it('when a token of development is printed, then it opens what it says, and nothing else is printed', async () => {
+  it('when a development token is printed, then it opens its scopes, and is all output', async () => {
     const variables = freshDatabase(engine)
     const all = (await said('token', variables)).trim()
     const bound = (await said('token', variables, ['--scope', 'orders:read', '--customer-id', '2'])).trim()
     expect(all).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/)
-    const neighbours = { CUSTOMERS_API_BASE: 'http://localhost:1' }
-    const program = startProgram('start:orders', { PORT: '0', ...neighbours, ...variables })
+    const upstreams = { CUSTOMERS_API_BASE: 'http://localhost:1' }
+    const program = startProgram('start:orders', { PORT: '0', ...upstreams, ...variables })
     const orders = apiClient(await addressOf(program), all)
     expect((await orders.get('/products')).status).toBe(200)
     expect((await orders.get('/orders')).body.data).toHaveLength(4)
@@ -166,7 +166,7 @@ describeEachEngine('npm run', (engine) => {
     expect((await orders.get('/orders', { token: bound })).body.data).toHaveLength(1)
   })
 
-  it('when the database is not migrated, then the commands that need it say what to run', async () => {
+  it('when the database is not migrated, then commands that need it say what to run', async () => {
     const variables = freshDatabase(engine)
     const client = ['--name', 'ERP', '--scope', 'orders:read']
     for (const [script, args] of [
@@ -182,7 +182,7 @@ describeEachEngine('npm run', (engine) => {
     }
   })
 
-  it('when the books are audited, then it ends with 0 while they balance, and with 1 once they do not', async () => {
+  it('when the books are audited, then it ends with 0 if they balance, otherwise 1', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
     await said('seed', variables)
@@ -198,7 +198,7 @@ describeEachEngine('npm run', (engine) => {
     expect((await runProgram('audit:books', variables)).stdout).toMatch(/NOT balanced\.\n$/)
   })
 
-  it('when the books may only be read, then they are audited all the same', async () => {
+  it('when the database is read-only, then the books can still be audited', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
     await said('seed', variables)
@@ -208,7 +208,7 @@ describeEachEngine('npm run', (engine) => {
     expect(stdout).toContain('Balanced.')
   })
 
-  it('when a client is bound to a customer that is not there, or no more, then it is refused', async () => {
+  it('when a client is bound to a missing or deleted customer, then it is refused', async () => {
     const variables = freshDatabase(engine)
     await said('migrate', variables)
     await said('seed', variables)
@@ -222,7 +222,7 @@ describeEachEngine('npm run', (engine) => {
   })
 })
 
-/** The same database for a caller that may write nothing: neither the file nor its folder, or as a user who may only read. */
+/** The same database without write access: by file permissions, or as a read-only user. */
 async function readOnly(variables: Variables): Promise<Variables> {
   const { DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME, DB_FILE } = variables
   if (DB_HOST === undefined) {
@@ -244,7 +244,7 @@ async function readOnly(variables: Variables): Promise<Variables> {
   return { ...variables, DB_USER: name, DB_PASS: 'read' }
 }
 
-/** A program as a user whom a file's mode binds: root is, without its capabilities. */
+/** A program without root's capabilities, so that file permissions apply to it. */
 function withoutRights(file: string): [string, string[]] {
   const node = join(BINARIES, 'node')
   const args = [join(ROOT, file)]
@@ -268,19 +268,16 @@ describe('the command line', () => {
     'purge',
   ]
 
-  it.each(commands)(
-    'when npm run %s is asked for help, then it says how to call it and does nothing',
-    async (script) => {
-      // An environment that nothing could run in.
-      const variables = { DB_HOST: '127.0.0.1', DB_PORT: 'none', NODE_ENV: 'production' }
-      const help = await said(script, variables, ['--help'])
-      expect(help).toMatch(/^[A-Z].*\.\n/)
-      expect(help).toMatch(new RegExp(`^  npm run .*${script}`, 'm'))
-    },
-  )
+  it.each(commands)('when npm run %s gets --help, then it prints how to call it and does nothing', async (script) => {
+    // An environment in which nothing could run.
+    const variables = { DB_HOST: '127.0.0.1', DB_PORT: 'none', NODE_ENV: 'production' }
+    const help = await said(script, variables, ['--help'])
+    expect(help).toMatch(/^[A-Z].*\.\n/)
+    expect(help).toMatch(new RegExp(`^  npm run .*${script}`, 'm'))
+  })
 
   it.each(['migrate', 'token'])(
-    'when npm run %s gets an option it does not know, then it says so, with the help',
+    'when npm run %s gets an unknown option, then it says so, with the help',
     async (script) => {
       const help = await said(script, {}, ['-h'])
       const message = await refused(script, freshDatabase('sqlite'), ['--unknown', 'x'])
@@ -309,31 +306,28 @@ describe('the command line', () => {
     { args: ['ERP'], fault: "Unexpected argument 'ERP'." },
   ]
 
-  it.each(wrong)('when a client is to be made with $args, then it is refused: $fault', async ({ args, fault }) => {
+  it.each(wrong)('when a client is created with $args, then it is refused: $fault', async ({ args, fault }) => {
     const message = await refused('client:create', freshDatabase('sqlite'), args)
     expect(message.startsWith(fault)).toBe(true)
     expect(message).toContain('npm run client:create -- --name')
   })
 
-  it.each(['client:rotate', 'client:disable'])(
-    'when npm run %s is not told which client, then it says so',
-    async (script) => {
-      for (const args of [[], ['--id', '']]) {
-        const message = await refused(script, freshDatabase('sqlite'), args)
-        expect(message.startsWith('--id is needed.')).toBe(true)
-        expect(message).toContain(`npm run ${script} -- --id`)
-      }
-    },
-  )
+  it.each(['client:rotate', 'client:disable'])('when npm run %s gets no client, then it says so', async (script) => {
+    for (const args of [[], ['--id', '']]) {
+      const message = await refused(script, freshDatabase('sqlite'), args)
+      expect(message.startsWith('--id is needed.')).toBe(true)
+      expect(message).toContain(`npm run ${script} -- --id`)
+    }
+  })
 
-  it.each(['0', 'x', '-1'])('when a token is to be good for %s minutes, then it is refused', async (minutes) => {
+  it.each(['0', 'x', '-1'])('when a token is requested for %s minutes, then it is refused', async (minutes) => {
     const message = await refused('token', {}, [`--minutes=${minutes}`])
     expect(message.startsWith('--minutes must be a positive integer.')).toBe(true)
   })
 })
 
 describe.each(inject('mysql') === null ? [] : ['MySQL'])('npm run database:user on %s', () => {
-  /** A migrated database with the demo data, and a name for a user of it. */
+  /** A migrated database with the demo data, and a name for its user. */
   async function prepared() {
     const variables = freshDatabase('mysql')
     await said('migrate', variables)
@@ -352,7 +346,7 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('npm run database:user 
     return createConnection({ host: DB_HOST ?? '', port: Number(DB_PORT), ...login })
   }
 
-  it('when the services work as the user that it makes, then they do all they do', async () => {
+  it('when the services run as that user, then all routes work', async () => {
     const { variables, name } = await prepared()
     const output = await said('database:user', variables, ['--name', name])
     expect(output).toBe(
@@ -373,7 +367,7 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('npm run database:user 
     expect(await said('audit:books', own)).toContain('Balanced.')
   })
 
-  it('when that user tries to change the schema, or another database, then it may not', async () => {
+  it('when that user changes the schema or reads another database, then it is denied', async () => {
     const { variables, name, root } = await prepared()
     const args = ['--name', name, '--password', "it's \\ odd"]
     for (let i = 0; i < 2; i++) {
@@ -383,10 +377,10 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('npm run database:user 
     }
     const own = await connect({ ...variables, DB_USER: name, DB_PASS: "it's \\ odd" })
     onTestFinished(() => own.end())
-    // An underscore in the name of a database stands for itself.
-    const twin = String(variables.DB_NAME).replaceAll('_', 'x')
-    await root.query('create database ??', [twin])
-    onTestFinished(() => root.query('drop database ??', [twin]).then(() => {}))
+    // An underscore in the name of a database is no wildcard.
+    const similarDatabase = String(variables.DB_NAME).replaceAll('_', 'x')
+    await root.query('create database ??', [similarDatabase])
+    onTestFinished(() => root.query('drop database ??', [similarDatabase]).then(() => {}))
     const changes = [
       'create table t (id int)',
       'drop table orders',
@@ -394,8 +388,8 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('npm run database:user 
       'create index x on orders (status)',
       'truncate table orders',
       'create view v as select 1',
-      `create table ${twin}.t (id int)`,
-      `select 1 from ${twin}.t`,
+      `create table ${similarDatabase}.t (id int)`,
+      `select 1 from ${similarDatabase}.t`,
       "create user 'another'@'%'",
       'grant select on orders to root',
     ]
@@ -408,7 +402,7 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('npm run database:user 
     }
   })
 
-  it('when it is called wrongly, then it says how', async () => {
+  it('when it is called wrongly, then it says how to call it', async () => {
     const variables = freshDatabase('mysql')
     expect(await refused('database:user', variables)).toMatch(/^--name is needed\./)
     const own = ['--name', String(variables.DB_USER)]

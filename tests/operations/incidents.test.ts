@@ -35,7 +35,7 @@ import { forgeToken, secondsFromNow, withSecret } from '../../testing/tokens.ts'
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 90_000 })
 
 describe('docs/incidents.md', () => {
-  it('when it links a section or names a script, then there is one', () => {
+  it('when it links a section or names a script, then that exists', () => {
     const text = readFileSync('docs/incidents.md', 'utf8')
     const links = [...text.matchAll(/\]\(([\w.-]*)#([\w-]+)\)/g)]
     expect(links.length).toBeGreaterThan(10)
@@ -45,7 +45,7 @@ describe('docs/incidents.md', () => {
   })
 })
 
-/** The headings of a document, as GitHub makes anchors of them. */
+/** The headings of a document as GitHub's anchors. */
 function anchorsOf(file: string): string[] {
   const headings = readFileSync(`docs/${file}`, 'utf8').matchAll(/^#+ (.+)$/gm)
   return [...headings].map(([, heading = '']) =>
@@ -91,7 +91,7 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
     server = started
     admin = await administer()
     await admin.query(`create user ${user.DB_USER} identified by '${user.DB_PASS}'`)
-    // No right that passes `read_only`.
+    // The user lacks every right that bypasses `read_only`.
     await admin.query(`grant all on ${user.DB_NAME}.* to ${user.DB_USER}`)
   })
   afterAll(async () => {
@@ -122,7 +122,7 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
     return body.id
   }
 
-  it('when the database is away, then it is seen and ends as the runbook says', async () => {
+  it('when the database is down, then symptoms and end are as in the runbook', async () => {
     const { orders, orchestrator, log } = await startAll()
     const night = runbook(
       'The database is away',
@@ -145,7 +145,7 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
     await night.after()
   })
 
-  it('when the database is slow, then it is seen and ends as the runbook says', async () => {
+  it('when the database is slow, then symptoms and end are as in the runbook', async () => {
     const limits = { DB_READ_TIMEOUT_MS: '500', DB_QUERY_TIMEOUT_MS: '1000', DB_CONNECT_TIMEOUT_MS: '1000' }
     const network = await startDatabaseProxy(server)
     const { orders, log } = await startAll(limits, network)
@@ -169,7 +169,7 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
     await tooSlow.after()
   })
 
-  it('when rows are locked, then it is seen and ends as the runbook says', async () => {
+  it('when rows are locked, then symptoms and end are as in the runbook', async () => {
     const { orders, log } = await startAll()
     const [stuck, other] = [await newProductAt(orders), await newProductAt(orders)]
     const night = runbook(
@@ -194,25 +194,28 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
     await night.after()
   })
 
-  it.runIf(disk !== undefined)("when the server's disk is full, then as the runbook says", async () => {
-    const { orders, log } = await startAll()
-    const product = await newProductAt(orders)
-    const night = runbook("The database's disk is full", diskLooks(orders, product), { log })
-    const ballast = join(disk ?? '', 'ballast')
-    fill(ballast)
-    onTestFinished(() => rmSync(ballast, { force: true }))
-    await orderUntilFull(orders, product)
-    await night.during()
-    rmSync(ballast)
-    await night.after()
-    const audit = await runProgram('audit:books', { ...user, DB_HOST: server.host, DB_PORT: String(server.port) })
-    expect({ code: audit.code, stdout: audit.stdout }).toEqual({
-      code: 0,
-      stdout: expect.stringContaining('Balanced.'),
-    })
-  })
+  it.runIf(disk !== undefined)(
+    'when the server’s disk is full, then symptoms and end are as in the runbook',
+    async () => {
+      const { orders, log } = await startAll()
+      const product = await newProductAt(orders)
+      const night = runbook("The database's disk is full", diskLooks(orders, product), { log })
+      const ballast = join(disk ?? '', 'ballast')
+      fill(ballast)
+      onTestFinished(() => rmSync(ballast, { force: true }))
+      await orderUntilFull(orders, product)
+      await night.during()
+      rmSync(ballast)
+      await night.after()
+      const audit = await runProgram('audit:books', { ...user, DB_HOST: server.host, DB_PORT: String(server.port) })
+      expect({ code: audit.code, stdout: audit.stdout }).toEqual({
+        code: 0,
+        stdout: expect.stringContaining('Balanced.'),
+      })
+    },
+  )
 
-  it('when the database is read-only, then it is seen and ends as the runbook says', async () => {
+  it('when the database is read-only, then symptoms and end are as in the runbook', async () => {
     const { orders, log } = await startAll()
     const night = runbook(
       'The database is read-only',
@@ -233,7 +236,7 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
     await night.after()
   })
 
-  it('when DB_PASS is wrong, then it is seen and ends as the runbook says', async () => {
+  it('when DB_PASS is wrong, then symptoms and end are as in the runbook', async () => {
     const { orders, log } = await startAll()
     const start = async () => {
       const { code, stderr } = await runProgram('migrate', variablesAt(server))
@@ -251,7 +254,7 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
       { log },
     )
     await admin.query(`alter user ${user.DB_USER} identified by 'another'`)
-    // Open connections stay: these end.
+    // Open connections survive a password change: this ends them.
     await admin.query(`kill user ${user.DB_USER}`)
     await night.during()
     await admin.query(`alter user ${user.DB_USER} identified by '${user.DB_PASS}'`)
@@ -262,7 +265,7 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
 describe("the embedded file's disk", () => {
   const system = useSystem('sqlite')
 
-  it('when it is full, then it is seen and ends as the runbook says', async () => {
+  it('when it is full, then symptoms and end are as in the runbook', async () => {
     const { orders, db } = system
     const night = runbook("The database's disk is full", diskLooks(orders, 1), { log: () => linesOf(system.log) })
     const limitPages = (pages: number) => sql.raw(`pragma max_page_count = ${pages}`).execute(db)
@@ -288,18 +291,18 @@ function diskLooks(orders: ApiClient, product: number): Record<string, Look> {
   }
 }
 
-/** Places orders until one finds no room. Small ones: InnoDB gives up when it has no room to undo a large one. */
+/** Places small orders until one fails: InnoDB cannot roll back a large one without space. */
 async function orderUntilFull(orders: ApiClient, product_id: number): Promise<void> {
   const order = { customer_id: 1, items: [{ product_id, qty: 1 }] }
   const place = async () => (await orders.post('/orders', order)).status
   const placeMany = async () => Math.max(...(await atOnce(20, place)))
   await expect.poll(placeMany, { timeout: 30_000, interval: 0 }).toBe(503)
-  // What a refused one gave back may be room for another.
+  // The space that a failed order frees may fit the next one.
   const placeInTurn = async () => Math.min(...[await place(), await place(), await place(), await place()])
   await expect.poll(placeInTurn, { timeout: 30_000, interval: 0 }).toBe(503)
 }
 
-/** A file system that a test can fill: of no more than a small server needs. Undefined where nobody may mount one. */
+/** A small file system that a test can fill. Undefined where mounting is not allowed. */
 function mountSmallDisk(): string | undefined {
   if (inject('mysql') === null) return undefined
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-disk-'))
@@ -314,7 +317,7 @@ function unmount(folder: string): void {
   rmdirSync(folder)
 }
 
-/** Leaves no room on the disk that the file is on. */
+/** Fills the disk that the file is on. */
 function fill(file: string): void {
   const { bavail, bsize } = statfsSync(join(file, '..'))
   writeFileSync(file, Buffer.alloc(bavail * bsize))
@@ -323,7 +326,7 @@ function fill(file: string): void {
 const SERVICES = ['customers', 'orders', 'orchestrator'] as const
 type Service = (typeof SERVICES)[number]
 
-/** Each service in a process of its own, over one embedded file. Each can be stopped and started again. */
+/** Each service as a process over one embedded file. Each can be stopped and started again. */
 async function startEach(
   services: readonly Service[],
   variables: Variables = {},
@@ -385,7 +388,7 @@ async function issue(issuer: ApiClient, client = DEMO): Promise<string> {
   return body.access_token
 }
 
-it('when a service is down, then it is seen and ends as the runbook says', async () => {
+it('when a service is down, then symptoms and end are as in the runbook', async () => {
   const services = await startEach(SERVICES)
   const [customers, orders] = [services.api('customers'), services.api('orders')]
   const orchestrator = services.api('orchestrator')
@@ -436,7 +439,7 @@ it('when a service is down, then it is seen and ends as the runbook says', async
   await withoutOrchestrator.after()
 })
 
-it('when a secret is wrong, then it is seen and ends as the runbook says', async () => {
+it('when a secret is wrong, then symptoms and end are as in the runbook', async () => {
   const services = await startEach(['customers', 'orders'], {}, { orders: { JWT_SECRET: newKey() } })
   const [customers, orders] = [services.api('customers'), services.api('orders')]
   const jwtSecret = runbook(
@@ -469,7 +472,7 @@ it('when a secret is wrong, then it is seen and ends as the runbook says', async
 
 const TWO_HOURS_MS = 2 * 60 * 60_000
 
-/** A machine's clock that is wrong by so much, for what runs in the process. */
+/** Shifts the clock of a process by this much. */
 function clockOffBy(ms: number): Variables {
   const code = `const True = Date; globalThis.Date = class extends True {
     constructor(...args) { super(...(args.length === 0 ? [True.now() + ${ms}] : args)) }
@@ -487,7 +490,7 @@ function clockOf(log: () => LogLine[]): Look {
   }
 }
 
-it('when a clock is wrong, then it is seen and ends as the runbook says', async () => {
+it('when a clock is wrong, then symptoms and end are as in the runbook', async () => {
   const services = await startEach(['customers', 'orders'], {}, { orders: clockOffBy(TWO_HOURS_MS) })
   const [customers, orders] = [services.api('customers'), services.api('orders')]
   const clock = clockOf(services.log('orders'))
@@ -522,7 +525,7 @@ it('when a clock is wrong, then it is seen and ends as the runbook says', async 
   await behind.after()
 })
 
-/** A token that somebody signs who has the secret. */
+/** A token signed with a leaked secret. */
 function forge(secret: string, claims: Record<string, unknown> = {}): string {
   const { issuer, audience } = parseEnv({}).jwt
   const all = { iss: issuer, aud: audience, sub: 'demo', scope: SCOPES.join(' '), exp: secondsFromNow(600), ...claims }
@@ -530,13 +533,13 @@ function forge(secret: string, claims: Record<string, unknown> = {}): string {
 }
 
 describe('a leak', () => {
-  it("when a client's secret leaked, then it ends as the runbook says", async () => {
+  it('when a client’s secret leaked, then it ends as the runbook says', async () => {
     const services = await startEach(['customers', 'orders'])
     const [customers, orders] = [services.api('customers'), services.api('orders')]
     const create = await runProgram('client:create', services.database, ['--name', 'ERP', '--scope', 'orders:read'])
     const [, client_id = '', client_secret = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(create.stdout) ?? []
     const client = { client_id, client_secret }
-    // Orders remembers a token that it has seen for a minute.
+    // Orders caches an accepted token for a minute.
     const tokens = [await issue(customers, client), await issue(customers, client), await issue(customers, client)]
     const login = { grant_type: 'client_credentials', ...client }
     const night = runbook(

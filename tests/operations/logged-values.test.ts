@@ -7,7 +7,7 @@ import { describeEachEngine, useSystem } from '../../testing/system.ts'
 describeEachEngine('the log of a statement that failed', (engine) => {
   const system = useSystem(engine)
 
-  /** The lines that say why a request failed, since the log was this long. */
+  /** The log lines of failures after this position. */
   function failures(from: number): { err: { message: string; stack: string; sql?: string } }[] {
     const lines = system.log.slice(from).map((line) => JSON.parse(line))
     return lines.filter(({ msg }) => msg === 'failed')
@@ -28,7 +28,7 @@ describeEachEngine('the log of a statement that failed', (engine) => {
     for (const value of [name, phone]) expect(text).not.toContain(value)
   })
 
-  it('when a table is not there, then its name is logged and no value is', async () => {
+  it('when a table is missing, then its name is logged and no value is', async () => {
     await sql`alter table product_words rename to tests_away`.execute(system.db)
     const [name, sku] = [newWord(), newWord()]
     const from = system.log.length

@@ -25,7 +25,7 @@ function rowsBelow(heading: string): string[][] {
 const inCode = (cell = '') => [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? '')
 
 describe('docs/operations.md', () => {
-  it('when a refusal has a code, then it says its status, its meaning, and what to do', () => {
+  it('when a refusal has a code, then its status, meaning and remedy are documented', () => {
     const rows = rowsBelow('Error codes').filter(([code]) => code?.startsWith('`'))
     const told = rows.map(([code, status]) => [inCode(code)[0], Number(status)])
     expect(Object.fromEntries(told)).toEqual(
@@ -45,7 +45,7 @@ describe('docs/operations.md', () => {
     expect(Object.fromEntries(listed.filter(([name]) => name !== undefined))).toEqual(Object.fromEntries(defaults))
   })
 
-  it('when the services log a line, then it says what that means', () => {
+  it('when the services log a line, then its meaning is documented', () => {
     const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((path) =>
       /(?<!\.test)\.ts$/.test(path),
     )
@@ -59,7 +59,7 @@ describe('docs/operations.md', () => {
     expect([...new Set(messages)].filter((message) => !told.includes(message))).toEqual([])
   })
 
-  it('when it names an npm script or links a file, then there is one', () => {
+  it('when it names an npm script or links a file, then that exists', () => {
     const named = [...TEXT.matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name ?? '')
     expect(named.filter((name) => MANIFEST.scripts[name] === undefined)).toEqual([])
     const linked = [...TEXT.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path]) => path ?? '')
@@ -67,12 +67,12 @@ describe('docs/operations.md', () => {
   })
 })
 
-describeEachEngine('what it prints to find an order', (engine) => {
+describeEachEngine('the printed ways to find an order', (engine) => {
   const system = useSystem(engine)
   const KEY = 'purchase-order-4711'
   const [, section = ''] = /\n## "Was this order placed\?"\n(.*?)\n## /s.exec(TEXT) ?? []
 
-  it('when the order was placed with its key and correlation id, then each command and the request find it', async () => {
+  it('when an order has a key and a correlation id, then each of them finds it', async () => {
     const { id: product_id } = await newProduct(system)
     const order = { customer_id: 1, items: [{ product_id, qty: 1 }] }
     const headers = { 'idempotency-key': KEY, 'x-correlation-id': 'req-789' }

@@ -14,13 +14,13 @@ const PLACEMENTS = '/internal/orders/placements'
 
 type Line = Record<string, unknown>
 
-/** The lines that a log has of one correlation id, except those of reasons. */
+/** The request lines of one correlation id in a log, without those of failures. */
 function linesOf(log: readonly string[], correlation_id: string): Line[] {
   const lines: Line[] = log.map((line) => JSON.parse(line))
   return lines.filter((line) => line.correlation_id === correlation_id && line.msg !== 'failed')
 }
 
-/** Those of Orders: it asks Customers under the same id. */
+/** The lines of Orders alone: it calls Customers with the same id. */
 function linesOfOrders(log: readonly string[], correlation_id: string): Line[] {
   return linesOf(log, correlation_id).filter(({ route }) => String(route).startsWith('/orders'))
 }
@@ -34,7 +34,7 @@ describeEachEngine('the log of orders', (engine) => {
     request: { headers: { 'idempotency-key': key, 'x-correlation-id': correlation } },
   })
 
-  it('when an order is placed, confirmed, canceled and placed again, then each line names it', async () => {
+  it('when an order is placed, confirmed, canceled, retried, then each line names it', async () => {
     const key = newKey()
     const order = { customer_id: 2, items: await newItems() }
     const placing = keyed(key)
@@ -62,7 +62,7 @@ describeEachEngine('the log of orders', (engine) => {
     expect(line).not.toHaveProperty('order_id')
   })
 
-  it('when the orchestrator places an order, then its line and those of each step name the order', async () => {
+  it('when the orchestrator places an order, then the lines of all steps name it', async () => {
     const correlation_id = `log-${randomUUID()}`
     const call = { customer_id: 2, items: await newItems(), idempotency_key: newKey(), correlation_id }
     const { body } = await system.orchestrator.post(CREATE_AND_CONFIRM, call)
@@ -102,7 +102,7 @@ describeEachEngine('the log of orders', (engine) => {
     }
   })
 
-  it('when customers are looked up together, then each has a line of its own', async () => {
+  it('when customers are looked up in one request, then each has its own line', async () => {
     const calls = [1, 999_999_999].map((id) => ({ id, correlation_id: `log-${randomUUID()}` }))
     const token = system.env.serviceTokens[0] ?? ''
     await system.customers.post('/internal/customers/lookups', { calls }, { token })
@@ -110,7 +110,7 @@ describeEachEngine('the log of orders', (engine) => {
     expect(found).toMatchObject([[{ msg: 'call', status: 200 }], [{ msg: 'call', status: 404 }]])
   })
 
-  it('when Customers is away, then the lines of what failed name the customer and what the caller sent', async () => {
+  it('when Customers is down, then the lines name the customer and the request', async () => {
     const customersBase = await nowhere()
     const { correlation, request } = keyed(newKey())
     const { api, log } = await serveOrders(system, { customersBase })
@@ -119,7 +119,7 @@ describeEachEngine('the log of orders', (engine) => {
     expect(linesOf(log, correlation)).toMatchObject([{ status: 503, customer_id: 2 }])
   })
 
-  it('when nobody can be asked who the caller is, then the line has the correlation id of the body all the same', async () => {
+  it('when the caller cannot be verified, then the line still has the correlation id', async () => {
     const { api, log } = await serveOrchestrator(system, { customersBase: await nowhere() })
     const correlation_id = `log-${randomUUID()}`
     const call = { customer_id: 2, items: [{ product_id: 1, qty: 1 }], correlation_id }
@@ -129,9 +129,9 @@ describeEachEngine('the log of orders', (engine) => {
   })
 
   it.each([
-    ['no JSON', '{"correlation_id":"abc'],
-    ['no object', '[]'],
-    ['a correlation id that is none', '{"correlation_id":"two words"}'],
+    ['not JSON', '{"correlation_id":"abc'],
+    ['not an object', '[]'],
+    ['an invalid correlation id', '{"correlation_id":"two words"}'],
   ])('when the body is %s, then the header has the correlation id', async (_, body) => {
     const correlation = `log-${randomUUID()}`
     const headers = { 'x-correlation-id': correlation }
@@ -140,7 +140,7 @@ describeEachEngine('the log of orders', (engine) => {
   })
 })
 
-it('when the database is away, then each line has the correlation id that the caller sent', async () => {
+it('when the database is down, then each line has the correlation id of its request', async () => {
   const env = parseEnv({ NODE_ENV: 'test', DB_HOST: '127.0.0.1', DB_PORT: String(await freePort()) })
   const log: string[] = []
   const logger = pino({ level: 'info' }, { write: (line: string) => void log.push(line) })

@@ -75,7 +75,7 @@ describeEachEngine('npm run purge', (engine) => {
     expect(await stockOf(system, product)).toBe(94)
     expect(await differencesIn(system)).toEqual([])
 
-    // What confirmed orders took is one row of the ledger, however often orders are purged.
+    // The quantities of purged orders share one ledger row, however often a purge runs.
     const next = await oldOrder(product, 'confirm', 800)
     await forgetKeys()
     expect(await purge(...TWO_YEARS, '--to', newFile(), '--yes')).toMatchObject({ code: 0 })
@@ -90,7 +90,7 @@ describeEachEngine('npm run purge', (engine) => {
     expect(await differencesIn(system)).toEqual([])
   })
 
-  it('when a key still stands for an old order, then it stays, and its replay too', async () => {
+  it('when a key still refers to an old order, then the order and its replay stay', async () => {
     const { id: product } = await newProduct(system)
     const key = newKey()
     const order = await oldOrder(product, 'confirm', 800, key)
@@ -104,7 +104,7 @@ describeEachEngine('npm run purge', (engine) => {
     expect(await purge(...TWO_YEARS, '--to', newFile(), '--yes')).toMatchObject({ code: 0 })
   })
 
-  it('when several batches are purged while orders are taken, then none is lost', async () => {
+  it('when batches are purged amid new orders, then none is lost', async () => {
     const { id: product } = await newProduct(system, { stock: 10_000 })
     const model = await oldOrder(product, 'confirm', 800)
     const { id: _, ...row } = await system.db
@@ -140,7 +140,7 @@ describeEachEngine('npm run purge', (engine) => {
     expect(await differencesIn(system)).toEqual([])
   })
 
-  it('when the file is there already, then nothing is written or deleted', async () => {
+  it('when the file exists already, then nothing is written or deleted', async () => {
     const { id: product } = await newProduct(system)
     const order = await oldOrder(product, 'cancel', 800)
     await forgetKeys()
@@ -149,7 +149,7 @@ describeEachEngine('npm run purge', (engine) => {
     expect(await statusOf(order)).toBe(200)
   })
 
-  it('when orders may yet be canceled, then they are not purged', async () => {
+  it('when orders may still be canceled, then they are not purged', async () => {
     const variables = { ...variablesOf(system.env), CANCEL_WINDOW_MINUTES: String(60 * DAY) }
     const { code, stderr } = await runProgram('purge', variables, ['--older-than', '60d'])
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('CANCEL_WINDOW_MINUTES') })
@@ -161,7 +161,7 @@ it.each([
   [['--older-than', '730'], '--older-than is needed, in days: 730d.'],
   [['--older-than', '29d'], '--older-than must be 30d at least.'],
   [['--older-than', '730d', '--yes'], '--yes needs --to.'],
-])('when purge is asked %j, then it is refused: %s', async (args, message) => {
+])('when purge gets %j, then it is refused: %s', async (args, message) => {
   const { code, stderr } = await runProgram('purge', {}, args)
   expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(message) })
 })

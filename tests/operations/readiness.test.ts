@@ -16,11 +16,11 @@ describeEachEngine('GET /ready', (engine) => {
   })
 
   it.each([
-    ['is away', async () => nowhere(), 'unreachable'],
-    ['does not answer', async () => (await startFaultyProxy(system.customers.base, () => 'hang')).base, 'too_slow'],
-    ['refuses the token', () => answering(401), 'token_refused'],
-    ['fails', () => answering(500), 'failed'],
-    ['is of the version before', () => answering(404), 'ok'],
+    ['is unreachable', async () => nowhere(), 'unreachable'],
+    ['does not respond', async () => (await startFaultyProxy(system.customers.base, () => 'hang')).base, 'too_slow'],
+    ['refuses the token', () => responding(401), 'token_refused'],
+    ['fails', () => responding(500), 'failed'],
+    ['is of the previous version', () => responding(404), 'ok'],
   ])('when Customers %s, then Orders is degraded at most, and the orchestrator not ready', async (_, where, word) => {
     const customersBase = await where()
     const { api: orders } = await serveOrders(system, { customersBase, httpTimeoutMs: 300 })
@@ -35,11 +35,11 @@ describeEachEngine('GET /ready', (engine) => {
     if (word !== 'ok') expectProblem(ready, 503, 'unavailable')
   })
 
-  async function answering(status: number): Promise<string> {
+  async function responding(status: number): Promise<string> {
     return (await startFaultyProxy(system.customers.base, () => ({ status, body: '{}' }))).base
   }
 
-  it('when many probes come at once and Customers is silent, then it is asked once', async () => {
+  it('when many probes come at once and Customers is silent, then it gets one request', async () => {
     const customers = await startFaultyProxy(system.customers.base, () => 'hang')
     const { api } = await serveOrders(system, { customersBase: customers.base, httpTimeoutMs: 300 })
     const responses = await Promise.all(Array.from({ length: 5 }, () => api.get('/ready')))
@@ -47,7 +47,7 @@ describeEachEngine('GET /ready', (engine) => {
     expect(customers.seen).toHaveLength(1)
   })
 
-  it('when probes come, then they are not in the log at info, and a change is, once', async () => {
+  it('when probes succeed, then only changes of readiness are logged at info', async () => {
     const { api, log } = await serveOrders(system, { customersBase: await nowhere() })
     for (let i = 0; i < 3; i++) await api.get('/ready')
     await api.get('/health')
@@ -59,7 +59,7 @@ describeEachEngine('GET /ready', (engine) => {
     expect(JSON.stringify(lines[0].err)).toContain('ECONNREFUSED')
   })
 
-  it('when a path is nearly right, then a 404 says what there is', async () => {
+  it('when a path is nearly right, then the 404 names the right ones', async () => {
     const response = await system.orders.get('/order/5')
     expectProblem(response, 404, 'route_not_found')
     expect(response.body.detail).toContain('/orders/{id}')

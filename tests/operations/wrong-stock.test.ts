@@ -13,7 +13,7 @@ describeEachEngine('wrong stock', (engine) => {
     return { code, found: JSON.parse(stdout) }
   }
 
-  /** A product with 93 pieces: 100 at first, 5 of a delivery, 12 taken. Its stock says so many more. */
+  /** A product with a true stock of 93: 100 at first, 5 delivered, 12 sold. Its stored stock is higher by `extra`. */
   async function wrongBy(extra: number) {
     const { id } = await newProduct(system)
     await system.orders.post(`/products/${id}/stock-adjustments`, { delta: 5, reason: 'delivery' })
@@ -98,7 +98,7 @@ describeEachEngine('wrong stock', (engine) => {
     expect((await json('--explain', 'product', String(id))).code).toBe(0)
   })
 
-  it('when the ledger makes less than nothing, then the stock is not set', async () => {
+  it('when the ledger is below zero, then the stock is not set', async () => {
     const id = await wrongBy(0)
     await system.db.deleteFrom('stock_adjustments').where('product_id', '=', id).execute()
     const { code, stderr } = await run('--fix', 'product', String(id), '--trust', 'ledger', '--yes')
@@ -120,7 +120,7 @@ it.each([
   [['--fix', 'product', '1', '--trust', 'me'], '--fix needs --trust ledger or --trust stock.'],
   [['--trust', 'stock'], '--trust, --reason and --yes belong to --fix.'],
   [['--explain', 'product', '1', '--fix', 'product'], '--explain and --fix exclude each other.'],
-])('when it is asked %j, then it is refused: %s', async (args, message) => {
+])('when it gets %j, then it is refused: %s', async (args, message) => {
   const { code, stderr } = await runProgram('audit:books', {}, args)
   expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(message) })
   expect(stderr).not.toMatch(/^\s+at /m)
