@@ -10,7 +10,7 @@ vi.setConfig({ testTimeout: 60_000 })
 
 const AT = '2026-02-01 10:00:00.000'
 
-/** A migrated database, and what it holds. */
+/** A migrated database, and a dump of its rows. */
 async function migrated(engine: 'sqlite' | 'mysql') {
   const { db, variables, drop } = await createTestDatabase(engine)
   onTestFinished(drop)
@@ -28,7 +28,7 @@ const run = async (script: string, variables: Variables, args: string[] = []) =>
 }
 
 describeEachEngine('npm run seed', (engine) => {
-  it('when the database has a product of its own, then it is refused and nothing changes', async () => {
+  it('when the database has its own product, then it is refused and nothing changes', async () => {
     const { variables, db, contents } = await migrated(engine)
     const product = { sku: 'OWN-1', name: 'Own', price_cents: 100, stock: 7, created_at: AT, updated_at: AT }
     await db
@@ -46,7 +46,7 @@ describeEachEngine('npm run seed', (engine) => {
     expect(await run('audit:books', variables)).toMatchObject({ code: 0 })
   })
 
-  it('when customers of the demo data were deleted, then their words stay gone', async () => {
+  it('when customers of the demo data were deleted, then their words stay deleted', async () => {
     const { variables, db, contents } = await migrated(engine)
     expect((await run('seed', variables)).code).toBe(0)
     const principal = { id: 'client:demo', scopes: new Set([]), customerId: null }
@@ -61,7 +61,7 @@ describeEachEngine('npm run seed', (engine) => {
 })
 
 describeEachEngine('npm run demo:reset', (engine) => {
-  it('when rows were added and changed, then the demo data is all there is, ids included', async () => {
+  it('when rows were added or changed, then only the demo data is left, ids included', async () => {
     const { variables, db, contents } = await migrated(engine)
     expect((await run('seed', variables)).code).toBe(0)
     const before = await contents()
@@ -83,7 +83,7 @@ describeEachEngine('npm run demo:reset', (engine) => {
     expect(Number(insertId)).toBe(5)
   })
 
-  it('when the database has rows of its own, then it asks before it deletes them', async () => {
+  it('when the database has other rows, then it asks before it deletes them', async () => {
     const { variables, db, contents } = await migrated(engine)
     const customer = { name: 'Own', email: 'own@example.com', email_key: 'own@example.com', phone: null }
     await db
@@ -106,25 +106,25 @@ describeEachEngine('npm run demo:reset', (engine) => {
     expect((await contents()).customers).toEqual([])
   })
 
-  it('when the schema has a table with rows, then starting over empties it', async () => {
+  it('when a table of the schema has rows, then the reset empties it', async () => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)
     const tables = (await db.introspection.getTables()).map(({ name }) => name)
-    // Which server is written is no data: it stays.
+    // The current writer is not data: its row stays.
     expect([...DATA_TABLES, 'database_writer'].sort()).toEqual(
       tables.filter((name) => !name.startsWith('sqlite_')).sort(),
     )
   })
 })
 
-/** Runs a command as a person at a terminal does, who types this. */
+/** Runs a command as a person at a terminal, who types this. */
 function onTerminal(command: string, variables: Variables, typed: string) {
   const program = `printf ${JSON.stringify(typed)} | script -qec "node ${ROOT}/src/commands/${command}.ts" /dev/null`
   const { ended, stdout } = startCommand('bash', ['-o', 'pipefail', '-c', program], variables)
   return within(ended, () => `it did not end\n${stdout()}`)
 }
 
-it('when docker-compose seeds, then only a database that has no rows', () => {
+it('when docker-compose seeds, then only into a database without rows', () => {
   const { services } = parse(readFileSync('docker-compose.yml', 'utf8'))
   expect(String(services.migrate.command)).toContain('seed.js --if-empty')
 })

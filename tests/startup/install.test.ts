@@ -6,7 +6,7 @@ import { BINARIES, type Program, ROOT, startCommand, until, type Variables, with
 
 vi.setConfig({ testTimeout: 60_000 })
 
-/** What `npm ci` leaves, in a moment: a folder for each package of the lockfile. With HOLD it waits in the middle for that file. */
+/** A stand-in for `npm ci`: a folder for each package of the lockfile. With HOLD it waits midway for that file. */
 const NPM = `#!${process.execPath}
 import { appendFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 const args = process.argv.slice(2)
@@ -28,7 +28,7 @@ const finish = () => {
 finish()
 `
 
-/** A fresh clone, as far as the install sees it, with an npm of ours first on the path. */
+/** A fresh clone with a stand-in npm first on the path. */
 function newClone() {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-clone-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
@@ -44,16 +44,19 @@ function newClone() {
   return {
     folder,
     install: (script = 'start', variables: Variables = {}) => installIn(folder, script, variables),
-    /** Each start of npm, by its arguments. */
+    /** The arguments of each start of npm. */
     npm: () => readFileSync(calls, 'utf8').split('\n').slice(0, -1),
     lockfile: () => JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')),
     has: (path: string) => existsSync(join(folder, path)),
-    /** What an install leaves besides node_modules. */
+    /** Files of an install outside of node_modules. */
     leftovers: () => readdirSync(folder).filter((name) => name.startsWith('.installing')),
   }
 }
 
-/** On the Node of this machine that comes first where the project's own is not there, as straight after `git clone`. */
+/**
+ * Runs with the Node of the machine that comes first on the path without the project's own, as right after `git
+ * clone`.
+ */
 function installIn(folder: string, script: string, variables: Variables): Program {
   const others = (process.env.PATH ?? '').split(delimiter).filter((path) => path !== BINARIES)
   const PATH = [join(folder, 'bin'), ...others, dirname(process.execPath)].join(delimiter)
@@ -103,7 +106,7 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
   },
 )
 
-it('when an npm ci of somebody else was ended half-way, then what it left is replaced', async () => {
+it('when another npm ci ended half-way, then its leftovers are replaced', async () => {
   const clone = newClone()
   mkdirSync(join(clone.folder, 'node_modules/half/done'), { recursive: true })
   expect(await ended(clone.install())).toMatchObject({ code: 0 })
@@ -138,7 +141,7 @@ it('when the lockfile has changed, then its packages are installed', async () =>
   expect(clone.npm()).toHaveLength(2)
 })
 
-it('when npm fails, then it is said, and nothing is installed', async () => {
+it('when npm fails, then the error is shown, and nothing is installed', async () => {
   const clone = newClone()
   const { code, stderr } = await ended(clone.install('start', { FAIL: '1' }))
   expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('npm ci failed') })
@@ -146,7 +149,7 @@ it('when npm fails, then it is said, and nothing is installed', async () => {
   expect(clone.leftovers()).toEqual([])
 })
 
-/** As `npm ci --omit=dev` leaves it. */
+/** The state that `npm ci --omit=dev` leaves. */
 function installProduction(clone: ReturnType<typeof newClone>): void {
   const all: [string, { dev?: boolean }][] = Object.entries(clone.lockfile().packages)
   const packages = Object.fromEntries(all.filter(([path, { dev }]) => path !== '' && !dev))
@@ -154,7 +157,7 @@ function installProduction(clone: ReturnType<typeof newClone>): void {
   writeFileSync(join(clone.folder, 'node_modules/.package-lock.json'), JSON.stringify({ packages }))
 }
 
-it('when a server installed without development packages, then none are put there', async () => {
+it('when a server has only production packages, then development ones are not added', async () => {
   const clone = newClone()
   installProduction(clone)
   const build = await ended(clone.install('build'))
@@ -163,13 +166,13 @@ it('when a server installed without development packages, then none are put ther
     'npm run build needs development packages, and these were installed without. Run: npm ci --include=dev',
   )
   const start = await ended(clone.install('start'))
-  // The sources run as they are where the server's own Node takes them.
+  // The sources run unbundled where the server's own Node supports that.
   const refused = { code: 1, stderr: expect.stringMatching(/^The sources need Node 22\.18 or later, and this is v/) }
   expect([{ code: 0, stderr: '' }, refused]).toContainEqual({ code: start.code, stderr: start.stderr })
   expect(clone.npm()).toEqual([])
 })
 
-it('when such a server has another lockfile, then it is told how to install that', async () => {
+it('when such a server has another lockfile, then it prints how to install that', async () => {
   const clone = newClone()
   installProduction(clone)
   const lockfile = clone.lockfile()

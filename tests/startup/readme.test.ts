@@ -12,7 +12,7 @@ const EXAMPLE = readFileSync('.env.example', 'utf8')
 
 const read = (file: string) => readFileSync(file, 'utf8')
 
-/** The code blocks of a language, in their order. */
+/** The code blocks of a language, in order. */
 function blocks(file: string, language: string): string[] {
   return [...read(file).matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map(([, code]) => code ?? '')
 }
@@ -23,7 +23,7 @@ function spans(file: string): string[] {
   return [...prose.matchAll(/`([^`]+)`/g)].map(([, code]) => code?.replaceAll('\n', ' ') ?? '')
 }
 
-/** What a printed curl asks for. Lines may be continued; quotes are single. */
+/** The request of a printed curl. Lines may be continued; quotes are single. */
 function readCurl(command: string) {
   const line = command.replaceAll('\\\n', ' ')
   const [, method = 'GET'] = /-X (\w+)/.exec(line) ?? []
@@ -47,7 +47,7 @@ function curlWith(file: string, text: string) {
 describe.each(READMES)('%s', (file) => {
   const system = useSystem('sqlite')
 
-  it('when its curl is pasted, then the answer is the one it prints, and again the same bytes', async () => {
+  it('when its curl is pasted twice, then each response is the printed one', async () => {
     const { method, path, headers, body } = curlWith(file, '/create-and-confirm-order')
     const [printed = ''] = blocks(file, 'json')
     const ask = () => fetch(`${system.orchestrator.base}${path}`, { method, headers, body: body ?? null })
@@ -69,17 +69,17 @@ describe.each(READMES)('%s', (file) => {
 })
 
 describe.each([...READMES, OLD_SYSTEM])('what %s names', (file) => {
-  it('when it is an npm script, then there is one', () => {
+  it('when it is an npm script, then it exists', () => {
     const named = [...read(file).matchAll(/npm run (?:--silent )?([\w:]+)/g)].map(([, name]) => name)
     expect(named.filter((name) => MANIFEST.scripts[name ?? ''] === undefined)).toEqual([])
   })
 
-  it('when it or a document prints a command, then none fetches another version of a program', () => {
+  it('when a document prints a command, then none fetches a program of another version', () => {
     const documents = [...READMES, 'docs/deploy.md', 'docs/operations.md', 'docs/reliability.md']
     expect(documents.filter((file) => /\bnpx\b/.test(readFileSync(file, 'utf8')))).toEqual([])
   })
 
-  it('when it is a linked file, then the file is there', () => {
+  it('when it is a linked file, then the file exists', () => {
     const linked = [...read(file).matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path]) => path ?? '')
     expect(linked.filter((path) => !existsSync(posix.join(posix.dirname(file), path)))).toEqual([])
   })
@@ -88,15 +88,15 @@ describe.each([...READMES, OLD_SYSTEM])('what %s names', (file) => {
 describe('the README in Spanish', () => {
   const [english = '', spanish = ''] = READMES
 
-  it('when its code blocks are read, then they are those of the English one', () => {
+  it('when its code blocks are read, then they equal the English ones', () => {
     for (const language of ['bash', 'json']) expect(blocks(spanish, language)).toEqual(blocks(english, language))
   })
 
-  it('when the code in its sentences is read, then it is that of the English one', () => {
+  it('when the code in its sentences is read, then it equals the English one', () => {
     expect(spans(spanish).sort()).toEqual(spans(english).sort())
   })
 
-  it('when its sections and tables are counted, then they are as many as in the English one', () => {
+  it('when its sections and tables are counted, then the English one has as many', () => {
     const linesOf = (file: string, start: RegExp) =>
       read(file)
         .split('\n')
@@ -116,7 +116,7 @@ describe('the way from the old system', () => {
   }
   const codeIn = (cell = '') => [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? '')
 
-  it('when it says where a file is now, then the file is there', () => {
+  it('when it says where a file is now, then the file exists', () => {
     const paths = rowsOf('Folders').flatMap(([, now]) => codeIn(now).filter((code) => /^[\w.-]+[/.]/.test(code)))
     expect(paths.length).toBeGreaterThan(15)
     const known = (path: string) => existsSync(path) || existsSync(`src/customers/${path}`) || path === '.env'
@@ -155,13 +155,13 @@ describe('the way from the old system', () => {
 })
 
 describe('.env.example', () => {
-  it('when it is copied to .env as it is, then nothing changes, anywhere', () => {
+  it('when it is copied to .env unchanged, then no setting changes', () => {
     const lines = EXAMPLE.split('\n').filter((line) => /^\w+=/.test(line))
     const record = Object.fromEntries(
       lines.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
     )
     expect(parseEnv(record)).toEqual(parseEnv({}))
-    // Nor does anything in it belong to development alone.
+    // Production refuses all values that are for development alone.
     const production = { NODE_ENV: 'production', JWT_SECRET: randomSecret(), SERVICE_TOKEN: randomSecret() }
     expect(parseEnv({ ...production, ...record })).toEqual(parseEnv(production))
   })

@@ -7,7 +7,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { BINARIES, ROOT } from '../../testing/programs.ts'
 import { withoutOwnSettings } from '../../testing/project.ts'
 
-// Every script of package.json, also those to come.
+// Every script of package.json, future ones included.
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -17,20 +17,20 @@ const all: Record<string, string> = JSON.parse(readFileSync(join(ROOT, 'package.
 const isHook = (name: string) => name.startsWith('pre') && name.slice(3) in all
 const scripts = Object.entries(all).filter(([name]) => !isHook(name))
 const ours = scripts.filter(([, command]) => command.startsWith('node '))
-/** Programs of others, each once, write help of their own. */
+/** Third-party programs, each once, write their own help. */
 const others = [...new Map(scripts.map((script) => [script[1].split(' ')[0], script])).values()].filter(
   ([, command]) => !command.startsWith('node '),
 )
 
-/** Where 1 says something else. */
+/** Scripts with an exit code other than 1. */
 const FAILURES: Record<string, number> = { 'order:find': 2 }
 
-/** An environment that nothing could run in. */
+/** An environment in which nothing could run. */
 const UNUSABLE = { DB_HOST: '127.0.0.1', DB_PORT: 'none', NODE_ENV: 'production', TEST_DB_HOST: 'nowhere.invalid' }
-/** Whoever opened this database would make it. */
+/** A script that opened this database would create it. */
 const DB_FILE = join(tmpdir(), `b2b-orders-${randomUUID()}`, 'b2b.sqlite')
 
-/** Runs a script's own command in the project's folder. */
+/** Runs a script's command in the project's folder. */
 function run(command: string, option: string, own: Record<string, string> = UNUSABLE) {
   const [runtime = '', ...args] = command.split(' ')
   const env = { PATH: process.env.PATH, HOME: tmpdir(), ...withoutOwnSettings(), NO_COLOR: '1', ...own }
@@ -43,7 +43,7 @@ function run(command: string, option: string, own: Record<string, string> = UNUS
 }
 
 describe('package.json', () => {
-  it('when a script is run straight after git clone, then the packages are installed first', () => {
+  it('when a script is run right after git clone, then packages are installed first', () => {
     expect(scripts.filter(([name]) => all[`pre${name}`] !== INSTALL).map(([name]) => name)).toEqual([])
   })
 
@@ -54,7 +54,7 @@ describe('package.json', () => {
 
 describe.concurrent('npm run', () => {
   it.for(ours)(
-    'when %s is asked for help, then it says how to call it and does nothing',
+    'when %s gets --help, then it prints how to call it and does nothing',
     async ([name, command], { expect }) => {
       const { code, stdout, stderr } = await run(command, '--help')
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -64,7 +64,7 @@ describe.concurrent('npm run', () => {
   )
 
   it.for(ours)(
-    'when %s gets an option it does not know, then it says so, with the help',
+    'when %s gets an unknown option, then it says so, with the help',
     async ([name, command], { expect }) => {
       const { code, stdout, stderr } = await run(command, '--unknown', { DB_FILE, TEST_DB_HOST: 'nowhere.invalid' })
       expect({ code, stdout }).toEqual({ code: FAILURES[name] ?? 1, stdout: '' })
@@ -75,13 +75,13 @@ describe.concurrent('npm run', () => {
     },
   )
 
-  it.for(others)('when %s is asked for help, then it ends with 0', async ([, command], { expect }) => {
+  it.for(others)('when %s gets --help, then it ends with 0', async ([, command], { expect }) => {
     const { code, stdout } = await run(command, '--help')
     expect(code).toBe(0)
     expect(stdout).not.toBe('')
   })
 
-  it.for(others)('when %s gets an option it does not know, then it is refused', async ([, command], { expect }) => {
+  it.for(others)('when %s gets an unknown option, then it is refused', async ([, command], { expect }) => {
     const { code, stdout, stderr } = await run(command, '--unknown')
     expect(code).not.toBe(0)
     expect(`${stdout}${stderr}`).toContain('--unknown')

@@ -30,7 +30,7 @@ const FREE_PORTS = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '
 const PRODUCTION = { NODE_ENV: 'production', JWT_SECRET: randomSecret(), SERVICE_TOKEN: randomSecret() }
 const SERVICES = ['start:customers', 'start:orders', 'start:orchestrator']
 
-/** A start that was refused: one message on standard error, no stack trace, exit code 1, soon. */
+/** Expects a refused start. @returns its one message on standard error, without a stack trace */
 function refusal({ code, stdout, stderr, ms }: Ended): string {
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   expect(stderr).not.toMatch(/^\s+at /m)
@@ -39,7 +39,7 @@ function refusal({ code, stdout, stderr, ms }: Ended): string {
   return stderr.trim()
 }
 
-/** The same in production, where it is one line of the log. */
+/** The same in production, where the message is one line of the log. */
 function refusalInProduction({ code, stdout, stderr }: Ended): string {
   expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
   const lines = stdout.trim().split('\n')
@@ -49,7 +49,7 @@ function refusalInProduction({ code, stdout, stderr }: Ended): string {
   return reasons.join('\n')
 }
 
-describe('a bad environment', () => {
+describe('a faulty environment', () => {
   const bad = {
     PORT: 'abc',
     CUSTOMERS_PORT: '70000',
@@ -63,7 +63,7 @@ describe('a bad environment', () => {
   }
 
   it.each(['start', 'start:orders'])(
-    'when several variables are wrong, then npm run %s lists each with what it must be',
+    'when several variables are wrong, then npm run %s lists each with its bounds',
     async (script) => {
       const lines = refusal(await runProgram(script, bad)).split('\n')
       expect(lines.shift()).toBe('The environment is not usable:')
@@ -82,7 +82,7 @@ describe('a bad environment', () => {
   )
 })
 
-it('when three services would have one public address, then npm start says how to name them', async () => {
+it('when three services share PUBLIC_URL, then npm start says how to set three', async () => {
   const message = refusal(await runProgram('start', { ...FREE_PORTS, PUBLIC_URL: 'https://api.example.com' }))
   expect(message).toBe(
     'The environment is not usable:\n  - PUBLIC_URL: must have {service} in it, where one process runs all three',
@@ -90,7 +90,7 @@ it('when three services would have one public address, then npm start says how t
 })
 
 describe('a .env in the folder of the start', () => {
-  it('when it says something, then it holds, but for what is set already', async () => {
+  it('when it sets variables, then they apply unless they are set already', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
     writeFileSync(join(folder, '.env'), 'DB_POOL=0\nLOG_LEVEL="loud" # wrong too\nCUSTOMERS_PORT=70000\n')
@@ -105,7 +105,7 @@ describe('a .env in the folder of the start', () => {
   })
 })
 
-it('when .env alone says that it is production, then a failed start is a line of the log', async () => {
+it('when .env alone sets production, then a failed start is a line of the log', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   writeFileSync(join(folder, '.env'), 'NODE_ENV=production\n')
@@ -113,25 +113,25 @@ it('when .env alone says that it is production, then a failed start is a line of
   expect(refusalInProduction(await program.ended)).toContain('JWT_SECRET: must be set in production')
 })
 
-describe('a start that its caller can mend', () => {
+describe('a start with a wrong SERVICE or .env', () => {
   const service = join(ROOT, 'src/entrypoints/service.ts')
 
   it.each(['nope', '', '../commands/migrate'])(
-    'when SERVICE is %j, then it is told what it may be',
+    'when SERVICE is %j, then the refusal lists its values',
     async (SERVICE) => {
       const { ended } = startCommand(join(BINARIES, 'node'), [service], { ...FREE_PORTS, SERVICE })
       expect(refusal(await ended)).toBe('SERVICE: must be one of: customers, orders, orchestrator, all')
     },
   )
 
-  it('when SERVICE names one, then that one runs', async () => {
+  it('when SERVICE names a service, then that one runs', async () => {
     const variables = { PORT: '0', SERVICE: 'customers', ...freshDatabase('sqlite') }
     const program = startCommand(join(BINARIES, 'node'), [service], variables)
     expect(await logged(program, ({ msg }) => msg === 'listening')).toMatchObject({ service: 'customers' })
     expect(await program.stop()).toMatchObject({ code: 0 })
   })
 
-  it.each(['entrypoints/all', 'commands/migrate'])('when .env can not be read, then %s says so', async (name) => {
+  it.each(['entrypoints/all', 'commands/migrate'])('when .env cannot be read, then %s says so', async (name) => {
     const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
     mkdirSync(join(folder, '.env'))
@@ -167,7 +167,7 @@ describe('a port that is in use', () => {
 
 describe('who can reach a service', () => {
   const bases = { CUSTOMERS_API_BASE: 'http://localhost:1', ORDERS_API_BASE: 'http://localhost:1' }
-  // Another address of this machine's loopback network: it is answered only where all addresses are listened on.
+  // Another loopback address of this machine: it is reachable only when all addresses are bound.
   const elsewhere = '127.0.0.2'
   const isUp = (host: string, port: unknown) =>
     fetch(`http://${host}:${port}/health`).then(
@@ -176,11 +176,19 @@ describe('who can reach a service', () => {
     )
 
   const cases: { title: string; variables: Variables; reached: boolean }[] = [
-    { title: 'nothing is said', variables: {}, reached: false },
-    { title: 'the secrets are real, but NODE_ENV is not', variables: { ...PRODUCTION, NODE_ENV: '' }, reached: false },
-    { title: 'HOST says everywhere', variables: { HOST: '0.0.0.0' }, reached: true },
+    { title: 'nothing is set', variables: {}, reached: false },
+    {
+      title: 'the secrets are real, but NODE_ENV is unset',
+      variables: { ...PRODUCTION, NODE_ENV: '' },
+      reached: false,
+    },
+    { title: 'HOST is every address', variables: { HOST: '0.0.0.0' }, reached: true },
     { title: 'it is production', variables: PRODUCTION, reached: true },
-    { title: 'it is production, and HOST says so', variables: { ...PRODUCTION, HOST: '127.0.0.1' }, reached: false },
+    {
+      title: 'it is production with HOST on loopback',
+      variables: { ...PRODUCTION, HOST: '127.0.0.1' },
+      reached: false,
+    },
   ]
 
   it.each(cases)('when $title, then other machines reach it: $reached', async ({ variables, reached }) => {
@@ -190,7 +198,7 @@ describe('who can reach a service', () => {
     expect(await isUp(elsewhere, port)).toBe(reached)
   })
 
-  it('when npm start is run, then this machine alone reaches it, as its banner says', async () => {
+  it('when npm start is run, then only this machine reaches it, as its banner says', async () => {
     const { text, ...services } = await readBanner(startProgram('start', { ...FREE_PORTS, ...freshDatabase('sqlite') }))
     expect(text).toMatch(/Listening on +127\.0\.0\.1 alone \(HOST chooses another address\)/)
     for (const { base } of [services.customers, services.orders, services.orchestrator]) {
@@ -207,7 +215,7 @@ describe('who can reach a service', () => {
   })
 })
 
-describe('a database that is not there', () => {
+describe('a database that is down', () => {
   const programs = ['start', 'start:orders', 'migrate', 'seed']
 
   it.each(programs)('when nothing listens there, then npm run %s says where it looked', async (script) => {
@@ -218,7 +226,7 @@ describe('a database that is not there', () => {
     expect(message).toContain('Check DB_HOST and DB_PORT.')
   })
 
-  it('when what listens there is no database, then it gives up within seconds', async () => {
+  it('when the server is no database, then it gives up within seconds', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     onTestFinished(() => void server.close())
@@ -228,7 +236,7 @@ describe('a database that is not there', () => {
     expect(message).toContain(`The database b2b at 127.0.0.1:${port} can't be used: connect ETIMEDOUT`)
   })
 
-  it.each(programs)('when its file is under another file, then npm run %s names the path', async (script) => {
+  it.each(programs)('when its path leads through a file, then npm run %s names the path', async (script) => {
     const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
     writeFileSync(join(folder, 'file'), '')
@@ -238,7 +246,7 @@ describe('a database that is not there', () => {
     expect(message).toContain('Check DB_FILE.')
   })
 
-  it('when its file is something else, then the path is named', async () => {
+  it('when its file is not a database, then the path is named', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
     const DB_FILE = join(folder, 'notes.txt')
@@ -249,14 +257,14 @@ describe('a database that is not there', () => {
 })
 
 describe.each(inject('mysql') === null ? [] : ['MySQL'])('a database on %s', () => {
-  it('when the password is wrong, then the start is refused, and the password is not shown', async () => {
+  it('when the password is wrong, then the refusal does not show it', async () => {
     const password = randomSecret()
     const message = refusal(await runProgram('start', { ...FREE_PORTS, ...freshDatabase('mysql'), DB_PASS: password }))
     expect(message).toMatch(/can't be used: Access denied.*\nCheck DB_USER and DB_PASS\.$/)
     expect(message).not.toContain(password)
   })
 
-  it('when its Unix socket is named, then it is used over that', async () => {
+  it('when its Unix socket is configured, then that is used', async () => {
     const { host, port, user, password } = inject('mysql') ?? expect.unreachable()
     const admin = await createConnection({ host, port, user, password })
     const [[variables]] = await admin.query<RowDataPacket[]>('select @@socket as path')
@@ -268,12 +276,12 @@ describe.each(inject('mysql') === null ? [] : ['MySQL'])('a database on %s', () 
     expect((await orders.get('/orders/1')).status).toBe(200)
   })
 
-  it('when there is no such socket, then the start is refused and says which', async () => {
+  it('when the socket does not exist, then the start is refused and says which', async () => {
     const message = refusal(await runProgram('start', { ...FREE_PORTS, DB_SOCKET: '/nowhere/mysqld.sock' }))
     expect(message).toMatch(/^The database b2b at \/nowhere\/mysqld.sock can't be used: .*ENOENT.*\nCheck DB_SOCKET\.$/)
   })
 
-  it('when it is not made yet, then production says how to make it', async () => {
+  it('when it does not exist yet, then production says how to create it', async () => {
     const message = refusalInProduction(
       await runProgram('start', { ...FREE_PORTS, ...PRODUCTION, ...freshDatabase('mysql') }),
     )
@@ -307,7 +315,7 @@ describe('production', () => {
     },
   ]
 
-  it.each(weak)('when its secrets are $are, then it is refused, and each is named and none shown', async (weakness) => {
+  it.each(weak)('when its secrets are $are, then each is named and none shown', async (weakness) => {
     const { secrets, faults } = weakness
     const message = refusalInProduction(
       await runProgram('start', { NODE_ENV: 'production', ...FREE_PORTS, ...secrets }),
@@ -323,7 +331,7 @@ describe('production', () => {
     expect(message).toContain('SERVICE_TOKEN: must be set')
   })
 
-  it('when weak secrets are not all that is wrong, then one list names everything', async () => {
+  it('when weak secrets are not the only fault, then one list names everything', async () => {
     const message = refusalInProduction(
       await runProgram('start', { NODE_ENV: 'production', DB_POOL: 'many', JWT_SECRET: 'short' }),
     )
@@ -338,7 +346,7 @@ describe('production', () => {
 })
 
 describeEachEngine('production', (engine) => {
-  it('when migrations are pending, then every service is refused, with the advice to migrate, and none ran', async () => {
+  it('when migrations are pending, then each service refuses and says how to migrate', async () => {
     const database = freshDatabase(engine)
     await createEmpty(database)
     const variables = { ...FREE_PORTS, ...PRODUCTION, ...database, CUSTOMERS_API_BASE: 'http://localhost:1' }
@@ -348,10 +356,10 @@ describeEachEngine('production', (engine) => {
     }
   })
 
-  it('when it is migrated and its secrets are strong, then it serves, and only those who prove who they are', async () => {
+  it('when it is migrated with strong secrets, then it serves authenticated callers', async () => {
     const database = freshDatabase(engine)
     expect(await runProgram('migrate', { NODE_ENV: 'production', ...database })).toMatchObject({ code: 0 })
-    // As if somebody had: it is refused with NODE_ENV=production.
+    // Demo data in production: `npm run seed` is refused with NODE_ENV=production.
     expect(await runProgram('seed', database)).toMatchObject({ code: 0 })
     const args = ['--name', 'ERP', '--scope', 'orders:read orders:write']
     const created = await runProgram('client:create', { NODE_ENV: 'production', ...database }, args)
@@ -382,7 +390,7 @@ describeEachEngine('production', (engine) => {
     expect(await program.stop()).toMatchObject({ code: 0 })
   })
 
-  it('when it is asked for the demo data or for a token of development, then it refuses', async () => {
+  it('when demo data or a development token is requested, then it refuses', async () => {
     const variables = { NODE_ENV: 'production', ...freshDatabase(engine) }
     expect(refusal(await runProgram('seed', variables))).toBe('The demo data does not belong in production.')
     expect(refusal(await runProgram('token', variables))).toBe('In production, tokens come from POST /auth/token.')

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { VARIABLES } from '../../src/compose/env.ts'
 
-// Every variable that src/compose/env.ts knows reaches every place where the services run, or stands below with the
-// reason why it means nothing there. `*` at its end: all whose names begin so.
+// Every variable of src/compose/env.ts reaches every deployment, or is listed below with the reason why not. `*` at
+// the end means every variable with that prefix.
 
 type Reasons = Record<string, string>
 
@@ -90,7 +90,7 @@ const LAMBDA: Record<string, Reasons> = {
   },
 }
 
-/** The functions that answer no callers of ours are given these, and no others. */
+/** The only variables of the functions that serve no outside callers. */
 const LAMBDA_INSIDE: Record<string, RegExp> = {
   sweep: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+)$/,
   docs: /^(NODE_ENV|LOG_LEVEL)$/,
@@ -106,11 +106,11 @@ const compose: { services: Record<string, Environment> } = readYaml('docker-comp
 const serverless: { provider: Environment; functions: Record<string, Environment> } = readYaml('serverless.yml')
 
 function readYaml(file: string) {
-  // The tags are CloudFormation's, and nothing that is read here has one.
+  // The tags are CloudFormation's; no value read here has one.
   return parse(readFileSync(file, 'utf8'), { merge: true, logLevel: 'error' })
 }
 
-/** What a function is given, its own variables and those of all. */
+/** The variables of a function: its own and the shared ones. */
 function ofFunction(name: string): string[] {
   return Object.keys({ ...serverless.provider.environment, ...serverless.functions[name]?.environment })
 }
@@ -118,7 +118,7 @@ function ofFunction(name: string): string[] {
 const fits = (name: string, pattern: string) =>
   pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
 
-/** What is neither passed nor reasoned away, and what is both, or of a variable that is not there. */
+/** Variables neither passed nor explained, both passed and explained, or unknown. */
 function gaps(passed: readonly string[], reasons: Reasons) {
   const isOut = (name: string) => Object.keys(reasons).some((pattern) => fits(name, pattern))
   return {
@@ -130,8 +130,8 @@ function gaps(passed: readonly string[], reasons: Reasons) {
 }
 
 const NONE = { missing: [], needless: [] }
-const remedy = (place: string) =>
-  `pass it in ${place}, or say in tests/startup/variables.test.ts why it means nothing there`
+const remedy = (file: string) =>
+  `pass it in ${file}, or say in tests/startup/variables.test.ts why it means nothing there`
 
 describe('docker-compose.yml', () => {
   it.each(Object.entries(COMPOSE))('when %s is started, then it has every variable', (name, reasons) => {
@@ -145,7 +145,7 @@ describe('docker-compose.yml', () => {
     for (const line of lines) expect(line).toMatch(/"127\.0\.0\.1:/)
   })
 
-  it('when a second stack is wanted, then its ports and container name can be chosen', () => {
+  it('when a second stack is needed, then its ports and container name can be set', () => {
     const services = Object.values(compose.services)
     const names = services.flatMap(({ container_name: name }) => (name === undefined ? [] : [name]))
     expect(names).toEqual([expect.stringMatching(/^\$\{MYSQL_CONTAINER:-mysql_db\}$/)])
@@ -154,7 +154,7 @@ describe('docker-compose.yml', () => {
     }
   })
 
-  it('when the users of the database are read, then only the migration works as root', () => {
+  it('when the database users are read, then only the migration works as root', () => {
     const userOf = (name: string) => compose.services[name]?.environment?.DB_USER
     expect(userOf('migrate')).toBe('root')
     for (const name of Object.keys(COMPOSE)) expect(userOf(name)).toMatch(/DB_USER:-b2b\b/)
@@ -173,7 +173,7 @@ describe('serverless.yml', () => {
 })
 
 describe('deno.json', () => {
-  it('when the services ask for a variable, then they may see it, and no other', () => {
+  it('when the services read a variable, then Deno allows it, and no other', () => {
     const { command }: { command: string } = JSON.parse(readFileSync('deno.json', 'utf8')).tasks.start
     const patterns = /--allow-env=(\S+)/.exec(command)?.[1]?.split(',') ?? []
     const unseen = VARIABLES.filter((name) => !patterns.some((pattern) => fits(name, pattern)))
