@@ -1,225 +1,205 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { join, posix } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { cruise } from 'dependency-cruiser'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import config from '../../.dependency-cruiser.ts'
+import { BINARIES, ROOT } from '../../testing/programs.ts'
 
-const SOURCES = fileURLToPath(new URL('../../src', import.meta.url))
+type Sources = Record<string, string>
 
-/** Folders that are no domain: what all stand on, and the programs that put everything together. */
-const PLATFORM = 'platform'
-const PROGRAMS = ['compose', 'entrypoints', 'functions', 'commands']
-
-/** What another domain may do with a domain's rows, inside its own transaction. */
-const ROWS = ['stock', 'customer-rows']
-/** What another domain may import. */
-const DOORS = ['client', 'contract', ...ROWS]
-
-interface Import {
-  /** A path below src, or a package. */
-  from: string
-  typeOnly: boolean
+/** Sources as the rules want them: what is imported here is allowed. */
+const SOUND: Sources = {
+  'src/platform/core/time.ts': '',
+  'src/platform/http/contract.ts': "import '@hono/zod-openapi'",
+  'src/customers/contract.ts': "import '../platform/http/contract.ts'; import '@hono/zod-openapi'",
+  'src/customers/tables.ts': "import type { Generated } from 'kysely'",
+  'src/customers/store.ts': "import { sql } from 'kysely'; import './tables.ts'",
+  'src/customers/service.ts': "import './store.ts'; import '../platform/core/time.ts'",
+  'src/customers/client.ts': "import type { CustomersService } from './service.ts'",
+  'src/customers/app.ts': "import './contract.ts'; import './service.ts'",
+  'src/orders/contract.ts': "import '../customers/contract.ts'",
+  'src/orders/store.ts': "import '../customers/tables.ts'",
+  'src/orders/service.ts': "import './store.ts'; import '../customers/client.ts'",
+  'src/orders/app.ts': `import { Hono } from 'hono'; import './contract.ts'; import './service.ts'
+    import '../customers/app.ts'; import type { CustomersService } from '../customers/service.ts'`,
+  'src/orders/module.ts': "import './app.ts'",
+  'src/orders/service.test.ts': "import './service.ts'; import '../../testing/kit.ts'",
+  'src/compose/services.ts': "import '../orders/module.ts'",
+  'src/entrypoints/all.ts': "import '../compose/services.ts'",
+  'src/functions/orders.ts': "import '../compose/services.ts'; import './lambda-handler.ts'",
+  'src/functions/lambda-handler.ts': '',
+  'src/commands/seed.ts': "await import('../compose/services.ts')",
+  'testing/kit.ts': "import '../src/compose/services.ts'",
+  'tests/orders.test.ts': "import '../testing/kit.ts'; import './cases.ts'",
+  'tests/cases.ts': '',
 }
 
-interface Source {
-  path: string
-  folder: string
-  /** The file's role in its folder: `app`, `service`, `store`, … */
-  role: string
-  /** Without imports and comments, and with texts emptied. */
-  code: string
-  imports: Import[]
+/** One breach of each rule, and of some a second: what is added to a file, and the import that is found. */
+const BREACHES: [rule: string, added: Sources, found: string][] = [
+  [
+    'platform-knows-no-domain',
+    { 'src/platform/core/time.ts': "import '../../customers/tables.ts'" },
+    'src/platform/core/time.ts → src/customers/tables.ts',
+  ],
+  [
+    'no-import-of-a-program',
+    { 'src/orders/service.ts': "import '../commands/seed.ts'" },
+    'src/orders/service.ts → src/commands/seed.ts',
+  ],
+  [
+    'domain-knows-no-compose',
+    { 'src/orders/service.ts': "import '../compose/env.ts'", 'src/compose/env.ts': '' },
+    'src/orders/service.ts → src/compose/env.ts',
+  ],
+  [
+    'domain-imports-public-files',
+    { 'src/orders/service.ts': "import type { CustomersService } from '../customers/service.ts'" },
+    'src/orders/service.ts → src/customers/service.ts',
+  ],
+  [
+    'app-mounts-apps',
+    { 'src/orders/app.ts': "import '../customers/store.ts'" },
+    'src/orders/app.ts → src/customers/store.ts',
+  ],
+  [
+    'other-service-by-type-only',
+    { 'src/orders/app.ts': "import '../customers/service.ts'" },
+    'src/orders/app.ts → src/customers/service.ts',
+  ],
+  [
+    'module-is-for-compose',
+    { 'src/orders/app.ts': "import './module.ts'" },
+    'src/orders/app.ts → src/orders/module.ts',
+  ],
+  [
+    'only-module-imports-app',
+    { 'src/orders/service.ts': "import './app.ts'" },
+    'src/orders/service.ts → src/orders/app.ts',
+  ],
+  [
+    'store-reaches-no-service',
+    { 'src/customers/store.ts': "import './client.ts'" },
+    'src/customers/store.ts → src/customers/service.ts',
+  ],
+  [
+    'contract-reaches-no-code',
+    { 'src/orders/contract.ts': "import './rules.ts'", 'src/orders/rules.ts': "import './store.ts'" },
+    'src/orders/contract.ts → src/orders/store.ts',
+  ],
+  [
+    'http-at-the-edge',
+    { 'src/orders/service.ts': "import type { Context } from 'hono'" },
+    'src/orders/service.ts → hono',
+  ],
+  [
+    'http-at-the-edge',
+    { 'src/orders/store.ts': "import { cors } from 'hono/cors'" },
+    'src/orders/store.ts → hono/cors',
+  ],
+  ['sql-in-the-store', { 'src/orders/service.ts': "import { sql } from 'kysely'" }, 'src/orders/service.ts → kysely'],
+  ['sql-in-the-store', { 'src/orders/app.ts': "import 'node:sqlite'" }, 'src/orders/app.ts → node:sqlite'],
+  [
+    'programs-import-compose',
+    { 'src/commands/seed.ts': "import '../orders/store.ts'" },
+    'src/commands/seed.ts → src/orders/store.ts',
+  ],
+  [
+    'src-stands-alone',
+    { 'src/orders/service.ts': "import '../../testing/kit.ts'" },
+    'src/orders/service.ts → testing/kit.ts',
+  ],
+  ['only-tests-import-tests', { 'testing/kit.ts': "import '../tests/cases.ts'" }, 'testing/kit.ts → tests/cases.ts'],
+  [
+    'used-by-a-program',
+    { 'src/orders/forgotten.ts': '', 'src/orders/service.test.ts': "import './forgotten.ts'" },
+    'src/orders/forgotten.ts → src/orders/forgotten.ts',
+  ],
+]
+
+/** A folder of its own with these sources, until the test has ended. */
+function write(sources: Sources): string {
+  const folder = mkdtempSync(join(tmpdir(), 'b2b-architecture-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  for (const [path, text] of Object.entries(sources)) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), `${text}\n`)
+  }
+  return folder
 }
 
-const sources = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
-  .map((path) => path.replaceAll('\\', '/'))
-  .filter((path) => path.endsWith('.ts') && !path.endsWith('.test.ts'))
-  .map(readSource)
-
-const domains = [...new Set(sources.map(({ folder }) => folder))].filter(
-  (folder) => folder !== PLATFORM && !PROGRAMS.includes(folder),
-)
-
-function readSource(path: string): Source {
-  const text = readFileSync(join(SOURCES, path), 'utf8')
-  const [folder = ''] = path.split('/')
-  return { path, folder, role: posix.basename(path, '.ts'), code: codeOf(text), imports: importsOf(path, text) }
+/** What breaks the rules, as `rule: file → import`. */
+async function breachesOf(sources: Sources): Promise<string[]> {
+  const { options, forbidden } = config
+  const baseDir = write(sources)
+  const { output } = await cruise(['src', 'testing', 'tests'], {
+    ...options,
+    ruleSet: { forbidden },
+    validate: true,
+    baseDir,
+  })
+  if (typeof output === 'string') throw new Error(output)
+  return output.summary.violations.map(({ rule, from, to }) => `${rule.name}: ${from} → ${to}`)
 }
 
-/** Every `import` and `export … from`, the dynamic ones too. */
-function importsOf(path: string, text: string): Import[] {
-  const statements = text.matchAll(/^(?:import|export)\b(?<what>[^'"]*?)\bfrom\s+'(?<from>[^']+)'/gm)
-  const bare = text.matchAll(/\bimport\s*\(?\s*'(?<from>[^']+)'/g)
-  return [...statements, ...bare].map(({ groups: { what = '', from = '' } = {} }) => ({
-    from: from.startsWith('.') ? posix.normalize(posix.join(posix.dirname(path), from)) : from,
-    typeOnly: isTypeOnly(what),
-  }))
+function added(more: Sources): Sources {
+  const all = { ...SOUND }
+  for (const [path, text] of Object.entries(more)) all[path] = `${text}\n${SOUND[path] ?? ''}`
+  return all
 }
 
-/** `import type { A }` and `import { type A, type B }` leave nothing behind at run time. */
-function isTypeOnly(what: string): boolean {
-  if (/^\s+type\b/.test(what)) return true
-  const names =
-    /^\s*\{([^}]*)\}\s*$/
-      .exec(what)?.[1]
-      ?.split(',')
-      .filter((name) => name.trim() !== '') ?? []
-  return names.length > 0 && names.every((name) => /^\s*type\s/.test(name))
-}
-
-function codeOf(text: string): string {
-  const withoutImports = text.replace(/^(?:import|export)\b[^'"]*?\bfrom\s+'[^']+'$/gm, '')
-  const literals = /\/\*[\s\S]*?\*\/|\/\/.*$|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\[\s\S])*`/gm
-  return withoutImports.replace(literals, (match) => {
-    if (match.startsWith('/')) return ''
-    return match.startsWith('`') ? holesOf(match) : "''"
-  })
-}
-
-/** Of a template only the code in it. */
-function holesOf(template: string): string {
-  return `(${Array.from(template.matchAll(/\$\{([^{}]*)\}/g), ([, code]) => code).join(', ')})`
-}
-
-/** What breaks a rule, as `file: import`, so that a failure names its place. */
-function breaches(of: (source: Source) => boolean, isBreach: (source: Source, imported: Import) => boolean): string[] {
-  return sources
-    .filter(of)
-    .flatMap((source) =>
-      source.imports
-        .filter((imported) => isBreach(source, imported))
-        .map(({ from, typeOnly }) => `${source.path}: ${typeOnly ? 'type of ' : ''}${from}`),
-    )
-}
-
-const isDomain = ({ folder }: Source) => domains.includes(folder)
-const domainOf = (path: string) => domains.find((domain) => path.startsWith(`${domain}/`))
-const isHono = ({ from }: Import) => /^(hono|@hono)(\/|$)/.test(from) || from === 'hono-rate-limiter'
-
-describe('the sources', () => {
-  it('when they are read, then the folders and the imports that the rules speak of are there', () => {
-    expect(domains).toEqual(expect.arrayContaining(['customers', 'identity', 'orchestrator', 'orders', 'products']))
-    const orders = sources.find(({ path }) => path === 'orders/service.ts')
-    expect(orders?.imports).toContainEqual({ from: 'customers/client.ts', typeOnly: true })
-    expect(orders?.imports).toContainEqual({ from: 'orders/store.ts', typeOnly: false })
+describe('the rules of .dependency-cruiser.ts', () => {
+  it('when the sources keep them, then nothing is found', async () => {
+    expect(await breachesOf(SOUND)).toEqual([])
   })
 
-  it('when a domain imports itself, then it goes one way: app, service, store', () => {
-    const above: Record<string, string[]> = {
-      service: ['app'],
-      store: ['app', 'service'],
-      contract: ['app'],
-      client: ['app'],
-    }
-    const found = breaches(isDomain, ({ folder, role }, { from }) =>
-      (above[role] ?? (role === 'app' ? [] : ['app'])).some((other) => from === `${folder}/${other}.ts`),
-    )
-    expect(found).toEqual([])
+  it.each(BREACHES)('when %s is broken, then it names the file and the import', async (rule, more, found) => {
+    expect(await breachesOf(added(more))).toEqual([`${rule}: ${found}`])
   })
 
-  it('when a domain imports another, then it is its client, its contract or its rows, or its app to be mounted', () => {
-    const found = breaches(isDomain, ({ folder, role }, { from, typeOnly }) => {
-      const other = domainOf(from)
-      if (other === undefined || other === folder) return false
-      const open = DOORS.some((door) => from === `${other}/${door}.ts`)
-      const mounted = role === 'app' && (from === `${other}/app.ts` || (typeOnly && from === `${other}/service.ts`))
-      return !open && !mounted
-    })
-    expect(found).toEqual([])
-  })
-
-  it('when a domain knows of HTTP, then only in its app, its contract and its client', () => {
-    const outer = ['app', 'contract', 'client']
-    expect(
-      breaches(
-        (source) => isDomain(source) && !outer.includes(source.role),
-        (_, imported) => isHono(imported),
-      ),
-    ).toEqual([])
-  })
-
-  it('when a domain knows of SQL, then only in its store, its tables and its rows', () => {
-    const inner = ['store', 'tables', ...ROWS]
-    const found = breaches(
-      (source) => isDomain(source) && !inner.includes(source.role),
-      (_, { from }) => /^(kysely|mysql2|node:sqlite)/.test(from),
-    )
-    expect(found).toEqual([])
-  })
-
-  it('when the platform imports something, then it is no domain and no program', () => {
-    const found = breaches(
-      ({ folder }) => folder === PLATFORM,
-      (_, { from }) => domainOf(from) !== undefined || PROGRAMS.some((folder) => from.startsWith(`${folder}/`)),
-    )
-    expect(found).toEqual([])
-  })
-
-  it('when a domain imports something, then it is no program', () => {
-    const found = breaches(isDomain, (_, { from }) => PROGRAMS.some((folder) => from.startsWith(`${folder}/`)))
-    expect(found).toEqual([])
-  })
-
-  it('when modules import each other, then never in a circle', () => {
-    expect(circles(({ typeOnly }) => !typeOnly)).toEqual([])
-  })
-
-  it('when modules import types of each other, then never in a circle', () => {
-    // In platform/http, contracts and the app still import types of each other.
-    const found = circles(() => true).filter((path) => !path.startsWith('platform/http/'))
-    expect(found).toEqual([])
-  })
-
-  const forbidden: { what: string; pattern: RegExp; except: (source: Source) => boolean; sample: string }[] = [
-    {
-      what: 'the environment',
-      pattern: /process\.env\b/,
-      except: ({ folder }) => PROGRAMS.includes(folder),
-      sample: 'const port = process.env.PORT',
-    },
-    { what: 'the type any', pattern: /(?<![.\w])any\b/, except: () => false, sample: 'const value: any = 1' },
-    {
-      what: 'a cast',
-      pattern: /\bas\s+(?!const\b)[\w({['"]/,
-      except: ({ path }) => path === 'platform/core/unsafe-cast.ts',
-      sample: 'const value = row as Row',
-    },
-    {
-      what: 'a cast in angle brackets',
-      pattern: /(?<![\w.\])>] ?)<[A-Z]\w*>\s*[\w(]/,
-      except: () => false,
-      sample: 'const value = <Row>row',
-    },
-    {
-      what: 'a non-null assertion',
-      pattern: /[\w)\]]!(?!=)/,
-      except: () => false,
-      sample: 'const value = rows[0]!.id',
-    },
-  ]
-
-  it.each(forbidden)('when they are searched for $what, then only those that may have it do', (rule) => {
-    expect(rule.sample).toMatch(rule.pattern)
-    const found = sources
-      .filter((source) => !rule.except(source))
-      .flatMap(({ path, code }) => code.split('\n').map((line) => ({ path, line: line.trim() })))
-      .filter(({ line }) => rule.pattern.test(line))
-    expect(found).toEqual([])
-  })
-
-  it('when code is read, then texts and comments are no part of it, and what templates compute is', () => {
-    const text = `a('as B') // as C\n/* as D\n as E */ b(\`as F \${g as H}\`)\nimport { i as J } from './k.ts'`
-    const code = codeOf(text)
-    expect(code.match(/\bas \w/g)).toEqual(['as H'])
+  it('when a rule is there, then it is proven to fail', () => {
+    expect(new Set(BREACHES.map(([rule]) => rule))).toEqual(new Set(config.forbidden.map(({ name }) => name)))
   })
 })
 
-/** The modules that are in circles of these imports, or between two: what is left without the ends of all chains. */
-function circles(counts: (imported: Import) => boolean): string[] {
-  let left = new Map(sources.map(({ path, imports }) => [path, imports.filter(counts).map(({ from }) => from)]))
-  for (;;) {
-    const imported = new Set([...left.values()].flat())
-    const inner = [...left].filter(([path, others]) => imported.has(path) && others.some((other) => left.has(other)))
-    if (inner.length === left.size) return [...left.keys()]
-    left = new Map(inner)
+describe('the rules of biome.json', () => {
+  const breaches: [rule: string, path: string, text: string][] = [
+    ['style/noProcessEnv', 'src/orders/service.ts', 'export const port = process.env.PORT'],
+    ['suspicious/noExplicitAny', 'src/orders/service.ts', 'export const value: any = 1'],
+    ['style/noNonNullAssertion', 'src/orders/service.ts', 'export const id = (rows: string[]) => rows[0]!.length'],
+    ['nursery/noUnsafeTypeAssertion', 'src/orders/service.ts', 'export const f = (row: unknown) => row as string'],
+    ['nursery/noUnsafeTypeAssertion', 'src/orders/service.ts', 'export const f = (row: unknown) => <string>row'],
+    ['suspicious/noImportCycles', 'src/orders/service.ts', "import { at } from './store.ts'\nexport const id = at"],
+  ]
+
+  /** The rules that are broken in a folder with these sources. */
+  function lint(sources: Sources): string[] {
+    const cwd = write({ ...sources, 'biome.json': readFileSync(join(ROOT, 'biome.json'), 'utf8') })
+    const args = ['lint', '--vcs-enabled=false', '--reporter=github', 'src']
+    const { stdout } = spawnSync(join(BINARIES, 'biome'), args, { cwd, encoding: 'utf8' })
+    return Array.from(stdout.matchAll(/title=lint\/(\S+?),file=(\S+?),/g), ([, rule = '', file = '']) => {
+      return `${rule}: ${relative(cwd, file)}`
+    })
   }
-}
+
+  it.each(breaches)('when %s is broken, then it says so', (rule, path, text) => {
+    const store = "import { id } from './service.ts'\nexport const at = () => id"
+    expect(lint({ [path]: text, 'src/orders/store.ts': store })).toContainEqual(`${rule}: ${path}`)
+  })
+
+  it('when a cast is const, or is the one of unsafe-cast.ts, then it is allowed', () => {
+    const cast = readFileSync(join(ROOT, 'src/platform/core/unsafe-cast.ts'), 'utf8')
+    const tuple = "export const tuple = ['a', 'b'] as const"
+    expect(lint({ 'src/platform/core/unsafe-cast.ts': cast, 'src/orders/service.ts': tuple })).toEqual([])
+  })
+
+  it('when src suppresses a rule, then it is none of these', () => {
+    const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter((path) =>
+      /\.ts$/.test(path),
+    )
+    const texts = files.map((path) => readFileSync(join(ROOT, 'src', path), 'utf8')).join('\n')
+    const suppressed = Array.from(texts.matchAll(/biome-ignore\S* lint\/(\S+):/g), ([, rule]) => rule)
+    expect(suppressed.filter((rule) => breaches.some(([held]) => held === rule))).toEqual([])
+  })
+})
