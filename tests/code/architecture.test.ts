@@ -5,6 +5,7 @@ import { dirname, join, relative } from 'node:path'
 import { cruise } from 'dependency-cruiser'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import config from '../../.dependency-cruiser.ts'
+import { roomsText } from '../../scripts/rooms-text.ts'
 import { BINARIES, ROOT } from '../../testing/programs.ts'
 
 type Sources = Record<string, string>
@@ -202,4 +203,8 @@ describe('the rules of biome.json', () => {
     const suppressed = Array.from(texts.matchAll(/biome-ignore\S* lint\/(\S+):/g), ([, rule]) => rule)
     expect(suppressed.filter((rule) => breaches.some(([held]) => held === rule))).toEqual([])
   })
+})
+
+it('when the imports between the rooms change, then docs/rooms.md is drawn again', async () => {
+  expect(readFileSync(join(ROOT, 'docs/rooms.md'), 'utf8')).toBe(await roomsText())
 })
