@@ -168,7 +168,7 @@ export function describeDatabase({ host, port, name, file }: DatabaseConfig): st
 /**
  * On SIGTERM, on Ctrl-C, and when the npm that started it is stopped: `/ready` says no, nothing new is accepted, what
  * runs is finished, then all is closed and the process ends with 0. It ends with 1 if that takes longer than a platform
- * would wait.
+ * would wait. An uncaught error stops it in the same way, with 1; a second one ends it at once.
  */
 export function stopGracefully(
   lifecycle: { draining: boolean },
@@ -185,10 +185,18 @@ export function stopGracefully(
       end(1)
     }, MAX_DRAIN_MS).unref()
     await Promise.all(servings.map((serving) => serving.close()))
-    await closeRest()
+    await closeRest().catch(fail)
     logger.info('stopped')
     end(0)
   }
+  const fail = (err: unknown) => {
+    logger.fatal({ err }, 'uncaught error')
+    if (process.exitCode === 1) process.exit()
+    process.exitCode = 1
+    void stop('uncaught error')
+  }
+  process.on('uncaughtException', fail)
+  process.on('unhandledRejection', fail)
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   onParentExit(() => stop('npm is gone'))
@@ -196,8 +204,8 @@ export function stopGracefully(
 
 /** Nothing is left that holds the process open but the log, whose last lines are being written: it may finish. */
 function end(code: number): void {
-  process.exitCode = code
-  setTimeout(() => process.exit(code), LAST_LINES_MS).unref()
+  process.exitCode ||= code
+  setTimeout(() => process.exit(), LAST_LINES_MS).unref()
 }
 
 /** npm starts its scripts through a shell, and a signal to npm ends that shell but never reaches the program. */

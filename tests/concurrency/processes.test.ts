@@ -12,6 +12,7 @@ import {
   addressOf,
   freshDatabase,
   logged,
+  onSigusr2,
   startProgram,
   startThroughNpm,
   until,
@@ -213,10 +214,66 @@ describeEachEngine('stopping', (engine) => {
     expect(body.data).toHaveLength(7)
   })
 
+  const uncaught = [
+    ['start', "throw new Error('uncaught')"],
+    ['start:orders', "throw new Error('uncaught')"],
+    ['start:orders', "Promise.reject(new Error('uncaught'))"],
+  ] as const
+
+  it.each(uncaught)('when %s meets %s, then what runs is answered and it ends with 1', async (script, code) => {
+    const { program, placed, customers } = await startWithOrderUnderWay(script, onSigusr2(code))
+    process.kill(program.pid, 'SIGUSR2')
+    await logged(program, ({ msg }) => msg === 'stopping')
+    customers.release()
+    expect((await placed).status).toBe(201)
+    expect(await program.ended).toMatchObject({ code: 1 })
+    const fatal = program.log().filter(({ level }) => level === 'fatal')
+    const stack = expect.stringContaining('\n    at ')
+    expect(fatal).toMatchObject([{ msg: 'uncaught error', err: { message: 'uncaught', stack } }])
+    expect(program.log().at(-1)).toMatchObject({ msg: 'stopped' })
+  })
+
+  it('when a second error is uncaught, then it ends at once, with 1', async () => {
+    const { program, placed } = await startWithOrderUnderWay('start:orders', onSigusr2("throw new Error('uncaught')"))
+    process.kill(program.pid, 'SIGUSR2')
+    await logged(program, ({ msg }) => msg === 'stopping')
+    const began = Date.now()
+    process.kill(program.pid, 'SIGUSR2')
+    await expect(placed).rejects.toThrow('fetch failed')
+    expect(await program.ended).toMatchObject({ code: 1 })
+    expect(Date.now() - began).toBeLessThan(5_000)
+    expect(program.log().filter(({ level }) => level === 'fatal')).toHaveLength(2)
+  })
+
+  /** A program with one order under way, which waits for Customers. */
+  async function startWithOrderUnderWay(script: 'start' | 'start:orders', options: Variables) {
+    const customers = await slowCustomers()
+    const variables = {
+      ...FREE_PORTS,
+      PORT: '0',
+      CUSTOMERS_API_BASE: customers.base,
+      ...options,
+      ...freshDatabase(engine),
+    }
+    const program = startProgram(script, variables)
+    const base = script === 'start' ? (await readBanner(program)).orders.base : await addressOf(program)
+    const placed = apiClient(base, await signedToken()).post('/orders', {
+      customer_id: 1,
+      items: [{ product_id: 1, qty: 1 }],
+    })
+    // A failure is seen where the request is awaited, which may be later.
+    placed.catch(() => {})
+    await until(
+      () => (customers.asked.length === 1 ? true : undefined),
+      () => 'the request has not arrived',
+    )
+    return { program, placed, customers }
+  }
+
   it('when idle connections are open, then it still ends at once, with 0', async () => {
     const program = startProgram('start:customers', { PORT: '0', ...freshDatabase(engine) })
     const customers = apiClient(await addressOf(program), await signedToken())
-    await rawConnection(customers.base, '').withDatabaseErrors
+    await rawConnection(customers.base, '').connected
     await customers.get('/health')
     const began = Date.now()
     expect(await program.stop()).toMatchObject({ code: 0 })
@@ -236,7 +293,7 @@ describeEachEngine('stopping', (engine) => {
     const token = await signedToken()
     const orders = apiClient(await addressOf(program), token)
     const authorized = part.replace('host: local', `host: local\r\nauthorization: Bearer ${token}`)
-    await rawConnection(orders.base, authorized).withDatabaseErrors
+    await rawConnection(orders.base, authorized).connected
     const placed = orders.post('/orders', { customer_id: 1, items: [{ product_id: 1, qty: 1 }] })
     await until(
       () => (customers.asked.length === 1 ? true : undefined),
@@ -303,7 +360,7 @@ function rawConnection(base: string, beginning: string) {
   onTestFinished(() => void socket.destroy())
   socket.write(beginning)
   return {
-    withDatabaseErrors: once(socket, 'connect'),
+    connected: once(socket, 'connect'),
     /** @returns the response, once the other side has closed the connection */
     async finish(end: string): Promise<string> {
       socket.write(end)

@@ -3,7 +3,7 @@ import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest'
 import { copyProject } from '../../testing/packages.ts'
-import { addressOf, BINARIES, freshDatabase, ROOT, startCommand, within } from '../../testing/programs.ts'
+import { addressOf, BINARIES, freshDatabase, onSigusr2, ROOT, startCommand, within } from '../../testing/programs.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -48,6 +48,18 @@ describe.each(nodes)('dist/ on Node $version', ({ file, version }) => {
     expect((await fetch(`${base}/ready`)).status).toBe(200)
     expect((await fetch(`${base}/docs`)).status).toBe(200)
     expect(await program.stop()).toMatchObject({ code: 0 })
+  })
+
+  it('when an error is uncaught, then it is one line of the log, and the end code is 1', async () => {
+    const bases = { CUSTOMERS_API_BASE: 'http://127.0.0.1:1', ORDERS_API_BASE: 'http://127.0.0.1:1' }
+    const options = onSigusr2("throw new Error('uncaught')")
+    const program = run('entrypoints/service.js', { SERVICE: 'orchestrator', PORT: '0', ...bases, ...options })
+    await addressOf(program)
+    process.kill(program.pid, 'SIGUSR2')
+    expect(await program.ended).toMatchObject({ code: 1, stderr: '' })
+    const fatal = program.log().filter(({ level }) => level === 'fatal')
+    expect(fatal).toEqual([expect.objectContaining({ msg: 'uncaught error', service: 'orchestrator' })])
+    expect(program.log().at(-1)).toMatchObject({ msg: 'stopped' })
   })
 
   it('when the database is embedded, then it works, or says which Node it needs', async () => {
