@@ -15,7 +15,7 @@ import type { Principal } from '../platform/http/auth.ts'
 import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
 import { changeOrders } from './change-orders.ts'
 import { CANCEL_ORDER, type ChangeCommand, PLACE_ORDER, type PlaceCommand } from './commands.ts'
-import { LOCK_ORDER } from './lock-order.ts'
+import { LOCK_ORDER } from './locked-commands.ts'
 import { placeOrders } from './place-orders.ts'
 
 const NOW = '2026-01-05 09:00:00.000'
