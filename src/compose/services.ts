@@ -13,7 +13,7 @@ import { createOrchestratorService } from '../orchestrator/service.ts'
 import { createOrdersApp } from '../orders/app.ts'
 import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
-import { sweeperJob } from '../orders/sweeper.ts'
+import { sweep, sweeperJob } from '../orders/sweeper.ts'
 import type { Database } from '../platform/database/types.ts'
 import { probeWrites } from '../platform/database/write-probe.ts'
 import type { ServiceApp } from '../platform/http/app.ts'
@@ -83,7 +83,7 @@ export function composeOrders(
       customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
     },
   })
-  return { app, orders, jobs: [sweeperJob(orders, env.orders.sweepSeconds)] }
+  return { app, orders, sweep: () => sweep(orders), jobs: [sweeperJob(orders, env.orders.sweepSeconds)] }
 }
 
 /** What the orchestrator works with. It has no database: how a client stands is asked of Customers, unless it is in this process. */

@@ -1,17 +1,16 @@
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
-import { sweep } from '../orders/sweeper.ts'
 import { openDatabase } from '../platform/database/open.ts'
 import { onSchedule } from './lambda-handler.ts'
 
 /** The sweep that the Orders process runs as a job. Here runs may overlap. */
 export const handler = onSchedule('orders', async ({ env, logger }) => {
   const { customers } = findServiceUrls(env, [])
-  const { orders } = composeOrders(env, await openDatabase(env.database, { logger }), customers, logger, {
+  const { sweep } = composeOrders(env, await openDatabase(env.database, { logger }), customers, logger, {
     draining: false,
   })
   return async () => {
-    const swept = await sweep(orders)
+    const swept = await sweep()
     logger.info(swept, 'swept')
     return swept
   }
