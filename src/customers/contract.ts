@@ -1,4 +1,6 @@
 import { z } from '@hono/zod-openapi'
+import { IDENTITY_ERRORS } from '../identity/errors.ts'
+import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   bodyProblems,
   createStrictRoute,
@@ -25,6 +27,7 @@ import {
 } from '../platform/http/contract.ts'
 import { NextLink, pageOf, SearchQuery } from '../platform/http/pagination.ts'
 import { BatchResponse, batchedCalls } from '../platform/rpc/batch-route.ts'
+import { CUSTOMER_ERRORS } from './errors.ts'
 
 /** RFC 5322's dot-atom, at a name of the DNS. */
 const EMAIL =
@@ -80,12 +83,12 @@ export const createCustomer = createStrictRoute({
     201: jsonResponse(Customer, 'The customer', { ...locationLike('customers/5'), ...ETag, ...Replayed }, CREATED),
     ...protectedProblems(
       ...bodyProblems,
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'bound_client',
-      'email_taken',
-      'idempotency_key_reused',
-      'unavailable',
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      IDENTITY_ERRORS.bound_client,
+      CUSTOMER_ERRORS.email_taken,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })
@@ -102,7 +105,12 @@ export const getCustomer = createStrictRoute({
   responses: {
     200: jsonResponse(Customer, 'The customer', ETag),
     ...notModified,
-    ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
+    ...protectedProblems(
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })
 
@@ -116,7 +124,11 @@ export const listCustomers = createStrictRoute({
   request: { query: SearchQuery },
   responses: {
     200: jsonResponse(CustomerPage, 'A page', NextLink),
-    ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
+    ...protectedProblems(
+      PLATFORM_ERRORS.validation_failed,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })
 
@@ -144,15 +156,15 @@ export const replaceCustomer = createStrictRoute({
     200: jsonResponse(Customer, 'The customer', { ...ETag, ...Replayed }, REPLACED),
     ...protectedProblems(
       ...bodyProblems,
-      'invalid_id',
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'bound_client',
-      'not_found',
-      'email_taken',
-      'precondition_failed',
-      'idempotency_key_reused',
-      'unavailable',
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      IDENTITY_ERRORS.bound_client,
+      PLATFORM_ERRORS.not_found,
+      CUSTOMER_ERRORS.email_taken,
+      PLATFORM_ERRORS.precondition_failed,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })
@@ -170,15 +182,15 @@ export const deleteCustomer = createStrictRoute({
   responses: {
     204: { description: 'Removed', headers: Replayed },
     ...protectedProblems(
-      'invalid_id',
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'bound_client',
-      'not_found',
-      'precondition_failed',
-      'payload_too_large',
-      'idempotency_key_reused',
-      'unavailable',
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      IDENTITY_ERRORS.bound_client,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.precondition_failed,
+      PLATFORM_ERRORS.payload_too_large,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })
@@ -199,14 +211,14 @@ export const eraseCustomer = createStrictRoute({
   responses: {
     204: { description: 'Erased', headers: Replayed },
     ...protectedProblems(
-      'invalid_id',
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'bound_client',
-      'not_found',
-      'payload_too_large',
-      'idempotency_key_reused',
-      'unavailable',
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      IDENTITY_ERRORS.bound_client,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.payload_too_large,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })
@@ -221,7 +233,12 @@ export const getInternalCustomers = createStrictRoute({
   request: { body: jsonBody(batchedCalls('CustomerLookups', { id: Id.meta({ example: 1 }) })) },
   responses: {
     200: jsonResponse(BatchResponse, 'The answer to each call, in the order of the calls'),
-    ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),
+    ...problems(
+      ...bodyProblems,
+      PLATFORM_ERRORS.unauthorized,
+      PLATFORM_ERRORS.invalid_token,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })
 
@@ -237,6 +254,12 @@ export const getInternalCustomer = createStrictRoute({
   responses: {
     200: jsonResponse(Customer, 'The customer', ETag),
     ...notModified,
-    ...problems('invalid_id', 'unauthorized', 'invalid_token', 'not_found', 'unavailable'),
+    ...problems(
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.unauthorized,
+      PLATFORM_ERRORS.invalid_token,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
+import { IDENTITY_ERRORS } from '../identity/errors.ts'
 import { createLoader } from '../platform/batching/loader.ts'
-import { AppError } from '../platform/core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { isDuplicate } from '../platform/database/errors.ts'
@@ -13,6 +14,7 @@ import { rewriteResponses, rewriteResponsesStartingWith } from '../platform/idem
 import { runIdempotent } from '../platform/idempotency/run.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
 import type { Customer as CustomerSchema, NewCustomer } from './contract.ts'
+import { CUSTOMER_ERRORS } from './errors.ts'
 import {
   type CustomerFields,
   type CustomerRow,
@@ -194,7 +196,7 @@ function mayKnow({ principal }: Caller, id: number): boolean {
 function forbidBoundClient(caller: Caller, id?: number): void {
   if (id !== undefined && !mayKnow(caller, id)) throw customerNotFound(id)
   if (caller.principal.customerId !== null) {
-    throw new AppError('bound_client', 'A client bound to a customer may not change customers.')
+    throw new AppError(IDENTITY_ERRORS.bound_client, 'A client bound to a customer may not change customers.')
   }
 }
 
@@ -204,7 +206,7 @@ function found(row: CustomerRow | undefined, id: number): CustomerRow {
 }
 
 function customerNotFound(id: number): AppError {
-  return new AppError('not_found', `There is no customer ${id}.`)
+  return new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${id}.`)
 }
 
 async function lockAtVersion(trx: Database, id: number, preconditions: Preconditions): Promise<CustomerRow> {
@@ -215,7 +217,8 @@ async function lockAtVersion(trx: Database, id: number, preconditions: Precondit
 
 async function refuseTakenEmail<T>(write: Promise<T>): Promise<T> {
   return write.catch((error) => {
-    if (isDuplicate(error, EMAIL_INDEX)) throw new AppError('email_taken', 'Another customer has this e-mail address.')
+    if (isDuplicate(error, EMAIL_INDEX))
+      throw new AppError(CUSTOMER_ERRORS.email_taken, 'Another customer has this e-mail address.')
     throw error
   })
 }

@@ -1,11 +1,12 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { z } from 'zod'
-import { AppError } from '../platform/core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import type { AppEnv, ServiceApp } from '../platform/http/app.ts'
 import { validationError } from '../platform/http/problem-details.ts'
 import { type LoginLimits, limitLogins } from '../platform/http/rate-limit.ts'
 import { sendJson } from '../platform/http/response.ts'
 import { getInternalClient, issueToken, TokenRequest } from './contract.ts'
+import { IDENTITY_ERRORS } from './errors.ts'
 import type { Credentials, TokenService } from './service.ts'
 
 const MAX_REQUEST_BYTES = 4 * 1024
@@ -18,17 +19,17 @@ export function addTokenRoute(app: ServiceApp, tokens: TokenService, limits: Log
     if (await isTooLarge(c)) throw TOO_LARGE
     const { grant_type, client_id, client_secret, scope } = await readTokenRequest(c)
     if (grant_type !== 'client_credentials') {
-      const error = 'unsupported_grant_type'
-      throw new AppError(error, 'grant_type must be client_credentials.', { error })
+      const { unsupported_grant_type } = IDENTITY_ERRORS
+      const extra = { error: unsupported_grant_type.code }
+      throw new AppError(unsupported_grant_type, 'grant_type must be client_credentials.', extra)
     }
     const credentials = credentialsOf(c.req.header('authorization'), client_id, client_secret)
     return sendJson(c, await tokens.issueToken(credentials, scope ?? undefined), 200)
   })
 }
 
-const TOO_LARGE = new AppError('payload_too_large', `The body is larger than ${MAX_REQUEST_BYTES / 1024} KiB.`, {
-  error: 'invalid_request',
-})
+const TOO_LARGE_DETAIL = `The body is larger than ${MAX_REQUEST_BYTES / 1024} KiB.`
+const TOO_LARGE = new AppError(PLATFORM_ERRORS.payload_too_large, TOO_LARGE_DETAIL, { error: 'invalid_request' })
 
 /** Notes the client id that a request names, be the rest of it right or wrong: limits and the log go by it. */
 const noteClient: MiddlewareHandler<AppEnv> = async (c, next) => {
@@ -58,7 +59,7 @@ export function addClientRoute(app: ServiceApp, tokens: TokenService): void {
   app.openapi(getInternalClient, async (c) => {
     const { id } = c.req.valid('param')
     const client = await tokens.findStatus(id)
-    if (client === undefined) throw new AppError('not_found', 'There is no client with this id.')
+    if (client === undefined) throw new AppError(PLATFORM_ERRORS.not_found, 'There is no client with this id.')
     const { disabled, tokensNotBefore } = client
     const tokens_from = tokensNotBefore === null ? null : new Date(tokensNotBefore).toISOString()
     return sendJson(c, { disabled, tokens_from }, 200)
@@ -73,7 +74,8 @@ const MEDIA_TYPE = /^application\/(json|x-www-form-urlencoded) *(;|$)/i
  */
 async function readBody(c: Context<AppEnv>): Promise<unknown> {
   const [, type] = MEDIA_TYPE.exec(c.req.header('content-type') ?? '') ?? []
-  if (type === undefined) throw new AppError('unsupported_media_type', 'Send the body as a form or as JSON.')
+  if (type === undefined)
+    throw new AppError(PLATFORM_ERRORS.unsupported_media_type, 'Send the body as a form or as JSON.')
   const isForm = type.toLowerCase() !== 'json'
   return isForm ? formIn(await c.req.text()) : c.req.json().catch(refuseMalformedJson)
 }
@@ -93,13 +95,13 @@ function formIn(text: string): Record<string, unknown> {
 async function readTokenRequest(c: Context<AppEnv>): Promise<z.output<typeof TokenRequest>> {
   const request = TokenRequest.safeParse(await readBody(c))
   if (request.success) return request.data
-  const { code, message, extra } = validationError('json', request.error.issues)
-  throw new AppError(code, message, { ...extra, error: 'invalid_request' })
+  const { definition, message, extra } = validationError('json', request.error.issues)
+  throw new AppError(definition, message, { ...extra, error: 'invalid_request' })
 }
 
 function refuseMalformedJson(error: unknown): never {
   if (error instanceof AppError) throw error
-  throw new AppError('malformed_json', 'The body could not be parsed as JSON.')
+  throw new AppError(PLATFORM_ERRORS.malformed_json, 'The body could not be parsed as JSON.')
 }
 
 /** From the Basic header, or else from the body's fields (RFC 6749, section 2.3.1). */
@@ -113,9 +115,8 @@ function credentialsOf(
   if (authorization === undefined && typeof id === 'string' && typeof secret === 'string') {
     return { clientId: id, clientSecret: secret }
   }
-  throw new AppError('invalid_client', 'Send client_id and client_secret, in a Basic header or in the body.', {
-    error: 'invalid_client',
-  })
+  const detail = 'Send client_id and client_secret, in a Basic header or in the body.'
+  throw new AppError(IDENTITY_ERRORS.invalid_client, detail, { error: 'invalid_client' })
 }
 
 function basicCredentials(authorization: string | undefined): Credentials | undefined {

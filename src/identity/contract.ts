@@ -1,4 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   createStrictRoute,
   jsonResponse,
@@ -8,6 +9,7 @@ import {
   Timestamp,
 } from '../platform/http/contract.ts'
 import { int32 } from '../platform/http/integers.ts'
+import { IDENTITY_ERRORS } from './errors.ts'
 
 /**
  * RFC 6749, section 4.4. JSON says the same as a form. Parameters that it does not name, such as `audience` and
@@ -57,15 +59,15 @@ export const issueToken = createRoute({
   responses: {
     200: jsonResponse(Token, 'The token'),
     ...problems(
-      'malformed_json',
-      'validation_failed',
-      'unsupported_grant_type',
-      'invalid_scope',
-      'invalid_client',
-      'payload_too_large',
-      'unsupported_media_type',
-      'rate_limited',
-      'unavailable',
+      PLATFORM_ERRORS.malformed_json,
+      PLATFORM_ERRORS.validation_failed,
+      IDENTITY_ERRORS.unsupported_grant_type,
+      IDENTITY_ERRORS.invalid_scope,
+      IDENTITY_ERRORS.invalid_client,
+      PLATFORM_ERRORS.payload_too_large,
+      PLATFORM_ERRORS.unsupported_media_type,
+      PLATFORM_ERRORS.rate_limited,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })
@@ -90,6 +92,11 @@ export const getInternalClient = createStrictRoute({
   request: { params: z.object({ id: z.string().openapi({ param: { name: 'id', in: 'path' }, example: 'demo' }) }) },
   responses: {
     200: jsonResponse(ClientStatus, 'The state of the client'),
-    ...problems('unauthorized', 'invalid_token', 'not_found', 'unavailable'),
+    ...problems(
+      PLATFORM_ERRORS.unauthorized,
+      PLATFORM_ERRORS.invalid_token,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })

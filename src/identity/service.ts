@@ -5,7 +5,10 @@ import { readClock } from '../platform/database/clock.ts'
 import type { Database } from '../platform/database/types.ts'
 import { type ClientStatus, type Scope, signClaims } from '../platform/http/auth.ts'
 import type { JwtConfig } from './config.ts'
+import { IDENTITY_ERRORS } from './errors.ts'
 import { type ApiClient, findClient, findClientNow, findClients, insertClient, updateClient } from './store.ts'
+
+const { invalid_client, invalid_scope } = IDENTITY_ERRORS
 
 export interface TokenConfig extends Pick<JwtConfig, 'secret' | 'issuer' | 'audience' | 'ttlSeconds'> {
   /** Client ids that get no token, whatever the database says of them. */
@@ -41,7 +44,7 @@ export function createTokenService(db: Database, config: TokenConfig) {
       const client = await findClientNow(db, clientId)
       const proven = sameSecret(sha256(clientSecret), client?.secret_hash ?? DUMMY_HASH)
       if (!proven || client === undefined || isDisabled(client))
-        throw new AppError('invalid_client', 'The client id or secret is wrong.', { error: 'invalid_client' })
+        throw new AppError(invalid_client, 'The client id or secret is wrong.', { error: invalid_client.code })
       const scope = narrowScope(client.scope, asked)
       return signToken(config, { clientId, scope, customerId: client.customer_id }, issueTimeOf(client))
     },
@@ -72,7 +75,7 @@ function narrowScope(granted: string, asked: string | undefined): string {
   const wanted = [...new Set(asked.trim().split(/\s+/))]
   const refused = wanted.filter((scope) => !has.has(scope))
   if (refused.length === 0) return wanted.join(' ')
-  throw new AppError('invalid_scope', `The client does not have: ${refused.join(' ')}.`, { error: 'invalid_scope' })
+  throw new AppError(invalid_scope, `The client does not have: ${refused.join(' ')}.`, { error: invalid_scope.code })
 }
 
 /**

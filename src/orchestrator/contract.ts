@@ -1,6 +1,8 @@
 import { z } from '@hono/zod-openapi'
 import { CustomerBrief } from '../customers/contract.ts'
+import { CUSTOMER_ERRORS } from '../customers/errors.ts'
 import { NewOrderItems, Order } from '../orders/contract.ts'
+import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   createStrictRoute,
   declareProblems,
@@ -16,6 +18,7 @@ import {
 } from '../platform/http/contract.ts'
 import { Problem, type ProblemShape, problemDocument } from '../platform/http/problem-details.ts'
 import { CORRELATION_ID } from '../platform/telemetry/trace.ts'
+import { PRODUCT_ERRORS } from '../products/errors.ts'
 
 export const CreateAndConfirm = z
   .strictObject({
@@ -107,26 +110,26 @@ export const createAndConfirmOrder = createStrictRoute({
   responses: {
     201: jsonResponse(ConfirmedOrder, 'The confirmed order', Replayed),
     ...declareProblems(failureShape, [
-      'malformed_json',
-      'validation_failed',
-      'invalid_idempotency_key',
-      'unauthorized',
-      'invalid_token',
-      'insufficient_scope',
-      'not_found',
-      'insufficient_stock',
-      'payload_too_large',
-      'unsupported_media_type',
-      'customer_not_found',
-      'product_not_found',
-      'amount_too_large',
-      'idempotency_key_reused',
-      'rate_limited',
-      'internal_error',
-      'upstream_failed',
-      'unavailable',
-      'overloaded',
-      'deadline_exceeded',
+      PLATFORM_ERRORS.malformed_json,
+      PLATFORM_ERRORS.validation_failed,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.unauthorized,
+      PLATFORM_ERRORS.invalid_token,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      PRODUCT_ERRORS.insufficient_stock,
+      PLATFORM_ERRORS.payload_too_large,
+      PLATFORM_ERRORS.unsupported_media_type,
+      CUSTOMER_ERRORS.customer_not_found,
+      PRODUCT_ERRORS.product_not_found,
+      PLATFORM_ERRORS.amount_too_large,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.rate_limited,
+      PLATFORM_ERRORS.internal_error,
+      PLATFORM_ERRORS.upstream_failed,
+      PLATFORM_ERRORS.unavailable,
+      PLATFORM_ERRORS.overloaded,
+      PLATFORM_ERRORS.deadline_exceeded,
     ]),
   },
 })

@@ -1,7 +1,8 @@
 import type { z } from 'zod'
 import type { CustomersClient } from '../customers/client.ts'
+import { CUSTOMER_ERRORS } from '../customers/errors.ts'
 import type { OrdersClient } from '../orders/client.ts'
-import { AppError } from '../platform/core/errors.ts'
+import { AppError, isRefusal, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { withTimeLimit } from '../platform/core/timeout.ts'
 import type { Caller } from '../platform/http/app.ts'
 import type { Principal } from '../platform/http/auth.ts'
@@ -43,7 +44,7 @@ export function createOrchestratorService(
     if (!(customer instanceof AppError)) return place(customer)
     // An order that was placed already stays placed, whatever became of its customer or of Customers since.
     return place(null).catch((error) => {
-      throw error instanceof AppError && error.code === 'idempotency_key_reused' ? error : customer
+      throw isRefusal(error, PLATFORM_ERRORS.idempotency_key_reused) ? error : customer
     })
   }
 
@@ -51,7 +52,7 @@ export function createOrchestratorService(
   async function findCustomer(id: number, { trace }: Caller, deadline: AbortSignal): Promise<Customer | AppError> {
     try {
       const customer = await customers.getCustomer(id, trace, deadline)
-      if (customer === undefined) return new AppError('customer_not_found', `There is no customer ${id}.`)
+      if (customer === undefined) return new AppError(CUSTOMER_ERRORS.customer_not_found, `There is no customer ${id}.`)
       return { id: customer.id, name: customer.name, email: customer.email, phone: customer.phone }
     } catch (error) {
       if (error instanceof AppError) return error
@@ -65,5 +66,5 @@ type Customer = NonNullable<Parameters<OrdersClient['placeOrder']>[0]['customer'
 /** A client that is bound to a customer orders for that one; another customer does not exist for it. */
 function refuseOtherCustomer(principal: Principal, customerId: number): void {
   if (principal.customerId === null || principal.customerId === customerId) return
-  throw new AppError('not_found', `There is no customer ${customerId}.`)
+  throw new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${customerId}.`)
 }

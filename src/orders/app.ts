@@ -1,6 +1,6 @@
 import { addTokenRoute } from '../identity/app.ts'
 import type { TokenService } from '../identity/service.ts'
-import { AppError } from '../platform/core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   type AddToLog,
   callerOf,
@@ -98,7 +98,8 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
 }
 
 function keyRequired(): AppError {
-  return new AppError('idempotency_key_required', 'Send an X-Idempotency-Key (or Idempotency-Key) header.')
+  const { idempotency_key_required } = PLATFORM_ERRORS
+  return new AppError(idempotency_key_required, 'Send an X-Idempotency-Key (or Idempotency-Key) header.')
 }
 
 /** Where the customer stands in an order that was written as JSON: its members have one order, see `presentOrder`. */

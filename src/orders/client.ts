@@ -1,8 +1,11 @@
 import { z } from 'zod'
+import { CUSTOMER_ERRORS } from '../customers/errors.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { actFor, callerIdOf, SERVICE } from '../platform/http/auth.ts'
 import { createBatchedCalls, type Reply, raceAbort, type Upstream } from '../platform/rpc/client.ts'
+import { PRODUCT_ERRORS } from '../products/errors.ts'
 import type { ValidatedOrder } from './contract.ts'
+import { ORDER_ERRORS } from './errors.ts'
 import type { OrdersService } from './service.ts'
 
 /**
@@ -24,12 +27,15 @@ export interface OrdersClient {
 
 const PlacedOrderText = z.string().startsWith('{')
 
+/** The refusals of an order that reach the orchestrator's callers. */
+const REFUSALS = [ORDER_ERRORS, PRODUCT_ERRORS, CUSTOMER_ERRORS].flatMap((errors) => Object.values(errors))
+
 export function createOrdersClient(upstream: Upstream): OrdersClient {
   const send = createBatchedCalls(upstream, '/internal/orders/placements')
   return {
     placeOrder(order, key, { principal, trace }, signal) {
       return send(
-        { responseSchema: PlacedOrderText, trace, signal },
+        { responseSchema: PlacedOrderText, refusals: REFUSALS, trace, signal },
         { key, order, on_behalf_of: callerIdOf(principal) },
       )
     },

@@ -1,5 +1,8 @@
 import { z } from '@hono/zod-openapi'
 import { CustomerBrief } from '../customers/contract.ts'
+import { CUSTOMER_ERRORS } from '../customers/errors.ts'
+import { IDENTITY_ERRORS } from '../identity/errors.ts'
+import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   acceptEmptyBody,
   bodyProblems,
@@ -28,6 +31,8 @@ import { int32, MAX_INT32 } from '../platform/http/integers.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
 import { BatchResponse, batchedCalls } from '../platform/rpc/batch-route.ts'
 import { PRINCIPAL_ID } from '../platform/telemetry/trace.ts'
+import { PRODUCT_ERRORS } from '../products/errors.ts'
+import { ORDER_ERRORS } from './errors.ts'
 
 export const OrderStatus = z.enum(['CREATED', 'CONFIRMED', 'CANCELED']).openapi('OrderStatus')
 
@@ -172,20 +177,20 @@ export const placeOrder = createStrictRoute({
     201: jsonResponse(Order, 'The order', { ...locationLike('orders/5'), ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
-      'idempotency_key_required',
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'not_found',
-      'too_many_holds',
-      'insufficient_stock',
-      'customer_not_found',
-      'product_not_found',
-      'amount_too_large',
-      'idempotency_key_reused',
-      'upstream_failed',
-      'unavailable',
-      'overloaded',
-      'deadline_exceeded',
+      PLATFORM_ERRORS.idempotency_key_required,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      ORDER_ERRORS.too_many_holds,
+      PRODUCT_ERRORS.insufficient_stock,
+      CUSTOMER_ERRORS.customer_not_found,
+      PRODUCT_ERRORS.product_not_found,
+      PLATFORM_ERRORS.amount_too_large,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.upstream_failed,
+      PLATFORM_ERRORS.unavailable,
+      PLATFORM_ERRORS.overloaded,
+      PLATFORM_ERRORS.deadline_exceeded,
     ),
   },
 })
@@ -200,7 +205,12 @@ export const getOrder = createStrictRoute({
   request: { params: IdParams },
   responses: {
     200: jsonResponse(Order, 'The order'),
-    ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
+    ...protectedProblems(
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })
 
@@ -214,7 +224,11 @@ export const listOrders = createStrictRoute({
   request: { query: OrderQuery },
   responses: {
     200: jsonResponse(OrderPage, 'A page', NextLink),
-    ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
+    ...protectedProblems(
+      PLATFORM_ERRORS.validation_failed,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })
 
@@ -256,16 +270,16 @@ export const confirmOrder = createStrictRoute({
   responses: {
     200: jsonResponse(Order, 'The order', Replayed, CONFIRMED),
     ...protectedProblems(
-      'invalid_id',
-      'idempotency_key_required',
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'not_found',
-      'order_canceled',
-      'payload_too_large',
-      'idempotency_key_reused',
-      'unavailable',
-      'overloaded',
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.idempotency_key_required,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      ORDER_ERRORS.order_canceled,
+      PLATFORM_ERRORS.payload_too_large,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
+      PLATFORM_ERRORS.overloaded,
     ),
   },
 })
@@ -294,7 +308,12 @@ export const placeValidatedOrders = createStrictRoute({
   request: { body: jsonBody(Placements) },
   responses: {
     200: jsonResponse(BatchResponse, 'The answer to each call, in the order of the calls'),
-    ...problems(...bodyProblems, 'unauthorized', 'invalid_token', 'unavailable'),
+    ...problems(
+      ...bodyProblems,
+      PLATFORM_ERRORS.unauthorized,
+      PLATFORM_ERRORS.invalid_token,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })
 
@@ -317,14 +336,14 @@ export const cancelOrder = createStrictRoute({
     200: jsonResponse(Order, 'The order', Replayed, CANCELED),
     ...protectedProblems(
       ...bodyProblems,
-      'invalid_id',
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'not_found',
-      'cancel_window_passed',
-      'idempotency_key_reused',
-      'unavailable',
-      'overloaded',
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      ORDER_ERRORS.cancel_window_passed,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
+      PLATFORM_ERRORS.overloaded,
     ),
   },
 })
@@ -390,6 +409,11 @@ export const searchKey = createStrictRoute({
   request: { query: KeyQuery },
   responses: {
     200: jsonResponse(KeySearch, 'What was done with the key'),
-    ...protectedProblems('invalid_idempotency_key', 'insufficient_scope', 'bound_client', 'unavailable'),
+    ...protectedProblems(
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      IDENTITY_ERRORS.bound_client,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })

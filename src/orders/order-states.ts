@@ -1,5 +1,6 @@
-import { AppError } from '../platform/core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime, laterOf } from '../platform/core/time.ts'
+import { ORDER_ERRORS } from './errors.ts'
 import type { OrderStatus } from './tables.ts'
 
 /** What the rules of an order's states read and change. */
@@ -62,11 +63,11 @@ function cancel<T extends OrderState>(order: T, now: DbTime): T {
 }
 
 function orderCanceled(id: number): AppError {
-  return new AppError('order_canceled', `Order ${id} is canceled. Place a new one.`)
+  return new AppError(ORDER_ERRORS.order_canceled, `Order ${id} is canceled. Place a new one.`)
 }
 
 function windowPassed(id: number, minutes: number): AppError {
-  return new AppError('cancel_window_passed', `Order ${id} was confirmed more than ${minutes} minutes ago.`)
+  return new AppError(ORDER_ERRORS.cancel_window_passed, `Order ${id} was confirmed more than ${minutes} minutes ago.`)
 }
 
 /** A change of one order that a caller, or the sweeper, asks for. */
@@ -111,5 +112,5 @@ export function decideChanges<T extends OrderState & { readonly customer_id: num
 }
 
 export function orderNotFound(id: number): AppError {
-  return new AppError('not_found', `There is no order ${id}.`)
+  return new AppError(PLATFORM_ERRORS.not_found, `There is no order ${id}.`)
 }

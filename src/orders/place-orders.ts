@@ -1,12 +1,13 @@
 import { liveCustomersQuery, lockCustomersQuery } from '../customers/customer-rows.ts'
 import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
-import { AppError } from '../platform/core/errors.ts'
+import { AppError, isRefusal } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
 import type { Database } from '../platform/database/types.ts'
 import { restartIfAlreadyAnswered } from '../platform/idempotency/run.ts'
 import { type Preamble, preambleOf, preambleQuery, type StoredResponse } from '../platform/idempotency/store.ts'
+import { PRODUCT_ERRORS } from '../products/errors.ts'
 import { lockStockQuery, reserveStock } from '../products/stock.ts'
 import { changeOrders, type WriteConfig } from './change-orders.ts'
 import { PLACE_ORDER, type PlaceCommand, releaseHold } from './commands.ts'
@@ -193,7 +194,7 @@ async function releaseHolds(
 }
 
 function isShort(outcome: Outcome | undefined): outcome is AppError {
-  return outcome instanceof AppError && outcome.code === 'insufficient_stock'
+  return isRefusal(outcome, PRODUCT_ERRORS.insufficient_stock)
 }
 
 /** The products of which a refused order wanted more than there is. */

@@ -1,4 +1,7 @@
-import { AppError } from '../platform/core/errors.ts'
+import { CUSTOMER_ERRORS } from '../customers/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
+import { PRODUCT_ERRORS } from '../products/errors.ts'
+import { ORDER_ERRORS } from './errors.ts'
 import type { OrderLine } from './store.ts'
 
 export interface OrderRequest {
@@ -80,23 +83,24 @@ function priced({ items }: OrderRequest, { products }: Supply): Placement | AppE
 }
 
 export function customerNotFound(id: number): AppError {
-  return new AppError('customer_not_found', `There is no customer ${id}.`)
+  return new AppError(CUSTOMER_ERRORS.customer_not_found, `There is no customer ${id}.`)
 }
 
 function productNotFound(ids: readonly number[]): AppError {
   const product_ids = [...new Set(ids)]
-  return new AppError('product_not_found', `There is no product ${product_ids.join(', ')}.`, { product_ids })
+  const detail = `There is no product ${product_ids.join(', ')}.`
+  return new AppError(PRODUCT_ERRORS.product_not_found, detail, { product_ids })
 }
 
 function tooManyHolds(max: number): AppError {
   const detail = `The customer has ${max} unconfirmed orders already. Confirm or cancel some of them first.`
-  return new AppError('too_many_holds', detail, { max_open_holds: max })
+  return new AppError(ORDER_ERRORS.too_many_holds, detail, { max_open_holds: max })
 }
 
 function insufficientStock(lines: readonly { product_id: number; requested: number; available: number }[]): AppError {
-  return new AppError('insufficient_stock', 'There are not enough pieces.', { lines })
+  return new AppError(PRODUCT_ERRORS.insufficient_stock, 'There are not enough pieces.', { lines })
 }
 
 function amountTooLarge(): AppError {
-  return new AppError('amount_too_large', 'The total would pass 9007199254740991 cents.')
+  return new AppError(PLATFORM_ERRORS.amount_too_large, 'The total would pass 9007199254740991 cents.')
 }

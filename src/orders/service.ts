@@ -4,7 +4,7 @@ import { createBatcher } from '../platform/batching/batcher.ts'
 import { createLoader } from '../platform/batching/loader.ts'
 import { createLockMemory } from '../platform/batching/lock-memory.ts'
 import { sha256 } from '../platform/core/crypto.ts'
-import { AppError } from '../platform/core/errors.ts'
+import { AppError, isRefusal, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { createSharedReads } from '../platform/core/single-flight.ts'
 import { fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
@@ -100,7 +100,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     async placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<StoredResponse> {
       const { principal, trace } = caller
       if (principal.customerId !== null && principal.customerId !== input.customer_id) {
-        throw new AppError('not_found', `There is no customer ${input.customer_id}.`)
+        throw new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${input.customer_id}.`)
       }
       const claim = claimOf(PLACE_ORDER, principal, key, ...requestOf(input))
       try {
@@ -192,7 +192,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   function refuseLongHold({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput): void {
     if (confirm || customerId === null || hold_minutes === undefined || hold_minutes <= config.maxHoldMinutes) return
     const message = `A client that is bound to a customer may hold stock for ${config.maxHoldMinutes} minutes at most`
-    throw new AppError('validation_failed', 'The body has an error.', { errors: [{ path: 'hold_minutes', message }] })
+    const errors = [{ path: 'hold_minutes', message }]
+    throw new AppError(PLATFORM_ERRORS.validation_failed, 'The body has an error.', { errors })
   }
 
   function confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<StoredResponse> {
@@ -217,7 +218,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     key: string,
     refusal: unknown,
   ): Promise<StoredResponse> {
-    if (!(refusal instanceof AppError) || refusal.code !== 'idempotency_key_reused') throw refusal
+    if (!isRefusal(refusal, PLATFORM_ERRORS.idempotency_key_reused)) throw refusal
     const { customer_id, items, customer } = input
     const placed = await firstResponse(claimOf(PLACE_ORDER, caller.principal, key, customer_id, items, 15), refusal)
     const confirmed = await confirmOrder(caller, placed.targetId, key.replace('create:', 'confirm:'))

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { IDENTITY_ERRORS } from '../identity/errors.ts'
 import { sha256 } from '../platform/core/crypto.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime, toRfc3339 } from '../platform/core/time.ts'
@@ -64,7 +65,7 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
     async searchKey({ principal }: Caller, key: string, client: string | undefined): Promise<KeySearch> {
       if (principal.customerId !== null) {
         throw new AppError(
-          'bound_client',
+          IDENTITY_ERRORS.bound_client,
           'A client bound to a customer may not look up keys. It may send its request again.',
         )
       }

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   bodyProblems,
   Cents,
@@ -24,6 +25,7 @@ import {
 } from '../platform/http/contract.ts'
 import { int32, int64 } from '../platform/http/integers.ts'
 import { NextLink, pageOf, SearchQuery } from '../platform/http/pagination.ts'
+import { PRODUCT_ERRORS } from './errors.ts'
 
 const Price = Cents.max(100_000_000_000).openapi({ maximum: 100_000_000_000 })
 const Stock = int64(0).max(1_000_000_000_000).openapi({ maximum: 1_000_000_000_000 })
@@ -117,11 +119,11 @@ export const createProduct = createStrictRoute({
     201: jsonResponse(Product, 'The product', { ...locationLike('products/4'), ...ETag, ...Replayed }, CREATED),
     ...protectedProblems(
       ...bodyProblems,
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'sku_taken',
-      'idempotency_key_reused',
-      'unavailable',
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      PRODUCT_ERRORS.sku_taken,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })
@@ -138,7 +140,12 @@ export const getProduct = createStrictRoute({
   responses: {
     200: jsonResponse(Product, 'The product', ETag),
     ...notModified,
-    ...protectedProblems('invalid_id', 'insufficient_scope', 'not_found', 'unavailable'),
+    ...protectedProblems(
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })
 
@@ -152,7 +159,11 @@ export const listProducts = createStrictRoute({
   request: { query: SearchQuery },
   responses: {
     200: jsonResponse(ProductPage, 'A page', NextLink),
-    ...protectedProblems('validation_failed', 'insufficient_scope', 'unavailable'),
+    ...protectedProblems(
+      PLATFORM_ERRORS.validation_failed,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.unavailable,
+    ),
   },
 })
 
@@ -184,13 +195,13 @@ export const changeProduct = createStrictRoute({
     200: jsonResponse(Product, 'The product', { ...ETag, ...Replayed }, CHANGED),
     ...protectedProblems(
       ...bodyProblems,
-      'invalid_id',
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'not_found',
-      'precondition_failed',
-      'idempotency_key_reused',
-      'unavailable',
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.precondition_failed,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })
@@ -209,15 +220,15 @@ export const adjustStock = createStrictRoute({
     201: jsonResponse(StockAdjustment, 'The adjustment', Replayed),
     ...protectedProblems(
       ...bodyProblems,
-      'invalid_id',
-      'invalid_idempotency_key',
-      'insufficient_scope',
-      'not_found',
-      'insufficient_stock',
-      'precondition_failed',
-      'amount_too_large',
-      'idempotency_key_reused',
-      'unavailable',
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      PRODUCT_ERRORS.insufficient_stock,
+      PLATFORM_ERRORS.precondition_failed,
+      PLATFORM_ERRORS.amount_too_large,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { AppError } from '../platform/core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { toRfc3339 } from '../platform/core/time.ts'
 import { isDuplicate } from '../platform/database/errors.ts'
 import type { Database } from '../platform/database/types.ts'
@@ -10,6 +10,7 @@ import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
 import { runIdempotent } from '../platform/idempotency/run.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
 import type { NewProduct, NewStockAdjustment, ProductChange, Product as ProductSchema } from './contract.ts'
+import { PRODUCT_ERRORS } from './errors.ts'
 import { changeStock } from './stock.ts'
 import {
   findProduct,
@@ -114,9 +115,10 @@ export function createProductsService(db: Database, config: ProductsConfig) {
         const stock = before.stock + input.delta
         if (stock < 0) {
           const lines = [{ product_id: id, requested: -input.delta, available: before.stock }]
-          throw new AppError('insufficient_stock', `Only ${before.stock} pieces are in stock.`, { lines })
+          throw new AppError(PRODUCT_ERRORS.insufficient_stock, `Only ${before.stock} pieces are in stock.`, { lines })
         }
-        if (stock > Number.MAX_SAFE_INTEGER) throw new AppError('amount_too_large', 'The stock would be above 2^53-1.')
+        if (stock > Number.MAX_SAFE_INTEGER)
+          throw new AppError(PLATFORM_ERRORS.amount_too_large, 'The stock would be above 2^53-1.')
         await changeStock(trx, new Map([[id, input.delta]]), now)
         const adjustmentId = await insertStockAdjustment(trx, { product_id: id, ...input, principal }, now)
         return { id: adjustmentId, product_id: id, ...input, stock, created_at: toRfc3339(now) }
@@ -139,7 +141,7 @@ function presentProduct({ id, sku, name, price_cents, stock, created_at, updated
 }
 
 function found(row: ProductRow | undefined, id: number): ProductRow {
-  if (row === undefined) throw new AppError('not_found', `There is no product ${id}.`)
+  if (row === undefined) throw new AppError(PLATFORM_ERRORS.not_found, `There is no product ${id}.`)
   return row
 }
 
@@ -151,7 +153,7 @@ async function lockAtVersion(trx: Database, id: number, preconditions: Precondit
 
 async function refuseTakenSku<T>(write: Promise<T>): Promise<T> {
   return write.catch((error) => {
-    if (isDuplicate(error, SKU_INDEX)) throw new AppError('sku_taken', 'Another product has this SKU.')
+    if (isDuplicate(error, SKU_INDEX)) throw new AppError(PRODUCT_ERRORS.sku_taken, 'Another product has this SKU.')
     throw error
   })
 }

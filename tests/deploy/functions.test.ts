@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
-import { ERRORS } from '../../src/platform/core/errors.ts'
+import { PLATFORM_ERRORS } from '../../src/platform/core/errors.ts'
 import type { ApiClient, ApiResponse } from '../../testing/api-client.ts'
 import { startAws } from '../../testing/aws.ts'
 import { type Deployment, deploy, FUNCTIONS, type FunctionName, SECRETS } from '../../testing/deployment.ts'
@@ -362,7 +362,7 @@ describe('the template', () => {
       'gatewayresponse.header.Retry-After': "'1'",
     })
     const { request_id: _, ...problem } = JSON.parse(ResponseTemplates['application/json'])
-    const { status, title } = ERRORS.rate_limited
+    const { status, title } = PLATFORM_ERRORS.rate_limited
     expect(problem).toMatchObject({ type: 'urn:problem:rate_limited', code: 'rate_limited', status, title })
   })
 

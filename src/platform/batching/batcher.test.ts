@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { RowsLocked } from '../database/errors.ts'
 import { type BatcherOptions, createBatcher, type RunMode, SetAside } from './batcher.ts'
 import { createLockMemory } from './lock-memory.ts'
@@ -83,7 +83,7 @@ describe('a batcher', () => {
 
   it('when a command is refused, then only its caller gets the error', async () => {
     const { runs, submit } = recorded(async (commands) =>
-      commands.map((command) => (command === 'b' ? new AppError('not_found', 'No b.') : command)),
+      commands.map((command) => (command === 'b' ? new AppError(PLATFORM_ERRORS.not_found, 'No b.') : command)),
     )
     expect(await outcomes(['a', 'b', 'c'].map(submit))).toEqual(['a', 'not_found', 'c'])
     expect(runs).toHaveLength(1)
@@ -116,7 +116,7 @@ describe('a batcher', () => {
 
   it('when the database is down, then all callers get the error without a retry', async () => {
     const { runs, submit } = recorded(async () => {
-      throw new AppError('unavailable', 'The database is away.')
+      throw new AppError(PLATFORM_ERRORS.unavailable, 'The database is away.')
     })
     expect(await outcomes(['a', 'b', 'c'].map(submit))).toEqual(['unavailable', 'unavailable', 'unavailable'])
     expect(runs).toHaveLength(1)

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { AppError } from '../core/errors.ts'
+import { AppError, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
 import { RowsLocked } from '../database/errors.ts'
 import { deliver, type Waiting } from './delivery.ts'
 import { createFairQueue } from './fair-queue.ts'
@@ -100,7 +100,7 @@ export function createBatcher<C, R>(run: BatchRun<C, R>, options: BatcherOptions
 
   /** An outage of the database is not split: it is no single command's fault, and each half would only wait again. */
   async function split(batch: readonly Queued<C, R>[], error: unknown, mode: RunMode): Promise<void> {
-    const isOutage = error instanceof AppError && error.code === 'unavailable'
+    const isOutage = isRefusal(error, PLATFORM_ERRORS.unavailable)
     if (isOutage || batch.length < 2) {
       for (const { reject } of batch) reject(error)
       return
@@ -150,7 +150,7 @@ export function createBatcher<C, R>(run: BatchRun<C, R>, options: BatcherOptions
       const share = shareOf(command)
       const waiting = queue.size + setAside.length
       if (waiting >= maxQueued || queue.sizeOf(share) >= Math.ceil(maxQueued / 2)) {
-        reject(new AppError('overloaded', 'Too many requests are waiting. Try again soon.', { retry_after: 1 }))
+        reject(overloaded())
         return
       }
       const queued = { command, deadline: performance.now() + lockWaitMs, resolve, reject }
@@ -167,4 +167,9 @@ const RETRY_MS = 20
 
 function partition<T>(items: readonly T[], matches: (item: T) => boolean): [T[], T[]] {
   return [items.filter(matches), items.filter((item) => !matches(item))]
+}
+
+function overloaded(): AppError {
+  const detail = 'Too many requests are waiting. Try again soon.'
+  return new AppError(PLATFORM_ERRORS.overloaded, detail, { retry_after: 1 })
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { createLoader } from './loader.ts'
 
 const done = async (commands: readonly string[]) => commands.map((command) => `${command} done`)
@@ -96,7 +96,9 @@ describe('a loader', () => {
 
   it('when a call is refused, then only its caller gets the error', async () => {
     const { ask } = recordedLoader(async (commands) =>
-      commands.map((command) => (command === 'b' ? new AppError('not_found', 'No b.') : `${command} done`)),
+      commands.map((command) =>
+        command === 'b' ? new AppError(PLATFORM_ERRORS.not_found, 'No b.') : `${command} done`,
+      ),
     )
     expect(await outcomes(['a', 'b', 'c'].map(ask))).toEqual(['a done', 'not_found', 'c done'])
   })

@@ -1,4 +1,4 @@
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 
 // What the drivers of both engines throw, in the terms of what can be done about it.
@@ -128,7 +128,7 @@ export function isLockWaitEnded(error: unknown): boolean {
 /** The refusal of work that the database could not do. Its cause is the driver's error. */
 export class DatabaseUnavailable extends AppError {
   constructor(detail: string, options?: ErrorOptions) {
-    super('unavailable', detail, { retry_after: 1 }, options)
+    super(PLATFORM_ERRORS.unavailable, detail, { retry_after: 1 }, options)
   }
 }
 

@@ -4,7 +4,7 @@ import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { routePath } from 'hono/route'
 import { getPath } from 'hono/utils/url'
-import { AppError, ERRORS } from '../core/errors.ts'
+import { AppError, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
 import { msSince } from '../core/time.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { type DatabaseFault, DatabaseUnavailable, databaseFaultOf } from '../database/errors.ts'
@@ -170,7 +170,7 @@ function receive(
   // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
-    if (ERRORS[error.code].status < 500 || error === OVER_SHARE) return
+    if (error.status < 500 || error === OVER_SHARE) return
     const err = error.cause ?? error
     logger.error({ err, code: error.code, why: databaseFaultBehind(error), correlation_id }, 'failed')
   }
@@ -215,7 +215,7 @@ function receive(
 
 /** What the database's fault was, where it is known to be the database's: a neighbour's errors have the same codes. */
 function databaseFaultBehind(error: AppError): DatabaseFault | undefined {
-  if (error.code !== 'internal_error' && !(error instanceof DatabaseUnavailable)) return undefined
+  if (!isRefusal(error, PLATFORM_ERRORS.internal_error) && !(error instanceof DatabaseUnavailable)) return undefined
   const fault = databaseFaultOf(error.cause ?? error)
   return fault === 'failed' ? undefined : fault
 }
@@ -266,12 +266,12 @@ function refuseUnknown(app: ServiceApp, shape: ProblemShape) {
     onMethodNotAllowed: (c, methods) =>
       sendProblem(
         unsafeCast<Context<AppEnv>>(c),
-        new AppError('method_not_allowed', `This path has no ${c.req.method}.`, { allow: methods }),
+        new AppError(PLATFORM_ERRORS.method_not_allowed, `This path has no ${c.req.method}.`, { allow: methods }),
         shape,
       ),
   })
   return async (c: Context<AppEnv>) => {
-    const error = new AppError('route_not_found', `There is no such path.${hintAt(app, c.req.path)}`)
+    const error = new AppError(PLATFORM_ERRORS.route_not_found, `There is no such path.${hintAt(app, c.req.path)}`)
     await refuseMethod(c, async () => {
       c.res = sendProblem(c, error, shape)
     })

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { sha256 } from '../core/crypto.ts'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { type AuthConfig, type ClientStatus, createAuthenticator, signClaims } from './auth.ts'
 
 const jwt = { secret: 'a secret of these tests', issuer: 'here', audience: 'there', jwksUrl: undefined }
@@ -141,7 +141,7 @@ describe('the client of a token', () => {
   it('when its status is unavailable, then the call fails, and the next looks again', async () => {
     let away = true
     const findClient = async () => {
-      if (away) throw new AppError('unavailable', 'Away.')
+      if (away) throw new AppError(PLATFORM_ERRORS.unavailable, 'Away.')
       return good
     }
     const { caller } = watched({ findClient })

@@ -2,7 +2,7 @@ import { sign } from 'hono/jwt'
 import { decodeJwt, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { sameSecret, sha256 } from '../core/crypto.ts'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { PRINCIPAL_ID, type Trace } from '../telemetry/trace.ts'
 import { createRemoteKeys } from './jwks.ts'
@@ -358,7 +358,12 @@ const BEARER = /^Bearer +([\w.~+/=-]+)$/i
 
 function bearer(authorization: string | undefined): string {
   if (authorization === undefined)
-    throw new AppError('unauthorized', 'Send a bearer token in the Authorization header.', {}, { cause: 'missing' })
+    throw new AppError(
+      PLATFORM_ERRORS.unauthorized,
+      'Send a bearer token in the Authorization header.',
+      {},
+      { cause: 'missing' },
+    )
   const [, token] = BEARER.exec(authorization) ?? []
   if (token === undefined) throw invalidToken('malformed')
   return token
@@ -367,7 +372,7 @@ function bearer(authorization: string | undefined): string {
 /** The caller is not told which of these it is. */
 function invalidToken(fault: TokenFault): AppError {
   const detail = 'The token is malformed, expired, or not meant for this service.'
-  return new AppError('invalid_token', detail, {}, { cause: fault })
+  return new AppError(PLATFORM_ERRORS.invalid_token, detail, {}, { cause: fault })
 }
 
 /**

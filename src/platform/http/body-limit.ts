@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AppEnv } from './app.ts'
 import type { Authenticator } from './auth.ts'
@@ -12,10 +12,14 @@ const MAX_INTERNAL_BODY_BYTES = 4 * 1024 * 1024
 /** A body as small as most are is received whatever else is: slow callers with large ones keep nobody out. */
 const MAX_UNCOUNTED_BODY_BYTES = 4 * 1024
 
-const CUT_OFF = new AppError('malformed_request', 'The body was cut off.')
-const OVERLOADED = new AppError('overloaded', 'The service is receiving too many large bodies. Try again soon.', {
-  retry_after: 1,
-})
+const CUT_OFF = new AppError(PLATFORM_ERRORS.malformed_request, 'The body was cut off.')
+const OVERLOADED = new AppError(
+  PLATFORM_ERRORS.overloaded,
+  'The service is receiving too many large bodies. Try again soon.',
+  {
+    retry_after: 1,
+  },
+)
 
 /** Larger bodies that are under way now: one count for all services of a process. */
 export interface BodiesInFlight {
@@ -40,7 +44,10 @@ const PUBLIC_LIMIT = limitOf(MAX_BODY_BYTES)
 const INTERNAL_LIMIT = limitOf(MAX_INTERNAL_BODY_BYTES)
 
 function limitOf(maxBytes: number): Limit {
-  return { maxBytes, refusal: new AppError('payload_too_large', `The body is larger than ${maxBytes / 1024} KiB.`) }
+  return {
+    maxBytes,
+    refusal: new AppError(PLATFORM_ERRORS.payload_too_large, `The body is larger than ${maxBytes / 1024} KiB.`),
+  }
 }
 
 /** Goes on when a request's body has arrived whole, and is not too large. Its text is kept for whoever reads it. */
@@ -160,13 +167,15 @@ function readText(c: Context<AppEnv>, bytes: Uint8Array): string | AppError {
   if (bytes.length === 0) return ''
   if (!PLAIN.test(c.req.header('content-encoding') ?? '')) {
     const extra = { accept_encoding: 'identity' }
-    return new AppError('unsupported_media_type', 'Send the body without a Content-Encoding.', extra)
+    return new AppError(PLATFORM_ERRORS.unsupported_media_type, 'Send the body without a Content-Encoding.', extra)
   }
   const text = decode(bytes)
-  if (text === undefined) return new AppError('malformed_json', 'The body is not valid UTF-8.')
+  if (text === undefined) return new AppError(PLATFORM_ERRORS.malformed_json, 'The body is not valid UTF-8.')
   const path = JSON_TYPE.test(c.req.header('content-type') ?? '') ? findDoubledMember(text) : undefined
   if (path === undefined) return text
-  return new AppError('validation_failed', 'The body has an error.', { errors: [{ path, message: 'Given twice' }] })
+  return new AppError(PLATFORM_ERRORS.validation_failed, 'The body has an error.', {
+    errors: [{ path, message: 'Given twice' }],
+  })
 }
 
 function decode(bytes: Uint8Array): string | undefined {

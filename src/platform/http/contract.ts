@@ -1,6 +1,6 @@
 import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
 import type { Context, MiddlewareHandler } from 'hono'
-import { AppError, ERRORS, type ErrorCode } from '../core/errors.ts'
+import { AppError, type ErrorDefinition, type ErrorStatus, PLATFORM_ERRORS } from '../core/errors.ts'
 import { CORRELATION_ID } from '../telemetry/trace.ts'
 import type { AppEnv } from './app.ts'
 import { actFor, type Scope } from './auth.ts'
@@ -178,10 +178,13 @@ export function idempotencyKey(...given: (string | undefined)[]): string | undef
     if (text === undefined) continue
     const bare = /^".*"$/.test(text) ? text.slice(1, -1) : text
     if (!KEY.test(bare)) {
-      throw new AppError('invalid_idempotency_key', 'An idempotency key is 1 to 255 visible ASCII characters.')
+      throw new AppError(
+        PLATFORM_ERRORS.invalid_idempotency_key,
+        'An idempotency key is 1 to 255 visible ASCII characters.',
+      )
     }
     if (key !== undefined && key !== bare) {
-      throw new AppError('invalid_idempotency_key', 'The request names two different idempotency keys.')
+      throw new AppError(PLATFORM_ERRORS.invalid_idempotency_key, 'The request names two different idempotency keys.')
     }
     key = bare
   }
@@ -227,46 +230,44 @@ export function jsonResponse<T extends z.ZodType, H extends object>(
 }
 
 /** The refusals that any route can answer with, and those that any route with a token can. */
-const ANY_ROUTE = ['validation_failed', 'internal_error'] as const satisfies ErrorCode[]
+const ANY_ROUTE = [PLATFORM_ERRORS.validation_failed, PLATFORM_ERRORS.internal_error] as const
 const ANY_PROTECTED_ROUTE = [
-  'unauthorized',
-  'invalid_token',
-  'rate_limited',
-  'overloaded',
-] as const satisfies ErrorCode[]
+  PLATFORM_ERRORS.unauthorized,
+  PLATFORM_ERRORS.invalid_token,
+  PLATFORM_ERRORS.rate_limited,
+  PLATFORM_ERRORS.overloaded,
+] as const
 
 /** The refusals of any route that takes a JSON body. */
 export const bodyProblems = [
-  'malformed_json',
-  'validation_failed',
-  'payload_too_large',
-  'unsupported_media_type',
-] as const satisfies ErrorCode[]
+  PLATFORM_ERRORS.malformed_json,
+  PLATFORM_ERRORS.validation_failed,
+  PLATFORM_ERRORS.payload_too_large,
+  PLATFORM_ERRORS.unsupported_media_type,
+] as const
 
-type StatusOf<C extends ErrorCode> = (typeof ERRORS)[C]['status']
 type ProblemResponse = ReturnType<typeof problemResponse>
 
 /** Declares every refusal of a route, grouped by status, each with an example of its document. */
-export function problems<const C extends ErrorCode>(...codes: C[]) {
-  return declareProblems(plainProblem, [...codes, ...ANY_ROUTE])
+export function problems<const D extends readonly ErrorDefinition[]>(...definitions: D) {
+  return declareProblems(plainProblem, [...definitions, ...ANY_ROUTE])
 }
 
 /** Like {@link problems}, for a route that asks who is calling. */
-export function protectedProblems<const C extends ErrorCode>(...codes: C[]) {
-  return declareProblems(plainProblem, [...codes, ...ANY_ROUTE, ...ANY_PROTECTED_ROUTE])
+export function protectedProblems<const D extends readonly ErrorDefinition[]>(...definitions: D) {
+  return declareProblems(plainProblem, [...definitions, ...ANY_ROUTE, ...ANY_PROTECTED_ROUTE])
 }
 
 /** Like {@link problems}, for a service that writes its refusals in a shape of its own. */
-export function declareProblems<C extends ErrorCode>(
+export function declareProblems<const D extends readonly ErrorDefinition[]>(
   shape: ProblemShape,
-  codes: C[],
-): Record<StatusOf<C>, ProblemResponse> {
-  const groups = new Map<number, C[]>()
-  for (const code of codes) {
-    const { status } = ERRORS[code]
-    groups.set(status, [...(groups.get(status) ?? []), code])
+  definitions: D,
+): Record<D[number]['status'], ProblemResponse> {
+  const groups = new Map<ErrorStatus, ErrorDefinition[]>()
+  for (const definition of new Set<ErrorDefinition>(definitions)) {
+    groups.set(definition.status, [...(groups.get(definition.status) ?? []), definition])
   }
-  const responses = [...groups].map(([status, group]) => [status, problemResponse(shape, group)])
+  const responses = [...groups].map(([status, group]) => [status, problemResponse(shape, status, group)])
   return Object.fromEntries(responses)
 }
 
@@ -287,7 +288,7 @@ const retryAfter: HeaderDescription = {
 }
 
 /** The headers that refusals of a status come with. */
-const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
+const PROBLEM_HEADERS: Partial<Record<ErrorStatus, Record<string, HeaderDescription>>> = {
   401: { 'WWW-Authenticate': { ...challenge, required: true } },
   403: { 'WWW-Authenticate': challenge },
   415: {
@@ -314,30 +315,21 @@ const PROBLEM_HEADERS: Record<number, Record<string, HeaderDescription>> = {
   503: { 'Retry-After': retryAfter },
 }
 
-function problemResponse({ schema, of }: ProblemShape, codes: ErrorCode[]) {
-  const [status] = codes.map((code) => ERRORS[code].status)
-  const headers = status === undefined ? undefined : PROBLEM_HEADERS[status]
-  const exampleOf = (code: ErrorCode) => {
-    const error = new AppError(code, ERRORS[code].title, EXAMPLE_EXTRA[code])
-    return [code, { value: of(error, '2f1c4b0e-7a39-4c54-9d0e-1f4a7a0f6c11') }]
+function problemResponse({ schema, of }: ProblemShape, status: ErrorStatus, definitions: readonly ErrorDefinition[]) {
+  const headers = PROBLEM_HEADERS[status]
+  const exampleOf = (definition: ErrorDefinition) => {
+    const error = new AppError(definition, definition.title, definition.example)
+    return [definition.code, { value: of(error, '2f1c4b0e-7a39-4c54-9d0e-1f4a7a0f6c11') }]
   }
   return {
-    description: [...new Set(codes.map((code) => ERRORS[code].title))].join('; '),
+    description: [...new Set(definitions.map(({ title }) => title))].join('; '),
     ...(headers && { headers }),
     // Only the document asks for it, and few processes are ever asked for their document.
     get content() {
-      return { 'application/problem+json': { schema, examples: Object.fromEntries(codes.map(exampleOf)) } }
+      const examples = Object.fromEntries(definitions.map(exampleOf))
+      return { 'application/problem+json': { schema, examples } }
     },
   }
-}
-
-const EXAMPLE_EXTRA: Partial<Record<ErrorCode, Record<string, unknown>>> = {
-  validation_failed: { errors: [{ path: 'items.0.qty', message: 'Too small: expected number to be >=1' }] },
-  insufficient_stock: { lines: [{ product_id: 1, requested: 3, available: 2 }] },
-  product_not_found: { product_ids: [99] },
-  too_many_holds: { max_open_holds: 100 },
-  insufficient_scope: { scope: 'orders:write' },
-  overloaded: { retry_after: 1 },
 }
 
 /** A route for callers with a token that has this scope. Tools that take only one scheme take the first: any token does. */
@@ -383,7 +375,7 @@ function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
     const principal = actFor(bearer, c.req.header('x-on-behalf-of'))
     c.set('principal', principal)
     if (!principal.scopes.has(scope)) {
-      throw new AppError('insufficient_scope', `This needs a token with the scope ${scope}.`, { scope })
+      throw new AppError(PLATFORM_ERRORS.insufficient_scope, `This needs a token with the scope ${scope}.`, { scope })
     }
     const limitRate = c.get('limitRate')
     return c.get('fairShare').run(principal, async () => (limitRate ? limitRate(c, next) : next()), authorization)

@@ -1,4 +1,4 @@
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 
 /** What a write asks of the version that it finds (RFC 9110, section 13): the headers of these names. */
 export interface Preconditions {
@@ -18,10 +18,16 @@ export function etagOf({ version }: { version: number }): string {
 export function requireVersion(preconditions: Preconditions, found: { version: number }, kind: string): void {
   const { ifMatch, ifNoneMatch } = preconditions
   if (ifMatch !== undefined && !namesVersion(ifMatch, found)) {
-    throw new AppError('precondition_failed', `The ${kind} has changed to version ${found.version}. Read it again.`)
+    throw new AppError(
+      PLATFORM_ERRORS.precondition_failed,
+      `The ${kind} has changed to version ${found.version}. Read it again.`,
+    )
   }
   if (ifNoneMatch !== undefined && namesVersion(ifNoneMatch, found)) {
-    throw new AppError('precondition_failed', `If-None-Match excludes version ${found.version} of the ${kind}.`)
+    throw new AppError(
+      PLATFORM_ERRORS.precondition_failed,
+      `If-None-Match excludes version ${found.version} of the ${kind}.`,
+    )
   }
 }
 

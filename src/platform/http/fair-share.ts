@@ -1,10 +1,14 @@
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { callerIdOf, type Principal, SERVICE } from './auth.ts'
 
 /** Why a principal's request is refused while others are served. */
-export const OVER_SHARE = new AppError('overloaded', 'Too many of your requests are in progress. Try again soon.', {
-  retry_after: 1,
-})
+export const OVER_SHARE = new AppError(
+  PLATFORM_ERRORS.overloaded,
+  'Too many of your requests are in progress. Try again soon.',
+  {
+    retry_after: 1,
+  },
+)
 
 /** So many tokens of refused callers are remembered. */
 const MAX_REMEMBERED = 1_000

@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ServiceApp, ServiceDeps } from './app.ts'
@@ -45,7 +45,7 @@ export function addHealthRoutes(
     summary: 'Whether the service runs',
     responses: {
       200: jsonResponse(Health, 'It runs'),
-      ...declareProblems(shape, ['internal_error']),
+      ...declareProblems(shape, [PLATFORM_ERRORS.internal_error]),
     },
   })
   app.openapi(getHealth, (c) => sendJson(c, { status: 'ok' as const }, 200))
@@ -57,17 +57,19 @@ export function addHealthRoutes(
     summary: 'Whether the service can do its work: for load balancers',
     responses: {
       200: jsonResponse(ReadinessShape, 'It can'),
-      ...declareProblems(shape, ['internal_error', 'unavailable']),
+      ...declareProblems(shape, [PLATFORM_ERRORS.internal_error, PLATFORM_ERRORS.unavailable]),
     },
   })
   app.openapi(getReadiness, async (c) => {
     const refuse = (error: AppError) => unsafeCast<never>(sendProblem(c, error, shape))
-    if (lifecycle.draining) return refuse(new AppError('unavailable', 'The service is stopping.'))
+    if (lifecycle.draining) return refuse(new AppError(PLATFORM_ERRORS.unavailable, 'The service is stopping.'))
     const readiness = await askReadiness()
     logChange(readiness)
     const { status, checks: found } = readiness
     if (status !== 'unavailable') return sendJson(c, { status, checks: found }, 200)
-    return refuse(new AppError('unavailable', 'A part that the service needs cannot be used.', { checks: found }))
+    return refuse(
+      new AppError(PLATFORM_ERRORS.unavailable, 'A part that the service needs cannot be used.', { checks: found }),
+    )
   })
 }
 
@@ -93,7 +95,7 @@ const ping = createStrictRoute({
   summary: 'Whether the service token opens this service, for the readiness of the others',
   responses: {
     200: jsonResponse(Health, 'It does'),
-    ...problems('unauthorized', 'invalid_token'),
+    ...problems(PLATFORM_ERRORS.unauthorized, PLATFORM_ERRORS.invalid_token),
   },
 })
 

@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, customFetch, type JWTVerifyGetKey } from 'jose'
 import { z } from 'zod'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 
 const MAX_KEY_SET_BYTES = 256 * 1024
 const FETCH_TIMEOUT_MS = 2_000
@@ -56,5 +56,7 @@ async function readText(response: Response): Promise<string> {
 
 function providerUnavailable(pauseMs: number, cause: unknown): AppError {
   const extra = { retry_after: Math.ceil(pauseMs / 1_000) }
-  return new AppError('unavailable', 'The identity provider cannot be reached. Try again.', extra, { cause })
+  return new AppError(PLATFORM_ERRORS.unavailable, 'The identity provider cannot be reached. Try again.', extra, {
+    cause,
+  })
 }

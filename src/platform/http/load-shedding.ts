@@ -1,11 +1,13 @@
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type FairShare, OVER_SHARE } from './fair-share.ts'
 
 /** Health probes, which come every few seconds. They are never shed: they matter most under overload and cost almost nothing. */
 export const PROBE = /^\/(health|ready|internal\/ping)$/
 
-const OVERLOADED = new AppError('overloaded', 'Too many requests are in progress. Try again soon.', { retry_after: 1 })
+const OVERLOADED = new AppError(PLATFORM_ERRORS.overloaded, 'Too many requests are in progress. Try again soon.', {
+  retry_after: 1,
+})
 /**
  * A batch needs several turns of the event loop, and a turn serves all that is there to be served: refusals by the
  * thousand would make turns so long that hardly a batch got done.

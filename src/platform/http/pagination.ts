@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { tokenize } from '../database/tokenize.ts'
 import type { Found, SearchCursor } from '../database/word-index.ts'
 import { emptyIsAbsent, Id, text } from './contract.ts'
@@ -100,7 +100,7 @@ export function readCursor<T extends z.ZodTuple>(
     return key.parse(values)
   } catch (cause) {
     const errors = [{ path: 'cursor', message: 'Not a cursor of this list' }]
-    throw new AppError('validation_failed', 'The query has an error.', { errors }, { cause })
+    throw new AppError(PLATFORM_ERRORS.validation_failed, 'The query has an error.', { errors }, { cause })
   }
 }
 

@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { $ZodIssue } from 'zod/v4/core'
-import { AppError, ERRORS, type ErrorCode, type ErrorExtra } from '../core/errors.ts'
+import { AppError, type ErrorExtra, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
 import { DatabaseUnavailable, isUnavailable } from '../database/errors.ts'
 import type { AppEnv } from './app.ts'
 import { int32, MAX_INT32 } from './integers.ts'
@@ -32,7 +32,7 @@ export interface ProblemDocument extends ErrorExtra {
   title: string
   status: number
   detail: string
-  code: ErrorCode
+  code: string
   request_id: string
 }
 
@@ -45,37 +45,32 @@ export interface ProblemShape {
 export const plainProblem: ProblemShape = { schema: Problem, of: problemDocument }
 
 export function problemDocument(error: AppError, requestId: string): ProblemDocument {
-  const { status, title } = ERRORS[error.code]
-  return {
-    type: `urn:problem:${error.code}`,
-    title,
-    status,
-    detail: error.message,
-    code: error.code,
-    request_id: requestId,
-    ...error.extra,
-  }
+  const { code, status, title, message: detail, extra } = error
+  return { type: `urn:problem:${code}`, title, status, detail, code, request_id: requestId, ...extra }
 }
 
 /** What was thrown, as the refusal a caller may see. What we did not foresee is a 500 that says nothing. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error
   if (error instanceof HTTPException) {
-    if (error.status === 400) return new AppError('malformed_json', 'The body could not be parsed as JSON.')
-    if (error.status === 413) return new AppError('payload_too_large', 'The body is larger than 64 KiB.')
+    if (error.status === 400)
+      return new AppError(PLATFORM_ERRORS.malformed_json, 'The body could not be parsed as JSON.')
+    if (error.status === 413) return new AppError(PLATFORM_ERRORS.payload_too_large, 'The body is larger than 64 KiB.')
     if (error.status === 415) {
-      return new AppError('unsupported_media_type', 'Send the body with the content type that this route declares.')
+      return new AppError(
+        PLATFORM_ERRORS.unsupported_media_type,
+        'Send the body with the content type that this route declares.',
+      )
     }
   }
   if (isUnavailable(error)) {
     return new DatabaseUnavailable('The database cannot be reached. Try again.', { cause: error })
   }
-  return new AppError('internal_error', 'The request failed. It may be sent again.', {}, { cause: error })
+  return new AppError(PLATFORM_ERRORS.internal_error, 'The request failed. It may be sent again.', {}, { cause: error })
 }
 
 export function sendProblem(c: Context<AppEnv>, error: AppError, shape: ProblemShape): Response {
-  const { status } = ERRORS[error.code]
-  return send(c, JSON.stringify(shape.of(error, c.get('trace').correlationId)), status, problemHeaders(error))
+  return send(c, JSON.stringify(shape.of(error, c.get('trace').correlationId)), error.status, problemHeaders(error))
 }
 
 function problemHeaders(error: AppError): Record<string, string> {
@@ -91,13 +86,16 @@ function problemHeaders(error: AppError): Record<string, string> {
 
 /** RFC 6750: says how to authenticate, and what was wrong with the attempt. */
 function challengeOf(error: AppError): string | undefined {
-  if (error.code === 'invalid_client') return 'Basic realm="b2b-orders"'
-  if (error.code === 'unauthorized') return 'Bearer realm="b2b-orders"'
-  if (error.code === 'invalid_token') return 'Bearer realm="b2b-orders", error="invalid_token"'
-  if (error.code === 'insufficient_scope') {
-    return `Bearer realm="b2b-orders", error="insufficient_scope", scope="${error.extra.scope}"`
-  }
-  return undefined
+  const { challenge } = error.definition
+  if (challenge === undefined) return undefined
+  return [`${challenge} realm="b2b-orders"`, ...faultsOf(error)].join(', ')
+}
+
+function faultsOf(error: AppError): string[] {
+  const { invalid_token, insufficient_scope } = PLATFORM_ERRORS
+  if (isRefusal(error, invalid_token)) return ['error="invalid_token"']
+  if (isRefusal(error, insufficient_scope)) return ['error="insufficient_scope"', `scope="${error.extra.scope}"`]
+  return []
 }
 
 const MAX_LISTED_ERRORS = 50
@@ -111,7 +109,8 @@ export function validationError(
   issues: readonly $ZodIssue[],
   queries: Readonly<Record<string, readonly string[]>> = {},
 ): AppError {
-  if (target === 'param') return new AppError('invalid_id', 'The id in the path must be a positive integer.')
+  if (target === 'param')
+    return new AppError(PLATFORM_ERRORS.invalid_id, 'The id in the path must be a positive integer.')
   const errors = issues.flatMap((issue) => {
     if (issue.code !== 'unrecognized_keys') return [{ path: issue.path.join('.'), message: messageOf(issue) }]
     const message = target === 'query' ? 'Unknown query parameter' : 'Unknown field'
@@ -120,7 +119,7 @@ export function validationError(
   const more = errors.length - MAX_LISTED_ERRORS
   const where = { json: 'body', form: 'body', query: 'query', header: 'headers' }[target] ?? target
   return new AppError(
-    'validation_failed',
+    PLATFORM_ERRORS.validation_failed,
     `The ${where} has ${errors.length === 1 ? 'an error' : `${errors.length} errors`}.`,
     { errors: errors.slice(0, MAX_LISTED_ERRORS), ...(more > 0 && { more_errors: more }) },
   )

@@ -1,6 +1,6 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { rateLimiter } from 'hono-rate-limiter'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import type { AppEnv } from './app.ts'
 import { SERVICE } from './auth.ts'
 import { addressOf } from './client-ip.ts'
@@ -15,7 +15,10 @@ export function limitRequests(perMinute: number): MiddlewareHandler<AppEnv> {
     skip: (c) => c.get('principal').id === SERVICE.id,
     keyGenerator: (c) => c.get('principal').id,
     handler: () => {
-      throw new AppError('rate_limited', `At most ${perMinute} requests a minute are allowed. Wait, then try again.`)
+      throw new AppError(
+        PLATFORM_ERRORS.rate_limited,
+        `At most ${perMinute} requests a minute are allowed. Wait, then try again.`,
+      )
     },
   })
   return (c, next) => {
@@ -62,7 +65,10 @@ function limitFailures(limit: number, keyGenerator: (c: Context<AppEnv>) => stri
     requestWasSuccessful: (c) => !isFailedAttempt(c.res.status),
     handler: (c) => {
       c.set('limited', true)
-      throw new AppError('rate_limited', 'Too many attempts from this address failed. Wait, then try again.')
+      throw new AppError(
+        PLATFORM_ERRORS.rate_limited,
+        'Too many attempts from this address failed. Wait, then try again.',
+      )
     },
   })
 }

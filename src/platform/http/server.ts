@@ -3,7 +3,7 @@ import type { Http2ServerRequest } from 'node:http2'
 import { type AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { problemDocument } from './problem-details.ts'
@@ -98,14 +98,14 @@ export function serve(
 const NAMES_USER = /^https?:\/\/[^/?#]*@/
 
 const REFUSALS: Record<string, AppError> = {
-  ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'The request did not arrive in time.'),
+  ERR_HTTP_REQUEST_TIMEOUT: new AppError(PLATFORM_ERRORS.request_timeout, 'The request did not arrive in time.'),
   HPE_HEADER_OVERFLOW: new AppError(
-    'headers_too_large',
+    PLATFORM_ERRORS.headers_too_large,
     `The headers are larger than ${MAX_HEADERS_BYTES / 1024} KiB, or more than ${MAX_HEADERS}.`,
   ),
 }
-const MALFORMED = new AppError('malformed_request', 'The request could not be read as HTTP/1.1.')
-const UNFORESEEN = new AppError('internal_error', 'The request failed. It may be sent again.')
+const MALFORMED = new AppError(PLATFORM_ERRORS.malformed_request, 'The request could not be read as HTTP/1.1.')
+const UNFORESEEN = new AppError(PLATFORM_ERRORS.internal_error, 'The request failed. It may be sent again.')
 
 /** RFC 9112, section 3.2: HTTP/1.1 names its host, and no request names two. */
 function hasValidHost({ httpVersion, headers, rawHeaders }: Connection['incoming']): boolean {

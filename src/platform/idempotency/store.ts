@@ -1,5 +1,5 @@
 import type { CompiledQuery } from 'kysely'
-import { AppError } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { addMinutes, type DbTime } from '../core/time.ts'
 import { bulkInsert, chunks } from '../database/bulk-insert.ts'
 import { compileOnce } from '../database/compiled-query.ts'
@@ -32,7 +32,7 @@ export function replayOf(claim: Claim, first: FirstResponse): StoredResponse | A
 
 export function keyReused(): AppError {
   const detail = 'This idempotency key was used for another request. Use a new key for a new request.'
-  return new AppError('idempotency_key_reused', detail)
+  return new AppError(PLATFORM_ERRORS.idempotency_key_reused, detail)
 }
 
 /** What a transaction reads first. */

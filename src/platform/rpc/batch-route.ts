@@ -1,7 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { routePath } from 'hono/route'
-import { ERRORS } from '../core/errors.ts'
 import { msSince } from '../core/time.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AddToLog, AppEnv } from '../http/app.ts'
@@ -82,7 +81,7 @@ export async function handleEach<C extends BatchedCall, T>(
       const error = toAppError(thrown)
       c.get('reportFailure')(error, correlationId)
       const body = JSON.stringify(problemDocument(error, correlationId))
-      return { status: ERRORS[error.code].status, replayed: false, body }
+      return { status: error.status, replayed: false, body }
     }
   }
 }

@@ -1,18 +1,26 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { nowhere } from '../../../testing/services.ts'
-import { AppError, type ErrorCode } from '../core/errors.ts'
+import { AppError, defineErrors, PLATFORM_ERRORS } from '../core/errors.ts'
 import { problemDocument } from '../http/problem-details.ts'
 import { serve } from '../http/server.ts'
 import { MAX_BATCHED_CALLS } from './batch-route.ts'
 import { type Call, callService, createBatchedCalls, type Upstream } from './client.ts'
 
 const Widget = z.object({ id: z.int() })
+const WIDGET_ERRORS = defineErrors({
+  widget_taken: { status: 409, title: 'The widget is taken' },
+  widget_not_found: { status: 422, title: 'The widget does not exist' },
+  not_your_widget: { status: 403, title: 'The widget is not yours' },
+})
+const ERRORS = { ...PLATFORM_ERRORS, ...WIDGET_ERRORS }
+type ErrorCode = keyof typeof ERRORS
 const GET: Call<typeof Widget> = {
   method: 'GET',
   path: '/things/1',
   trace: { correlationId: 'req-1', traceparent: undefined },
   responseSchema: Widget,
+  refusals: Object.values(WIDGET_ERRORS),
 }
 const POST: Call<typeof Widget> = { ...GET, method: 'POST', path: '/things', body: { a: 1 }, idempotencyKey: 'key-1' }
 
@@ -21,7 +29,7 @@ const status = (code: number) => () => new Response('<h1>Sorry</h1>', { status: 
 const never = () => new Promise<Response>(() => {})
 
 function problem(code: ErrorCode, extra = {}, status?: number) {
-  const document = problemDocument(new AppError(code, `Detail of ${code}.`, extra), 'req-1')
+  const document = problemDocument(new AppError(ERRORS[code], `Detail of ${code}.`, extra), 'req-1')
   return () => Response.json(document, { status: status ?? document.status })
 }
 
@@ -245,16 +253,16 @@ describe('a response', () => {
 
   it('when it is a problem document, then it is the same error with the same facts', async () => {
     const lines = [{ product_id: 1, requested: 3, available: 2 }]
-    const { upstream } = await startUpstream(problem('insufficient_stock', { lines }))
+    const { upstream } = await startUpstream(problem('widget_taken', { lines }))
     expect(await refusal(upstream)).toMatchObject({
-      code: 'insufficient_stock',
-      message: 'Detail of insufficient_stock.',
+      code: 'widget_taken',
+      message: 'Detail of widget_taken.',
       extra: { lines },
     })
   })
 
   it.each<[ErrorCode, ErrorCode]>([
-    ['customer_not_found', 'customer_not_found'],
+    ['widget_not_found', 'widget_not_found'],
     ['validation_failed', 'validation_failed'],
     ['idempotency_key_reused', 'idempotency_key_reused'],
     ['overloaded', 'overloaded'],
@@ -270,7 +278,7 @@ describe('a response', () => {
     'unauthorized',
     'invalid_token',
     'insufficient_scope',
-    'bound_client',
+    'not_your_widget',
     'route_not_found',
     'method_not_allowed',
     'internal_error',
@@ -281,11 +289,18 @@ describe('a response', () => {
 
   it('when it is a contradictory or unknown problem, then upstream_failed', async () => {
     const unknown = (code: unknown) => () => Response.json({ code, detail: 'Something.', status: 409 }, { status: 409 })
-    const responses = [problem('email_taken', {}, 404), unknown('no_such_code'), unknown('toString'), unknown(7)]
+    const responses = [problem('widget_taken', {}, 404), unknown('no_such_code'), unknown('toString'), unknown(7)]
     for (const response of responses) {
       const { upstream } = await startUpstream(response)
       expect((await refusal(upstream)).code).toBe('upstream_failed')
     }
+  })
+
+  it('when it is a problem of another domain than those that the call names, then upstream_failed', async () => {
+    const { upstream } = await startUpstream(problem('widget_taken'))
+    expect((await refusal(upstream, { ...GET, refusals: [WIDGET_ERRORS.widget_not_found] })).code).toBe(
+      'upstream_failed',
+    )
   })
 
   it.each([
@@ -340,7 +355,7 @@ describe('calls that can share a request', () => {
   const reply = (id: number, replayed = false) => ({ value: { id }, replayed })
   const done = (id: number) => ({ status: 201, replayed: false, body: { id } })
   const refused = (code: ErrorCode, extra = {}) => {
-    const body = problemDocument(new AppError(code, `Detail of ${code}.`, extra), 'req-1')
+    const body = problemDocument(new AppError(ERRORS[code], `Detail of ${code}.`, extra), 'req-1')
     return { status: body.status, replayed: false, body }
   }
   const failing = (status: number) => ({ status, replayed: false, body: null })
@@ -417,7 +432,7 @@ describe('calls that can share a request', () => {
       results(
         done(1),
         { ...done(2), replayed: true },
-        refused('insufficient_stock'),
+        refused('widget_taken'),
         { status: 201, replayed: false, body: { id: 'four' } },
         refused('not_found'),
         refused('internal_error'),
@@ -429,25 +444,17 @@ describe('calls that can share a request', () => {
         upstream,
         [1, 2, 3, 4, 5, 6, 7].map((id) => callFor(id)),
       ),
-    ).toEqual([
-      reply(1),
-      reply(2, true),
-      'insufficient_stock',
-      'upstream_failed',
-      'not_found',
-      'upstream_failed',
-      reply(7),
-    ])
+    ).toEqual([reply(1), reply(2, true), 'widget_taken', 'upstream_failed', 'not_found', 'upstream_failed', reply(7)])
     expect(requests).toHaveLength(1)
   })
 
   it('when one is refused, then it is the same error with the same facts', async () => {
     const lines = [{ product_id: 1, requested: 3, available: 2 }]
-    const { upstream } = await startUpstream(() => results(done(1), refused('insufficient_stock', { lines })))
+    const { upstream } = await startUpstream(() => results(done(1), refused('widget_taken', { lines })))
     const send = createBatchedCalls(upstream, TOGETHER)
     const [, second] = await Promise.allSettled([1, 2].map((id) => send(callFor(id), { thing: id })))
     expect(second).toMatchObject({
-      reason: { code: 'insufficient_stock', message: 'Detail of insufficient_stock.', extra: { lines } },
+      reason: { code: 'widget_taken', message: 'Detail of widget_taken.', extra: { lines } },
     })
   })
 

@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import { createLoader } from '../batching/loader.ts'
-import { AppError, ERRORS, type ErrorCode } from '../core/errors.ts'
+import { AppError, type ErrorDefinition, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
 import { untilAborted, withTimeLimit } from '../core/timeout.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { CheckFailed } from '../http/readiness.ts'
@@ -38,6 +38,8 @@ export interface Call<T extends z.ZodType> extends UpstreamRequest {
   trace: Trace
   /** What the answer must look like. A neighbour is input too. */
   responseSchema: T
+  /** The refusals, besides those of the platform, that reach the caller as they are. */
+  refusals?: readonly ErrorDefinition[]
 }
 
 /** A call that travels with others. One that has a path can also be made alone. */
@@ -107,7 +109,7 @@ async function withRetries<T extends z.ZodType>(
     const askedMs = outcome instanceof AppError ? 0 : (retryAfterOf(outcome) ?? 0) * 1_000
     if (!passing || attempt >= upstream.attempts || askedMs > upstream.timeoutMs || call.signal?.aborted) {
       if (outcome instanceof AppError) throw outcome
-      return readReply(outcome, call.responseSchema, upstream.base)
+      return readReply(outcome, call, upstream.base)
     }
     await pause(askedMs + Math.random() * Math.min(MAX_PAUSE_MS, 100 * 2 ** attempt), call.signal)
   }
@@ -124,12 +126,14 @@ function asRefusal(error: unknown): AppError {
   throw error
 }
 
-function readReply<T extends z.ZodType>(reached: Reached, responseSchema: T, base: string): Reply<z.output<T>> {
-  if (reached.status < 200 || reached.status > 299) throw refusalOf(reached, base)
+function readReply<T extends z.ZodType>(
+  reached: Reached,
+  { responseSchema, refusals = [] }: Pick<Call<T>, 'responseSchema' | 'refusals'>,
+  base: string,
+): Reply<z.output<T>> {
+  if (reached.status < 200 || reached.status > 299) throw refusalOf(reached, refusals, base)
   const parsed = responseSchema.safeParse(reached.body)
-  if (!parsed.success) {
-    throw new AppError('upstream_failed', 'A service answered in an unknown form.', {}, { cause: parsed.error })
-  }
+  if (!parsed.success) throw serviceFailed('A service answered in an unknown form.', parsed.error)
   return { value: parsed.data, replayed: reached.replayed }
 }
 
@@ -141,7 +145,7 @@ function readReply<T extends z.ZodType>(reached: Reached, responseSchema: T, bas
 export async function pingService(upstream: Upstream): Promise<void> {
   const trace = { correlationId: crypto.randomUUID(), traceparent: undefined }
   const reached = await reach(upstream, { method: 'GET', path: '/internal/ping', trace }).catch((error) => {
-    const isLate = error instanceof AppError && error.code === 'deadline_exceeded'
+    const isLate = isRefusal(error, PLATFORM_ERRORS.deadline_exceeded)
     throw new CheckFailed(isLate ? 'too_slow' : 'unreachable', { cause: error })
   })
   if (reached.status === 200 || reached.status === 404) return
@@ -163,7 +167,7 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
 
 /** For a neighbour's refusal that means: there is none. @throws all other refusals */
 export function unlessNotFound(error: unknown): undefined {
-  if (error instanceof AppError && error.code === 'not_found') return undefined
+  if (isRefusal(error, PLATFORM_ERRORS.not_found)) return undefined
   throw error
 }
 
@@ -178,7 +182,7 @@ export async function raceAbort<T>(signal: AbortSignal | undefined, work: Promis
 }
 
 function tooLate(cause: unknown): AppError {
-  return new AppError('deadline_exceeded', 'A service did not answer in time.', {}, { cause })
+  return new AppError(PLATFORM_ERRORS.deadline_exceeded, 'A service did not answer in time.', {}, { cause })
 }
 
 function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
@@ -190,7 +194,7 @@ function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
       } catch (cause) {
         if (signal.aborted) throw tooLate(new Error(`${upstream.base} did not answer in time`, { cause }))
         const unreachable = new Error(`${upstream.base} cannot be reached`, { cause })
-        throw new AppError('unavailable', 'A service cannot be reached.', {}, { cause: unreachable })
+        throw new AppError(PLATFORM_ERRORS.unavailable, 'A service cannot be reached.', {}, { cause: unreachable })
       }
     },
     call.signal,
@@ -282,32 +286,37 @@ function interstitialHeader(base: string): Record<string, string> {
 }
 
 /** A problem document turned back into the error it was. */
-function refusalOf(reached: Reached, base: string): AppError {
+function refusalOf(reached: Reached, refusals: readonly ErrorDefinition[], base: string): AppError {
   const seconds = retryAfterOf(reached)
   const when = seconds === undefined ? {} : { retry_after: seconds }
   const who = { cause: `${base} answered ${reached.status}` }
-  if (reached.status === 429) return new AppError('unavailable', 'A service asks to be called less often.', when, who)
+  const { unavailable, deadline_exceeded } = PLATFORM_ERRORS
+  if (reached.status === 429) return new AppError(unavailable, 'A service asks to be called less often.', when, who)
   const { code, detail, type, title, status, request_id, ...extra } = unsafeCast<Record<string, unknown>>(
     reached.body ?? {},
   )
-  if (typeof code === 'string' && code in ERRORS && typeof detail === 'string') {
-    const known = unsafeCast<ErrorCode>(code)
+  const known = [...Object.values(PLATFORM_ERRORS), ...refusals].find((definition) => definition.code === code)
+  if (known !== undefined && typeof detail === 'string') {
     // Our token, or our idea of its paths, is wrong there: a fault between the services, not of the caller.
-    const ours = [401, 403, 405].includes(reached.status) || known === 'route_not_found'
+    const ours = [401, 403, 405].includes(reached.status) || known === PLATFORM_ERRORS.route_not_found
     if (ours || reached.status === 500) return upstreamFailed(reached.status, base)
-    if (ERRORS[known].status === reached.status) {
+    if (known.status === reached.status) {
       if (reached.status < 500) return new AppError(known, detail, extra)
-      // Why a service failed is for the log, not for whoever called us; when to try again is.
-      return new AppError(known, `${ERRORS[known].title}.`, when, { cause: `${who.cause}: ${detail}` })
+      // Why a service failed is for the log, not for the caller; when to try again is.
+      return new AppError(known, `${known.title}.`, when, { cause: `${who.cause}: ${detail}` })
     }
   }
-  if (reached.status === 503) return new AppError('unavailable', 'A service cannot answer right now.', when, who)
-  if (reached.status === 504) return new AppError('deadline_exceeded', 'A service did not answer in time.', {}, who)
+  if (reached.status === 503) return new AppError(unavailable, 'A service cannot answer right now.', when, who)
+  if (reached.status === 504) return new AppError(deadline_exceeded, 'A service did not answer in time.', {}, who)
   return upstreamFailed(reached.status, base)
 }
 
 /** Who answered what is for the log. */
 function upstreamFailed(status: number, base: string): AppError {
   const hint = status === 401 || status === 403 ? ': is SERVICE_TOKEN one of its tokens?' : ''
-  return new AppError('upstream_failed', 'A service failed.', {}, { cause: `${base} answered ${status}${hint}` })
+  return serviceFailed('A service failed.', `${base} answered ${status}${hint}`)
+}
+
+function serviceFailed(detail: string, cause: unknown): AppError {
+  return new AppError(PLATFORM_ERRORS.upstream_failed, detail, {}, { cause })
 }

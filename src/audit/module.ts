@@ -1,0 +1,1 @@
+export const audit = { name: 'audit', scopes: [], errors: {} } as const

@@ -1,0 +1,1 @@
+export const CUSTOMER_SCOPES = ['customers:read', 'customers:write'] as const

@@ -1,0 +1,1 @@
+export const orchestrator = { name: 'orchestrator', scopes: [], errors: {} } as const

@@ -1,0 +1,1 @@
+export const ORDER_SCOPES = ['orders:read', 'orders:write', 'support:read'] as const

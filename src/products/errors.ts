@@ -1,0 +1,11 @@
+import { defineErrors } from '../platform/core/errors.ts'
+
+export const PRODUCT_ERRORS = defineErrors({
+  sku_taken: { status: 409, title: 'The SKU is taken' },
+  insufficient_stock: {
+    status: 409,
+    title: 'Not enough stock',
+    example: { lines: [{ product_id: 1, requested: 3, available: 2 }] },
+  },
+  product_not_found: { status: 422, title: 'A product does not exist', example: { product_ids: [99] } },
+})

@@ -1,0 +1,1 @@
+export const PRODUCT_SCOPES = ['products:read', 'products:write'] as const
