@@ -2,13 +2,13 @@ import { sql } from 'kysely'
 import { auditBooks } from '../src/audit/service.ts'
 import { seed } from '../src/compose/demo-data.ts'
 import { type Env, parseEnv } from '../src/compose/env.ts'
+import { SCOPES } from '../src/compose/modules.ts'
 import { migrate } from '../src/compose/schema.ts'
 import { createClient } from '../src/identity/service.ts'
 import { addMinutes } from '../src/platform/core/time.ts'
 import { dialectOf } from '../src/platform/database/dialect.ts'
 import { ensureDatabase, openDatabase } from '../src/platform/database/open.ts'
 import type { Database } from '../src/platform/database/types.ts'
-import { SCOPES } from '../src/platform/http/auth.ts'
 
 /** What each system finds in a database of its own: the demo data, products enough for the load, and past orders. */
 export interface Shop {

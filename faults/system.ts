@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { SCOPES } from '../src/compose/modules.ts'
 import { signToken } from '../src/identity/service.ts'
-import { SCOPES } from '../src/platform/http/auth.ts'
 import { type CrashableServer, type DatabaseServer, freePort } from '../testing/database-server.ts'
 import type { GaleraCluster } from '../testing/galera.ts'
 import { CLIENT, type Ground, openGround } from './fixture.ts'

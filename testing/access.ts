@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
-import { SCOPES } from '../src/platform/http/auth.ts'
+import { SCOPES } from '../src/compose/modules.ts'
 import type { ApiRequest, ApiResponse } from './api-client.ts'
 import { contractCheck } from './contract-check.ts'
 import { type Operation, operationsOf, readDocuments, scopeOf } from './openapi.ts'

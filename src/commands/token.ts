@@ -1,7 +1,7 @@
 import { readOptions, readPositive, readScopes, runCommand } from '../compose/command-line.ts'
+import { SCOPES } from '../compose/modules.ts'
 import { StartError } from '../compose/start-failure.ts'
 import { signToken } from '../identity/service.ts'
-import { SCOPES } from '../platform/http/auth.ts'
 
 const HELP = `Prints a token for development, signed with JWT_SECRET. Nothing is looked up.
 

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
-import { SCOPES, type Scope } from '../platform/http/auth.ts'
 import type { Env } from './env.ts'
+import { SCOPES, type Scope } from './modules.ts'
 import { run } from './process.ts'
 import { StartError } from './start-failure.ts'
 

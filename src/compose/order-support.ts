@@ -2,7 +2,7 @@ import { findClients } from '../identity/store.ts'
 import { derivedKeys } from '../orchestrator/keys.ts'
 import { createOrderSupport, type OrderSupport } from '../orders/support.ts'
 import type { Database } from '../platform/database/types.ts'
-import { ANONYMOUS_ID, principalId } from '../platform/http/auth.ts'
+import { ANONYMOUS_ID, principalId } from '../platform/http/principal.ts'
 import type { Env } from './env.ts'
 
 /** What answers whether an order was placed, by whichever API. */

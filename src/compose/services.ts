@@ -6,18 +6,20 @@ import {
   singleFlight,
 } from '../customers/client.ts'
 import { type CustomersService, createCustomersService } from '../customers/service.ts'
+import { createAuthenticator, type FindClient } from '../identity/authenticator.ts'
 import { createClientsClient } from '../identity/client.ts'
 import { createTokenService } from '../identity/service.ts'
 import { createOrchestratorApp } from '../orchestrator/app.ts'
 import { createOrchestratorService } from '../orchestrator/service.ts'
 import { createOrdersApp } from '../orders/app.ts'
 import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
+import { SERVICE_SCOPES } from '../orders/scopes.ts'
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import { sweep, sweeperJob } from '../orders/sweeper.ts'
 import type { Database } from '../platform/database/types.ts'
 import { probeWrites } from '../platform/database/write-probe.ts'
 import type { ServiceApp } from '../platform/http/app.ts'
-import { ANONYMOUS_ID, createAuthenticator, type FindClient, type Principal } from '../platform/http/auth.ts'
+import { ANONYMOUS_ID, type Principal } from '../platform/http/principal.ts'
 import type { Check } from '../platform/http/readiness.ts'
 import { createAwsClient } from '../platform/rpc/aws.ts'
 import { pingService, type Upstream } from '../platform/rpc/client.ts'
@@ -26,6 +28,7 @@ import { createLambdaFetch, LAMBDA } from '../platform/rpc/lambda-fetch.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
 import { createProductsService } from '../products/service.ts'
 import type { Env } from './env.ts'
+import { SCOPES } from './modules.ts'
 import { composeSupport } from './order-support.ts'
 import { signpostsOf } from './signposts.ts'
 
@@ -86,36 +89,37 @@ export function composeOrders(
   return { app, orders, sweep: () => sweep(orders), jobs: [sweeperJob(orders, env.orders.sweepSeconds)] }
 }
 
-/** What the orchestrator works with. It has no database: how a client stands is asked of Customers, unless it is in this process. */
+/** Where the orchestrator's upstreams are. It has no database, so it asks Customers for the status of a client. */
 export interface OrchestratorUpstreams {
   customers: ServiceLocation<CustomersService>
   orders: ServiceLocation<OrdersService>
+  /** Where Customers is in this process. */
   findClient?: FindClient | undefined
 }
 
 export function composeOrchestrator(
   env: Env,
-  neighbours: OrchestratorUpstreams,
+  upstreams: OrchestratorUpstreams,
   logger: Logger,
   lifecycle: Lifecycle,
 ): ServiceApp {
-  const customers = reachCustomers(neighbours.customers, env)
+  const customers = reachCustomers(upstreams.customers, env)
   const orders =
-    typeof neighbours.orders === 'string'
-      ? createOrdersClient(upstreamAt(neighbours.orders, env))
-      : createLocalOrdersClient(neighbours.orders)
+    typeof upstreams.orders === 'string'
+      ? createOrdersClient(upstreamAt(upstreams.orders, env))
+      : createLocalOrdersClient(upstreams.orders)
   const findClient =
-    typeof neighbours.customers === 'string'
-      ? createClientsClient(upstreamAt(neighbours.customers, env), env.httpTimeoutMs)
-      : neighbours.findClient
+    typeof upstreams.customers === 'string'
+      ? createClientsClient(upstreamAt(upstreams.customers, env), env.httpTimeoutMs)
+      : upstreams.findClient
   return createOrchestratorApp({
     ...common(env, 'orchestrator', logger, lifecycle),
     signposts: signpostsOf('orchestrator', env),
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator),
     checks: {
-      customers: essential(() => pingUpstream(neighbours.customers, env)),
-      orders: essential(() => pingUpstream(neighbours.orders, env)),
+      customers: essential(() => pingUpstream(upstreams.customers, env)),
+      orders: essential(() => pingUpstream(upstreams.orders, env)),
     },
   })
 }
@@ -137,7 +141,7 @@ function common(env: Env, service: string, logger: Logger, lifecycle: Lifecycle)
   const { trustedProxies } = logins
   const publicUrl = env.publicUrl?.replaceAll(SERVICE_IN_URL, service).replace(/\/+$/, '')
   const ofAll = { production, rateLimitPerMinute, maxInFlight, bodies, trustedProxies, corsOrigins }
-  return { ...ofAll, logger, lifecycle, publicUrl }
+  return { ...ofAll, logger, lifecycle, publicUrl, scopes: SCOPES }
 }
 
 function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {
@@ -145,13 +149,14 @@ function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous
   return createAuthenticator({
     jwt,
     serviceTokens,
+    serviceScopes: SERVICE_SCOPES,
     findClient,
     takesUnknownClients: !production,
     ...(anonymous && { anonymous }),
   })
 }
 
-/** An identity provider issues the tokens where one is set up; else we do. The demo client is refused in production. */
+/** Undefined where an identity provider issues the tokens. The demo client is refused in production. */
 function tokensOf(env: Env, db: Database) {
   if (env.jwt.jwksUrl !== undefined) return undefined
   return createTokenService(db, { ...env.jwt, refusedClients: env.production ? ['demo'] : [] })
@@ -169,7 +174,7 @@ function essential(ask: () => Promise<void>): Check {
   return { essential: true, ask }
 }
 
-/** A service in this process is there as long as we are. @throws CheckFailed */
-async function pingUpstream(neighbour: ServiceLocation<unknown>, env: Env): Promise<void> {
-  if (typeof neighbour === 'string') await pingService(upstreamAt(neighbour, env))
+/** A service in this process needs no ping. @throws CheckFailed */
+async function pingUpstream(location: ServiceLocation<unknown>, env: Env): Promise<void> {
+  if (typeof location === 'string') await pingService(upstreamAt(location, env))
 }

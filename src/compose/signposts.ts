@@ -55,7 +55,7 @@ function rootOf(name: ServiceName, own: ServiceName, env: Env, c: Context): stri
   return configuredAddress(name, env, c) ?? siblingAddress(name, own, env, c)
 }
 
-/** The prefix says so. The orchestrator has none, but finds its neighbours as functions. */
+/** The prefix says so. The orchestrator has none, but reaches its upstreams as functions. */
 function isBehindRestApi(own: ServiceName, env: Env, c: Context): boolean {
   const { requestContext } = unsafeCast<{ requestContext?: { path?: string } }>(c.env ?? {})
   if (requestContext?.path === undefined) return false

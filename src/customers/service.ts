@@ -9,6 +9,7 @@ import type { Database } from '../platform/database/types.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/http/pagination.ts'
+import { mayActFor } from '../platform/http/principal.ts'
 import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
 import { rewriteResponses, rewriteResponsesStartingWith } from '../platform/idempotency/rewrite.ts'
 import { runIdempotent } from '../platform/idempotency/run.ts'
@@ -73,7 +74,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
 
     /** @throws AppError `not_found` */
     async getCustomer(caller: Caller, id: number): Promise<Customer> {
-      if (!mayKnow(caller, id)) throw customerNotFound(id)
+      if (!mayActFor(caller.principal, id)) throw customerNotFound(id)
       return presentCustomer(found(await findCustomer(db, id), id))
     },
 
@@ -188,14 +189,10 @@ function fieldsOf({ name, email, phone }: z.output<typeof NewCustomer>): Custome
   return { name, email, phone: phone ?? null }
 }
 
-function mayKnow({ principal }: Caller, id: number): boolean {
-  return principal.customerId === null || principal.customerId === id
-}
-
 /** A bound client may read its customer and change none. Of another customer it does not even learn that much. */
-function forbidBoundClient(caller: Caller, id?: number): void {
-  if (id !== undefined && !mayKnow(caller, id)) throw customerNotFound(id)
-  if (caller.principal.customerId !== null) {
+function forbidBoundClient({ principal }: Caller, id?: number): void {
+  if (id !== undefined && !mayActFor(principal, id)) throw customerNotFound(id)
+  if (principal.customerId !== null) {
     throw new AppError(IDENTITY_ERRORS.bound_client, 'A client bound to a customer may not change customers.')
   }
 }

@@ -1,10 +1,10 @@
 import { type Env, EnvError } from '../compose/env.ts'
+import { SCOPES } from '../compose/modules.ts'
 import { audienceOf, describeDatabase, openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from '../compose/services.ts'
 import { demoCurl } from '../compose/signposts.ts'
 import { signToken } from '../identity/service.ts'
-import { SCOPES } from '../platform/http/auth.ts'
 import { serve } from '../platform/http/server.ts'
 import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
@@ -27,11 +27,11 @@ await runService(HELP, async (env) => {
   const db = await openPreparedDatabase(env, logger)
   const loggerOf = (service: string) => logger.child({ service })
   const customers = composeCustomers(env, db, loggerOf('customers'), lifecycle)
-  const neighbours = { customers: env.customersBase ?? customers.customers }
-  const orders = composeOrders(env, db, neighbours.customers, loggerOf('orders'), lifecycle)
+  const upstreams = { customers: env.customersBase ?? customers.customers }
+  const orders = composeOrders(env, db, upstreams.customers, loggerOf('orders'), lifecycle)
   const orchestrator = composeOrchestrator(
     env,
-    { ...neighbours, orders: env.ordersBase ?? orders.orders, findClient: customers.findClient },
+    { ...upstreams, orders: env.ordersBase ?? orders.orders, findClient: customers.findClient },
     loggerOf('orchestrator'),
     lifecycle,
   )

@@ -16,9 +16,9 @@ It listens on port 3010 of this machine (PORT, HOST) and calls the Customers API
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orders' })
   const lifecycle = { draining: false }
-  const neighbours = findServiceUrls(env, ['customers'])
+  const upstreams = findServiceUrls(env, ['customers'])
   const db = await openPreparedDatabase(env, logger)
-  const { app, jobs } = composeOrders(env, db, neighbours.customers, logger, lifecycle)
+  const { app, jobs } = composeOrders(env, db, upstreams.customers, logger, lifecycle)
   const serving = await serve(app, env.ports.own ?? env.ports.orders, env.serving, logger)
   const stopJobs = startJobs(jobs, logger)
   const close = async () => {

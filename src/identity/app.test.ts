@@ -5,7 +5,7 @@ import { expectFailure, expectFaults, expectProblem } from '../../testing/proble
 import { newCustomer, newOrder, newProduct, newWord } from '../../testing/rows.ts'
 import { nowhere, serveOrchestrator, serveOrders } from '../../testing/services.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
-import { SCOPES, type Scope } from '../platform/http/auth.ts'
+import { SCOPES, type Scope } from '../compose/modules.ts'
 import { createClient, disableClient, enableClient, rotateSecret, signToken } from './service.ts'
 
 const FORM = 'application/x-www-form-urlencoded'

@@ -1,6 +1,6 @@
 import { withTimeLimit } from '../platform/core/timeout.ts'
-import type { FindClient } from '../platform/http/auth.ts'
 import { callService, type Upstream, unlessNotFound } from '../platform/rpc/client.ts'
+import type { FindClient } from './authenticator.ts'
 import { ClientStatus } from './contract.ts'
 
 /**

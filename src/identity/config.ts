@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { listed, type ParsedVariables, type RawVariables, url, whole } from '../platform/core/variables.ts'
-import type { ClaimNames } from '../platform/http/auth.ts'
+import type { ClaimNames } from './authenticator.ts'
 
 const DEV_JWT_SECRET = 'secret123'
 const DEV_SERVICE_TOKEN = 'internal123'

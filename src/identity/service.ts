@@ -3,7 +3,7 @@ import { AppError } from '../platform/core/errors.ts'
 import { addMs, type DbTime, laterOf, msOf, toRfc3339, toRfc3339OrNull } from '../platform/core/time.ts'
 import { readClock } from '../platform/database/clock.ts'
 import type { Database } from '../platform/database/types.ts'
-import { type ClientStatus, type Scope, signClaims } from '../platform/http/auth.ts'
+import { type ClientStatus, signClaims } from './authenticator.ts'
 import type { JwtConfig } from './config.ts'
 import { IDENTITY_ERRORS } from './errors.ts'
 import { type ApiClient, findClient, findClientNow, findClients, insertClient, updateClient } from './store.ts'
@@ -108,7 +108,7 @@ export async function signToken(
 /** Makes a client and returns its secret, which is kept nowhere: only its hash is. */
 export async function createClient(
   db: Database,
-  client: { id: string; name: string; scopes: readonly Scope[]; customerId: number | null },
+  client: { id: string; name: string; scopes: readonly string[]; customerId: number | null },
 ): Promise<{ clientSecret: string }> {
   const clientSecret = randomSecret()
   await insertClient(db, {

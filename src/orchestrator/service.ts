@@ -5,7 +5,7 @@ import type { OrdersClient } from '../orders/client.ts'
 import { AppError, isRefusal, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { withTimeLimit } from '../platform/core/timeout.ts'
 import type { Caller } from '../platform/http/app.ts'
-import type { Principal } from '../platform/http/auth.ts'
+import { mayActFor } from '../platform/http/principal.ts'
 import type { Reply } from '../platform/rpc/client.ts'
 import type { OrchestratorConfig } from './config.ts'
 import type { CreateAndConfirm } from './contract.ts'
@@ -37,7 +37,9 @@ export function createOrchestratorService(
 
   async function placeOrder(caller: Caller, input: Input, key: string, deadline: AbortSignal): Promise<Reply<string>> {
     const { idempotency_key, correlation_id, ...order } = input
-    refuseOtherCustomer(caller.principal, order.customer_id)
+    if (!mayActFor(caller.principal, order.customer_id)) {
+      throw new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${order.customer_id}.`)
+    }
     const place = (customer: Customer | null) =>
       orders.placeOrder({ ...order, customer }, keyAtOrders(caller.principal.id, key), caller, deadline)
     const customer = await findCustomer(order.customer_id, caller, deadline)
@@ -62,9 +64,3 @@ export function createOrchestratorService(
 }
 
 type Customer = NonNullable<Parameters<OrdersClient['placeOrder']>[0]['customer']>
-
-/** A client that is bound to a customer orders for that one; another customer does not exist for it. */
-function refuseOtherCustomer(principal: Principal, customerId: number): void {
-  if (principal.customerId === null || principal.customerId === customerId) return
-  throw new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${customerId}.`)
-}

@@ -21,7 +21,7 @@ import {
 } from '../../testing/rows.ts'
 import { nowhere, serveOrders } from '../../testing/services.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
-import type { Scope } from '../platform/http/auth.ts'
+import type { Scope } from '../compose/modules.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 const NOBODY = 9_007_199_254_740_991

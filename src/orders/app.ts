@@ -9,9 +9,9 @@ import {
   type ServiceApp,
   type ServiceDeps,
 } from '../platform/http/app.ts'
-import { actFor, SERVICE } from '../platform/http/auth.ts'
 import { idempotencyKey, keyOf } from '../platform/http/contract.ts'
 import { nextLink } from '../platform/http/pagination.ts'
+import { actFor } from '../platform/http/principal.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
 import { sendJson, sendStored } from '../platform/http/response.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
@@ -75,7 +75,7 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
 
   app.openapi(placeValidatedOrders, (c) =>
     handleEach(c, c.req.valid('json').calls, async ({ key, order, on_behalf_of }, trace, addToLog) => {
-      const caller = { principal: actFor(SERVICE, on_behalf_of), trace }
+      const caller = { principal: actFor(c.get('principal'), on_behalf_of), trace }
       const known = { on_behalf_of, customer_id: order.customer_id }
       const place = () => logged(addToLog, known, orders.placeValidatedOrder(caller, order, key))
       const response = await c.get('fairShare').run(caller.principal, place)

@@ -1,7 +1,10 @@
 import { expect, it } from 'vitest'
 import type { Caller } from '../platform/http/app.ts'
-import { SERVICE } from '../platform/http/auth.ts'
+import { servicePrincipal } from '../platform/http/principal.ts'
 import { createLocalOrdersClient } from './client.ts'
+import { SERVICE_SCOPES } from './scopes.ts'
+
+const SERVICE = servicePrincipal(SERVICE_SCOPES)
 
 it('when Orders is in the same process, then it is called on behalf of the caller', async () => {
   const callers: Caller[] = []

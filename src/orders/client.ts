@@ -1,11 +1,12 @@
 import { z } from 'zod'
 import { CUSTOMER_ERRORS } from '../customers/errors.ts'
 import type { Caller } from '../platform/http/app.ts'
-import { actFor, callerIdOf, SERVICE } from '../platform/http/auth.ts'
+import { actFor, callerIdOf, servicePrincipal } from '../platform/http/principal.ts'
 import { createBatchedCalls, type Reply, raceAbort, type Upstream } from '../platform/rpc/client.ts'
 import { PRODUCT_ERRORS } from '../products/errors.ts'
 import type { ValidatedOrder } from './contract.ts'
 import { ORDER_ERRORS } from './errors.ts'
+import { SERVICE_SCOPES } from './scopes.ts'
 import type { OrdersService } from './service.ts'
 
 /**
@@ -44,9 +45,10 @@ export function createOrdersClient(upstream: Upstream): OrdersClient {
 
 /** Orders in the same process. */
 export function createLocalOrdersClient(orders: Pick<OrdersService, 'placeValidatedOrder'>): OrdersClient {
+  const service = servicePrincipal(SERVICE_SCOPES)
   return {
     async placeOrder(order, key, { principal, trace }, signal) {
-      const caller = { principal: actFor(SERVICE, callerIdOf(principal)), trace }
+      const caller = { principal: actFor(service, callerIdOf(principal)), trace }
       const { body, replayed } = await raceAbort(signal, orders.placeValidatedOrder(caller, order, key))
       return { value: body, replayed }
     },

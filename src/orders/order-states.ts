@@ -1,5 +1,6 @@
 import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { addMinutes, type DbTime, laterOf } from '../platform/core/time.ts'
+import { mayActFor } from '../platform/http/principal.ts'
 import { ORDER_ERRORS } from './errors.ts'
 import type { OrderStatus } from './tables.ts'
 
@@ -102,7 +103,7 @@ export function decideChanges<T extends OrderState & { readonly customer_id: num
   }
   const decisions = requests.map(({ kind, orderId, boundTo }) => {
     const order = current.get(orderId)
-    if (order === undefined || (boundTo !== null && boundTo !== order.customer_id)) return orderNotFound(orderId)
+    if (order === undefined || !mayActFor({ customerId: boundTo }, order.customer_id)) return orderNotFound(orderId)
     move(atTime(order, terms.now))
     const decision = transit(order, kind, terms)
     if (!(decision instanceof AppError)) move(decision)

@@ -11,8 +11,8 @@ import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { RowsLocked } from '../platform/database/errors.ts'
 import type { Database } from '../platform/database/types.ts'
 import type { Caller } from '../platform/http/app.ts'
-import { callerIdOf, type Principal } from '../platform/http/auth.ts'
 import { cutPage, type Page, readCursor } from '../platform/http/pagination.ts'
+import { callerIdOf, mayActFor, type Principal } from '../platform/http/principal.ts'
 import { type Claim, claimId, claimOf } from '../platform/idempotency/claim.ts'
 import { purgeExpiredKeys } from '../platform/idempotency/purge.ts'
 import { readPreamble, replayOf, type StoredResponse } from '../platform/idempotency/store.ts'
@@ -99,7 +99,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
      */
     async placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<StoredResponse> {
       const { principal, trace } = caller
-      if (principal.customerId !== null && principal.customerId !== input.customer_id) {
+      if (!mayActFor(principal, input.customer_id)) {
         throw new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${input.customer_id}.`)
       }
       const claim = claimOf(PLACE_ORDER, principal, key, ...requestOf(input))
@@ -130,7 +130,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     /** @throws AppError `not_found` */
     async getOrder({ principal }: Caller, id: number): Promise<Order> {
       const { row, lines } = await read(id)
-      if (principal.customerId !== null && principal.customerId !== row.customer_id) throw orderNotFound(id)
+      if (!mayActFor(principal, row.customer_id)) throw orderNotFound(id)
       return presentOrder(row, lines)
     },
 

@@ -7,7 +7,7 @@ import { chunks } from '../platform/database/bulk-insert.ts'
 import { readClock } from '../platform/database/clock.ts'
 import type { Database } from '../platform/database/types.ts'
 import type { Caller } from '../platform/http/app.ts'
-import { SERVICE } from '../platform/http/auth.ts'
+import { SERVICE_ID } from '../platform/http/principal.ts'
 import { CANCEL_ORDER, CONFIRM_ORDER, PLACE_ORDER } from './commands.ts'
 import type { KeySearch as KeySearchSchema } from './contract.ts'
 import { type OrderSummary, presentSummary } from './order-response.ts'
@@ -159,7 +159,7 @@ function presentUse(use: KeyUseRow, caller: string | undefined): KeySearch['data
     operation: use.operation,
     key: use.key,
     principal: caller ?? use.principal,
-    via: use.principal === SERVICE.id ? 'orchestrator' : 'orders',
+    via: use.principal === SERVICE_ID ? 'orchestrator' : 'orders',
     status: use.answered,
     order: presentSummary(use),
     created_at: toRfc3339(use.used_at),

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { SCOPES, type Scope } from '../../src/compose/modules.ts'
 import { createClient, disableClient, rotateSecret } from '../../src/identity/service.ts'
-import { SCOPES, type Scope } from '../../src/platform/http/auth.ts'
 import {
   ask,
   BAD_TOKENS,

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { SCOPES } from '../../src/platform/http/auth.ts'
+import { SCOPES } from '../../src/compose/modules.ts'
 import {
   ask,
   BAD_TOKENS,

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
+import { SCOPES } from '../../src/compose/modules.ts'
 import { composeCustomers, composeOrders } from '../../src/compose/services.ts'
 import { signToken } from '../../src/identity/service.ts'
 import { openDatabase } from '../../src/platform/database/open.ts'
-import { SCOPES } from '../../src/platform/http/auth.ts'
 import { createLogger } from '../../src/platform/telemetry/logger.ts'
 import { freePort } from '../../testing/database-server.ts'
 

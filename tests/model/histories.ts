@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
-import { SCOPES } from '../../src/platform/http/auth.ts'
+import { SCOPES } from '../../src/compose/modules.ts'
 import type { ApiClient } from '../../testing/api-client.ts'
 import { atOnce } from '../../testing/rows.ts'
 import type { TestSystem } from '../../testing/system.ts'

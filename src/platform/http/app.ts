@@ -10,7 +10,6 @@ import { unsafeCast } from '../core/unsafe-cast.ts'
 import { type DatabaseFault, DatabaseUnavailable, databaseFaultOf } from '../database/errors.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from '../telemetry/trace.ts'
-import type { Authenticator, Principal } from './auth.ts'
 import { type BodyConfig, receiveBody } from './body-limit.ts'
 import { claimedClientOf } from './claimed-client.ts'
 import { addressOf, createProxyWarning } from './client-ip.ts'
@@ -20,6 +19,7 @@ import { createFairShare, type FairShare, OVER_SHARE } from './fair-share.ts'
 import { addHealthRoutes, addPing } from './health.ts'
 import type { Signposts } from './home.ts'
 import { createLoadShedder, PROBE } from './load-shedding.ts'
+import type { Authenticator, Principal } from './principal.ts'
 import { type ProblemShape, plainProblem, sendProblem, toAppError, validationError } from './problem-details.ts'
 import { limitRequests } from './rate-limit.ts'
 import type { Check } from './readiness.ts'
@@ -82,6 +82,8 @@ export interface ServiceDeps {
   /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
   lifecycle: { draining: boolean; proxyWarned?: boolean }
   signposts: Signposts
+  /** The scopes of all services, for the document. */
+  scopes: readonly string[]
   /** See {@link addressOf}. */
   trustedProxies: number
   /** Whether it is for real. Outside production every path works below `/dev` too, and the demo client is named. */

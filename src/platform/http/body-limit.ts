@@ -2,8 +2,8 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AppEnv } from './app.ts'
-import type { Authenticator } from './auth.ts'
 import { findDoubledMember } from './duplicate-members.ts'
+import type { Authenticator } from './principal.ts'
 import { type ProblemShape, sendProblem, toAppError } from './problem-details.ts'
 
 const MAX_BODY_BYTES = 64 * 1024

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
+import { decodeJwt } from 'jose'
 import type { AppEnv } from './app.ts'
-import { claimedSubject } from './auth.ts'
+import { bearerTokenIn } from './principal.ts'
 
 const MAX_SHOWN_CHARACTERS = 100
 /** As long as a secret, a token or a hash. */
@@ -14,6 +15,15 @@ const MIN_CHARACTERS_OF_SECRET = 10
 export function claimedClientOf(c: Context<AppEnv>): string | undefined {
   const claimed = c.get('claimedClient') ?? claimedSubject(c.req.header('authorization'))
   return claimed ? shorten(claimed) : undefined
+}
+
+function claimedSubject(authorization: string | undefined): string | undefined {
+  try {
+    const { sub } = decodeJwt(bearerTokenIn(authorization ?? '') ?? '')
+    return typeof sub === 'string' ? sub : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function shorten(text: string): string {

@@ -3,8 +3,8 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { AppError, type ErrorDefinition, type ErrorStatus, PLATFORM_ERRORS } from '../core/errors.ts'
 import { CORRELATION_ID } from '../telemetry/trace.ts'
 import type { AppEnv } from './app.ts'
-import { actFor, type Scope } from './auth.ts'
 import type { Preconditions } from './etag.ts'
+import { requireScope, requireServiceToken } from './guards.ts'
 import { int64, MAX_INT32 } from './integers.ts'
 import { type ProblemShape, plainProblem } from './problem-details.ts'
 
@@ -333,7 +333,7 @@ function problemResponse({ schema, of }: ProblemShape, status: ErrorStatus, defi
 }
 
 /** A route for callers with a token that has this scope. Tools that take only one scheme take the first: any token does. */
-export function protectedBy(scope: Scope) {
+export function protectedBy(scope: string) {
   return { security: [{ bearer: [scope] }, { oauth2: [scope] }], middleware: [requireScope(scope)] }
 }
 
@@ -367,24 +367,3 @@ export const takeCorrelationId: MiddlewareHandler<AppEnv> = async (c, next) => {
 }
 
 const BodyCorrelation = z.object({ correlation_id: z.string().regex(CORRELATION_ID) })
-
-function requireScope(scope: Scope): MiddlewareHandler<AppEnv> {
-  return async (c, next) => {
-    const authorization = c.req.header('authorization')
-    const bearer = await c.get('authenticator').caller(authorization, c.get('trace'))
-    const principal = actFor(bearer, c.req.header('x-on-behalf-of'))
-    c.set('principal', principal)
-    if (!principal.scopes.has(scope)) {
-      throw new AppError(PLATFORM_ERRORS.insufficient_scope, `This needs a token with the scope ${scope}.`, { scope })
-    }
-    const limitRate = c.get('limitRate')
-    return c.get('fairShare').run(principal, async () => (limitRate ? limitRate(c, next) : next()), authorization)
-  }
-}
-
-function requireServiceToken(): MiddlewareHandler<AppEnv> {
-  return (c, next) => {
-    c.set('principal', c.get('authenticator').service(c.req.header('authorization')))
-    return next()
-  }
-}

@@ -8,7 +8,6 @@ import { html } from 'hono/html'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { contentHash } from '../core/crypto.ts'
 import type { AppEnv } from './app.ts'
-import { SCOPES } from './auth.ts'
 import { namesTag } from './etag.ts'
 import { HEALTH_TAG } from './health.ts'
 import { addHome, calledPath, type ServiceLink, type Signposts } from './home.ts'
@@ -28,6 +27,8 @@ export interface Whereabouts {
   /** Where callers reach the service, without a slash at its end; undefined, wherever the document was read. */
   publicUrl?: string | undefined
   signposts: Signposts
+  /** The scopes that tokens may have. */
+  scopes: readonly string[]
 }
 
 /** `/openapi.json` and `/docs`, the latter with Swagger UI's own files, so that it works with no internet. */
@@ -230,15 +231,17 @@ function withoutDemo(key: string, value: unknown): unknown {
 function registerSecuritySchemes(
   app: OpenAPIHono<AppEnv>,
   { tokens, internal }: DocsConfig,
-  { production, publicUrl }: Whereabouts,
+  { production, publicUrl, scopes }: Whereabouts,
 ): void {
   const registry = app.openAPIRegistry
-  const scopes = Object.fromEntries(SCOPES.map((scope) => [scope, scope.replace(/(.*):(.*)/, '$2 $1')]))
+  const described = Object.fromEntries(scopes.map((scope) => [scope, scope.replace(/(.*):(.*)/, '$2 $1')]))
   if (tokens) {
     registry.registerComponent('securitySchemes', 'oauth2', {
       type: 'oauth2',
       description: `Client credentials.${production ? '' : ' The demo client is `demo` with the secret `demo-secret`.'}`,
-      flows: { clientCredentials: { tokenUrl: publicUrl ? `${publicUrl}/auth/token` : 'auth/token', scopes } },
+      flows: {
+        clientCredentials: { tokenUrl: publicUrl ? `${publicUrl}/auth/token` : 'auth/token', scopes: described },
+      },
     })
     registry.registerComponent('securitySchemes', 'basic', {
       type: 'http',

@@ -1,5 +1,5 @@
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
-import { callerIdOf, type Principal, SERVICE } from './auth.ts'
+import { callerIdOf, type Principal, SERVICE_ID } from './principal.ts'
 
 /** Why a principal's request is refused while others are served. */
 export const OVER_SHARE = new AppError(
@@ -54,7 +54,7 @@ export function createFairShare(maxInFlight: number): FairShare {
     },
     async run(principal, work, authorization) {
       const callerId = callerIdOf(principal)
-      if (callerId === SERVICE.id) return work()
+      if (callerId === SERVICE_ID) return work()
       if (hasShare(callerId)) {
         remember(principal, authorization)
         throw OVER_SHARE

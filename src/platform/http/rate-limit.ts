@@ -2,8 +2,8 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { rateLimiter } from 'hono-rate-limiter'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import type { AppEnv } from './app.ts'
-import { SERVICE } from './auth.ts'
 import { addressOf } from './client-ip.ts'
+import { SERVICE_ID } from './principal.ts'
 
 const COMMON = { windowMs: 60_000, standardHeaders: 'draft-7' } as const
 
@@ -12,7 +12,7 @@ export function limitRequests(perMinute: number): MiddlewareHandler<AppEnv> {
   const limiter = rateLimiter<AppEnv>({
     ...COMMON,
     limit: perMinute,
-    skip: (c) => c.get('principal').id === SERVICE.id,
+    skip: (c) => c.get('principal').id === SERVICE_ID,
     keyGenerator: (c) => c.get('principal').id,
     handler: () => {
       throw new AppError(

@@ -1,5 +1,5 @@
 import { sha256 } from '../core/crypto.ts'
-import type { Principal } from '../http/auth.ts'
+import type { Principal } from '../http/principal.ts'
 
 /** What can be done with a key. */
 export interface Operation {

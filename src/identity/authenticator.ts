@@ -1,40 +1,18 @@
 import { sign } from 'hono/jwt'
-import { decodeJwt, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
 import { z } from 'zod'
-import { sameSecret, sha256 } from '../core/crypto.ts'
-import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
-import { unsafeCast } from '../core/unsafe-cast.ts'
-import { PRINCIPAL_ID, type Trace } from '../telemetry/trace.ts'
+import { sameSecret } from '../platform/core/crypto.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
+import {
+  type Authenticator,
+  bearerTokenIn,
+  type Principal,
+  principalId,
+  servicePrincipal,
+} from '../platform/http/principal.ts'
+import type { Trace } from '../platform/telemetry/trace.ts'
 import { createRemoteKeys } from './jwks.ts'
-
-export const SCOPES = [
-  'customers:read',
-  'customers:write',
-  'products:read',
-  'products:write',
-  'orders:read',
-  'orders:write',
-  'support:read',
-] as const
-
-export type Scope = (typeof SCOPES)[number]
-
-/** Who is calling. `customerId` is set for a client that is bound to one customer and must see no other. */
-export interface Principal {
-  id: string
-  scopes: ReadonlySet<string>
-  customerId: number | null
-  /** The id of the caller that a service works for. Fair shares count that caller. */
-  onBehalfOf?: string
-}
-
-/** Turns an `Authorization` header into a principal, or throws `unauthorized` or `invalid_token`. */
-export interface Authenticator {
-  /** A JWT, or the service token with the rights on orders that the orchestrator needs. */
-  caller(authorization: string | undefined, trace: Trace): Promise<Principal>
-  /** The service token alone: what opens `/internal/*`. */
-  service(authorization: string | undefined): Principal
-}
 
 export interface AuthConfig {
   jwt: {
@@ -51,6 +29,8 @@ export interface AuthConfig {
     claims?: ClaimNames
   }
   serviceTokens: readonly string[]
+  /** What they may do besides `/internal/*`. */
+  serviceScopes?: readonly string[]
   /**
    * Asked of the client that a token of our own names. Absent, every token is good that is signed: an identity provider
    * withdraws its own.
@@ -106,36 +86,13 @@ const CustomerId = z.union([
     .pipe(z.int()),
 ])
 
-/** Another service, on behalf of callers whose rate it has limited itself. */
-export const SERVICE: Principal = {
-  id: 'service',
-  scopes: new Set<Scope>(['orders:read', 'orders:write']),
-  customerId: null,
-}
-
-/** Whoever does not say who is calling, where that is allowed. */
-export const ANONYMOUS_ID = 'anonymous'
-
-/**
- * The principal, with the caller that it says it works for. Only the service is believed: anybody else could spend
- * another caller's share.
- */
-export function actFor(principal: Principal, callerId: string | undefined): Principal {
-  if (principal.id !== SERVICE.id || callerId === undefined || !PRINCIPAL_ID.test(callerId)) return principal
-  return { ...principal, onBehalfOf: callerId }
-}
-
-/** The id of the caller that a request counts for. */
-export function callerIdOf({ id, onBehalfOf = id }: Principal): string {
-  return onBehalfOf
-}
-
 /** @param now the time, in ms since 1970 */
 export function createAuthenticator(config: AuthConfig, now = () => Date.now()): Authenticator {
   const { jwksUrl, claims: names = OWN_CLAIMS } = config.jwt
   const verifyToken = jwksUrl === undefined ? ownTokens(config.jwt, now) : providerTokens(config.jwt, jwksUrl, now)
   const refusalOfClient = jwksUrl === undefined ? asking(config) : async () => undefined
   const verified = rememberVerified(now)
+  const service = servicePrincipal(config.serviceScopes ?? [])
   const isServiceToken = (token: string) => config.serviceTokens.map((known) => sameSecret(known, token)).includes(true)
   return {
     async caller(authorization, trace) {
@@ -143,12 +100,12 @@ export function createAuthenticator(config: AuthConfig, now = () => Date.now()):
       const token = bearer(authorization)
       const known = verified.get(token)
       if (known) return known
-      if (isServiceToken(token)) return SERVICE
+      if (isServiceToken(token)) return service
       return verified.join(token, () => verify(token, trace))
     },
     service(authorization) {
       if (!isServiceToken(bearer(authorization))) throw invalidToken('unknown_service_token')
-      return SERVICE
+      return service
     },
   }
 
@@ -343,19 +300,6 @@ function isAccessToken(type: unknown): boolean {
   return type === undefined || (typeof type === 'string' && /^(application\/)?(at\+)?jwt$/i.test(type))
 }
 
-/** The subject that a token names, which nobody has verified: for the log alone. */
-export function claimedSubject(authorization: string | undefined): string | undefined {
-  const [, token] = BEARER.exec(authorization ?? '') ?? []
-  try {
-    const { sub } = decodeJwt(token ?? '')
-    return typeof sub === 'string' ? sub : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const BEARER = /^Bearer +([\w.~+/=-]+)$/i
-
 function bearer(authorization: string | undefined): string {
   if (authorization === undefined)
     throw new AppError(
@@ -364,7 +308,7 @@ function bearer(authorization: string | undefined): string {
       {},
       { cause: 'missing' },
     )
-  const [, token] = BEARER.exec(authorization) ?? []
+  const token = bearerTokenIn(authorization)
   if (token === undefined) throw invalidToken('malformed')
   return token
 }
@@ -373,12 +317,4 @@ function bearer(authorization: string | undefined): string {
 function invalidToken(fault: TokenFault): AppError {
   const detail = 'The token is malformed, expired, or not meant for this service.'
   return new AppError(PLATFORM_ERRORS.invalid_token, detail, {}, { cause: fault })
-}
-
-/**
- * Subjects come from whoever issues tokens: a long or unusual one is told apart by its hash, and one that looks like such
- * a hash is hashed itself.
- */
-export function principalId(subject: string): string {
-  return /^(?!sha256:)[\w.:@|-]{1,100}$/.test(subject) ? `client:${subject}` : `client:sha256:${sha256(subject)}`
 }

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { sha256 } from '../core/crypto.ts'
-import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
-import { type AuthConfig, type ClientStatus, createAuthenticator, signClaims } from './auth.ts'
+import { sha256 } from '../platform/core/crypto.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
+import { type AuthConfig, type ClientStatus, createAuthenticator, signClaims } from './authenticator.ts'
 
 const jwt = { secret: 'a secret of these tests', issuer: 'here', audience: 'there', jwksUrl: undefined }
 const START = Date.parse('2026-11-24T06:35:10.500Z')

@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, customFetch, type JWTVerifyGetKey } from 'jose'
 import { z } from 'zod'
-import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 
 const MAX_KEY_SET_BYTES = 256 * 1024
 const FETCH_TIMEOUT_MS = 2_000
