@@ -6,7 +6,7 @@ import type { FoundOrder, KeySearch, OrderSupport } from '../orders/support.ts'
 import { sha256 } from '../platform/core/crypto.ts'
 import { AppError } from '../platform/core/errors.ts'
 import { addDays, fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
-import { idempotencyKey } from '../platform/http/contract.ts'
+import { idempotencyKey } from '../platform/idempotency/header.ts'
 import { CORRELATION_ID } from '../platform/telemetry/trace.ts'
 
 const HELP = `Answers: was this order placed? It only reads, so it is safe at any time.

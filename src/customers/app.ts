@@ -1,10 +1,12 @@
 import { addClientRoute, addTokenRoute } from '../identity/app.ts'
 import type { TokenService } from '../identity/service.ts'
 import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDeps } from '../platform/http/app.ts'
-import { keyOf, preconditionsOf } from '../platform/http/contract.ts'
+import { preconditionsOf } from '../platform/http/etag.ts'
 import { nextLink } from '../platform/http/pagination.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
 import { etagOfStored, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
+import { addRoute } from '../platform/http/routes.ts'
+import { keyOf } from '../platform/idempotency/header.ts'
 import { handleEach } from '../platform/rpc/batch-route.ts'
 import {
   createCustomer,
@@ -37,45 +39,45 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
   if (tokens) addTokenRoute(app, tokens, logins)
   if (tokens) addClientRoute(app, tokens)
 
-  app.openapi(createCustomer, async (c) => {
+  addRoute(app, createCustomer, async (c) => {
     const key = keyOf(c)
     const response = await customers.createCustomer(callerOf(c), c.req.valid('json'), key)
-    return sendStored(c, response, { location: locationOf(c, response.targetId), etag: '"1"' })
+    return sendStored(c, createCustomer, response, { location: locationOf(c, response.targetId), etag: '"1"' })
   })
 
-  app.openapi(getCustomer, async (c) =>
+  addRoute(app, getCustomer, async (c) =>
     sendVersioned(c, await customers.getCustomer(callerOf(c), c.req.valid('param').id)),
   )
 
-  app.openapi(listCustomers, async (c) => {
+  addRoute(app, listCustomers, async (c) => {
     const page = await customers.listCustomers(callerOf(c), c.req.valid('query'))
     return sendJson(c, page, 200, nextLink(c.req.url, page))
   })
 
-  app.openapi(replaceCustomer, async (c) => {
+  addRoute(app, replaceCustomer, async (c) => {
     const { id } = c.req.valid('param')
     const input = c.req.valid('json')
     const response = await customers.replaceCustomer(callerOf(c), id, input, keyOf(c), preconditionsOf(c))
-    return sendStored(c, response, { etag: etagOfStored(response) })
+    return sendStored(c, replaceCustomer, response, { etag: etagOfStored(response) })
   })
 
-  app.openapi(deleteCustomer, async (c) => {
+  addRoute(app, deleteCustomer, async (c) => {
     const { id } = c.req.valid('param')
-    return sendStored<Response>(c, await customers.deleteCustomer(callerOf(c), id, keyOf(c), preconditionsOf(c)))
+    return sendStored(c, deleteCustomer, await customers.deleteCustomer(callerOf(c), id, keyOf(c), preconditionsOf(c)))
   })
 
-  app.openapi(eraseCustomer, async (c) => {
+  addRoute(app, eraseCustomer, async (c) => {
     const { id } = c.req.valid('param')
-    return sendStored<Response>(c, await customers.eraseCustomer(callerOf(c), id, keyOf(c)))
+    return sendStored(c, eraseCustomer, await customers.eraseCustomer(callerOf(c), id, keyOf(c)))
   })
 
-  app.openapi(getInternalCustomers, (c) =>
+  addRoute(app, getInternalCustomers, (c) =>
     handleEach(c, c.req.valid('json').calls, async ({ id }) => {
       return { status: 200, replayed: false, body: JSON.stringify(await customers.getCustomerInternal(id)) }
     }),
   )
 
-  app.openapi(getInternalCustomer, async (c) =>
+  addRoute(app, getInternalCustomer, async (c) =>
     sendVersioned(c, await customers.getCustomerInternal(c.req.valid('param').id)),
   )
 

@@ -1,9 +1,8 @@
-import { z } from '@hono/zod-openapi'
 import { IDENTITY_ERRORS } from '../identity/errors.ts'
 import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   bodyProblems,
-  createStrictRoute,
+  defineRoute,
   ETag,
   Id,
   IdParams,
@@ -17,16 +16,15 @@ import {
   notModified,
   preconditionHeaders,
   problems,
-  protectedBy,
   protectedProblems,
   Replayed,
-  serviceOnly,
   Timestamp,
   text,
   Version,
 } from '../platform/http/contract.ts'
 import { NextLink, pageOf, SearchQuery } from '../platform/http/pagination.ts'
-import { BatchResponse, batchedCalls } from '../platform/rpc/batch-route.ts'
+import { z } from '../platform/http/schema.ts'
+import { BatchResponse, batchedCalls } from '../platform/rpc/batch-contract.ts'
 import { CUSTOMER_ERRORS } from './errors.ts'
 
 /** RFC 5322's dot-atom, at a name of the DNS. */
@@ -70,8 +68,8 @@ const CREATED = {
   version: 1,
 }
 
-export const createCustomer = createStrictRoute({
-  ...protectedBy('customers:write'),
+export const createCustomer = defineRoute({
+  scope: 'customers:write',
   method: 'post',
   path: '/customers',
   operationId: 'createCustomer',
@@ -93,8 +91,8 @@ export const createCustomer = createStrictRoute({
   },
 })
 
-export const getCustomer = createStrictRoute({
-  ...protectedBy('customers:read'),
+export const getCustomer = defineRoute({
+  scope: 'customers:read',
   method: 'get',
   path: '/customers/{id}',
   operationId: 'getCustomer',
@@ -114,8 +112,8 @@ export const getCustomer = createStrictRoute({
   },
 })
 
-export const listCustomers = createStrictRoute({
-  ...protectedBy('customers:read'),
+export const listCustomers = defineRoute({
+  scope: 'customers:read',
   method: 'get',
   path: '/customers',
   operationId: 'listCustomers',
@@ -142,8 +140,8 @@ const REPLACED = {
   version: 2,
 }
 
-export const replaceCustomer = createStrictRoute({
-  ...protectedBy('customers:write'),
+export const replaceCustomer = defineRoute({
+  scope: 'customers:write',
   method: 'put',
   path: '/customers/{id}',
   operationId: 'replaceCustomer',
@@ -169,8 +167,8 @@ export const replaceCustomer = createStrictRoute({
   },
 })
 
-export const deleteCustomer = createStrictRoute({
-  ...protectedBy('customers:write'),
+export const deleteCustomer = defineRoute({
+  scope: 'customers:write',
   method: 'delete',
   path: '/customers/{id}',
   operationId: 'deleteCustomer',
@@ -195,8 +193,8 @@ export const deleteCustomer = createStrictRoute({
   },
 })
 
-export const eraseCustomer = createStrictRoute({
-  ...protectedBy('customers:write'),
+export const eraseCustomer = defineRoute({
+  scope: 'customers:write',
   method: 'post',
   path: '/customers/{id}/erase',
   operationId: 'eraseCustomer',
@@ -223,8 +221,8 @@ export const eraseCustomer = createStrictRoute({
   },
 })
 
-export const getInternalCustomers = createStrictRoute({
-  ...serviceOnly,
+export const getInternalCustomers = defineRoute({
+  internal: true,
   method: 'post',
   path: '/internal/customers/lookups',
   operationId: 'getInternalCustomers',
@@ -242,8 +240,8 @@ export const getInternalCustomers = createStrictRoute({
   },
 })
 
-export const getInternalCustomer = createStrictRoute({
-  ...serviceOnly,
+export const getInternalCustomer = defineRoute({
+  internal: true,
   method: 'get',
   path: '/internal/customers/{id}',
   operationId: 'getInternalCustomer',

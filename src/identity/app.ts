@@ -5,6 +5,7 @@ import type { AppEnv, ServiceApp } from '../platform/http/app.ts'
 import { validationError } from '../platform/http/problem-details.ts'
 import { type LoginLimits, limitLogins } from '../platform/http/rate-limit.ts'
 import { sendJson } from '../platform/http/response.ts'
+import { addRoute } from '../platform/http/routes.ts'
 import { getInternalClient, issueToken, TokenRequest } from './contract.ts'
 import { IDENTITY_ERRORS } from './errors.ts'
 import type { Credentials, TokenService } from './service.ts'
@@ -15,7 +16,7 @@ export function addTokenRoute(app: ServiceApp, tokens: TokenService, limits: Log
   const { limitAddress, limitClient } = limitLogins(limits)
   // `app.openapi` would hold every body to the form's schema and to the JSON's: here it is one or the other.
   app.openAPIRegistry.registerPath(issueToken)
-  app.post(issueToken.getRoutingPath(), noteClient, limitAddress, limitClient, async (c) => {
+  app.post(issueToken.path, noteClient, limitAddress, limitClient, async (c) => {
     if (await isTooLarge(c)) throw TOO_LARGE
     const { grant_type, client_id, client_secret, scope } = await readTokenRequest(c)
     if (grant_type !== 'client_credentials') {
@@ -56,7 +57,7 @@ function isTooLarge(c: Context<AppEnv>): Promise<boolean> {
 
 /** For the services that have no database to look into. */
 export function addClientRoute(app: ServiceApp, tokens: TokenService): void {
-  app.openapi(getInternalClient, async (c) => {
+  addRoute(app, getInternalClient, async (c) => {
     const { id } = c.req.valid('param')
     const client = await tokens.findStatus(id)
     if (client === undefined) throw new AppError(PLATFORM_ERRORS.not_found, 'There is no client with this id.')

@@ -1,14 +1,8 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import type { RouteConfig } from '@asteasolutions/zod-to-openapi'
 import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
-import {
-  createStrictRoute,
-  jsonResponse,
-  optional,
-  problems,
-  serviceOnly,
-  Timestamp,
-} from '../platform/http/contract.ts'
+import { defineRoute, jsonResponse, optional, problems, Timestamp } from '../platform/http/contract.ts'
 import { int32 } from '../platform/http/integers.ts'
+import { z } from '../platform/http/schema.ts'
 import { IDENTITY_ERRORS } from './errors.ts'
 
 /**
@@ -38,7 +32,7 @@ export const Token = z
   })
   .openapi('Token')
 
-export const issueToken = createRoute({
+export const issueToken = {
   method: 'post',
   path: '/auth/token',
   operationId: 'issueToken',
@@ -70,7 +64,7 @@ export const issueToken = createRoute({
       PLATFORM_ERRORS.unavailable,
     ),
   },
-})
+} satisfies RouteConfig
 
 export const ClientStatus = z
   .object({
@@ -82,8 +76,8 @@ export const ClientStatus = z
   })
   .openapi('ClientStanding')
 
-export const getInternalClient = createStrictRoute({
-  ...serviceOnly,
+export const getInternalClient = defineRoute({
+  internal: true,
   method: 'get',
   path: '/internal/clients/{id}',
   operationId: 'getInternalClient',

@@ -1,4 +1,5 @@
-import type { Context } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
+import { z } from 'zod'
 import {
   type AppEnv,
   callerOf,
@@ -7,8 +8,10 @@ import {
   type ServiceApp,
   type ServiceDeps,
 } from '../platform/http/app.ts'
-import { idempotencyKey } from '../platform/http/contract.ts'
 import { sendStored } from '../platform/http/response.ts'
+import { addRoute } from '../platform/http/routes.ts'
+import { idempotencyKey } from '../platform/idempotency/header.ts'
+import { CORRELATION_ID } from '../platform/telemetry/trace.ts'
 import { createAndConfirmOrder, failureShape } from './contract.ts'
 import { correlationIdOf } from './keys.ts'
 import type { OrchestratorService } from './service.ts'
@@ -27,22 +30,36 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
   }
   const app = createServiceApp(deps, docs, failureShape)
 
-  app.openapi(createAndConfirmOrder, async (c) => {
-    const input = c.req.valid('json')
-    // A key of this request alone: its retries at Orders are one order, the same request sent again is another one.
-    const key = keyOf(c, input) ?? crypto.randomUUID()
-    if (input.correlation_id === undefined && correlationIdIn(c) === undefined) {
-      c.set('trace', { ...c.get('trace'), correlationId: correlationIdOf(c.get('principal').id, key) })
-    }
-    c.get('addToLog')({ customer_id: input.customer_id })
-    const { value, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
-    c.get('addToLog')({ order_id: orderIdIn(value), replayed })
-    // The text goes out as it was stored: a replay is the same bytes.
-    const body = `{"success":true,"correlationId":${JSON.stringify(c.get('trace').correlationId)},"data":${value}}`
-    return sendStored(c, { status: 201, body, replayed })
-  })
+  addRoute(
+    app,
+    createAndConfirmOrder,
+    async (c) => {
+      const input = c.req.valid('json')
+      // A key of this request alone: its retries at Orders are one order, the same request sent again is another one.
+      const key = keyOf(c, input) ?? crypto.randomUUID()
+      if (input.correlation_id === undefined && correlationIdIn(c) === undefined) {
+        c.set('trace', { ...c.get('trace'), correlationId: correlationIdOf(c.get('principal').id, key) })
+      }
+      c.get('addToLog')({ customer_id: input.customer_id })
+      const { value, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
+      c.get('addToLog')({ order_id: orderIdIn(value), replayed })
+      // The text goes out as it was stored: a replay is the same bytes.
+      const body = `{"success":true,"correlationId":${JSON.stringify(c.get('trace').correlationId)},"data":${value}}`
+      return sendStored(c, createAndConfirmOrder, { status: 201, body, replayed })
+    },
+    takeCorrelationId,
+  )
 
   return app
+}
+
+const BodyCorrelation = z.object({ correlation_id: z.string().regex(CORRELATION_ID) })
+
+/** The correlation id that a body names is taken before the guard, so that a refused request has it too. */
+const takeCorrelationId: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const body = BodyCorrelation.safeParse(await c.req.json().catch(() => undefined))
+  if (body.success) c.set('trace', { ...c.get('trace'), correlationId: body.data.correlation_id })
+  await next()
 }
 
 /** The caller's key, from the body or a header. @throws AppError `invalid_idempotency_key` */

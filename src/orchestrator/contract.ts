@@ -1,22 +1,20 @@
-import { z } from '@hono/zod-openapi'
 import { CustomerBrief } from '../customers/contract.ts'
 import { CUSTOMER_ERRORS } from '../customers/errors.ts'
 import { NewOrderItems, Order } from '../orders/contract.ts'
 import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
-  createStrictRoute,
   declareProblems,
+  defineRoute,
   Id,
   idempotencyHeadersLike,
   jsonBody,
   jsonResponse,
   KEYS,
   optional,
-  protectedBy,
   Replayed,
-  takeCorrelationId,
 } from '../platform/http/contract.ts'
-import { Problem, type ProblemShape, problemDocument } from '../platform/http/problem-details.ts'
+import { Problem, type ProblemShape, problemDocument } from '../platform/http/problem-document.ts'
+import { z } from '../platform/http/schema.ts'
 import { CORRELATION_ID } from '../platform/telemetry/trace.ts'
 import { PRODUCT_ERRORS } from '../products/errors.ts'
 
@@ -92,11 +90,8 @@ export const failureShape: ProblemShape = {
   },
 }
 
-const guard = protectedBy('orders:write')
-
-export const createAndConfirmOrder = createStrictRoute({
-  ...guard,
-  middleware: [takeCorrelationId, ...guard.middleware],
+export const createAndConfirmOrder = defineRoute({
+  scope: 'orders:write',
   method: 'post',
   path: '/orchestrator/create-and-confirm-order',
   operationId: 'createAndConfirmOrder',

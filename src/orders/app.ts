@@ -9,7 +9,6 @@ import {
   type ServiceApp,
   type ServiceDeps,
 } from '../platform/http/app.ts'
-import { idempotencyKey, keyOf } from '../platform/http/contract.ts'
 import { nextLink } from '../platform/http/pagination.ts'
 import { actFor } from '../platform/http/principal.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
@@ -51,29 +50,33 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
   if (tokens) addTokenRoute(app, tokens, logins)
   addProductRoutes(app, products)
 
-  app.openapi(placeOrder, async (c) => {
+  addRoute(app, placeOrder, async (c) => {
     const [input, key] = [c.req.valid('json'), keyOf(c)]
     if (input.confirm && key === undefined) throw keyRequired()
     const placing = orders.placeOrder(callerOf(c), input, key)
     const response = await logged(c.get('addToLog'), { customer_id: input.customer_id }, placing)
-    return sendStored(c, response, { location: locationOf(c, response.targetId) })
+    return sendStored(c, placeOrder, response, { location: locationOf(c, response.targetId) })
   })
 
-  app.openapi(getOrder, async (c) => sendJson(c, await orders.getOrder(callerOf(c), c.req.valid('param').id), 200))
+  addRoute(app, getOrder, async (c) => sendJson(c, await orders.getOrder(callerOf(c), c.req.valid('param').id), 200))
 
-  app.openapi(listOrders, async (c) => {
+  addRoute(app, listOrders, async (c) => {
     const page = await orders.listOrders(callerOf(c), c.req.valid('query'))
     return sendJson(c, page, 200, nextLink(c.req.url, page))
   })
 
-  app.openapi(confirmOrder, async (c) => {
+  addRoute(app, confirmOrder, async (c) => {
     const key = keyOf(c)
     if (key === undefined) throw keyRequired()
     const { id } = c.req.valid('param')
-    return sendStored(c, await logged(c.get('addToLog'), { order_id: id }, orders.confirmOrder(callerOf(c), id, key)))
+    return sendStored(
+      c,
+      confirmOrder,
+      await logged(c.get('addToLog'), { order_id: id }, orders.confirmOrder(callerOf(c), id, key)),
+    )
   })
 
-  app.openapi(placeValidatedOrders, (c) =>
+  addRoute(app, placeValidatedOrders, (c) =>
     handleEach(c, c.req.valid('json').calls, async ({ key, order, on_behalf_of }, trace, addToLog) => {
       const caller = { principal: actFor(c.get('principal'), on_behalf_of), trace }
       const known = { on_behalf_of, customer_id: order.customer_id }
@@ -83,13 +86,13 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
     }),
   )
 
-  app.openapi(cancelOrder, async (c) => {
+  addRoute(app, cancelOrder, async (c) => {
     const { id } = c.req.valid('param')
     const canceling = orders.cancelOrder(callerOf(c), id, keyOf(c))
-    return sendStored(c, await logged(c.get('addToLog'), { order_id: id }, canceling))
+    return sendStored(c, cancelOrder, await logged(c.get('addToLog'), { order_id: id }, canceling))
   })
 
-  app.openapi(searchKey, async (c) => {
+  addRoute(app, searchKey, async (c) => {
     const { key, client } = c.req.valid('query')
     return sendJson(c, await support.searchKey(callerOf(c), idempotencyKey(key) ?? '', client), 200)
   })

@@ -1,13 +1,11 @@
-import { z } from '@hono/zod-openapi'
 import { CustomerBrief } from '../customers/contract.ts'
 import { CUSTOMER_ERRORS } from '../customers/errors.ts'
 import { IDENTITY_ERRORS } from '../identity/errors.ts'
 import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
-  acceptEmptyBody,
   bodyProblems,
   Cents,
-  createStrictRoute,
+  defineRoute,
   emptyIsAbsent,
   Id,
   IdempotencyKey,
@@ -20,16 +18,15 @@ import {
   locationLike,
   optional,
   problems,
-  protectedBy,
   protectedProblems,
   Replayed,
-  serviceOnly,
   Timestamp,
   text,
 } from '../platform/http/contract.ts'
 import { int32, MAX_INT32 } from '../platform/http/integers.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
-import { BatchResponse, batchedCalls } from '../platform/rpc/batch-route.ts'
+import { z } from '../platform/http/schema.ts'
+import { BatchResponse, batchedCalls } from '../platform/rpc/batch-contract.ts'
 import { PRINCIPAL_ID } from '../platform/telemetry/trace.ts'
 import { PRODUCT_ERRORS } from '../products/errors.ts'
 import { ORDER_ERRORS } from './errors.ts'
@@ -161,8 +158,8 @@ export const CancelOrder = z
 
 const tags = ['Orders']
 
-export const placeOrder = createStrictRoute({
-  ...protectedBy('orders:write'),
+export const placeOrder = defineRoute({
+  scope: 'orders:write',
   method: 'post',
   path: '/orders',
   operationId: 'placeOrder',
@@ -195,8 +192,8 @@ export const placeOrder = createStrictRoute({
   },
 })
 
-export const getOrder = createStrictRoute({
-  ...protectedBy('orders:read'),
+export const getOrder = defineRoute({
+  scope: 'orders:read',
   method: 'get',
   path: '/orders/{id}',
   operationId: 'getOrder',
@@ -214,8 +211,8 @@ export const getOrder = createStrictRoute({
   },
 })
 
-export const listOrders = createStrictRoute({
-  ...protectedBy('orders:read'),
+export const listOrders = defineRoute({
+  scope: 'orders:read',
   method: 'get',
   path: '/orders',
   operationId: 'listOrders',
@@ -256,8 +253,8 @@ const CANCELED = {
   expires_at: '2099-12-31T23:59:59.000Z',
 }
 
-export const confirmOrder = createStrictRoute({
-  ...protectedBy('orders:write'),
+export const confirmOrder = defineRoute({
+  scope: 'orders:write',
   method: 'post',
   path: '/orders/{id}/confirm',
   operationId: 'confirmOrder',
@@ -296,8 +293,8 @@ export const Placements = batchedCalls('Placements', {
   on_behalf_of: OnBehalfOf,
 })
 
-export const placeValidatedOrders = createStrictRoute({
-  ...serviceOnly,
+export const placeValidatedOrders = defineRoute({
+  internal: true,
   method: 'post',
   path: '/internal/orders/placements',
   operationId: 'placeValidatedOrders',
@@ -317,11 +314,8 @@ export const placeValidatedOrders = createStrictRoute({
   },
 })
 
-const cancelGuard = protectedBy('orders:write')
-
-export const cancelOrder = createStrictRoute({
-  ...cancelGuard,
-  middleware: [...cancelGuard.middleware, acceptEmptyBody],
+export const cancelOrder = defineRoute({
+  scope: 'orders:write',
   method: 'post',
   path: '/orders/{id}/cancel',
   operationId: 'cancelOrder',
@@ -396,8 +390,8 @@ export const KeySearch = z
   })
   .openapi('KeySearch')
 
-export const searchKey = createStrictRoute({
-  ...protectedBy('support:read'),
+export const searchKey = defineRoute({
+  scope: 'support:read',
   method: 'get',
   path: '/idempotency-keys',
   operationId: 'searchIdempotencyKey',

@@ -1,9 +1,8 @@
-import { z } from '@hono/zod-openapi'
 import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   bodyProblems,
   Cents,
-  createStrictRoute,
+  defineRoute,
   ETag,
   Id,
   IdParams,
@@ -17,7 +16,6 @@ import {
   notModified,
   optional,
   preconditionHeaders,
-  protectedBy,
   protectedProblems,
   Replayed,
   Timestamp,
@@ -25,6 +23,7 @@ import {
 } from '../platform/http/contract.ts'
 import { int32, int64 } from '../platform/http/integers.ts'
 import { NextLink, pageOf, SearchQuery } from '../platform/http/pagination.ts'
+import { z } from '../platform/http/schema.ts'
 import { PRODUCT_ERRORS } from './errors.ts'
 
 const Price = Cents.max(100_000_000_000).openapi({ maximum: 100_000_000_000 })
@@ -106,8 +105,8 @@ const CREATED = {
   version: 1,
 }
 
-export const createProduct = createStrictRoute({
-  ...protectedBy('products:write'),
+export const createProduct = defineRoute({
+  scope: 'products:write',
   method: 'post',
   path: '/products',
   operationId: 'createProduct',
@@ -128,8 +127,8 @@ export const createProduct = createStrictRoute({
   },
 })
 
-export const getProduct = createStrictRoute({
-  ...protectedBy('products:read'),
+export const getProduct = defineRoute({
+  scope: 'products:read',
   method: 'get',
   path: '/products/{id}',
   operationId: 'getProduct',
@@ -149,8 +148,8 @@ export const getProduct = createStrictRoute({
   },
 })
 
-export const listProducts = createStrictRoute({
-  ...protectedBy('products:read'),
+export const listProducts = defineRoute({
+  scope: 'products:read',
   method: 'get',
   path: '/products',
   operationId: 'listProducts',
@@ -179,8 +178,8 @@ const CHANGED = {
   version: 2,
 }
 
-export const changeProduct = createStrictRoute({
-  ...protectedBy('products:write'),
+export const changeProduct = defineRoute({
+  scope: 'products:write',
   method: 'patch',
   path: '/products/{id}',
   operationId: 'changeProduct',
@@ -206,8 +205,8 @@ export const changeProduct = createStrictRoute({
   },
 })
 
-export const adjustStock = createStrictRoute({
-  ...protectedBy('products:write'),
+export const adjustStock = defineRoute({
+  scope: 'products:write',
   method: 'post',
   path: '/products/{id}/stock-adjustments',
   operationId: 'adjustStock',

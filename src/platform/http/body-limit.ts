@@ -4,7 +4,8 @@ import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AppEnv } from './app.ts'
 import { findDoubledMember } from './duplicate-members.ts'
 import type { Authenticator } from './principal.ts'
-import { type ProblemShape, sendProblem, toAppError } from './problem-details.ts'
+import { sendProblem, toAppError } from './problem-details.ts'
+import type { ProblemShape } from './problem-document.ts'
 
 const MAX_BODY_BYTES = 64 * 1024
 /** Of requests from other services: they may carry the calls of many callers. */

@@ -1,12 +1,10 @@
-import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { RouteConfig } from '@asteasolutions/zod-to-openapi'
 import { AppError, type ErrorDefinition, type ErrorStatus, PLATFORM_ERRORS } from '../core/errors.ts'
-import { CORRELATION_ID } from '../telemetry/trace.ts'
-import type { AppEnv } from './app.ts'
-import type { Preconditions } from './etag.ts'
-import { requireScope, requireServiceToken } from './guards.ts'
 import { int64, MAX_INT32 } from './integers.ts'
-import { type ProblemShape, plainProblem } from './problem-details.ts'
+import { type ProblemShape, plainProblem } from './problem-document.ts'
+import { z } from './schema.ts'
+
+// What contracts are made of: pure data, so that a program that only describes or calls a service loads no server.
 
 export const Id = int64(1)
 
@@ -48,14 +46,18 @@ export const emptyIsAbsent = <T extends z.ZodType>(schema: T) =>
     .preprocess((text) => (text === '' ? undefined : text), schema.optional())
     .openapi({ param: { allowEmptyValue: true } })
 
-const NO_QUERY = z.strictObject({})
+type Access =
+  /** The scope that a caller's token must have. */
+  | { scope: string; internal?: never }
+  /** For the other services alone. */
+  | { internal: true; scope?: never }
 
-/**
- * A route of the API. Its query is strict: a misspelled filter must not be answered with everything, so a route that
- * names no query takes none.
- */
-export function createStrictRoute<P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(config: R) {
-  return createRoute<P, R>({ ...config, request: { query: NO_QUERY, ...config.request } })
+/** A route as data: what the document says of it, and who may call it. */
+export type Route = RouteConfig & Access
+
+/** Keeps the literal types of a route, by which its handler is checked. */
+export function defineRoute<P extends string, R extends Route & { path: P }>(route: R): R {
+  return route
 }
 
 export const IdParams = z.object({
@@ -163,42 +165,10 @@ export const ETag = {
 
 export const notModified = { 304: { description: '`If-None-Match` names the current version', headers: ETag } }
 
-const KEY = /^[\x21-\x7e]{1,255}$/
+/** An idempotency key, without quotes. */
+export const KEY = /^[\x21-\x7e]{1,255}$/
 
 export const IdempotencyKey = z.string().regex(KEY).meta({ example: EXAMPLE_KEY })
-
-/**
- * The idempotency key of a request: 1–255 visible ASCII characters, bare or quoted as in the IETF draft. It may be said
- * in several places, as long as they say the same.
- * @throws AppError `invalid_idempotency_key`
- */
-export function idempotencyKey(...given: (string | undefined)[]): string | undefined {
-  let key: string | undefined
-  for (const text of given) {
-    if (text === undefined) continue
-    const bare = /^".*"$/.test(text) ? text.slice(1, -1) : text
-    if (!KEY.test(bare)) {
-      throw new AppError(
-        PLATFORM_ERRORS.invalid_idempotency_key,
-        'An idempotency key is 1 to 255 visible ASCII characters.',
-      )
-    }
-    if (key !== undefined && key !== bare) {
-      throw new AppError(PLATFORM_ERRORS.invalid_idempotency_key, 'The request names two different idempotency keys.')
-    }
-    key = bare
-  }
-  return key
-}
-
-/** The idempotency key that a request's headers name. @throws AppError `invalid_idempotency_key` */
-export function keyOf(c: Context): string | undefined {
-  return idempotencyKey(c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
-}
-
-export function preconditionsOf(c: Context): Preconditions {
-  return { ifMatch: c.req.header('if-match'), ifNoneMatch: c.req.header('if-none-match') }
-}
 
 export const Replayed = {
   'Idempotent-Replayed': {
@@ -331,39 +301,3 @@ function problemResponse({ schema, of }: ProblemShape, status: ErrorStatus, defi
     },
   }
 }
-
-/** A route for callers with a token that has this scope. Tools that take only one scheme take the first: any token does. */
-export function protectedBy(scope: string) {
-  return { security: [{ bearer: [scope] }, { oauth2: [scope] }], middleware: [requireScope(scope)] }
-}
-
-/** A route for the other services alone. Tools that publish documents leave out what is `x-internal`. */
-export const serviceOnly = {
-  security: [{ serviceToken: [] }],
-  middleware: [requireServiceToken()],
-  'x-internal': true,
-}
-
-/** For a body that may be left out: no bytes are no body, whatever content type a client announces with them. */
-export const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
-  if (c.req.header('content-type') !== undefined && (await c.req.text()) === '') {
-    const { url, method, headers } = c.req.raw
-    const named = new Headers(headers)
-    named.set('content-type', 'application/json')
-    c.req.raw = new Request(url, { method, headers: named, body: '{}' })
-    c.req.bodyCache = {}
-  }
-  await next()
-}
-
-/**
- * For a body that may name the request's correlation id. It is taken before anything else is asked, so that a request that
- * is refused has it too.
- */
-export const takeCorrelationId: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const body = BodyCorrelation.safeParse(await c.req.json().catch(() => undefined))
-  if (body.success) c.set('trace', { ...c.get('trace'), correlationId: body.data.correlation_id })
-  await next()
-}
-
-const BodyCorrelation = z.object({ correlation_id: z.string().regex(CORRELATION_ID) })

@@ -1,3 +1,4 @@
+import type { Context } from 'hono'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 
 /** What a write asks of the version that it finds (RFC 9110, section 13): the headers of these names. */
@@ -8,6 +9,11 @@ export interface Preconditions {
 
 export function etagOf({ version }: { version: number }): string {
   return `"${version}"`
+}
+
+/** The preconditions that a request's headers name. */
+export function preconditionsOf(c: Context): Preconditions {
+  return { ifMatch: c.req.header('if-match'), ifNoneMatch: c.req.header('if-none-match') }
 }
 
 /**

@@ -1,12 +1,15 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ServiceApp, ServiceDeps } from './app.ts'
-import { createStrictRoute, declareProblems, jsonResponse, problems, serviceOnly } from './contract.ts'
-import { type ProblemShape, sendProblem } from './problem-details.ts'
+import { declareProblems, defineRoute, jsonResponse, problems } from './contract.ts'
+import { sendProblem } from './problem-details.ts'
+import type { ProblemShape } from './problem-document.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import { sendJson } from './response.ts'
+import { addRoute } from './routes.ts'
+import { z } from './schema.ts'
 
 export const HEALTH_TAG = 'Health'
 
@@ -86,8 +89,8 @@ function createChangeLog(logger: Logger): (readiness: Readiness) => void {
   }
 }
 
-const ping = createStrictRoute({
-  ...serviceOnly,
+const ping = defineRoute({
+  internal: true,
   method: 'get',
   path: '/internal/ping',
   operationId: 'ping',
@@ -100,5 +103,5 @@ const ping = createStrictRoute({
 })
 
 export function addPing(app: ServiceApp): void {
-  app.openapi(ping, (c) => sendJson(c, { status: 'ok' as const }, 200))
+  addRoute(app, ping, (c) => sendJson(c, { status: 'ok' as const }, 200))
 }

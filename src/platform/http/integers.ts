@@ -1,4 +1,4 @@
-import { z } from '@hono/zod-openapi'
+import { z } from './schema.ts'
 
 // Integers of the documents say how wide they are: without a format, clients generated for Java, C#, Go and Kotlin read
 // 32 bits.

@@ -1,8 +1,8 @@
-import { z } from '@hono/zod-openapi'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { tokenize } from '../database/tokenize.ts'
 import type { Found, SearchCursor } from '../database/word-index.ts'
 import { emptyIsAbsent, Id, text } from './contract.ts'
+import { z } from './schema.ts'
 
 export const PageQuery = z.strictObject({
   limit: z

@@ -1,53 +1,11 @@
-import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { $ZodIssue } from 'zod/v4/core'
-import { AppError, type ErrorExtra, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
+import { AppError, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
 import { DatabaseUnavailable, isUnavailable } from '../database/errors.ts'
 import type { AppEnv } from './app.ts'
-import { int32, MAX_INT32 } from './integers.ts'
+import type { ProblemShape } from './problem-document.ts'
 import { send } from './response.ts'
-
-/** RFC 9457. The one shape of every refusal, of every service. */
-export const Problem = z
-  .looseObject({
-    type: z
-      .string()
-      .meta({ description: 'A URI reference that names the kind of problem: `urn:problem:` and the code.' }),
-    title: z.string(),
-    status: int32(400, 599),
-    detail: z.string(),
-    code: z.string().meta({ description: 'Stable. Programs decide by this one.' }),
-    request_id: z.string().meta({ description: 'The correlation id of the request. Name it when you ask for help.' }),
-    errors: z
-      .array(z.object({ path: z.string(), message: z.string() }).openapi('FieldProblem'))
-      .optional()
-      .meta({ description: 'For validation: what is wrong and where. At most 50.' }),
-    more_errors: int32(1, MAX_INT32).optional().meta({ description: 'How many more errors there are.' }),
-  })
-  .openapi('Problem')
-
-export interface ProblemDocument extends ErrorExtra {
-  type: string
-  title: string
-  status: number
-  detail: string
-  code: string
-  request_id: string
-}
-
-/** How a service writes its refusals. */
-export interface ProblemShape {
-  schema: z.ZodType
-  of(error: AppError, requestId: string): object
-}
-
-export const plainProblem: ProblemShape = { schema: Problem, of: problemDocument }
-
-export function problemDocument(error: AppError, requestId: string): ProblemDocument {
-  const { code, status, title, message: detail, extra } = error
-  return { type: `urn:problem:${code}`, title, status, detail, code, request_id: requestId, ...extra }
-}
 
 /** What was thrown, as the refusal a caller may see. What we did not foresee is a 500 that says nothing. */
 export function toAppError(error: unknown): AppError {

@@ -1,8 +1,10 @@
+import type { RouteConfigToTypedResponse } from '@hono/zod-openapi'
 import type { Context, TypedResponse } from 'hono'
 import type { StatusCode } from 'hono/utils/http-status'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { StoredResponse } from '../idempotency/store.ts'
 import type { AppEnv } from './app.ts'
+import type { Route } from './contract.ts'
 import { etagOf, namesVersion } from './etag.ts'
 
 /** Answers are data: nothing to keep, to run, to frame, or to guess the type of (OWASP's cheat sheet for REST). */
@@ -51,16 +53,23 @@ export function sendJson<T, S extends StatusCode>(
   return unsafeCast<Response & TypedResponse<T, S, 'json'>>(send(c, JSON.stringify(value), status, all))
 }
 
-/** Sends an answer's own bytes, so that the first answer and its replays are one. A 204 has none, and so no type. */
-export function sendStored<T>(
+/**
+ * Sends a stored response byte for byte, so that the first one and its replays are the same. A 204 has no body, and so no
+ * content type.
+ * @param route the route whose response it is
+ */
+export function sendStored<R extends Route>(
   c: Context<AppEnv>,
+  route: R,
   stored: Pick<StoredResponse, 'status' | 'body' | 'replayed'>,
   headers: Readonly<Record<string, string>> = {},
-): T {
+): RouteConfigToTypedResponse<R> {
+  if (!(stored.status in route.responses)) throw new Error(`${route.operationId} declares no ${stored.status}`)
   const hasBody = stored.status !== 204
   const replayed = stored.replayed && { 'idempotent-replayed': 'true' }
   const all = { ...headers, ...(hasBody && JSON_TYPE), ...replayed }
-  return unsafeCast<T>(send(c, hasBody ? stored.body : null, unsafeCast<StatusCode>(stored.status), all))
+  const response = send(c, hasBody ? stored.body : null, unsafeCast<StatusCode>(stored.status), all)
+  return unsafeCast<RouteConfigToTypedResponse<R>>(response)
 }
 
 /** The `ETag` of the resource in an answer: of a replay it is the version that the first answer told. */

@@ -6,7 +6,7 @@ import { getRequestListener, RequestError } from '@hono/node-server'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { problemDocument } from './problem-details.ts'
+import { problemDocument } from './problem-document.ts'
 import { type CountRefusal, createRefusalLog } from './refusal-log.ts'
 import { ALWAYS } from './response.ts'
 

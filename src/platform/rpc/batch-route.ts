@@ -1,12 +1,12 @@
-import { z } from '@hono/zod-openapi'
-import type { Context } from 'hono'
+import type { Context, TypedResponse } from 'hono'
 import { routePath } from 'hono/route'
+import type { JSONParsed } from 'hono/utils/types'
+import type { z } from 'zod'
 import { msSince } from '../core/time.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AddToLog, AppEnv } from '../http/app.ts'
-import { optional } from '../http/contract.ts'
-import { int32 } from '../http/integers.ts'
-import { problemDocument, toAppError } from '../http/problem-details.ts'
+import { toAppError } from '../http/problem-details.ts'
+import { problemDocument } from '../http/problem-document.ts'
 import { send } from '../http/response.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from '../telemetry/trace.ts'
 
@@ -54,11 +54,11 @@ interface CallResponse {
 }
 
 /** Does each of the calls, and answers them in their order. Each has a line in the log, as it would have alone. */
-export async function handleEach<C extends BatchedCall, T>(
+export async function handleEach<C extends BatchedCall>(
   c: Context<AppEnv>,
   calls: readonly C[],
   work: (call: C, trace: Trace, addToLog: AddToLog) => Promise<CallResponse>,
-): Promise<T> {
+): Promise<Response & TypedResponse<JSONParsed<z.output<typeof BatchResponse>>, 200, 'json'>> {
   c.set(
     'together',
     calls.map(({ correlation_id }) => correlation_id),
@@ -71,7 +71,7 @@ export async function handleEach<C extends BatchedCall, T>(
     return `{"status":${status},"replayed":${replayed},"body":${body}}`
   })
   const text = `{"results":[${(await Promise.all(results)).join(',')}]}`
-  return unsafeCast<T>(send(c, text, 200, { 'content-type': 'application/json' }))
+  return unsafeCast(send(c, text, 200, { 'content-type': 'application/json' }))
 
   async function handleCall(call: C, addToLog: AddToLog): Promise<CallResponse> {
     const { correlation_id: correlationId, traceparent } = call

@@ -2,9 +2,9 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { nowhere } from '../../../testing/services.ts'
 import { AppError, defineErrors, PLATFORM_ERRORS } from '../core/errors.ts'
-import { problemDocument } from '../http/problem-details.ts'
+import { problemDocument } from '../http/problem-document.ts'
 import { serve } from '../http/server.ts'
-import { MAX_BATCHED_CALLS } from './batch-route.ts'
+import { MAX_BATCHED_CALLS } from './batch-contract.ts'
 import { type Call, callService, createBatchedCalls, type Upstream } from './client.ts'
 
 const Widget = z.object({ id: z.int() })

@@ -5,7 +5,7 @@ import { untilAborted, withTimeLimit } from '../core/timeout.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { CheckFailed } from '../http/readiness.ts'
 import type { Trace } from '../telemetry/trace.ts'
-import { BatchResponse, MAX_BATCHED_CALLS } from './batch-route.ts'
+import { BatchResponse, MAX_BATCHED_CALLS } from './batch-contract.ts'
 import type { Fetch } from './http-fetch.ts'
 
 /** How one service reaches another. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { AppError } from '../core/errors.ts'
-import { idempotencyKey } from './contract.ts'
+import { idempotencyKey } from './header.ts'
 
 describe('an idempotency key', () => {
   it.each([
