@@ -342,7 +342,7 @@ export const cancelOrder = defineRoute({
   },
 })
 
-/** Keys are read as the headers say them: {@link idempotencyKey} refuses what is none. */
+/** A key is read as from a header: the app refuses a text that is none. */
 export const KeyQuery = z.strictObject({
   key: z.string().openapi({
     ...KEYS,

@@ -94,7 +94,7 @@ const TAGS: TextSchema = {
   maxLength: 1024,
 }
 
-/** What {@link idempotencyKey} takes. A lone pair of quotes is an empty key. */
+/** What a key header may be. A lone pair of quotes is an empty key, which is refused. */
 export const KEYS: TextSchema = {
   pattern: '^([!#-~][!-~]{0,254}|"([!-~]{0,253}[!#-~])?|"[!-~]{1,255}")$',
   maxLength: 257,
@@ -122,7 +122,7 @@ export const ifNoneMatchHeader = [
   ),
 ]
 
-// The same as in the orchestrator's body, where two keys must not differ.
+// Examples show one key everywhere: a key in a body and one in a header must not differ.
 const EXAMPLE_KEY = 'abc-123'
 
 /** What makes a request safe to send again. */

@@ -8,39 +8,8 @@ import type { AddToLog, AppEnv } from '../http/app.ts'
 import { toAppError } from '../http/problem-details.ts'
 import { problemDocument } from '../http/problem-document.ts'
 import { send } from '../http/response.ts'
-import { CORRELATION_ID, TRACEPARENT, type Trace } from '../telemetry/trace.ts'
-
-// Calls of one moment from one service to another travel in one request. Each is answered as it would have been alone.
-
-export const MAX_BATCHED_CALLS = 100
-
-/** The body of a request that carries several calls. */
-export function batchedCalls<T extends z.ZodRawShape>(name: string, call: T) {
-  const one = z
-    .strictObject({
-      ...call,
-      correlation_id: z.string().regex(CORRELATION_ID).meta({ example: 'req-789' }),
-      traceparent: optional(z.string().regex(TRACEPARENT)).meta({
-        example: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
-      }),
-    })
-    .openapi(`${name}Call`)
-  return z.strictObject({ calls: z.array(one).min(1).max(MAX_BATCHED_CALLS) }).openapi(name)
-}
-
-export const BatchResponse = z
-  .object({
-    results: z.array(
-      z
-        .object({
-          status: int32(200, 599).meta({ description: 'The status that the call would have alone', example: 200 }),
-          replayed: z.boolean(),
-          body: z.unknown().meta({ description: 'The body that the call would have alone, or a problem document' }),
-        })
-        .openapi('SharedResult'),
-    ),
-  })
-  .openapi('BatchResponse')
+import type { Trace } from '../telemetry/trace.ts'
+import type { BatchResponse } from './batch-contract.ts'
 
 interface BatchedCall {
   correlation_id: string
@@ -65,7 +34,7 @@ export async function handleEach<C extends BatchedCall>(
   )
   const results = calls.map(async (call) => {
     const start = performance.now()
-    const line = { upstream: routePath(c, -1), correlation_id: call.correlation_id }
+    const line = { route: routePath(c, -1), correlation_id: call.correlation_id }
     const { status, replayed, body } = await handleCall(call, (fields) => Object.assign(line, fields))
     c.get('logCall')({ ...line, status, ms: msSince(start) })
     return `{"status":${status},"replayed":${replayed},"body":${body}}`
