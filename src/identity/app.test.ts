@@ -266,7 +266,7 @@ describeEachEngine('clients whose tokens are revoked', (engine) => {
     return response.body.access_token
   }
 
-  /** How each service answers this token. The orchestrator accepts it and then refuses the empty body. */
+  /** The status of each service for this token. The orchestrator accepts it and then refuses the empty body. */
   async function statusesOf(token: string, { customers, orders, orchestrator }: TestSystem = system) {
     const responses = [
       await customers.get('/customers/1', { token }),

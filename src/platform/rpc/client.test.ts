@@ -361,7 +361,7 @@ describe('calls that can share a request', () => {
   const failing = (status: number) => ({ status, replayed: false, body: null })
   const results = (...some: unknown[]) => Response.json({ results: some })
 
-  /** Serves whatever it is requests for, single or batched. */
+  /** Serves every request, single or batched. */
   function doAll({ path, body }: SeenRequest): Response {
     if (path !== TOGETHER) return Response.json({ id: Number(path.slice(8)) }, { status: 201 })
     return results(...idsIn(body).map(done))
