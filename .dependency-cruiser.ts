@@ -13,8 +13,8 @@ const OTHER_DOMAIN = `^src/(?!(?:$1|${NO_DOMAIN})/)[^/]+/`
 const PUBLIC_FILES = 'client|contract|stock|customer-rows|errors|scopes|tables'
 const TESTS = ['^tests/', '\\.test\\.ts$']
 
-const HONO = '^(?:node_modules/)?(?:hono|@hono/[^/]+|hono-rate-limiter)(?:/|$)'
-const SQL = '^(?:node_modules/)?(?:kysely|mysql2)(?:/|$)|^node:sqlite$'
+const HONO = '(?:^|node_modules/)(?:hono|@hono/[^/]+|hono-rate-limiter)(?:/|$)'
+const SQL = '(?:^|node_modules/)(?:kysely|mysql2)(?:/|$)|^node:sqlite$'
 
 const file = (names: string) => `/(?:${names})\\.ts$`
 

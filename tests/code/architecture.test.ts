@@ -155,7 +155,7 @@ describe('the rules of .dependency-cruiser.ts', () => {
     expect(await breachesOf(SOUND)).toEqual([])
   })
 
-  it.each(BREACHES)('when %s is broken, then it names the file and the import', async (rule, more, found) => {
+  it.each(BREACHES)('when %s is broken, then it names file and import', async (rule, more, found) => {
     expect(await breachesOf(added(more))).toEqual([`${rule}: ${found}`])
   })
 
