@@ -215,12 +215,12 @@ describeEachEngine('stopping', (engine) => {
   })
 
   const uncaught = [
-    ['start', "throw new Error('uncaught')"],
-    ['start:orders', "throw new Error('uncaught')"],
-    ['start:orders', "Promise.reject(new Error('uncaught'))"],
+    ['start', 'exception', "throw new Error('uncaught')"],
+    ['start:orders', 'exception', "throw new Error('uncaught')"],
+    ['start:orders', 'rejection', "Promise.reject(new Error('uncaught'))"],
   ] as const
 
-  it.each(uncaught)('when %s meets %s, then what runs is answered and it ends with 1', async (script, code) => {
+  it.each(uncaught)('when %s has an uncaught %s, then it drains and ends with 1', async (script, _, code) => {
     const { program, placed, customers } = await startWithOrderUnderWay(script, onSigusr2(code))
     process.kill(program.pid, 'SIGUSR2')
     await logged(program, ({ msg }) => msg === 'stopping')

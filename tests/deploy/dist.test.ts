@@ -50,7 +50,7 @@ describe.each(nodes)('dist/ on Node $version', ({ file, version }) => {
     expect(await program.stop()).toMatchObject({ code: 0 })
   })
 
-  it('when an error is uncaught, then it is one line of the log, and the end code is 1', async () => {
+  it('when an error is uncaught, then it is one fatal line and ends with 1', async () => {
     const bases = { CUSTOMERS_API_BASE: 'http://127.0.0.1:1', ORDERS_API_BASE: 'http://127.0.0.1:1' }
     const options = onSigusr2("throw new Error('uncaught')")
     const program = run('entrypoints/service.js', { SERVICE: 'orchestrator', PORT: '0', ...bases, ...options })
