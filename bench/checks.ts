@@ -1,8 +1,9 @@
+import { type ApiResponse, apiClient } from '../testing/api-client.ts'
+import { atOnce, statusCounts } from '../testing/rows.ts'
 import type { Shop } from './fixture.ts'
-import type { Answer } from './http.ts'
 import { padTable } from './report.ts'
 import type { System } from './systems.ts'
-import type { Line, Service } from './workloads.ts'
+import type { Line } from './workloads.ts'
 
 // What a system's speed is worth: whether it is right when many call at once, and when they call again.
 
@@ -17,10 +18,10 @@ export interface CheckResult {
 
 /** A system as these checks use it. */
 interface Tried {
-  place(items: Line[]): Promise<Answer>
-  read(id: number): Promise<Answer>
-  confirm(id: number, key: string): Promise<Answer>
-  orchestrate(items: Line[], key: string): Promise<Answer>
+  place(items: Line[]): Promise<ApiResponse>
+  read(id: number): Promise<ApiResponse>
+  confirm(id: number, key: string): Promise<ApiResponse>
+  orchestrate(items: Line[], key: string): Promise<ApiResponse>
   shop: Shop
 }
 
@@ -94,7 +95,7 @@ const CHECKS: readonly Check[] = [
       const [id, other] = [await placeOne(tried), await placeOne(tried)]
       const key = crypto.randomUUID()
       const answers = [await tried.confirm(id, key), await tried.confirm(other, key)]
-      const { status } = JSON.parse((await tried.read(other)).text)
+      const { status } = (await tried.read(other)).body
       return {
         seen: { answers: statusesOf(answers), 'the other': String(status) },
         expected: { answers: '1 × 200, 1 × 422', 'the other': 'CREATED' },
@@ -132,14 +133,10 @@ async function breachOf(check: Check, tried: Tried): Promise<string | undefined>
   }
 }
 
-type Repeat = (times: number, call: (i: number) => Promise<Answer>) => Promise<Answer[]>
+type Repeat = (times: number, call: (i: number) => Promise<ApiResponse>) => Promise<ApiResponse[]>
 
-function atOnce(times: number, call: (i: number) => Promise<Answer>): Promise<Answer[]> {
-  return Promise.all(Array.from({ length: times }, (_, i) => call(i)))
-}
-
-async function inTurn(times: number, call: (i: number) => Promise<Answer>): Promise<Answer[]> {
-  const answers: Answer[] = []
+async function inTurn(times: number, call: (i: number) => Promise<ApiResponse>): Promise<ApiResponse[]> {
+  const answers: ApiResponse[] = []
   for (let i = 0; i < times; i++) answers.push(await call(i))
   return answers
 }
@@ -156,44 +153,34 @@ async function callAgain({ orchestrate, shop }: Tried, repeat: Repeat) {
 }
 
 async function placeOne({ place, shop }: Tried): Promise<number> {
-  const { status, text } = await place([{ product_id: await shop.addProduct(1), qty: 1 }])
+  const { status, body } = await place([{ product_id: await shop.addProduct(1), qty: 1 }])
   if (status !== 201) throw new Error(`an order was answered ${status}`)
-  return Number(JSON.parse(text).id)
+  return Number(body.id)
 }
 
 /** `20 × 201, 180 × 409` */
-function statusesOf(answers: readonly Answer[]): string {
-  const groups = Map.groupBy(answers, ({ status }) => status)
-  const sorted = [...groups].sort(([a], [b]) => a - b)
-  return sorted.map(([status, { length }]) => `${length} × ${status}`).join(', ')
+function statusesOf(responses: ApiResponse[]): string {
+  const counts = Object.entries(statusCounts(responses))
+  return counts.map(([status, count]) => `${count} × ${status}`).join(', ')
 }
 
-function bodiesOf(answers: readonly Answer[]): number {
+function bodiesOf(answers: readonly ApiResponse[]): number {
   return new Set(answers.map(({ text }) => text)).size
 }
 
 function callsOf({ ports, ground, shop }: System): Tried {
   const { token, customerId: customer_id } = ground
-  const ask = async (service: Service, path: string, headers?: Record<string, string>, body?: object) => {
-    const response = await fetch(`http://127.0.0.1:${ports[service]}${path}`, {
-      method: headers === undefined ? 'GET' : 'POST',
-      headers: {
-        ...headers,
-        authorization: `Bearer ${token}`,
-        ...(body !== undefined && { 'content-type': 'application/json' }),
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(MAX_RESPONSE_MS),
-    })
-    return { status: response.status, text: await response.text() }
-  }
+  const clientAt = (port: number) => apiClient(`http://127.0.0.1:${port}`, token)
+  const [orders, orchestrator] = [clientAt(ports.orders), clientAt(ports.orchestrator)]
+  const limited = () => ({ signal: AbortSignal.timeout(MAX_RESPONSE_MS) })
   return {
-    place: (items) => ask('orders', '/orders', {}, { customer_id, items }),
-    read: (id) => ask('orders', `/orders/${id}`),
-    confirm: (id, key) => ask('orders', `/orders/${id}/confirm`, { 'x-idempotency-key': key }),
+    place: (items) => orders.post('/orders', { customer_id, items }, limited()),
+    read: (id) => orders.get(`/orders/${id}`, limited()),
+    confirm: (id, key) =>
+      orders.post(`/orders/${id}/confirm`, undefined, { ...limited(), headers: { 'x-idempotency-key': key } }),
     orchestrate(items, idempotency_key) {
       const body = { customer_id, items, idempotency_key, correlation_id: 'bench' }
-      return ask('orchestrator', '/orchestrator/create-and-confirm-order', {}, body)
+      return orchestrator.post('/orchestrator/create-and-confirm-order', body, limited())
     },
     shop,
   }

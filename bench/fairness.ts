@@ -12,8 +12,8 @@ import { bulkInsert, chunks } from '../src/platform/database/bulk-insert.ts'
 import { openDatabase } from '../src/platform/database/open.ts'
 import type { Database } from '../src/platform/database/types.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
+import { encodeRequest, RawConnection } from '../testing/raw-http.ts'
 import type { Flood, FloodResponses } from './fairness/flood.ts'
-import { Connection, textOf } from './http.ts'
 import { padTable } from './report.ts'
 import { startSystem } from './systems.ts'
 
@@ -76,11 +76,11 @@ async function compare(system: System, ms: number): Promise<void> {
   })
   const flooding = { authorization: `Bearer ${await tokenOf('flood')}` }
   const requests = {
-    [FLOODS[0]]: textOf({ method: 'POST', path: '/orders', headers: flooding, body: order(firstProduct, 200) }),
-    [FLOODS[1]]: textOf({ method: 'GET', path: '/products?search=steel%20nut', headers: flooding }),
+    [FLOODS[0]]: encodeRequest({ method: 'POST', path: '/orders', headers: flooding, body: order(firstProduct, 200) }),
+    [FLOODS[1]]: encodeRequest({ method: 'GET', path: '/products?search=steel%20nut', headers: flooding }),
   }
   const other = { authorization: `Bearer ${await tokenOf('other')}` }
-  const probe = textOf({ method: 'POST', path: '/orders', headers: other, body: order(firstProduct + 500, 1) })
+  const probe = encodeRequest({ method: 'POST', path: '/orders', headers: other, body: order(firstProduct + 500, 1) })
   await measure(port, probe, ms / 4)
   const rows: string[][] = []
   for (const name of FLOODS) {
@@ -119,13 +119,13 @@ function startFlood(flood: Flood): { told: Promise<FloodResponses>; stop: () => 
 
 /** One caller that places an order, waits a little, and places the next. */
 async function measure(port: number, request: string, ms: number) {
-  const connection = new Connection(port)
+  const connection = new RawConnection(port)
   const times: number[] = []
   let refused = 0
   const until = performance.now() + ms
   while (performance.now() < until) {
     const began = performance.now()
-    const { status } = await connection.ask(request)
+    const { status } = await connection.send(request)
     if (status !== 201) refused++
     times.push(performance.now() - began)
     await sleep(PAUSE_MS, undefined, { signal: interruption })

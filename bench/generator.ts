@@ -1,5 +1,5 @@
+import { encodeRequest, RawConnection } from '../testing/raw-http.ts'
 import { answerLoads, type Caller, type Load } from './caller-loop.ts'
-import { Connection, textOf } from './http.ts'
 import { type Service, WORKLOADS } from './workloads.ts'
 
 /**
@@ -17,9 +17,9 @@ answerLoads<HttpLoad>(openCaller)
 function openCaller({ workload: name, ground, ports }: HttpLoad): Caller {
   const workload = WORKLOADS.find((workload) => workload.name === name)
   if (workload === undefined) throw new Error(`no workload ${name}`)
-  const connections = new Map<Service, Connection>()
+  const connections = new Map<Service, RawConnection>()
   const connectionTo = (service: Service) => {
-    const connection = connections.get(service) ?? new Connection(ports[service])
+    const connection = connections.get(service) ?? new RawConnection(ports[service])
     connections.set(service, connection)
     return connection
   }
@@ -32,7 +32,7 @@ function openCaller({ workload: name, ground, ports }: HttpLoad): Caller {
       const shot = workload.shot(ground)
       const { service, status: expected, places } = shot
       try {
-        const { status, text } = await connectionTo(service).ask(textOf(shot))
+        const { status, text } = await connectionTo(service).send(encodeRequest(shot))
         if (status !== expected) throw new Error(`${status}: ${text.slice(0, 500)}`)
         return { placed: places }
       } catch (error) {

@@ -7,6 +7,8 @@ import { endProcess, hasEnded } from '../scripts/children.ts'
 import type { Env } from '../src/compose/env.ts'
 import { SCOPES } from '../src/compose/modules.ts'
 import { signToken } from '../src/identity/service.ts'
+import { SCOPES } from '../src/platform/http/auth.ts'
+import { apiClient } from '../testing/api-client.ts'
 import { type DatabaseServer, freePort } from '../testing/database-server.ts'
 import { buildPrograms, IMAGE_OPTIONS, IMAGE_VARIABLES, programIn } from './build.ts'
 import { type Books, CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS, type Shop } from './fixture.ts'
@@ -176,33 +178,22 @@ async function groundOf({ jwt }: Env, ports: Ports): Promise<Ground> {
 
 /** Orders that are there to be read and confirmed again. */
 async function confirmSome(port: number, ground: Omit<Ground, 'confirmed'>): Promise<Ground['confirmed']> {
+  const orders = apiClient(`http://127.0.0.1:${port}`, ground.token)
+  const post = async (path: string, body?: object, headers = {}) => {
+    const { status, text, body: order } = await orders.post(path, body, { headers })
+    if (status >= 300) throw new Error(`POST ${path} answered ${status}: ${text}`)
+    return order
+  }
   const confirmed: Ground['confirmed'] = []
   for (let i = 0; i < CONFIRMED_ORDERS; i++) {
     const product_id = ground.firstProduct + i
     const items = [0, 1].map((more) => ({ product_id: product_id + more, qty: 1 }))
-    const { id } = await post(port, ground.token, '/orders', {}, { customer_id: ground.customerId, items })
+    const { id } = await post('/orders', { customer_id: ground.customerId, items })
     const key = crypto.randomUUID()
-    await post(port, ground.token, `/orders/${id}/confirm`, { 'x-idempotency-key': key })
+    await post(`/orders/${id}/confirm`, undefined, { 'x-idempotency-key': key })
     confirmed.push({ id, key })
   }
   return confirmed
-}
-
-async function post(
-  port: number,
-  token: string,
-  path: string,
-  headers: Record<string, string>,
-  body?: object,
-): Promise<{ id: number }> {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
-    method: 'POST',
-    headers: { ...headers, authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
-    ...(body && { body: JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  if (!response.ok) throw new Error(`POST ${path} answered ${response.status}: ${text}`)
-  return JSON.parse(text)
 }
 
 /** Linux counts a process's time in these, whatever the machine. */

@@ -1,4 +1,4 @@
-import type { HttpRequest } from './http.ts'
+import type { HttpRequest } from '../testing/raw-http.ts'
 
 /** What the requests are about: the same in each system's database. */
 export interface Ground {

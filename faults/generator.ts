@@ -90,5 +90,5 @@ export function createWishes(seed: number, ground: Ground) {
 export type Wishes = ReturnType<typeof createWishes>
 
 function post(service: Sendable['service'], path: string, headers: Record<string, string>, body?: object): Sendable {
-  return { service, method: 'POST', path, headers, body: body === undefined ? undefined : JSON.stringify(body) }
+  return { service, path, headers, body }
 }

@@ -1,75 +1,53 @@
-import { Agent, type IncomingMessage, request } from 'node:http'
+import { ConnectionPool, encodeRequest, readExactly } from '../testing/raw-http.ts'
 import type { JumpyClock } from './clock.ts'
 import type { Service } from './system.ts'
 
 /** A request that may be sent any number of times. */
 export interface Sendable {
   service: Service
-  method: 'GET' | 'POST'
   path: string
   headers: Record<string, string>
-  body: string | undefined
+  body: object | undefined
 }
 
-/** The whole answer, or why there is none. */
+/** The whole response, or why there is none. */
 export type Reply = { status: number; body: string } | { failure: string }
 
 export type Send = (sendable: Sendable, clock: JumpyClock, limitMs: number) => Promise<Reply>
 
-/** However a caller's clock jumps, it does not wait longer than this. */
+/** However far a caller's clock jumps, the caller does not wait longer than this. */
 const MAX_WAIT_MS = 25_000
 
-/** Sends over kept connections, as callers do. @param instances where they are; a request sent again goes to the next one */
+/** Posts over kept connections. @param instances where the services are; a retry goes to the next instance */
 export function createSender(instances: readonly Record<Service, number>[], token: string): Send {
-  const agent = new Agent({ keepAlive: true })
+  const pools = new Map<number, ConnectionPool>()
   const turns = new WeakMap<Sendable, number>()
   let first = 0
 
-  function portFor(sendable: Sendable): number {
+  function poolFor(sendable: Sendable): ConnectionPool {
     const turn = turns.get(sendable) ?? first++
     turns.set(sendable, turn + 1)
-    return instances[turn % instances.length]?.[sendable.service] ?? 0
+    const port = instances[turn % instances.length]?.[sendable.service] ?? 0
+    const pool = pools.get(port) ?? new ConnectionPool(port)
+    pools.set(port, pool)
+    return pool
   }
 
-  return (sendable, clock, limitMs) =>
-    new Promise((resolve) => {
-      const { method, path, headers, body } = sendable
-      const outgoing = request({
-        agent,
-        host: '127.0.0.1',
-        port: portFor(sendable),
-        method,
-        path,
-        headers: {
-          authorization: `Bearer ${token}`,
-          date: new Date(clock.now()).toUTCString(),
-          ...(body !== undefined && { 'content-type': 'application/json' }),
-          ...headers,
-        },
-      })
-      const settle = (reply: Reply) => {
-        stopWaiting()
-        resolve(reply)
-      }
-      const stopWaiting = clock.after(limitMs, MAX_WAIT_MS, () => {
-        outgoing.destroy()
-        settle({ failure: 'late' })
-      })
-      outgoing.on('error', (error) => settle({ failure: error.message }))
-      outgoing.on('response', (incoming) => read(incoming).then(settle))
-      outgoing.end(body)
-    })
-}
-
-function read(incoming: IncomingMessage): Promise<Reply> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
-    incoming.on('error', (error) => resolve({ failure: error.message }))
-    incoming.on('close', () => resolve({ failure: 'closed' }))
-    incoming.on('end', () => {
-      if (!incoming.complete) return resolve({ failure: 'cut off' })
-      resolve({ status: incoming.statusCode ?? 0, body: Buffer.concat(chunks).toString() })
-    })
-  })
+  return async (sendable, clock, limitMs) => {
+    const { path, body, headers: own } = sendable
+    const headers = { authorization: `Bearer ${token}`, date: new Date(clock.now()).toUTCString(), ...own }
+    const request = encodeRequest({ method: 'POST', path, headers, ...(body && { body }) })
+    const late = new AbortController()
+    const stopWaiting = clock.after(limitMs, MAX_WAIT_MS, () => late.abort())
+    try {
+      const response = await poolFor(sendable).send(request, readExactly('POST'), late.signal)
+      if (response === undefined) throw new Error('no connection')
+      return { status: response.status, body: Buffer.from(response.text, 'latin1').toString() }
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      return { failure: late.signal.aborted ? 'late' : message }
+    } finally {
+      stopWaiting()
+    }
+  }
 }

@@ -1,18 +1,19 @@
-/** An answer, read whole. `body` is the parsed JSON, or the text where it is none. */
+/** A whole response. `body` is the parsed JSON, or the text where it is not JSON. */
 export interface ApiResponse {
   status: number
   headers: Headers
   text: string
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape, and their expectations check them.
+  // biome-ignore lint/suspicious/noExplicitAny: tests read responses of every shape, and their expectations check them.
   body: any
 }
 
 export interface ApiRequest {
-  /** Sent as JSON; a string is sent as it is. */
+  /** Sent as JSON; a string is sent unchanged. */
   body?: unknown
   headers?: Record<string, string>
-  /** Instead of the client's own; null sends none. */
+  /** Replaces the client's own token; null sends none. */
   token?: string | null
+  signal?: AbortSignal
 }
 
 export interface ApiClient {
@@ -25,12 +26,13 @@ export interface ApiClient {
   call(method: string, path: string, request?: ApiRequest): Promise<ApiResponse>
 }
 
-/** A caller of one service over real HTTP, with a token for everything unless a request says otherwise. */
+/** Calls one service over HTTP. @param ownToken sent with every request that names no other */
 export function apiClient(base: string, ownToken: string): ApiClient {
   async function call(method: string, path: string, request: ApiRequest = {}): Promise<ApiResponse> {
-    const { body, headers = {}, token = ownToken } = request
+    const { body, headers = {}, token = ownToken, signal = null } = request
     const response = await fetch(`${base}${path}`, {
       method,
+      signal,
       headers: {
         ...(token !== null && { authorization: `Bearer ${token}` }),
         ...(body !== undefined && { 'content-type': 'application/json' }),

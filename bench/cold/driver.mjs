@@ -1,13 +1,13 @@
-// What Lambda's runtime does, and no more: imports a bundle, hands it one event, and tells when it was answered.
-// Times are of the machine's monotonic clock, in ns, which the program that started this one reads too; cpu is in µs.
+// Does only what Lambda's runtime does: imports a bundle, gives it one event, and reports when it was answered.
+// Times are ns of the machine's monotonic clock, which the parent reads too; cpu is in µs.
 import { writeSync } from 'node:fs'
 
 const [, , bundle, event] = process.argv
 const began = process.hrtime.bigint()
 const { handler } = await import(bundle)
 const imported = process.hrtime.bigint()
-const answer = await handler(JSON.parse(event), {})
-const answered = process.hrtime.bigint()
+const response = await handler(JSON.parse(event), {})
+const answeredAt = process.hrtime.bigint()
 const { user, system } = process.cpuUsage()
-writeSync(3, JSON.stringify({ times: [began, imported, answered].map(String), cpu: user + system, answer }))
+writeSync(3, JSON.stringify({ times: [began, imported, answeredAt].map(String), cpu: user + system, response }))
 process.exit(0)

@@ -1,4 +1,4 @@
-import { Connection } from '../http.ts'
+import { RawConnection } from '../../testing/raw-http.ts'
 
 /** So many callers of one principal, each with one request under way, until the parent is gone or says stop. */
 export interface Flood {
@@ -21,10 +21,10 @@ process.on('message', async (message: Flood | 'stop') => {
 async function flood({ port, connections, requests }: Flood): Promise<FloodResponses> {
   const responses: FloodResponses = {}
   const call = async (_: unknown, caller: number) => {
-    let connection = new Connection(port)
+    let connection = new RawConnection(port)
     for (let i = caller; !stopped; i++) {
-      if (!connection.open) connection = new Connection(port)
-      const outcome = await connection.ask(requests[i % requests.length] ?? '').catch(() => ({ status: 'lost' }))
+      if (!connection.open) connection = new RawConnection(port)
+      const outcome = await connection.send(requests[i % requests.length] ?? '').catch(() => ({ status: 'lost' }))
       responses[outcome.status] = (responses[outcome.status] ?? 0) + 1
     }
     connection.close()

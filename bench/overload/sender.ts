@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { textOf, type WireResponse } from '../http.ts'
+import { ConnectionPool, encodeRequest, type RawResponse } from '../../testing/raw-http.ts'
 import { type Ground, type Service, WORKLOADS } from '../workloads.ts'
-import { Pool } from './pool.ts'
 
 // The load, in a process of its own, so that what is measured does not hold up the schedule.
 
@@ -48,10 +47,10 @@ process.on('SIGINT', () => {})
 process.on('disconnect', () => process.exit(0))
 process.on('message', perform)
 
-let pool: Pool | undefined
+let pool: ConnectionPool | undefined
 
 async function perform({ ports, ground, callers, steps, maxConnections }: Task): Promise<void> {
-  pool ??= new Pool(ports.orchestrator, maxConnections)
+  pool ??= new ConnectionPool(ports.orchestrator, maxConnections)
   const run = new Run(pool, ground)
   const counting = setInterval(() => tell({ kind: 'second', counts: run.takeCounts() }), 1_000)
   await (callers === undefined ? keepSchedule(run, steps) : takeTurns(run, steps, callers))
@@ -67,12 +66,12 @@ function tell(message: Told): void {
 class Run {
   readonly arrivals: Arrival[] = []
   firstOther: string | undefined
-  readonly #pool: Pool
+  readonly #pool: ConnectionPool
   readonly #ground: Ground
   readonly #began = performance.now()
   #counts = noCounts()
 
-  constructor(pool: Pool, ground: Ground) {
+  constructor(pool: ConnectionPool, ground: Ground) {
     this.#pool = pool
     this.#ground = ground
   }
@@ -91,14 +90,14 @@ class Run {
   async send(step: number, due: number): Promise<void> {
     const sent = this.now()
     const { opened } = this.#pool
-    const asked = this.#pool.ask(textOf(ORDER.shot(this.#ground)))
+    const asked = this.#pool.send(encodeRequest(ORDER.shot(this.#ground)))
     const onNew = this.#pool.opened > opened
     const { outcome, order } = asked === undefined ? NOT_SENT : await this.#settle(asked)
     this.#counts[outcome]++
     this.arrivals.push({ step, due, sent, settled: this.now(), outcome, onNew, order })
   }
 
-  async #settle(asked: Promise<WireResponse>): Promise<Pick<Arrival, 'outcome' | 'order'>> {
+  async #settle(asked: Promise<RawResponse>): Promise<Pick<Arrival, 'outcome' | 'order'>> {
     try {
       const response = await asked
       const order = orderIn(response)
@@ -129,13 +128,13 @@ function orderWorkload() {
   return workload
 }
 
-function orderIn({ status, text }: WireResponse): number | undefined {
+function orderIn({ status, text }: RawResponse): number | undefined {
   const [, id] = status === 201 ? (/"order":\{"id":(\d+)/.exec(text) ?? []) : []
   return id === undefined ? undefined : Number(id)
 }
 
 /** A 503 that says when to come again, and why in a form for programs. */
-function isRefusal({ status, head, text }: WireResponse): boolean {
+function isRefusal({ status, head, text }: RawResponse): boolean {
   if (status !== 503 || !/\r\nretry-after: *\d/i.test(head)) return false
   return /\r\ncontent-type: *application\/problem\+json/i.test(head) && text.includes('"code":"overloaded"')
 }

@@ -15,7 +15,7 @@ import { ensureDatabase, openDatabase } from '../../src/platform/database/open.t
 import type { Database } from '../../src/platform/database/types.ts'
 import { type DatabaseServer, freePort } from '../../testing/database-server.ts'
 import { makeCustomers, makeOrders } from '../../testing/many-rows.ts'
-import { Connection, textOf } from '../http.ts'
+import { encodeRequest, RawConnection } from '../../testing/raw-http.ts'
 import { databaseVariables } from '../systems.ts'
 
 export interface Size {
@@ -95,11 +95,11 @@ export async function openGround(
 }
 
 function callerOf(port: number, token: string): Caller {
-  const connection = new Connection(port)
+  const connection = new RawConnection(port)
   const headers = { authorization: `Bearer ${token}` }
   return {
     async get(path) {
-      const { status, text } = await connection.ask(textOf({ method: 'GET', path, headers }))
+      const { status, text } = await connection.send(encodeRequest({ method: 'GET', path, headers }))
       if (status !== 200) throw new Error(`GET ${path} answered ${status}: ${text.slice(0, 300)}`)
     },
     close: () => connection.close(),

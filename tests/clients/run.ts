@@ -67,7 +67,8 @@ async function main(checks: Check[]): Promise<void> {
       outcomes.push(outcome)
     })
   } catch (error) {
-    if (!interruption.aborted) outcomes.push({ name: 'services', state: 'failed', detail: tokenize(error), seconds: 0 })
+    if (!interruption.aborted)
+      outcomes.push({ name: 'services', state: 'failed', detail: messageOf(error), seconds: 0 })
     else endInterrupted(error)
   } finally {
     await services?.stop()
@@ -107,11 +108,11 @@ async function outcomeOf(check: Check, fixture: Fixture): Promise<Outcome> {
     return { name: check.name, state: 'passed', detail, seconds: secondsSince() }
   } catch (error) {
     interruption.throwIfAborted()
-    return { name: check.name, state: 'failed', detail: tokenize(error), seconds: secondsSince() }
+    return { name: check.name, state: 'failed', detail: messageOf(error), seconds: secondsSince() }
   }
 }
 
-function tokenize(error: unknown): string {
+function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 

@@ -199,7 +199,7 @@ describe('a hop', () => {
     const send = createSender([{ customers: hop.port, orders: hop.port, orchestrator: hop.port }], 'token')
     const clock = new JumpyClock()
     const ask = (limitMs = 5_000): Promise<Reply> =>
-      send({ service: 'orders', method: 'POST', path: '/orders', headers: {}, body: '{}' }, clock, limitMs)
+      send({ service: 'orders', path: '/orders', headers: {}, body: {} }, clock, limitMs)
     return { hop, ask, clock, asked: () => asked }
   }
 
