@@ -24,7 +24,7 @@ const HELP = `Attacks the system while many callers use it. Then compares what t
   --json        prints the figures as JSON, for programs
   --keep        keeps the logs of the processes and of the faults; they are always kept when something is wrong
 
-Services are killed (SIGKILL) at random and at chosen steps, and started again. On each hop between callers, services and
+Services are killed (SIGKILL) at random and at chosen steps, and started again. On each proxy between callers, services and
 database, connections are cut, half-closed, delayed or silenced, and answers are lost. Ends with 1 when anything was lost,
 done twice or answered in two ways, when the books differ, when a hold outlived its time, or when a service did not
 recover by itself.`

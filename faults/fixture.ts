@@ -12,7 +12,7 @@ import { ensureDatabase, openDatabase } from '../src/platform/database/open.ts'
 import type { Database } from '../src/platform/database/types.ts'
 import type { Kept, KeptOrder } from './checker.ts'
 
-/** What a run finds in its database. It speaks to the database itself, not through a hop. */
+/** What a run finds in its database. It speaks to the database itself, not through a proxy. */
 export interface Ground {
   env: Env
   customers: readonly number[]

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CrashableServer } from '../testing/database-server.ts'
+import type { NetworkProxy } from '../testing/proxy.ts'
 import type { JumpyClock } from './clock.ts'
-import type { Hop } from './proxy.ts'
 import { type Fault, type Planned, type Step, stepOf, type Target } from './schedule.ts'
-import type { HopName, System, Victim } from './system.ts'
+import type { ProxyName, System, Victim } from './system.ts'
 
 /** What was done to the system. Of a fault that met nothing, such as a kill of what was dead already, there is no figure. */
 export interface Attacks {
@@ -52,7 +52,7 @@ export function createAttacker(
     await sleep(STEP_LIMIT_MS, undefined, { signal })
     await Promise.all(readers)
     await databaseBack
-    for (const hop of system.hops.values()) hop.heal()
+    for (const proxy of system.proxies.values()) proxy.heal()
     for (const victim of system.processes.keys()) kill(victim)
     killDatabase(0)
     const last = performance.now()
@@ -75,22 +75,22 @@ export function createAttacker(
         killNode(fault.node, fault.awayMs)
         break
       case 'cut':
-        count(fault.kind, hopOf(fault.hop).cut())
+        count(fault.kind, proxyOf(fault.proxy).cut())
         break
       case 'half-close':
-        count(fault.kind, hopOf(fault.hop).halfClose(fault.side))
+        count(fault.kind, proxyOf(fault.proxy).halfClose(fault.side))
         break
       case 'delay':
-        hopOf(fault.hop).delay(fault.ms, fault.forMs)
+        proxyOf(fault.proxy).delay(fault.ms, fault.forMs)
         count(fault.kind, 1)
         break
       case 'swallow':
-        hopOf(fault.hop).swallow(fault.forMs)
+        proxyOf(fault.proxy).swallow(fault.forMs)
         count(fault.kind, 1)
         break
       case 'lose a request':
       case 'lose an answer':
-        lose(fault.kind, fault.hop, fault.afterBytes)
+        lose(fault.kind, fault.proxy, fault.afterBytes)
         break
       case 'fill the pool':
         fillPool(fault.service, fault.forMs, readers)
@@ -101,10 +101,10 @@ export function createAttacker(
     }
   }
 
-  function hopOf(name: HopName): Hop {
-    const hop = system.hops.get(name)
-    if (hop === undefined) throw new Error(`there is no hop ${name}`)
-    return hop
+  function proxyOf(name: ProxyName): NetworkProxy {
+    const proxy = system.proxies.get(name)
+    if (proxy === undefined) throw new Error(`there is no proxy ${name}`)
+    return proxy
   }
 
   function count(kind: string, met: number): void {
@@ -120,8 +120,8 @@ export function createAttacker(
     attacks.kills[victim] = (attacks.kills[victim] ?? 0) + 1
   }
 
-  function killAt(name: string, { victim, hop, texts, at }: Step): void {
-    const giveUp = hopOf(hop).watch({
+  function killAt(name: string, { victim, proxy, texts, at }: Step): void {
+    const giveUp = proxyOf(proxy).watch({
       texts,
       at,
       act() {
@@ -163,8 +163,8 @@ export function createAttacker(
   }
 
   /** Of a request or an answer only so many bytes arrive: what was asked is not done, or it is and nobody hears of it. */
-  function lose(kind: 'lose a request' | 'lose an answer', name: HopName, afterBytes: number): void {
-    const giveUp = hopOf(name).watch({
+  function lose(kind: 'lose a request' | 'lose an answer', name: ProxyName, afterBytes: number): void {
+    const giveUp = proxyOf(name).watch({
       texts: ANY_WORK,
       at: kind === 'lose a request' ? 'departure' : 'answer',
       act() {
@@ -178,7 +178,7 @@ export function createAttacker(
   /** All connections to the database lead nowhere, and there are more readers than connections. */
   function fillPool(service: 'customers' | 'orders', forMs: number, readers: Promise<unknown>[]): void {
     attacks.poolsFilled++
-    hopOf(`${service} → database`).swallow(forMs)
+    proxyOf(`${service} → database`).swallow(forMs)
     const path = service === 'orders' ? '/orders?limit=1' : '/customers?limit=1'
     const read = async () => {
       const response = await fetch(`http://127.0.0.1:${system.ports[0]?.[service]}${path}`, {

@@ -1,5 +1,5 @@
 import type { Random } from './random.ts'
-import type { HopName, Service, Victim } from './system.ts'
+import type { ProxyName, Service, Victim } from './system.ts'
 
 export type Engine = 'mysql' | 'sqlite'
 /** What a run attacks: the engine on one server or file, or a cluster. */
@@ -11,11 +11,11 @@ export type Fault =
   | { kind: 'kill at'; step: string }
   | { kind: 'kill database'; awayMs: number }
   | { kind: 'kill node'; node: number; awayMs: number }
-  | { kind: 'cut'; hop: HopName }
-  | { kind: 'half-close'; hop: HopName; side: 'callers' | 'service' }
-  | { kind: 'delay'; hop: HopName; ms: number; forMs: number }
-  | { kind: 'swallow'; hop: HopName; forMs: number }
-  | { kind: 'lose a request' | 'lose an answer'; hop: HopName; afterBytes: number }
+  | { kind: 'cut'; proxy: ProxyName }
+  | { kind: 'half-close'; proxy: ProxyName; side: 'callers' | 'service' }
+  | { kind: 'delay'; proxy: ProxyName; ms: number; forMs: number }
+  | { kind: 'swallow'; proxy: ProxyName; forMs: number }
+  | { kind: 'lose a request' | 'lose an answer'; proxy: ProxyName; afterBytes: number }
   | { kind: 'fill the pool'; service: 'customers' | 'orders'; forMs: number }
   | { kind: 'jump a clock'; caller: number; byMs: number }
 
@@ -24,10 +24,10 @@ export interface Planned {
   fault: Fault
 }
 
-/** A moment at which something is killed: when a request with any of these texts, or its answer, is on this hop. */
+/** A moment at which something is killed: when a request with any of these texts, or its answer, is on this proxy. */
 export interface Step {
   victim: Victim | 'database'
-  hop: HopName
+  proxy: ProxyName
   texts: readonly string[]
   at: 'arrival' | 'answer'
 }
@@ -40,48 +40,48 @@ const STEPS: Record<Target, Record<string, Step>> = {
   mysql: {
     'customer found': {
       victim: 'orchestrator',
-      hop: 'orchestrator → customers',
+      proxy: 'orchestrator → customers',
       texts: ['/internal/customers'],
       at: 'answer',
     },
-    'order sent': { victim: 'orchestrator', hop: 'orchestrator → orders', texts: PLACEMENTS, at: 'arrival' },
+    'order sent': { victim: 'orchestrator', proxy: 'orchestrator → orders', texts: PLACEMENTS, at: 'arrival' },
     'order confirmed, not answered': {
       victim: 'orchestrator',
-      hop: 'orchestrator → orders',
+      proxy: 'orchestrator → orders',
       texts: PLACEMENTS,
       at: 'answer',
     },
-    'placements have arrived': { victim: 'orders', hop: 'orchestrator → orders', texts: PLACEMENTS, at: 'arrival' },
-    'order has arrived': { victim: 'orders', hop: 'callers → orders', texts: CREATE, at: 'arrival' },
-    'inside a batch': { victim: 'orders', hop: 'orders → database', texts: ['insert into `orders`'], at: 'arrival' },
-    'commit sent': { victim: 'orders', hop: 'orders → database', texts: ['commit'], at: 'arrival' },
-    'committed, not answered': { victim: 'orders', hop: 'orders → database', texts: ['commit'], at: 'answer' },
-    'customer asked for': { victim: 'customers', hop: 'orders → customers', texts: ['/internal/'], at: 'arrival' },
+    'placements have arrived': { victim: 'orders', proxy: 'orchestrator → orders', texts: PLACEMENTS, at: 'arrival' },
+    'order has arrived': { victim: 'orders', proxy: 'callers → orders', texts: CREATE, at: 'arrival' },
+    'inside a batch': { victim: 'orders', proxy: 'orders → database', texts: ['insert into `orders`'], at: 'arrival' },
+    'commit sent': { victim: 'orders', proxy: 'orders → database', texts: ['commit'], at: 'arrival' },
+    'committed, not answered': { victim: 'orders', proxy: 'orders → database', texts: ['commit'], at: 'answer' },
+    'customer asked for': { victim: 'customers', proxy: 'orders → customers', texts: ['/internal/'], at: 'arrival' },
     'customer being made': {
       victim: 'customers',
-      hop: 'customers → database',
+      proxy: 'customers → database',
       texts: ['insert into `customers`'],
       at: 'arrival',
     },
     'database in a batch': {
       victim: 'database',
-      hop: 'orders → database',
+      proxy: 'orders → database',
       texts: ['insert into `orders`'],
       at: 'arrival',
     },
-    'database in a commit': { victim: 'database', hop: 'orders → database', texts: ['commit'], at: 'arrival' },
+    'database in a commit': { victim: 'database', proxy: 'orders → database', texts: ['commit'], at: 'arrival' },
   },
   sqlite: {
-    'order has arrived': { victim: 'all', hop: 'callers → orders', texts: CREATE, at: 'arrival' },
-    'order placed, not answered': { victim: 'all', hop: 'callers → orders', texts: CREATE, at: 'answer' },
-    'order being orchestrated': { victim: 'all', hop: 'callers → orchestrator', texts: ['POST '], at: 'arrival' },
+    'order has arrived': { victim: 'all', proxy: 'callers → orders', texts: CREATE, at: 'arrival' },
+    'order placed, not answered': { victim: 'all', proxy: 'callers → orders', texts: CREATE, at: 'answer' },
+    'order being orchestrated': { victim: 'all', proxy: 'callers → orchestrator', texts: ['POST '], at: 'arrival' },
     'order orchestrated, not answered': {
       victim: 'all',
-      hop: 'callers → orchestrator',
+      proxy: 'callers → orchestrator',
       texts: ['POST '],
       at: 'answer',
     },
-    'customer being made': { victim: 'all', hop: 'callers → customers', texts: ['POST /customers'], at: 'arrival' },
+    'customer being made': { victim: 'all', proxy: 'callers → customers', texts: ['POST /customers'], at: 'arrival' },
   },
 }
 
@@ -92,7 +92,7 @@ export function stepOf(target: Target, name: string): Step {
 }
 
 const SERVICES: readonly Service[] = ['customers', 'orders', 'orchestrator']
-const HOPS: Record<Engine, readonly HopName[]> = {
+const PROXIES: Record<Engine, readonly ProxyName[]> = {
   sqlite: SERVICES.map((service) => `callers → ${service}` as const),
   mysql: [
     ...SERVICES.map((service) => `callers → ${service}` as const),
@@ -155,21 +155,21 @@ function killsOf(engine: Engine, random: Random): Fault[] {
 }
 
 function networkFaultsOf(engine: Engine, random: Random): Fault[] {
-  return HOPS[engine].flatMap((hop): Fault[] => [
-    { kind: 'cut', hop },
-    { kind: 'half-close', hop, side: random.oneOf('callers', 'service') },
-    { kind: 'delay', hop, ms: random.whole(30, 600), forMs: random.whole(500, 3_000) },
-    { kind: 'swallow', hop, forMs: random.whole(300, 3_000) },
+  return PROXIES[engine].flatMap((proxy): Fault[] => [
+    { kind: 'cut', proxy },
+    { kind: 'half-close', proxy, side: random.oneOf('callers', 'service') },
+    { kind: 'delay', proxy, ms: random.whole(30, 600), forMs: random.whole(500, 3_000) },
+    { kind: 'swallow', proxy, forMs: random.whole(300, 3_000) },
   ])
 }
 
 /** Half of them where an outcome is most easily mistaken: at the commits of orders, and at the orchestrator's call. */
 function lossesOf(engine: Engine, random: Random): Fault[] {
-  const hops = HOPS[engine]
-  const often = hops.filter((hop) => hop === 'orders → database' || hop === 'orchestrator → orders')
-  return [...hops, ...often, ...often, ...often, ...often].flatMap((hop): Fault[] => [
-    { kind: 'lose a request', hop, afterBytes: bytesOf(random) },
-    { kind: 'lose an answer', hop, afterBytes: bytesOf(random) },
+  const proxies = PROXIES[engine]
+  const often = proxies.filter((proxy) => proxy === 'orders → database' || proxy === 'orchestrator → orders')
+  return [...proxies, ...often, ...often, ...often, ...often].flatMap((proxy): Fault[] => [
+    { kind: 'lose a request', proxy, afterBytes: bytesOf(random) },
+    { kind: 'lose an answer', proxy, afterBytes: bytesOf(random) },
   ])
 }
 

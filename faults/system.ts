@@ -4,15 +4,15 @@ import { SCOPES } from '../src/compose/modules.ts'
 import { signToken } from '../src/identity/service.ts'
 import { type CrashableServer, type DatabaseServer, freePort } from '../testing/database-server.ts'
 import type { GaleraCluster } from '../testing/galera.ts'
+import { type NetworkProxy, openProxy } from '../testing/proxy.ts'
 import { CLIENT, type Ground, openGround } from './fixture.ts'
-import { type Hop, openHop } from './proxy.ts'
 import { type Program, type Supervised, supervise } from './supervisor.ts'
 
 export type Service = 'customers' | 'orders' | 'orchestrator'
 export const SERVICES = ['customers', 'orders', 'orchestrator'] as const
 
-/** A hop by its two ends. */
-export type HopName =
+/** A proxy by its two ends. */
+export type ProxyName =
   | `callers → ${Service}`
   | 'orchestrator → customers'
   | 'orchestrator → orders'
@@ -23,13 +23,13 @@ export type HopName =
 /** What can be killed: the three services, or the one process that is all of them, of which a cluster has one at each node. */
 export type Victim = Service | 'all' | `all-${number}`
 
-/** Real processes over a real database, with a hop in front of each of them. */
+/** Real processes over a real database, with a proxy in front of each of them. */
 export interface System {
   ground: Ground
-  /** Where callers go, of each instance: the beginnings of the hops. */
+  /** Where callers go, of each instance: the beginnings of the proxies. */
   ports: readonly Record<Service, number>[]
   token: string
-  hops: ReadonlyMap<HopName, Hop>
+  proxies: ReadonlyMap<ProxyName, NetworkProxy>
   processes: ReadonlyMap<Victim, Supervised>
   /** Undefined where it is a file, or a cluster. */
   database: CrashableServer | undefined
@@ -61,8 +61,8 @@ export async function startSystem(database: CrashableServer | undefined, folder:
   const common = commonSettings()
   const where = database ? databaseAt(database, database.port) : { DB_FILE: join(folder, 'b2b.sqlite') }
   const ground = await openGround({ ...common, ...where })
-  const hops = await openHops(own, database)
-  const portOf = (name: HopName) => hops.get(name)?.port ?? 0
+  const proxies = await openProxies(own, database)
+  const portOf = (name: ProxyName) => proxies.get(name)?.port ?? 0
   const programs = database
     ? threePrograms({ ...common, ...where }, own, portOf)
     : [oneProgram({ ...common, ...where }, own)]
@@ -71,7 +71,7 @@ export async function startSystem(database: CrashableServer | undefined, folder:
     orders: portOf('callers → orders'),
     orchestrator: portOf('callers → orchestrator'),
   }
-  return run(ground, programs, folder, { ports: [ports], own: [own], hops, database, cluster: undefined })
+  return run(ground, programs, folder, { ports: [ports], own: [own], proxies, database, cluster: undefined })
 }
 
 /** One process at each node of the cluster, which works on that node alone. Callers go to all of them. */
@@ -86,7 +86,7 @@ export async function startSystemOnCluster(cluster: GaleraCluster, folder: strin
     const ports = own[i] ?? { customers: 0, orders: 0, orchestrator: 0 }
     return { ...oneProgram({ ...common, ...databaseAt(node, node.port) }, ports), name: `all-${i}` }
   })
-  return run(ground, programs, folder, { ports: own, own, hops: new Map(), database: undefined, cluster })
+  return run(ground, programs, folder, { ports: own, own, proxies: new Map(), database: undefined, cluster })
 }
 
 async function run(
@@ -95,9 +95,9 @@ async function run(
   folder: string,
   {
     own,
-    hops,
+    proxies,
     ...parts
-  }: Pick<System, 'ports' | 'hops' | 'database' | 'cluster'> & { own: readonly Record<Service, number>[] },
+  }: Pick<System, 'ports' | 'proxies' | 'database' | 'cluster'> & { own: readonly Record<Service, number>[] },
 ): Promise<System> {
   const client = { clientId: CLIENT, scope: SCOPES.join(' '), customerId: null }
   const { access_token } = await signToken({ ...ground.env.jwt, ttlSeconds: 24 * 3600 }, client)
@@ -106,14 +106,14 @@ async function run(
   return {
     ground,
     token: access_token,
-    hops,
+    proxies,
     processes,
     ...parts,
     ready: async () => (await Promise.all(all.map(isReady))).every((ready) => ready),
     async stop() {
-      for (const hop of hops.values()) hop.heal()
+      for (const proxy of proxies.values()) proxy.heal()
       await Promise.all([...processes.values()].map((process) => process.stop()))
-      await Promise.all([...hops.values()].map((hop) => hop.close()))
+      await Promise.all([...proxies.values()].map((proxy) => proxy.close()))
       await ground.close()
     },
   }
@@ -138,24 +138,26 @@ function databaseAt(
   return { DB_HOST: host, DB_PORT: String(port), DB_USER: user, DB_PASS: password, DB_NAME: 'b2b_faults' }
 }
 
-async function openHops(own: Record<Service, number>, database: CrashableServer | undefined) {
-  const hops = new Map<HopName, Hop>()
-  for (const service of SERVICES) hops.set(`callers → ${service}`, await openHop(own[service]))
-  if (database === undefined) return hops
-  hops.set('orchestrator → customers', await openHop(own.customers))
-  hops.set('orchestrator → orders', await openHop(own.orders))
-  hops.set('orders → customers', await openHop(own.customers))
-  hops.set('orders → database', await openHop(database.port))
-  hops.set('customers → database', await openHop(database.port))
-  return hops
+const at = (port: number) => ({ host: '127.0.0.1', port })
+
+async function openProxies(own: Record<Service, number>, database: CrashableServer | undefined) {
+  const proxies = new Map<ProxyName, NetworkProxy>()
+  for (const service of SERVICES) proxies.set(`callers → ${service}`, await openProxy(at(own[service])))
+  if (database === undefined) return proxies
+  proxies.set('orchestrator → customers', await openProxy(at(own.customers)))
+  proxies.set('orchestrator → orders', await openProxy(at(own.orders)))
+  proxies.set('orders → customers', await openProxy(at(own.customers)))
+  proxies.set('orders → database', await openProxy(at(database.port)))
+  proxies.set('customers → database', await openProxy(at(database.port)))
+  return proxies
 }
 
 function threePrograms(
   variables: Record<string, string>,
   own: Record<Service, number>,
-  portOf: (hop: HopName) => number,
+  portOf: (proxy: ProxyName) => number,
 ) {
-  const addressOf = (hop: HopName) => `http://127.0.0.1:${portOf(hop)}`
+  const addressOf = (proxy: ProxyName) => `http://127.0.0.1:${portOf(proxy)}`
   const program = (name: Service, more: Record<string, string>) => ({
     name,
     file: `../src/entrypoints/${name}.ts`,

@@ -10,8 +10,8 @@ export interface SeenRequest {
 }
 
 /**
- * What happens to a request: nothing unusual; no answer ever; a connection that ends before the service hears of it;
- * a service that does it, and an answer that is lost on the way back; an answer in the service's place.
+ * What happens to a request: nothing unusual; no response ever; the connection ends before the service gets the
+ * request, or before the caller gets the response; or the proxy responds in place of the service.
  */
 export type Fault =
   | 'none'
@@ -20,20 +20,27 @@ export type Fault =
   | 'lose the answer'
   | { status: number; body: string; headers?: Record<string, string> }
 
-/** Decides about a request; while it is undecided the request waits. `earlier` counts the like ones before it. */
+/** Decides on a request, which waits until then. `earlier` counts the requests before it with its method and path. */
 export type FaultOf = (request: SeenRequest, earlier: number) => Fault | Promise<Fault>
 
 export interface FaultyProxy {
   base: string
-  /** Every request that came, in order. */
+  /** Every request, in order. */
   seen: SeenRequest[]
-  /** Those whose path ends so. */
+  /** The requests whose path ends so. */
   seenAt(ending: string): SeenRequest[]
 }
 
-/** Stands in front of a service until the test ends, notes what comes, and breaks what it is told to. */
-export async function startFaultyProxy(target: string, faultOf: FaultOf): Promise<FaultyProxy> {
+/**
+ * An HTTP proxy that records requests and breaks some of them, until the test ends.
+ * @param target the base URL of the service, or what gives the URL of a request
+ */
+export async function startFaultyProxy(
+  target: string | ((request: SeenRequest) => string),
+  faultOf: FaultOf,
+): Promise<FaultyProxy> {
   const seen: SeenRequest[] = []
+  const urlOf = typeof target === 'string' ? ({ path }: SeenRequest) => `${target}${path}` : target
   const server = createServer((incoming, outgoing) => {
     handle(incoming, outgoing).catch(() => incoming.socket.destroy())
   })
@@ -48,9 +55,9 @@ export async function startFaultyProxy(target: string, faultOf: FaultOf): Promis
     else if (typeof fault === 'object') {
       outgoing.writeHead(fault.status, { 'content-type': 'application/json', ...fault.headers }).end(fault.body)
     } else {
-      const answer = await forward(target, request)
+      const response = await forward(urlOf(request), request)
       if (fault === 'lose the answer') incoming.socket.destroy()
-      else outgoing.writeHead(answer.status, answer.headers).end(answer.body)
+      else outgoing.writeHead(response.status, response.headers).end(response.body)
     }
   }
 
@@ -75,7 +82,8 @@ export function at(ending: string, fault: Fault): FaultOf {
   return ({ path }) => (path.endsWith(ending) ? fault : 'none')
 }
 
-const OF_THE_CONNECTION = new Set(['connection', 'content-length', 'host', 'keep-alive', 'transfer-encoding'])
+/** Headers of the connection, and of an encoding that `fetch` has undone. */
+const NOT_FORWARDED = ['connection', 'content-encoding', 'content-length', 'host', 'keep-alive', 'transfer-encoding']
 
 async function read(incoming: IncomingMessage): Promise<SeenRequest> {
   const chunks: Buffer[] = []
@@ -91,8 +99,8 @@ async function read(incoming: IncomingMessage): Promise<SeenRequest> {
   }
 }
 
-async function forward(target: string, { method, path, headers, body }: SeenRequest) {
-  const response = await fetch(`${target}${path}`, {
+async function forward(url: string, { method, headers, body }: SeenRequest) {
+  const response = await fetch(url, {
     method,
     headers: ownHeaders(Object.entries(headers)),
     redirect: 'manual',
@@ -102,5 +110,5 @@ async function forward(target: string, { method, path, headers, body }: SeenRequ
 }
 
 function ownHeaders(headers: Iterable<[string, string]>): Record<string, string> {
-  return Object.fromEntries([...headers].filter(([name]) => !OF_THE_CONNECTION.has(name)))
+  return Object.fromEntries([...headers].filter(([name]) => !NOT_FORWARDED.includes(name)))
 }

@@ -1,20 +1,19 @@
-import { onTestFinished } from 'vitest'
-import { serve } from '../src/platform/http/server.ts'
+import { type SeenRequest, startFaultyProxy } from './faulty-proxy.ts'
 
 export interface Tunnel {
-  /** What shows its interstitial page at the tunnel's edge: the name of the header that skips it, and the page's status. */
+  /** The header that skips the tunnel's interstitial page, and the status of that page. */
   header: string
   pageStatus: number
-  /** The service behind it. */
+  /** The service behind the tunnel. */
   target: string
-  /** The path below which the service lies, as `/some/prefix`. */
+  /** The path below which the service is reached, as `/some/prefix`. */
   prefix?: string
 }
 
 export interface Tunnels {
-  /** A `fetch` that finds the tunnels' hosts here, as if they could be resolved, and all others where they are. */
+  /** A `fetch` that reaches the hosts of the tunnels here, as if their names resolved. */
   fetch: typeof fetch
-  /** Every path that reached a tunnel, with its host, and whether it was let through. */
+  /** Every URL that reached a tunnel, and whether the tunnel let it through. */
   seen: { url: string; passed: boolean }[]
 }
 
@@ -24,59 +23,32 @@ const HOST = 'x-tunnel-host'
 const real = fetch
 
 /**
- * Stands in for the providers of tunnels until the test ends: a caller that does not send the right header is shown a
- * page, as browsers are; all else reaches the service.
+ * Stands in for the providers of tunnels until the test ends: a caller without the right header gets a page, as
+ * browsers do; every other request reaches the service.
  * @param tunnels by their host
  */
 export async function startTunnels(tunnels: Record<string, Tunnel>): Promise<Tunnels> {
   const seen: Tunnels['seen'] = []
-  const serving = await serve({ fetch: answer }, 0)
-  onTestFinished(() => serving.close())
-
-  async function answer(request: Request): Promise<Response> {
-    const host = request.headers.get(HOST) ?? ''
-    const { pathname, search } = new URL(request.url)
-    const tunnel = tunnels[host]
-    const prefix = tunnel?.prefix ?? ''
-    const passed = tunnel !== undefined && request.headers.has(tunnel.header) && pathname.startsWith(`${prefix}/`)
-    seen.push({ url: `${host}${pathname}`, passed })
-    if (!passed) {
-      return new Response(PAGE, { status: tunnel?.pageStatus ?? 404, headers: { 'content-type': 'text/html' } })
-    }
-    const url = `${tunnel.target}${pathname.slice(prefix.length)}${search}`
-    const response = await real(url, await copyOf(request))
-    return new Response(await response.arrayBuffer(), {
-      status: response.status,
-      headers: ownHeaders(response.headers),
-    })
-  }
-
-  const tunnelled: typeof fetch = async (input, init) => {
+  const tunnelOf = ({ headers }: SeenRequest) => tunnels[headers[HOST] ?? '']
+  const proxy = await startFaultyProxy(
+    (request) => `${tunnelOf(request)?.target}${request.path.slice(tunnelOf(request)?.prefix?.length ?? 0)}`,
+    (request) => {
+      const tunnel = tunnelOf(request)
+      const { path, headers } = request
+      const passed = tunnel !== undefined && tunnel.header in headers && path.startsWith(`${tunnel.prefix ?? ''}/`)
+      seen.push({ url: `${headers[HOST]}${path.split('?')[0]}`, passed })
+      if (passed) return 'none'
+      return { status: tunnel?.pageStatus ?? 404, body: PAGE, headers: { 'content-type': 'text/html' } }
+    },
+  )
+  const throughTunnels: typeof fetch = async (input, init) => {
     const request = new Request(input, init)
     const { hostname, protocol, pathname, search } = new URL(request.url)
     if (!(hostname in tunnels)) return real(request)
     if (protocol !== 'https:') throw new TypeError('tunnels are reached over https')
-    const copy = await copyOf(request)
-    copy.headers.set(HOST, hostname)
-    return real(`http://127.0.0.1:${serving.port}${pathname}${search}`, { ...copy, signal: request.signal })
+    const tunnelled = new Request(`${proxy.base}${pathname}${search}`, request)
+    tunnelled.headers.set(HOST, hostname)
+    return real(tunnelled)
   }
-  return { fetch: tunnelled, seen }
-}
-
-async function copyOf(request: Request) {
-  const body = await request.text()
-  return { method: request.method, headers: ownHeaders(request.headers), ...(body !== '' && { body }) }
-}
-
-const OF_THE_CONNECTION = [
-  'connection',
-  'content-encoding',
-  'content-length',
-  'host',
-  'keep-alive',
-  'transfer-encoding',
-]
-
-function ownHeaders(headers: Headers): Headers {
-  return new Headers([...headers].filter(([name]) => !OF_THE_CONNECTION.includes(name)))
+  return { fetch: throughTunnels, seen }
 }

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { connect, createServer, type Socket } from 'node:net'
 import { createConnection } from 'mysql2/promise'
 import { expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { Engine } from '../../src/platform/database/dialect.ts'
@@ -14,6 +13,7 @@ import {
   startProgram,
   type Variables,
 } from '../../testing/programs.ts'
+import { openProxy } from '../../testing/proxy.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
@@ -29,32 +29,7 @@ function secretsOf(variables: Variables): string[] {
   return secret.flatMap(([, value]) => value.split(',')).filter((value) => value !== '')
 }
 
-/** Forwards connections to a database server until it is closed. */
-async function startPassage(host: string, port: number) {
-  const sockets = new Set<Socket>()
-  const server = createServer((near) => {
-    const far = connect(port, host)
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(one)
-      one.on('error', () => {})
-      one.once('close', () => other.destroy())
-      one.pipe(other)
-    }
-  })
-  const own = await freePort()
-  await new Promise<void>((resolve) => server.listen(own, '127.0.0.1', resolve))
-  const close = () => {
-    server.close()
-    for (const socket of sockets) socket.destroy()
-  }
-  onTestFinished(close)
-  return { port: own, close }
-}
-
-/** A database whose user has its own password, and a function that makes it unavailable. */
+/** A database whose user has a password of its own, and what takes it away from whoever uses it. */
 async function guardedDatabase(engine: Engine): Promise<{ variables: Variables; takeAway(): void }> {
   const variables = freshDatabase(engine)
   const server = inject('mysql')
@@ -69,9 +44,10 @@ async function guardedDatabase(engine: Engine): Promise<{ variables: Variables; 
     await admin.query(`drop user '${at}'`)
     await admin.end()
   })
-  const passage = await startPassage(host, port)
-  const through = { DB_HOST: '127.0.0.1', DB_PORT: String(passage.port) }
-  return { variables: { ...variables, ...own, ...through }, takeAway: passage.close }
+  const proxy = await openProxy({ host, port })
+  onTestFinished(() => proxy.close())
+  const through = { DB_HOST: '127.0.0.1', DB_PORT: String(proxy.port) }
+  return { variables: { ...variables, ...own, ...through }, takeAway: () => void proxy.close() }
 }
 
 async function addressesOf(program: Program) {

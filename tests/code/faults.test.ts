@@ -4,10 +4,10 @@ import { judge, type Kept, type KeptOrder } from '../../faults/checker.ts'
 import { JumpyClock } from '../../faults/clock.ts'
 import { type Kind, newStory, type Story, tell } from '../../faults/history.ts'
 import { createSender, type Reply } from '../../faults/http.ts'
-import { openHop } from '../../faults/proxy.ts'
 import { randomOf } from '../../faults/random.ts'
 import { planFaults, planNodeKills } from '../../faults/schedule.ts'
 import { freePort } from '../../testing/database-server.ts'
+import { openProxy } from '../../testing/proxy.ts'
 
 const MARK = 900
 
@@ -179,28 +179,28 @@ describe('the kills of a cluster', () => {
   })
 })
 
-describe('a hop', () => {
-  const RESPONSE = 'a response of some length'
+describe('a proxy', () => {
+  const ANSWER = 'an answer of some length'
 
-  /** A service that responds to every request, and a caller of it through a proxy. */
-  async function callThroughHop() {
+  /** A service that answers everything, and a caller of it through a proxy. */
+  async function callThroughProxy() {
     let asked = 0
     const server = createServer((request, response) => {
       asked++
       request.resume().on('end', () => response.end(RESPONSE))
     })
     const port = await listening(server)
-    const hop = await openHop(port)
+    const proxy = await openProxy({ host: '127.0.0.1', port })
     onTestFinished(async () => {
-      await hop.close()
+      await proxy.close()
       server.closeAllConnections()
       server.close()
     })
-    const send = createSender([{ customers: hop.port, orders: hop.port, orchestrator: hop.port }], 'token')
+    const send = createSender([{ customers: proxy.port, orders: proxy.port, orchestrator: proxy.port }], 'token')
     const clock = new JumpyClock()
     const ask = (limitMs = 5_000): Promise<Reply> =>
       send({ service: 'orders', path: '/orders', headers: {}, body: {} }, clock, limitMs)
-    return { hop, ask, clock, asked: () => asked }
+    return { proxy, ask, clock, asked: () => asked }
   }
 
   async function listening(server: Server): Promise<number> {
@@ -209,60 +209,60 @@ describe('a hop', () => {
     return port
   }
 
-  it('when nothing is broken, then responses arrive', async () => {
-    const { ask } = await callThroughHop()
-    expect(await ask()).toEqual({ status: 200, body: RESPONSE })
+  it('when nothing is broken, then answers come', async () => {
+    const { ask } = await callThroughProxy()
+    expect(await ask()).toEqual({ status: 200, body: ANSWER })
   })
 
   it.each([0, 1, 60])(
     'when a response is cut after %i bytes, then the work is done and the caller fails',
     async (cutAfter) => {
-      const { hop, ask, asked } = await callThroughHop()
-      hop.watch({ texts: ['POST /orders '], at: 'answer', act: () => ({ cutAfter }) })
+      const { proxy, ask, asked } = await callThroughProxy()
+      proxy.watch({ texts: ['POST /orders '], at: 'answer', act: () => ({ cutAfter }) })
       expect(await ask()).toEqual({ failure: expect.any(String) })
       expect(asked()).toBe(1)
       expect(await ask()).toEqual({ status: 200, body: RESPONSE })
     },
   )
 
-  it.each([0, 1, 60])('when a request is cut after %i bytes, then the service never gets it', async (cutAfter) => {
-    const { hop, ask, asked } = await callThroughHop()
-    hop.watch({ texts: ['POST /orders '], at: 'departure', act: () => ({ cutAfter }) })
+  it.each([0, 1, 60])('when a request is cut after %i bytes, then the service never hears of it', async (cutAfter) => {
+    const { proxy, ask, asked } = await callThroughProxy()
+    proxy.watch({ texts: ['POST /orders '], at: 'departure', act: () => ({ cutAfter }) })
     expect(await ask()).toEqual({ failure: expect.any(String) })
     expect(asked()).toBe(0)
     expect(await ask()).toEqual({ status: 200, body: RESPONSE })
   })
 
-  it('when a connection is cut or half-closed, then the next one works', async () => {
-    const { hop, ask } = await callThroughHop()
+  it('when it is cut or half-closed, then the next connection works', async () => {
+    const { proxy, ask } = await callThroughProxy()
     await ask()
-    expect(hop.cut()).toBe(1)
+    expect(proxy.cut()).toBe(1)
     await expectRecovery(ask)
-    expect(hop.halfClose('callers')).toBeGreaterThan(0)
+    expect(proxy.halfClose('callers')).toBeGreaterThan(0)
     await expectRecovery(ask)
   })
 
-  it('when the network drops packets, then callers get nothing until it is over', async () => {
-    const { hop, ask, asked } = await callThroughHop()
-    hop.swallow(60_000)
+  it('when it swallows, then callers hear nothing until it is over', async () => {
+    const { proxy, ask, asked } = await callThroughProxy()
+    proxy.swallow(60_000)
     expect(await ask(200)).toEqual({ failure: 'late' })
     expect(asked()).toBe(0)
-    hop.heal()
+    proxy.heal()
     await expectRecovery(ask)
   })
 
-  it('when a clock jumps, then timers by it are due at once', async () => {
-    const { hop, ask, clock } = await callThroughHop()
-    hop.swallow(60_000)
+  it('when a clock jumps, then what waits by it is late at once', async () => {
+    const { proxy, ask, clock } = await callThroughProxy()
+    proxy.swallow(60_000)
     const waiting = ask(20_000)
     clock.jump(3_600_000)
     expect(await waiting).toEqual({ failure: 'late' })
   })
 
-  it('when a request passes, then its watcher is called once', async () => {
-    const { hop, ask } = await callThroughHop()
+  it('when a request passes, then whoever watches for it hears of it, once', async () => {
+    const { proxy, ask } = await callThroughProxy()
     let seen = 0
-    hop.watch({
+    proxy.watch({
       texts: ['POST /orders '],
       at: 'arrival',
       act() {

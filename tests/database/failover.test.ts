@@ -1,12 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { type Connection, createConnection } from 'mysql2/promise'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
-import { seed } from '../../src/compose/demo-data.ts'
-import { migrate } from '../../src/compose/schema.ts'
-import { ensureDatabase, openDatabase } from '../../src/platform/database/open.ts'
-import { transact } from '../../src/platform/database/transaction.ts'
-import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
-import { startDatabaseProxy } from '../../testing/database-proxy.ts'
+import { ensureDatabase, openDatabase, transact } from '../../src/platform/database/database.ts'
+import { migrate, seed } from '../../src/platform/database/migrations.ts'
+import { purgeExpiredKeys } from '../../src/platform/idempotency/idempotency.ts'
 import {
   type CrashableServer,
   type DatabaseServer,
@@ -14,6 +11,7 @@ import {
   startCrashableServer,
 } from '../../testing/database-server.ts'
 import { expectProblem } from '../../testing/problems.ts'
+import { openProxy } from '../../testing/proxy.ts'
 import { atOnce, newKey, statusCounts } from '../../testing/rows.ts'
 import { serveOrders } from '../../testing/services.ts'
 import { type TestSystem, useSystem } from '../../testing/system.ts'
@@ -69,7 +67,8 @@ describe.skipIf(inject('mysql') === null)('a failover', () => {
 
   /** Orders with a name that leads to the former writer, and a pool whose connections are all open. */
   async function ordersByName() {
-    const named = await startDatabaseProxy(former)
+    const named = await openProxy(former)
+    onTestFinished(() => named.close())
     const { host, port } = named
     const config = { ...system.env.database, host, port, user, password: '', name, pool: POOL }
     const db = await openDatabase(config)

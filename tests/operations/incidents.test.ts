@@ -11,7 +11,6 @@ import { SCOPES } from '../../src/compose/modules.ts'
 import { signToken } from '../../src/identity/service.ts'
 import { type ApiClient, apiClient } from '../../testing/api-client.ts'
 import { readBanner } from '../../testing/banner.ts'
-import { startDatabaseProxy } from '../../testing/database-proxy.ts'
 import {
   type CrashableServer,
   freePort,
@@ -27,6 +26,7 @@ import {
   startProgram,
   type Variables,
 } from '../../testing/programs.ts'
+import { openProxy } from '../../testing/proxy.ts'
 import { atOnce, newKey } from '../../testing/rows.ts'
 import { type Look, readiness, runbook, seen, statementOf } from '../../testing/runbook.ts'
 import { useSystem } from '../../testing/system.ts'
@@ -147,25 +147,27 @@ describe.skipIf(inject('mysql') === null)('an incident of the database', () => {
 
   it('when the database is slow, then symptoms and end are as in the runbook', async () => {
     const limits = { DB_READ_TIMEOUT_MS: '500', DB_QUERY_TIMEOUT_MS: '1000', DB_CONNECT_TIMEOUT_MS: '1000' }
-    const network = await startDatabaseProxy(server)
+    const network = await openProxy(server)
+    onTestFinished(() => network.close())
+    const delayResponses = (ms: number) => network.delay(ms, Number.POSITIVE_INFINITY, ['responses'])
     const { orders, log } = await startAll(limits, network)
     const looks = {
       '`GET /ready`': readiness(orders),
       '`GET /products/1`': () => seen(orders.get('/products/1')),
     }
     const slow = runbook('The database is slow', looks, { log }, 0)
-    network.delayBy(250)
+    delayResponses(250)
     await slow.during()
-    network.delayBy(0)
+    delayResponses(0)
     await slow.after()
 
     const more = { '`GET /health`': () => seen(orders.get('/health')), '`POST /orders` with a key': ordering(orders) }
     const tooSlow = runbook('The database is slow', { ...looks, ...more }, { log }, 1)
-    network.delayBy(10_000)
+    delayResponses(10_000)
     await tooSlow.during()
     const longest = statementOf('The database is slow', 'processlist')
     await expect(admin.query(longest)).resolves.toHaveLength(2)
-    network.delayBy(0)
+    delayResponses(0)
     await tooSlow.after()
   })
 
