@@ -6,12 +6,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
-import { SCOPES } from '../src/compose/modules.ts'
-import { createClient, signToken } from '../src/identity/service.ts'
 import { bulkInsert, chunks } from '../src/platform/database/bulk-insert.ts'
-import { openDatabase } from '../src/platform/database/open.ts'
-import type { Database } from '../src/platform/database/types.ts'
+import { type Database, openDatabase } from '../src/platform/database/database.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
+import { addClient, tokenFor } from '../testing/fixture.ts'
 import { encodeRequest, RawConnection } from '../testing/raw-http.ts'
 import type { Flood, FloodResponses } from './fairness/flood.ts'
 import { padTable } from './report.ts'
@@ -50,7 +48,7 @@ async function main(ms: number): Promise<void> {
     try {
       const db = await openDatabase(system.shop.env.database)
       tell(`making ${SEARCHED_PRODUCTS.toLocaleString('en')} products …`)
-      for (const id of CLIENTS) await createClient(db, { id, name: id, scopes: SCOPES, customerId: null })
+      for (const id of CLIENTS) await addClient(db, id)
       await makeSearchedProducts(db).finally(() => db.destroy())
       await compare(system, ms)
     } finally {
@@ -69,7 +67,7 @@ type System = Awaited<ReturnType<typeof startSystem>>
 async function compare(system: System, ms: number): Promise<void> {
   const { firstProduct } = system.ground
   const port = system.ports.orders
-  const tokenOf = (clientId: (typeof CLIENTS)[number]) => tokenFor(system, clientId)
+  const tokenOf = (clientId: (typeof CLIENTS)[number]) => tokenFor(clientId, system.shop.env)
   const order = (product: number, lines: number) => ({
     customer_id: system.ground.customerId,
     items: Array.from({ length: lines }, (_, i) => ({ product_id: product + i, qty: 1 })),
@@ -134,11 +132,6 @@ async function measure(port: number, request: string, ms: number) {
   times.sort((a, b) => a - b)
   const at = (share: number) => times[Math.floor(times.length * share)] ?? Number.NaN
   return { p50: at(0.5), p99: at(0.99), refused }
-}
-
-async function tokenFor({ shop }: System, clientId: (typeof CLIENTS)[number]): Promise<string> {
-  const client = { clientId, scope: SCOPES.join(' '), customerId: null }
-  return (await signToken({ ...shop.env.jwt, ttlSeconds: 3_600 }, client)).access_token
 }
 
 /** Half of them have the one word, half the other; none has both. */

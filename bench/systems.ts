@@ -1,18 +1,22 @@
-import { spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { endProcess, hasEnded } from '../scripts/children.ts'
 import type { Env } from '../src/compose/env.ts'
-import { SCOPES } from '../src/compose/modules.ts'
-import { signToken } from '../src/identity/service.ts'
-import { SCOPES } from '../src/platform/http/auth.ts'
 import { apiClient } from '../testing/api-client.ts'
-import { type DatabaseServer, freePort } from '../testing/database-server.ts'
+import type { DatabaseServer } from '../testing/database-server.ts'
+import { newDatabaseVariables, newSecrets, tokenFor, type Variables } from '../testing/fixture.ts'
+import {
+  allInOneProgram,
+  freePorts,
+  launch,
+  type Ports,
+  type ServiceProgram,
+  separatePrograms,
+  untilUp,
+} from '../testing/service-processes.ts'
 import { buildPrograms, IMAGE_OPTIONS, IMAGE_VARIABLES, programIn } from './build.ts'
-import { type Books, CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS, type Shop } from './fixture.ts'
-import type { Ground, Service } from './workloads.ts'
+import { type Books, CLIENT, CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS, type Shop } from './fixture.ts'
+import type { Ground } from './workloads.ts'
 
 export const SYSTEMS = ['baseline', 'services', 'one process', 'one process, SQLite'] as const
 export type SystemName = (typeof SYSTEMS)[number]
@@ -40,16 +44,7 @@ export interface System extends Contestant {
   shop: Shop
 }
 
-type Ports = Record<Service, number>
-
-interface Program {
-  name: string
-  file: string
-  port: number | undefined
-}
-
 const CONFIRMED_ORDERS = 64
-const START_LIMIT_MS = 30_000
 
 /** @param nodeOptions what its processes are started with besides */
 export async function startSystem(
@@ -59,24 +54,31 @@ export async function startSystem(
   nodeOptions: readonly string[] = [],
 ): Promise<System> {
   if (!existsSync(join(folder, 'programs'))) await buildPrograms(folder)
-  const ports = { customers: await freePort(), orders: await freePort(), orchestrator: await freePort() }
+  const ports = await freePorts()
   const embedded = name === 'one process, SQLite'
-  const where = embedded ? { DB_FILE: join(folder, 'b2b.sqlite') } : databaseVariables(server)
-  const variables = variablesOf(ports, where)
+  const variables = { ...SETTINGS, ...newSecrets(), ...newDatabaseVariables(embedded ? undefined : server, folder) }
   const shop = await openShop(variables)
 
-  const label = name.replace(/\W+/g, '-')
   const options = name === 'services' ? [...IMAGE_OPTIONS, ...nodeOptions] : nodeOptions
-  const own = name === 'services' ? { ...variables, ...IMAGE_VARIABLES } : variables
-  const start = (program: Program) => startProgram(program, label, own, folder, options)
-  const children = programsOf(name, ports, folder).map(start)
+  const logs = join(folder, name.replace(/\W+/g, '-'))
+  mkdirSync(logs)
+  const programs = programsOf(
+    name,
+    ports,
+    name === 'services' ? { ...variables, ...IMAGE_VARIABLES } : variables,
+    folder,
+  )
+  const children = programs.map((program) => ({ name: program.name, child: launch(program, logs, options) }))
   const stop = async () => {
     await Promise.all(children.map(({ child }) => endProcess(child)))
     await shop.close()
   }
   const ended = () => children.find(({ child }) => hasEnded(child))?.name
   try {
-    await Promise.all(Object.values(ports).map((port) => healthy(port, name, ended)))
+    await untilUp(
+      Object.values(ports),
+      children.map(({ child }) => child),
+    )
     const ground = await groundOf(shop.env, ports)
     const pids = new Map(children.flatMap(({ name, child }) => (child.pid === undefined ? [] : [[name, child.pid]])))
     return {
@@ -98,81 +100,23 @@ export async function startSystem(
   }
 }
 
-/** As in production, for all systems alike; the orchestrator is open to callers without a token, as it was asked for. */
-function variablesOf(ports: Ports, where: Record<string, string>): Record<string, string> {
-  return {
-    NODE_ENV: 'production',
-    LOG_LEVEL: 'info',
-    ...where,
-    DB_POOL: '10',
-    JWT_SECRET: randomBytes(32).toString('hex'),
-    SERVICE_TOKEN: randomBytes(32).toString('hex'),
-    ORCHESTRATOR_PUBLIC: 'true',
-    CUSTOMERS_PORT: String(ports.customers),
-    ORDERS_PORT: String(ports.orders),
-    ORCHESTRATOR_PORT: String(ports.orchestrator),
+/** As in production, the same for all systems. The orchestrator needs no token, as the contract has it. */
+const SETTINGS = { NODE_ENV: 'production', LOG_LEVEL: 'info', DB_POOL: '10', ORCHESTRATOR_PUBLIC: 'true' }
+
+function programsOf(name: SystemName, ports: Ports, variables: Variables, folder: string): ServiceProgram[] {
+  const from = name === 'baseline' ? 'bench/baseline' : 'src/entrypoints'
+  const fileOf = (program: string) => programIn(folder, from, program)
+  if (name.startsWith('one process')) return [allInOneProgram(ports, variables, fileOf('all'))]
+  return separatePrograms(ports, variables, {}, fileOf)
+}
+
+async function groundOf(env: Env, ports: Ports): Promise<Ground> {
+  const ground = {
+    token: await tokenFor(CLIENT, env),
+    customerId: CUSTOMER,
+    firstProduct: FIRST_PRODUCT,
+    products: PRODUCTS,
   }
-}
-
-/** Of a new database on this server. */
-export function databaseVariables(server: DatabaseServer): Record<string, string> {
-  return {
-    DB_HOST: server.host,
-    DB_PORT: String(server.port),
-    DB_USER: server.user,
-    DB_PASS: server.password,
-    DB_NAME: `b2b_bench_${randomBytes(6).toString('hex')}`,
-  }
-}
-
-function programsOf(name: SystemName, ports: Ports, folder: string): Program[] {
-  const file = (program: string) =>
-    programIn(folder, name === 'baseline' ? 'bench/baseline' : 'src/entrypoints', program)
-  if (name.startsWith('one process')) return [{ name: 'all', file: file('all'), port: undefined }]
-  const services = ['customers', 'orders', 'orchestrator'] as const
-  return services.map((service) => ({ name: service, file: file(service), port: ports[service] }))
-}
-
-function startProgram(
-  { name, file, port }: Program,
-  label: string,
-  variables: Record<string, string>,
-  folder: string,
-  nodeOptions: readonly string[],
-) {
-  const separate = port !== undefined && {
-    PORT: String(port),
-    CUSTOMERS_API_BASE: `http://127.0.0.1:${variables.CUSTOMERS_PORT}`,
-    ORDERS_API_BASE: `http://127.0.0.1:${variables.ORDERS_PORT}`,
-  }
-  const out = openSync(join(folder, `${label}-${name}.log`), 'w')
-  const err = openSync(join(folder, `${label}-${name}.err`), 'w')
-  const child = spawn(process.execPath, [...nodeOptions, file], {
-    // Where no .env is.
-    cwd: folder,
-    env: { PATH: process.env.PATH, ...variables, ...separate },
-    stdio: ['ignore', out, err],
-  })
-  closeSync(out)
-  closeSync(err)
-  return { name, child }
-}
-
-async function healthy(port: number, name: SystemName, ended: () => string | undefined): Promise<void> {
-  const until = Date.now() + START_LIMIT_MS
-  while (Date.now() < until && ended() === undefined) {
-    const response = await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined)
-    await response?.body?.cancel()
-    if (response?.ok) return
-    await sleep(50)
-  }
-  throw new Error(`${name} did not start`)
-}
-
-async function groundOf({ jwt }: Env, ports: Ports): Promise<Ground> {
-  const client = { clientId: 'bench', scope: SCOPES.join(' '), customerId: null }
-  const { access_token } = await signToken({ ...jwt, ttlSeconds: 6 * 3600 }, client)
-  const ground = { token: access_token, customerId: CUSTOMER, firstProduct: FIRST_PRODUCT, products: PRODUCTS }
   return { ...ground, confirmed: await confirmSome(ports.orders, ground) }
 }
 

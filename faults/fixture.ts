@@ -1,15 +1,17 @@
 import { sql } from 'kysely'
-import { auditBooks } from '../src/audit/service.ts'
-import { seed } from '../src/compose/demo-data.ts'
 import { type Env, parseEnv } from '../src/compose/env.ts'
-import { SCOPES } from '../src/compose/modules.ts'
-import { DATA_TABLES, migrate } from '../src/compose/schema.ts'
-import { createClient } from '../src/identity/service.ts'
 import { addMinutes } from '../src/platform/core/time.ts'
-import { readClock } from '../src/platform/database/clock.ts'
-import type { DatabaseConfig } from '../src/platform/database/config.ts'
-import { ensureDatabase, openDatabase } from '../src/platform/database/open.ts'
-import type { Database } from '../src/platform/database/types.ts'
+import { type Database, type DatabaseConfig, openDatabase } from '../src/platform/database/database.ts'
+import { DATA_TABLES } from '../src/platform/database/migrations.ts'
+import { readClock } from '../src/platform/idempotency/idempotency.ts'
+import {
+  addClient,
+  addProducts,
+  createDatabase,
+  dropDatabase,
+  readBooks,
+  summarizeDifferences,
+} from '../testing/fixture.ts'
 import type { Kept, KeptOrder } from './checker.ts'
 
 /** What a run finds in its database. It speaks to the database itself, not through a proxy. */
@@ -42,7 +44,6 @@ export interface Copy {
 
 /** The API client that the callers are. */
 export const CLIENT = 'faults'
-const FIRST_STOCK_AT = '2026-01-05 09:00:00.000'
 const FIRST_PRODUCT = 1_001
 const PLENTY = { count: 40, stock: 1_000_000 }
 const SCARCE = { count: 8, stock: 60 }
@@ -55,17 +56,14 @@ export const REASON = 'faults '
 /** @param ports of all nodes, where there are some */
 export async function openGround(variables: Record<string, string>, ports: readonly number[] = []): Promise<Ground> {
   const env = parseEnv(variables)
-  await ensureDatabase(env.database)
-  const db = await openDatabase({ ...env.database, ...READING })
-  await migrate(db)
-  await seed(db)
-  await createClient(db, { id: CLIENT, name: 'faults', scopes: SCOPES, customerId: null })
+  const db = await createDatabase({ ...env.database, ...READING }, { seeded: true })
+  await addClient(db, CLIENT)
   const plenty = idsFrom(FIRST_PRODUCT, PLENTY.count)
   const scarce = idsFrom(FIRST_PRODUCT + PLENTY.count, SCARCE.count)
   const marks = idsFrom(FIRST_PRODUCT + PLENTY.count + SCARCE.count, MARKS.count)
-  await addProducts(db, plenty, PLENTY.stock, (id) => 100 + (id % 900))
-  await addProducts(db, scarce, SCARCE.stock, (id) => 5_000 + id)
-  await addProducts(db, marks, MARKS.stock, () => 1)
+  await addProducts(db, plenty, { stock: PLENTY.stock, priceOf: (id) => 100 + (id % 900) })
+  await addProducts(db, scarce, { stock: SCARCE.stock, priceOf: (id) => 5_000 + id })
+  await addProducts(db, marks, { stock: MARKS.stock, priceOf: () => 1 })
   await db.destroy()
   const { port: own } = env.database
   return {
@@ -75,12 +73,7 @@ export async function openGround(variables: Record<string, string>, ports: reado
     scarce,
     marks,
     copies: (ports.length > 0 ? ports : [own]).map((port) => copyAt({ ...env.database, port }, marks, env)),
-    async close() {
-      const { host, name } = env.database
-      // The file of an embedded one goes with the run's folder.
-      if (host !== undefined)
-        await reading(env.database, (db) => sql`drop database if exists ${sql.id(name)}`.execute(db))
-    },
+    close: () => dropDatabase(env.database),
   }
 }
 
@@ -110,18 +103,6 @@ function idsFrom(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i)
 }
 
-async function addProducts(db: Database, ids: readonly number[], stock: number, priceOf: (id: number) => number) {
-  const times = { created_at: FIRST_STOCK_AT, updated_at: FIRST_STOCK_AT }
-  const products = ids.map((id) => {
-    return { id, sku: `FAULTS-${id}`, name: `Product ${id}`, price_cents: priceOf(id), stock, ...times }
-  })
-  const adjustments = ids.map((product_id) => {
-    return { product_id, delta: stock, reason: 'first stock', principal: 'ground', created_at: FIRST_STOCK_AT }
-  })
-  await db.insertInto('products').values(products).execute()
-  await db.insertInto('stock_adjustments').values(adjustments).execute()
-}
-
 async function readKept(db: Database, marks: readonly number[]): Promise<Kept> {
   const orders = await db
     .selectFrom('orders as o')
@@ -149,13 +130,8 @@ async function readKept(db: Database, marks: readonly number[]): Promise<Kept> {
 }
 
 async function readDifferences(db: Database, env: Env): Promise<string[]> {
-  const { findings } = await auditBooks(db, { sweepSeconds: env.orders.sweepSeconds })
-  return findings
-    .filter(({ differences }) => differences.length > 0)
-    .map(
-      ({ check, differences }) =>
-        `the books differ: ${check}: ${JSON.stringify(differences[0])} and ${differences.length - 1} more`,
-    )
+  const { differences } = await readBooks(db, env)
+  return summarizeDifferences(differences).map((difference) => `the books differ: ${difference}`)
 }
 
 async function readHeldTooLong(db: Database, { orders }: Env): Promise<string[]> {

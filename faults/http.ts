@@ -1,10 +1,11 @@
+import type { ServiceName } from '../testing/openapi.ts'
 import { ConnectionPool, encodeRequest, readExactly } from '../testing/raw-http.ts'
+import type { Ports } from '../testing/service-processes.ts'
 import type { JumpyClock } from './clock.ts'
-import type { Service } from './system.ts'
 
 /** A request that may be sent any number of times. */
 export interface Sendable {
-  service: Service
+  service: ServiceName
   path: string
   headers: Record<string, string>
   body: object | undefined
@@ -19,7 +20,7 @@ export type Send = (sendable: Sendable, clock: JumpyClock, limitMs: number) => P
 const MAX_WAIT_MS = 25_000
 
 /** Posts over kept connections. @param instances where the services are; a retry goes to the next instance */
-export function createSender(instances: readonly Record<Service, number>[], token: string): Send {
+export function createSender(instances: readonly Ports[], token: string): Send {
   const pools = new Map<number, ConnectionPool>()
   const turns = new WeakMap<Sendable, number>()
   let first = 0

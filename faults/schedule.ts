@@ -1,5 +1,6 @@
+import type { ServiceName } from '../testing/openapi.ts'
 import type { Random } from './random.ts'
-import type { ProxyName, Service, Victim } from './system.ts'
+import type { ProxyName, Victim } from './system.ts'
 
 export type Engine = 'mysql' | 'sqlite'
 /** What a run attacks: the engine on one server or file, or a cluster. */
@@ -91,7 +92,7 @@ export function stepOf(target: Target, name: string): Step {
   return step
 }
 
-const SERVICES: readonly Service[] = ['customers', 'orders', 'orchestrator']
+const SERVICES: readonly ServiceName[] = ['customers', 'orders', 'orchestrator']
 const PROXIES: Record<Engine, readonly ProxyName[]> = {
   sqlite: SERVICES.map((service) => `callers → ${service}` as const),
   mysql: [

@@ -1,18 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, openSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import type { ChildProcess } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { endProcess, hasEnded } from '../scripts/children.ts'
-
-export interface Program<Name extends string = string> {
-  name: Name
-  /** From here. */
-  file: string
-  variables: Record<string, string>
-  /** Answers `/health` when it is up. */
-  port: number
-}
+import { isUp, launch, logTail, type ServiceProgram } from '../testing/service-processes.ts'
 
 /** A service that is started again a moment after it died, as a container platform would. */
 export interface Supervised {
@@ -30,10 +19,8 @@ export interface Supervised {
 }
 
 const RESTART_AFTER_MS = 300
-const LAST_WORDS = 600
 
-export function supervise(program: Program, folder: string): Supervised {
-  const log = join(folder, `${program.name}.log`)
+export function supervise(program: ServiceProgram, folder: string): Supervised {
   const ownDeaths: string[] = []
   let child: ChildProcess | undefined
   let starts = 0
@@ -47,7 +34,7 @@ export function supervise(program: Program, folder: string): Supervised {
     starts++
     up = false
     killed = false
-    const started = launch(program, log, folder)
+    const started = launch(program, folder)
     child = started
     started.once('exit', (code, signal) => died(code, signal))
     awaitHealth(started)
@@ -55,7 +42,7 @@ export function supervise(program: Program, folder: string): Supervised {
 
   async function awaitHealth(of: ChildProcess): Promise<void> {
     while (!hasEnded(of)) {
-      if (await answersHealth(program.port)) {
+      if (await isUp(program.port, '/health', 2_000)) {
         if (!hasEnded(of)) up = true
         return
       }
@@ -65,14 +52,13 @@ export function supervise(program: Program, folder: string): Supervised {
 
   function died(code: number | null, signal: NodeJS.Signals | null): void {
     if (stopping) return
-    if (!killed && up) ownDeaths.push(`${program.name} ended by itself (${code ?? signal}): ${lastWords(log)}`)
+    if (!killed && up)
+      ownDeaths.push(`${program.name} ended by itself (${code ?? signal}): ${logTail(program.name, folder)}`)
     else if (!killed) failedStarts++
     up = false
     restarting = setTimeout(start, RESTART_AFTER_MS)
   }
 
-  // Should the run itself end in an error, nothing of it stays.
-  process.once('exit', () => child?.kill('SIGKILL'))
   start()
   return {
     name: program.name,
@@ -91,28 +77,4 @@ export function supervise(program: Program, folder: string): Supervised {
       if (child) await endProcess(child)
     },
   }
-}
-
-function launch({ file, variables }: Program, log: string, folder: string): ChildProcess {
-  const out = openSync(log, 'a')
-  const child = spawn(process.execPath, [fileURLToPath(new URL(file, import.meta.url))], {
-    // Where no .env is.
-    cwd: folder,
-    env: { PATH: process.env.PATH, ...variables },
-    stdio: ['ignore', out, out],
-  })
-  closeSync(out)
-  return child
-}
-
-async function answersHealth(port: number): Promise<boolean> {
-  const response = await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(2_000) }).catch(
-    () => undefined,
-  )
-  await response?.body?.cancel()
-  return response?.ok ?? false
-}
-
-function lastWords(log: string): string {
-  return readFileSync(log, 'utf8').slice(-LAST_WORDS)
 }

@@ -1,7 +1,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Variables } from './programs.ts'
+import type { Variables } from './fixture.ts'
 
 /** A request as it came in. */
 export interface SignedRequest {

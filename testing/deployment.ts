@@ -3,16 +3,15 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { seed } from '../src/compose/demo-data.ts'
 import { parseEnv } from '../src/compose/env.ts'
-import { SCOPES } from '../src/compose/modules.ts'
-import { createClient, signToken } from '../src/identity/service.ts'
+import type { Database } from '../src/platform/database/database.ts'
 import type { Engine } from '../src/platform/database/dialect.ts'
-import type { Database } from '../src/platform/database/types.ts'
+import { seed } from '../src/platform/database/migrations.ts'
 import { type ApiClient, apiClient } from './api-client.ts'
 import { type Aws, startAws } from './aws.ts'
 import { bytesOf, type FunctionResult, headersOf, restEvent } from './events.ts'
+import { addClient, tokenFor, type Variables } from './fixture.ts'
 import { type LambdaInstance, startInstanceOf } from './lambda.ts'
 import type { UnpackedFunction } from './packages.ts'
-import type { Variables } from './programs.ts'
 import { createTestDatabase } from './system.ts'
 
 export const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'docs'] as const
@@ -43,11 +42,8 @@ export interface Deployment {
 export async function deploy(engine: Engine, unpacked: Record<FunctionName, UnpackedFunction>): Promise<Deployment> {
   const { db, variables: database, drop } = await createTestDatabase(engine)
   await seed(db)
-  // In production no token is taken of a client that is not there.
-  await createClient(db, { id: 'tests', name: 'Tests', scopes: SCOPES, customerId: null })
-  const { jwt } = parseEnv(SECRETS)
-  const client = { clientId: 'tests', scope: SCOPES.join(' '), customerId: null }
-  const { access_token: token } = await signToken({ ...jwt, ttlSeconds: 600 }, client)
+  await addClient(db, 'tests')
+  const token = await tokenFor('tests', parseEnv(SECRETS), 600)
 
   const instances: Partial<Record<FunctionName, LambdaInstance>> = {}
   const gateway = await startGateway((name) => instances[name])

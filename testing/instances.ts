@@ -1,5 +1,6 @@
 import { type ApiClient, apiClient } from './api-client.ts'
-import { addressOf, startProgram, type Variables } from './programs.ts'
+import { type Variables, variablesOf } from './fixture.ts'
+import { addressOf, startProgram } from './programs.ts'
 import type { TestSystem } from './system.ts'
 
 export interface Instance {
@@ -20,7 +21,7 @@ export async function startInstance(
     CUSTOMERS_API_BASE: system.customers.base,
     ORDERS_API_BASE: system.orders.base,
     ORCHESTRATOR_PUBLIC: 'true',
-    ...databaseVariables(system),
+    ...variablesOf(system.env),
     ...variables,
   })
   const kill = async () => {
@@ -28,15 +29,4 @@ export async function startInstance(
     await program.ended
   }
   return { api: apiClient(await addressOf(program), await system.token()), kill }
-}
-
-function databaseVariables({ env: { database } }: TestSystem): Variables {
-  if (database.host === undefined) return { DB_FILE: database.file }
-  return {
-    DB_HOST: database.host,
-    DB_PORT: String(database.port),
-    DB_USER: database.user,
-    DB_PASS: database.password,
-    DB_NAME: database.name,
-  }
 }

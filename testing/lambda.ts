@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { RUNTIME_OPTIONS } from '../scripts/compile-cache.ts'
+import type { Variables } from './fixture.ts'
 import type { UnpackedFunction } from './packages.ts'
-import { type LogLine, type Variables, within } from './programs.ts'
+import { captureOutput, type LogLine, logLines, within } from './programs.ts'
 
 const NODE = fileURLToPath(new URL('../node_modules/.bin/node', import.meta.url))
 const RUNTIME = fileURLToPath(new URL('lambda-runtime.ts', import.meta.url))
@@ -47,15 +48,8 @@ export async function startInstanceOf(unpacked: UnpackedFunction, variables: Var
     },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
-  let stdout = ''
-  let stderr = ''
-  child.stdout?.setEncoding('utf8').on('data', (text) => {
-    stdout += text
-  })
-  child.stderr?.setEncoding('utf8').on('data', (text) => {
-    stderr += text
-  })
-  const output = () => `${unpacked.name}\n${stdout}\n${stderr}`
+  const { stdout, stderr } = captureOutput(child)
+  const output = () => `${unpacked.name}\n${stdout()}\n${stderr()}`
   const pending = new Map<number, Pending>()
   // Not `close`: of a child whose channel was closed from here it never comes.
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
@@ -94,13 +88,9 @@ export async function startInstanceOf(unpacked: UnpackedFunction, variables: Var
       const kinds = (await send({})) as string[]
       return kinds.filter((kind) => !/^Pipe|^Immediate$/.test(kind))
     },
-    stdout: () => stdout,
-    stderr: () => stderr,
-    log: () =>
-      stdout
-        .split('\n')
-        .slice(0, -1)
-        .map((line) => JSON.parse(line)),
+    stdout,
+    stderr,
+    log: () => logLines(stdout()),
     hangUp() {
       if (child.connected) child.disconnect()
       return within(ended, () => `the process did not end\n${output()}`)

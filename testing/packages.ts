@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
 import { giveCacheTo } from '../scripts/compile-cache.ts'
-import { ROOT, type Variables } from './programs.ts'
+import type { Variables } from './fixture.ts'
+import { ROOT } from './programs.ts'
 
 /** All that packing needs, so that neither other tests' builds nor a developer's `.env` can meet it. */
 const SOURCES = ['package.json', 'package-lock.json', 'serverless.yml', 'scripts', 'src']

@@ -1,21 +1,19 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { createConnection } from 'mysql2/promise'
 import { onTestFinished } from 'vitest'
-import type { Env } from '../src/compose/env.ts'
+import { parseEnv } from '../src/compose/env.ts'
 import type { Engine } from '../src/platform/database/dialect.ts'
+import { dropDatabase, type Variables } from './fixture.ts'
 import { freshDatabaseVariables } from './system.ts'
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 export const BINARIES = join(ROOT, 'node_modules', '.bin')
 const SCRIPTS: Record<string, string> = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts
 const LIMIT_MS = 30_000
-
-export type Variables = Record<string, string>
 
 export interface Ended {
   code: number | null
@@ -70,17 +68,10 @@ export function startCommand(command: string, args: string[], variables: Variabl
     // A group of its own, so that what it starts can be ended with it.
     detached: true,
   })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    stderr += text
-  })
+  const { stdout, stderr } = captureOutput(child)
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (code) => resolve({ code, stdout, stderr, ms: Date.now() - began }))
+    child.once('close', (code) => resolve({ code, stdout: stdout(), stderr: stderr(), ms: Date.now() - began }))
   })
   onTestFinished(async () => {
     if (child.pid !== undefined) killGroup(child.pid)
@@ -89,9 +80,21 @@ export function startCommand(command: string, args: string[], variables: Variabl
   })
   const stop = () => {
     child.kill('SIGTERM')
-    return within(ended, () => `it did not stop\n${stdout}\n${stderr}`)
+    return within(ended, () => `it did not stop\n${stdout()}\n${stderr()}`)
   }
-  return { pid: child.pid ?? 0, stdout: () => stdout, stderr: () => stderr, log: () => logLines(stdout), ended, stop }
+  return { pid: child.pid ?? 0, stdout, stderr, log: () => logLines(stdout()), ended, stop }
+}
+
+/** What a process has written so far. */
+export function captureOutput({ stdout, stderr }: Pick<ChildProcess, 'stdout' | 'stderr'>) {
+  const texts = { stdout: '', stderr: '' }
+  stdout?.setEncoding('utf8').on('data', (text) => {
+    texts.stdout += text
+  })
+  stderr?.setEncoding('utf8').on('data', (text) => {
+    texts.stderr += text
+  })
+  return { stdout: () => texts.stdout, stderr: () => texts.stderr }
 }
 
 function killGroup(pid: number): void {
@@ -103,7 +106,7 @@ function killGroup(pid: number): void {
 }
 
 /** Every whole line, each of which must be JSON. */
-function logLines(stdout: string): LogLine[] {
+export function logLines(stdout: string): LogLine[] {
   const lines = stdout.split('\n').slice(0, -1)
   return lines.map((line) => JSON.parse(line))
 }
@@ -150,32 +153,13 @@ export async function addressOf(program: Program): Promise<string> {
   return `http://127.0.0.1:${port}`
 }
 
-/** The variables that lead a program to the database of a system. */
-export function variablesOf({ database }: Env): Variables {
-  const { host, port, user, password, name, file } = database
-  if (host === undefined) return { DB_FILE: file }
-  return { DB_HOST: host, DB_PORT: String(port), DB_USER: user, DB_PASS: password, DB_NAME: name }
-}
-
 /** Variables for a fresh database, which is removed when the test ends. */
 export function freshDatabase(engine: Engine): Variables {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-data-'))
   const variables = freshDatabaseVariables(engine, folder)
   onTestFinished(async () => {
-    await dropDatabase(variables)
+    await dropDatabase(parseEnv(variables).database)
     rmSync(folder, { recursive: true, force: true })
   })
   return variables
-}
-
-async function dropDatabase({ DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME }: Variables): Promise<void> {
-  if (DB_HOST === undefined) return
-  const connection = await createConnection({
-    host: DB_HOST,
-    port: Number(DB_PORT),
-    user: DB_USER ?? '',
-    password: DB_PASS ?? '',
-  })
-  await connection.query('drop database if exists ??', [DB_NAME])
-  await connection.end()
 }

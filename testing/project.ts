@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
-import { ROOT, type Variables } from './programs.ts'
+import type { Variables } from './fixture.ts'
+import { ROOT } from './programs.ts'
 
 /** For programs that run in the project's folder: each variable that its own `.env` names, empty, and so absent. */
 export function withoutOwnSettings(): Variables {

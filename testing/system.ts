@@ -1,8 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { sql } from 'kysely'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, inject } from 'vitest'
 import { seed } from '../src/compose/demo-data.ts'
@@ -12,11 +10,13 @@ import { migrate } from '../src/compose/schema.ts'
 import { composeCustomers, composeOrchestrator, composeOrders } from '../src/compose/services.ts'
 import { signToken } from '../src/identity/service.ts'
 import type { OrdersService } from '../src/orders/service.ts'
+import type { Database } from '../src/platform/database/database.ts'
 import type { Engine } from '../src/platform/database/dialect.ts'
-import { ensureDatabase, openDatabase } from '../src/platform/database/open.ts'
-import type { Database } from '../src/platform/database/types.ts'
+import { seed } from '../src/platform/database/migrations.ts'
+import { SCOPES, type Scope } from '../src/platform/http/auth.ts'
 import { type Serving, serve } from '../src/platform/http/server.ts'
 import { type ApiClient, apiClient } from './api-client.ts'
+import { createDatabase, dropDatabase, newDatabaseVariables } from './fixture.ts'
 
 /** Runs one suite once for each engine that this run has. */
 export function describeEachEngine(title: string, suite: (engine: Engine) => void): void {
@@ -26,16 +26,9 @@ export function describeEachEngine(title: string, suite: (engine: Engine) => voi
 
 /** The variables that point a process at a fresh, empty database of its own. */
 export function freshDatabaseVariables(engine: Engine, folder: string): Record<string, string> {
-  if (engine === 'sqlite') return { DB_FILE: join(folder, 'b2b.sqlite') }
   const server = inject('mysql')
-  if (server === null) throw new Error('this run has no MySQL server')
-  return {
-    DB_HOST: server.host,
-    DB_PORT: String(server.port),
-    DB_USER: server.user,
-    DB_PASS: server.password,
-    DB_NAME: `b2b_test_${randomBytes(6).toString('hex')}`,
-  }
+  if (engine === 'mysql' && server === null) throw new Error('this run has no MySQL server')
+  return newDatabaseVariables(engine === 'mysql' ? (server ?? undefined) : undefined, folder)
 }
 
 export interface TestDatabase {
@@ -49,12 +42,10 @@ export async function createTestDatabase(engine: Engine, { migrated = true } = {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
   const variables = freshDatabaseVariables(engine, folder)
   const { database } = parseEnv(variables)
-  await ensureDatabase(database)
-  const db = await openDatabase(database)
-  if (migrated) await migrate(db)
+  const db = await createDatabase(database, { migrated })
   const drop = async () => {
-    if (engine === 'mysql') await sql`drop database ${sql.id(database.name)}`.execute(db)
     await db.destroy()
+    await dropDatabase(database)
     rmSync(folder, { recursive: true, force: true })
   }
   return { db, variables, drop }

@@ -1,15 +1,19 @@
-import { randomBytes, randomUUID } from 'node:crypto'
-import { sql } from 'kysely'
-import { seed } from '../../src/compose/demo-data.ts'
+import { randomUUID } from 'node:crypto'
 import { parseEnv } from '../../src/compose/env.ts'
 import { SCOPES } from '../../src/compose/modules.ts'
 import { migrate } from '../../src/compose/schema.ts'
 import { composeCustomers, composeOrders } from '../../src/compose/services.ts'
-import { createClient, signToken } from '../../src/identity/service.ts'
-import { ensureDatabase, openDatabase } from '../../src/platform/database/open.ts'
 import { serve } from '../../src/platform/http/server.ts'
 import { createLogger } from '../../src/platform/telemetry/logger.ts'
 import type { DatabaseServer } from '../../testing/database-server.ts'
+import {
+  addClient,
+  createDatabase,
+  dropDatabase,
+  newDatabaseVariables,
+  newSecrets,
+  tokenFor,
+} from '../../testing/fixture.ts'
 
 /** The first event of each function: as API Gateway's REST API sends it, or for the sweep its schedule. */
 export interface Events {
@@ -30,24 +34,13 @@ export interface Neighbourhood {
 
 /** More than any run orders. */
 const STOCK = 1_000_000
+const CLIENT = 'bench'
 
 export async function startNeighbourhood(server: DatabaseServer): Promise<Neighbourhood> {
-  const shared = {
-    NODE_ENV: 'production',
-    DB_HOST: server.host,
-    DB_PORT: String(server.port),
-    DB_USER: server.user,
-    DB_PASS: server.password,
-    DB_NAME: `b2b_bench_${randomBytes(6).toString('hex')}`,
-    JWT_SECRET: randomBytes(32).toString('hex'),
-    SERVICE_TOKEN: randomBytes(32).toString('hex'),
-  }
+  const shared = { NODE_ENV: 'production', ...newDatabaseVariables(server, ''), ...newSecrets() }
   const env = parseEnv(shared)
-  await ensureDatabase(env.database)
-  const db = await openDatabase(env.database)
-  await migrate(db)
-  await seed(db)
-  await createClient(db, { id: 'bench', name: 'Bench', scopes: SCOPES, customerId: null })
+  const db = await createDatabase(env.database, { seeded: true })
+  await addClient(db, CLIENT)
   await db.updateTable('products').set({ stock: STOCK }).where('id', '=', 1).execute()
 
   const logger = await createLogger('silent')
@@ -55,7 +48,6 @@ export async function startNeighbourhood(server: DatabaseServer): Promise<Neighb
   const customers = await serve(composeCustomers(env, db, logger, lifecycle).app, 0)
   const customersBase = `http://127.0.0.1:${customers.port}`
   const orders = await serve(composeOrders(env, db, customersBase, logger, lifecycle).app, 0)
-  const { access_token } = await signToken(env.jwt, { clientId: 'bench', scope: SCOPES.join(' '), customerId: null })
   return {
     variables: {
       ...shared,
@@ -65,11 +57,11 @@ export async function startNeighbourhood(server: DatabaseServer): Promise<Neighb
       ORDERS_API_BASE: `http://127.0.0.1:${orders.port}`,
       ORCHESTRATOR_PUBLIC: 'true',
     },
-    events: eventsFor(access_token),
+    events: eventsFor(await tokenFor(CLIENT, env)),
     async stop() {
       await Promise.all([customers.close(), orders.close()])
-      await sql`drop database ${sql.id(env.database.name)}`.execute(db)
       await db.destroy()
+      await dropDatabase(env.database)
     },
   }
 }

@@ -2,8 +2,9 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { endProcess, hasEnded } from '../../scripts/children.ts'
 import type { DatabaseServer } from '../../testing/database-server.ts'
+import { newDatabaseVariables } from '../../testing/fixture.ts'
 import { CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS } from '../fixture.ts'
-import { type Contestant, cpuMsOf, databaseVariables } from '../systems.ts'
+import { type Contestant, cpuMsOf } from '../systems.ts'
 
 /** Each makes its own load: there is no HTTP to make it through. */
 export interface Bare extends Contestant {
@@ -21,7 +22,7 @@ const FORMS = {
 export type BareName = (typeof BARE)[number]
 
 export async function startBare(name: BareName, server: DatabaseServer): Promise<Bare> {
-  const variables = databaseVariables(server)
+  const variables = newDatabaseVariables(server, '')
   const shop = await openShop(variables)
   const generator = fork(fileURLToPath(new URL('loop.ts', import.meta.url)), [FORMS[name]], {
     env: { PATH: process.env.PATH, ...variables },

@@ -1,22 +1,15 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
-import { endProcess, hasEnded } from '../../scripts/children.ts'
+import { endProcess } from '../../scripts/children.ts'
 import { parseEnv } from '../../src/compose/env.ts'
-import { SCOPES } from '../../src/compose/modules.ts'
-import { migrate } from '../../src/compose/schema.ts'
-import { createClient, signToken } from '../../src/identity/service.ts'
 import { toRfc3339 } from '../../src/platform/core/time.ts'
-import { ensureDatabase, openDatabase } from '../../src/platform/database/open.ts'
-import type { Database } from '../../src/platform/database/types.ts'
-import { type DatabaseServer, freePort } from '../../testing/database-server.ts'
+import type { Database } from '../../src/platform/database/database.ts'
+import type { DatabaseServer } from '../../testing/database-server.ts'
+import { addClient, createDatabase, newDatabaseVariables, newSecrets, tokenFor } from '../../testing/fixture.ts'
 import { makeCustomers, makeOrders } from '../../testing/many-rows.ts'
 import { encodeRequest, RawConnection } from '../../testing/raw-http.ts'
-import { databaseVariables } from '../systems.ts'
+import { allInOneProgram, freePorts, launch, logTail, untilUp } from '../../testing/service-processes.ts'
 
 export interface Size {
   orders: number
@@ -46,7 +39,7 @@ export interface Caller {
 }
 
 const PLACES = 32
-const START_LIMIT_MS = 30_000
+const CLIENT = 'bench'
 /** Each table is filled by one statement. */
 const MAX_FILL_MS = '600000'
 
@@ -57,40 +50,35 @@ export async function openGround(
   folder: string,
   tell: (line: string) => void,
 ): Promise<Ground> {
-  const name = `${server === 'sqlite' ? 'sqlite' : 'mysql'}-${size.orders}`
-  const where = server === 'sqlite' ? { DB_FILE: join(folder, `${name}.sqlite`) } : databaseVariables(server)
-  const [customers, orders, orchestrator] = [await freePort(), await freePort(), await freePort()]
-  const variables = {
-    ...where,
-    NODE_ENV: 'production',
-    LOG_LEVEL: 'warn',
-    JWT_SECRET: randomBytes(32).toString('hex'),
-    SERVICE_TOKEN: randomBytes(32).toString('hex'),
-    CUSTOMERS_PORT: String(customers),
-    ORDERS_PORT: String(orders),
-    ORCHESTRATOR_PORT: String(orchestrator),
-  }
-  const { database, jwt } = parseEnv({
-    ...variables,
-    DB_QUERY_TIMEOUT_MS: MAX_FILL_MS,
-    DB_READ_TIMEOUT_MS: MAX_FILL_MS,
+  const own = mkdtempSync(join(folder, 'scale-'))
+  const ports = await freePorts()
+  const settings = { NODE_ENV: 'production', LOG_LEVEL: 'warn', ...newSecrets() }
+  const program = allInOneProgram(ports, {
+    ...settings,
+    ...newDatabaseVariables(server === 'sqlite' ? undefined : server, own),
   })
-  await ensureDatabase(database)
-  const db = await openDatabase(database)
+  const limits = { DB_QUERY_TIMEOUT_MS: MAX_FILL_MS, DB_READ_TIMEOUT_MS: MAX_FILL_MS }
+  const env = parseEnv({ ...program.variables, ...limits })
+  const db = await createDatabase(env.database)
   await fill(db, size, tell)
 
-  const child = await startProcess(variables, folder, orders)
-  const client = { clientId: 'bench', scope: SCOPES.join(' '), customerId: null }
-  const { access_token } = await signToken({ ...jwt, ttlSeconds: 6 * 3600 }, client)
-  const ports = { customers, orders }
+  const child = launch(program, own)
+  const stop = async () => {
+    await endProcess(child)
+    await db.destroy()
+  }
+  const token = await tokenFor(CLIENT, env)
+  try {
+    await untilUp([ports.customers, ports.orders], [child])
+  } catch (error) {
+    await stop()
+    throw new Error(`the system did not start: ${logTail(program.name, own)}`, { cause: error })
+  }
   return {
     ...size,
     placesAt: (depth) => placesAt(db, size.orders, depth),
-    call: (service) => callerOf(ports[service], access_token),
-    async stop() {
-      await endProcess(child)
-      await db.destroy()
-    },
+    call: (service) => callerOf(ports[service], token),
+    stop,
   }
 }
 
@@ -107,30 +95,11 @@ function callerOf(port: number, token: string): Caller {
 }
 
 async function fill(db: Database, { orders, customers }: Size, tell: (line: string) => void): Promise<void> {
-  await migrate(db)
-  await createClient(db, { id: 'bench', name: 'Bench', scopes: SCOPES, customerId: null })
+  await addClient(db, CLIENT)
   tell(`${customers.toLocaleString('en')} customers and their words`)
   await makeCustomers(db, customers)
   tell(`${orders.toLocaleString('en')} orders`)
   await makeOrders(db, { count: orders, customers })
-}
-
-async function startProcess(variables: Record<string, string>, folder: string, port: number): Promise<ChildProcess> {
-  const program = fileURLToPath(new URL('../../src/entrypoints/all.ts', import.meta.url))
-  const env = { PATH: process.env.PATH, ...variables }
-  const said = join(folder, `${port}.err`)
-  const err = openSync(said, 'w')
-  const child = spawn(process.execPath, [program], { cwd: folder, env, stdio: ['ignore', 'ignore', err] })
-  closeSync(err)
-  const until = Date.now() + START_LIMIT_MS
-  while (Date.now() < until && !hasEnded(child)) {
-    const response = await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined)
-    await response?.body?.cancel()
-    if (response?.ok) return child
-    await sleep(50)
-  }
-  await endProcess(child)
-  throw new Error(`the system did not start: ${readFileSync(said, 'utf8')}`)
 }
 
 /** Some orders about so deep in the list of all, by their ids: those were given out in about the order of the times. */

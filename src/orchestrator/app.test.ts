@@ -1,7 +1,7 @@
 import { expect, it, vi } from 'vitest'
 import type { ApiClient, ApiRequest, ApiResponse } from '../../testing/api-client.ts'
-import { differencesIn } from '../../testing/books.ts'
 import { at, type Fault, type FaultOf, type FaultyProxy, startFaultyProxy } from '../../testing/faulty-proxy.ts'
+import { differencesIn } from '../../testing/fixture.ts'
 import { expectFailure } from '../../testing/problems.ts'
 import {
   atOnce,

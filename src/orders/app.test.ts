@@ -1,8 +1,8 @@
 import { request } from 'node:http'
 import { expect, it } from 'vitest'
 import type { ApiRequest, ApiResponse } from '../../testing/api-client.ts'
-import { differencesIn } from '../../testing/books.ts'
 import { type Fault, startFaultyProxy } from '../../testing/faulty-proxy.ts'
+import { differencesIn } from '../../testing/fixture.ts'
 import { idsOf, readPages } from '../../testing/lists.ts'
 import { expectFaults, expectProblem } from '../../testing/problems.ts'
 import {

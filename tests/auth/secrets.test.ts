@@ -4,15 +4,9 @@ import { expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { Engine } from '../../src/platform/database/dialect.ts'
 import { type ApiResponse, apiClient } from '../../testing/api-client.ts'
 import { freePort } from '../../testing/database-server.ts'
+import type { Variables } from '../../testing/fixture.ts'
 import { operationsOf, readDocuments, SERVICES } from '../../testing/openapi.ts'
-import {
-  freshDatabase,
-  logged,
-  type Program,
-  runProgram,
-  startProgram,
-  type Variables,
-} from '../../testing/programs.ts'
+import { freshDatabase, logged, type Program, runProgram, startProgram } from '../../testing/programs.ts'
 import { openProxy } from '../../testing/proxy.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 

@@ -1,7 +1,8 @@
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { SERVICES, type Service, type Services } from './services.ts'
+import { SERVICES, type ServiceName } from '../../testing/openapi.ts'
+import type { Services } from './services.ts'
 import type { Execute, Tools } from './tools.ts'
 
 const HERE = fileURLToPath(new URL('.', import.meta.url))
@@ -117,8 +118,8 @@ async function checkGo(fixture: Fixture): Promise<string> {
 }
 
 /** Runs openapi-generator on one document, as an integrator would. */
-async function generate(fixture: Fixture, generator: string, service: Service, options: string[]): Promise<void> {
-  const { execute, services, tools, work } = fixture
+async function generate(ground: Ground, generator: string, service: ServiceName, options: string[]): Promise<void> {
+  const { execute, services, tools, work } = ground
   const jars = await tools.java()
   const jar = join(jars, readdirSync(jars).find((file) => file.startsWith('openapi-generator-cli')) ?? '')
   const document = documentOf(services, service)
@@ -222,7 +223,7 @@ async function checkSchemathesis({ engines, execute, tools, work }: Fixture): Pr
   return `${engines.length * SERVICES.length} documents`
 }
 
-function documentOf({ documents }: Services, service: Service): string {
+function documentOf({ documents }: Services, service: ServiceName): string {
   return join(documents, `${service}.json`)
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { differencesIn } from '../../testing/books.ts'
 import { openDocs, runsInBrowser, useBrowser } from '../../testing/browser.ts'
+import { differencesIn } from '../../testing/fixture.ts'
 import { type Operation, operationsOf, readDocuments, SERVICES, type ServiceName } from '../../testing/openapi.ts'
 import { ANSWER, CREATE_AND_CONFIRM, REQUEST } from '../../testing/printed.ts'
 import { expectProblem } from '../../testing/problems.ts'

@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { runFaults } from '../../faults/run.ts'
-import { type Service, type System, startSystemOnCluster } from '../../faults/system.ts'
+import { type System, startSystemOnCluster } from '../../faults/system.ts'
 import { type ApiResponse, apiClient } from '../../testing/api-client.ts'
 import { readBanner } from '../../testing/banner.ts'
+import { databaseVariables, type Variables } from '../../testing/fixture.ts'
 import { type GaleraCluster, HOW_TO_GET_GALERA, hasGalera, startGaleraCluster } from '../../testing/galera.ts'
-import { runProgram, startProgram, type Variables } from '../../testing/programs.ts'
+import type { ServiceName } from '../../testing/openapi.ts'
+import { runProgram, startProgram } from '../../testing/programs.ts'
 import { atOnce, newKey } from '../../testing/rows.ts'
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 })
@@ -32,9 +34,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
   afterAll(() => cluster?.stop())
 
   function variablesOf(database: string): Variables[] {
-    return cluster.nodes.map(({ host, port, user, password }) => {
-      return { DB_HOST: host, DB_PORT: String(port), DB_USER: user, DB_PASS: password, DB_NAME: database }
-    })
+    return cluster.nodes.map((node) => databaseVariables(node, database))
   }
 
   /** An instance of every service at each node, until the test ends. */
@@ -67,7 +67,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
   it('when a write gets its response, then every other node has it', async () => {
     const system = await systemOnCluster()
     await expect.poll(() => system.ready(), { timeout: 30_000 }).toBe(true)
-    const at = (node: number, service: Service) =>
+    const at = (node: number, service: ServiceName) =>
       apiClient(`http://127.0.0.1:${system.ports[node % system.ports.length]?.[service]}`, system.token)
     const key = () => ({ headers: { 'x-idempotency-key': newKey() } })
     const unexpected: string[] = []

@@ -11,7 +11,8 @@ import { ensureDatabase, openDatabase } from '../../src/platform/database/open.t
 import { tokenize } from '../../src/platform/database/tokenize.ts'
 import type { Database } from '../../src/platform/database/types.ts'
 import { searchProducts } from '../../src/products/store.ts'
-import { freshDatabase, runProgram, type Variables } from '../../testing/programs.ts'
+import type { Variables } from '../../testing/fixture.ts'
+import { freshDatabase, runProgram } from '../../testing/programs.ts'
 import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
 
 const FOLDER = new URL('../../db/migrations/', import.meta.url)

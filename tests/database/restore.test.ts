@@ -6,6 +6,7 @@ import { expect, it, onTestFinished, vi } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { openDatabase } from '../../src/platform/database/open.ts'
 import { apiClient } from '../../testing/api-client.ts'
+import type { Variables } from '../../testing/fixture.ts'
 import {
   addressOf,
   freshDatabase,
@@ -13,7 +14,6 @@ import {
   runProgram,
   startCommand,
   startProgram,
-  type Variables,
   within,
 } from '../../testing/programs.ts'
 import { describeEachEngine } from '../../testing/system.ts'

@@ -5,16 +5,9 @@ import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { Engine } from '../../src/platform/database/dialect.ts'
 import { readBanner } from '../../testing/banner.ts'
 import { freePort } from '../../testing/database-server.ts'
+import type { Variables } from '../../testing/fixture.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
-import {
-  BINARIES,
-  freshDatabase,
-  type Program,
-  ROOT,
-  startCommand,
-  type Variables,
-  within,
-} from '../../testing/programs.ts'
+import { BINARIES, freshDatabase, type Program, ROOT, startCommand, within } from '../../testing/programs.ts'
 import { withoutOwnSettings } from '../../testing/project.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 

@@ -18,6 +18,7 @@ import {
   WAYS,
   type Way,
 } from '../../testing/events.ts'
+import type { Variables } from '../../testing/fixture.ts'
 import { type LambdaInstance, startInstanceOf } from '../../testing/lambda.ts'
 import {
   copyProject,
@@ -31,7 +32,7 @@ import {
   unpack,
 } from '../../testing/packages.ts'
 import { expectFailure, expectProblem } from '../../testing/problems.ts'
-import { ROOT, until, type Variables } from '../../testing/programs.ts'
+import { ROOT, until } from '../../testing/programs.ts'
 import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
 
 const ASSETS = ['favicon-32x32.png', 'swagger-ui-bundle.js', 'swagger-ui.css']

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type ApiClient, apiClient } from '../../testing/api-client.ts'
 import { freePort } from '../../testing/database-server.ts'
+import type { Variables } from '../../testing/fixture.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import { expectFailure, expectProblem } from '../../testing/problems.ts'
 import {
@@ -15,7 +16,6 @@ import {
   startProgram,
   startThroughNpm,
   until,
-  type Variables,
 } from '../../testing/programs.ts'
 import { isGroupAlive, withoutOwnSettings } from '../../testing/project.ts'
 import { newKey, statusCounts } from '../../testing/rows.ts'

@@ -1,5 +1,5 @@
 import { beforeAll, expect, it } from 'vitest'
-import { differencesIn } from '../../testing/books.ts'
+import { differencesIn } from '../../testing/fixture.ts'
 import { type Operation, operationsOf, readDocuments, SERVICES } from '../../testing/openapi.ts'
 import { atOnce, newCustomer, newOrder, newProduct } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'

@@ -7,6 +7,7 @@ import { parseEnv } from '../../src/compose/env.ts'
 import { sha256 } from '../../src/platform/core/crypto.ts'
 import { openDatabase } from '../../src/platform/database/open.ts'
 import { apiClient } from '../../testing/api-client.ts'
+import type { Variables } from '../../testing/fixture.ts'
 import {
   addressOf,
   BINARIES,
@@ -15,7 +16,6 @@ import {
   runProgram,
   startCommand,
   startProgram,
-  type Variables,
 } from '../../testing/programs.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 

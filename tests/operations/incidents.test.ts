@@ -17,6 +17,7 @@ import {
   HOW_TO_GET_A_SERVER,
   startCrashableServer,
 } from '../../testing/database-server.ts'
+import type { Variables } from '../../testing/fixture.ts'
 import {
   addressOf,
   freshDatabase,
@@ -24,7 +25,6 @@ import {
   type Program,
   runProgram,
   startProgram,
-  type Variables,
 } from '../../testing/programs.ts'
 import { openProxy } from '../../testing/proxy.ts'
 import { atOnce, newKey } from '../../testing/rows.ts'

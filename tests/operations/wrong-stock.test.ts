@@ -1,5 +1,6 @@
 import { expect, it, vi } from 'vitest'
-import { runProgram, variablesOf } from '../../testing/programs.ts'
+import { variablesOf } from '../../testing/fixture.ts'
+import { runProgram } from '../../testing/programs.ts'
 import { atOnce, newOrder, newProduct, stockOf } from '../../testing/rows.ts'
 import { describeEachEngine, useSystem } from '../../testing/system.ts'
 

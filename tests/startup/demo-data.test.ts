@@ -3,7 +3,9 @@ import { expect, it, onTestFinished, vi } from 'vitest'
 import { parse } from 'yaml'
 import { DATA_TABLES } from '../../src/compose/schema.ts'
 import { createCustomersService } from '../../src/customers/service.ts'
-import { ROOT, runProgram, startCommand, type Variables, within } from '../../testing/programs.ts'
+import { DATA_TABLES } from '../../src/platform/database/migrations.ts'
+import type { Variables } from '../../testing/fixture.ts'
+import { ROOT, runProgram, startCommand, within } from '../../testing/programs.ts'
 import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 60_000 })

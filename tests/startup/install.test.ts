@@ -2,7 +2,8 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { BINARIES, type Program, ROOT, startCommand, until, type Variables, within } from '../../testing/programs.ts'
+import type { Variables } from '../../testing/fixture.ts'
+import { BINARIES, type Program, ROOT, startCommand, until, within } from '../../testing/programs.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 

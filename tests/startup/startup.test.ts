@@ -11,6 +11,7 @@ import { ensureDatabase, openDatabase } from '../../src/platform/database/open.t
 import { apiClient } from '../../testing/api-client.ts'
 import { readBanner } from '../../testing/banner.ts'
 import { freePort } from '../../testing/database-server.ts'
+import type { Variables } from '../../testing/fixture.ts'
 import {
   BINARIES,
   type Ended,
@@ -20,7 +21,6 @@ import {
   runProgram,
   startCommand,
   startProgram,
-  type Variables,
 } from '../../testing/programs.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 
