@@ -68,17 +68,14 @@ export async function startSystem(
     name === 'services' ? { ...variables, ...IMAGE_VARIABLES } : variables,
     folder,
   )
-  const children = programs.map((program) => ({ name: program.name, child: launch(program, logs, options) }))
+  const children = programs.map((program) => launch(program, logs, options))
   const stop = async () => {
     await Promise.all(children.map(({ child }) => endProcess(child)))
     await shop.close()
   }
   const ended = () => children.find(({ child }) => hasEnded(child))?.name
   try {
-    await untilUp(
-      Object.values(ports),
-      children.map(({ child }) => child),
-    )
+    await untilUp(Object.values(ports), children)
     const ground = await groundOf(shop.env, ports)
     const pids = new Map(children.flatMap(({ name, child }) => (child.pid === undefined ? [] : [[name, child.pid]])))
     return {

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endProcess, hasEnded } from '../scripts/children.ts'
-import { isUp, launch, logTail, type ServiceProgram } from '../testing/service-processes.ts'
+import { isUp, launch, type ServiceProcess, type ServiceProgram } from '../testing/service-processes.ts'
 
 /** A service that is started again a moment after it died, as a container platform would. */
 export interface Supervised {
@@ -22,7 +22,7 @@ const RESTART_AFTER_MS = 300
 
 export function supervise(program: ServiceProgram, folder: string): Supervised {
   const ownDeaths: string[] = []
-  let child: ChildProcess | undefined
+  let running: ServiceProcess | undefined
   let starts = 0
   let failedStarts = 0
   let up = false
@@ -35,9 +35,9 @@ export function supervise(program: ServiceProgram, folder: string): Supervised {
     up = false
     killed = false
     const started = launch(program, folder)
-    child = started
-    started.once('exit', (code, signal) => died(code, signal))
-    awaitHealth(started)
+    running = started
+    started.child.once('exit', (code, signal) => died(code, signal))
+    awaitHealth(started.child)
   }
 
   async function awaitHealth(of: ChildProcess): Promise<void> {
@@ -52,8 +52,7 @@ export function supervise(program: ServiceProgram, folder: string): Supervised {
 
   function died(code: number | null, signal: NodeJS.Signals | null): void {
     if (stopping) return
-    if (!killed && up)
-      ownDeaths.push(`${program.name} ended by itself (${code ?? signal}): ${logTail(program.name, folder)}`)
+    if (!killed && up) ownDeaths.push(`${program.name} ended by itself (${code ?? signal}): ${running?.logTail()}`)
     else if (!killed) failedStarts++
     up = false
     restarting = setTimeout(start, RESTART_AFTER_MS)
@@ -63,18 +62,18 @@ export function supervise(program: ServiceProgram, folder: string): Supervised {
   return {
     name: program.name,
     kill() {
-      if (child === undefined || hasEnded(child) || killed) return false
+      if (running === undefined || hasEnded(running.child) || killed) return false
       killed = true
-      return child.kill('SIGKILL')
+      return running.child.kill('SIGKILL')
     },
     starts: () => starts,
     ownDeaths: () => ownDeaths,
     failedStarts: () => failedStarts,
-    up: () => up && child !== undefined && !hasEnded(child),
+    up: () => up && running !== undefined && !hasEnded(running.child),
     async stop() {
       stopping = true
       clearTimeout(restarting)
-      if (child) await endProcess(child)
+      if (running) await endProcess(running.child)
     },
   }
 }

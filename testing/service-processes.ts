@@ -59,13 +59,21 @@ export function allInOneProgram(ports: Ports, variables: Variables, file = sourc
   return { name: 'all', file, port: ports.orchestrator, variables: { ...variables, ...own } }
 }
 
+export interface ServiceProcess {
+  name: string
+  child: ChildProcess
+  /** The end of what it logged. */
+  logTail(): string
+}
+
 /** Starts a program in a folder that has no `.env`. It logs to a file there, and ends with this process. */
 export function launch(
   { name, file, variables }: ServiceProgram,
   folder: string,
   nodeOptions: readonly string[] = [],
-): ChildProcess {
-  const out = openSync(logOf(name, folder), 'a')
+): ServiceProcess {
+  const log = join(folder, `${name}.log`)
+  const out = openSync(log, 'a')
   const child = spawn(process.execPath, [...nodeOptions, file], {
     cwd: folder,
     env: { PATH: process.env.PATH, ...variables },
@@ -75,16 +83,7 @@ export function launch(
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   child.once('exit', () => process.off('exit', kill))
-  return child
-}
-
-function logOf(name: string, folder: string): string {
-  return join(folder, `${name}.log`)
-}
-
-/** The end of what a program logged. */
-export function logTail(name: string, folder: string): string {
-  return readFileSync(logOf(name, folder), 'utf8').slice(-LOG_TAIL_CHARS)
+  return { name, child, logTail: () => readFileSync(log, 'utf8').slice(-LOG_TAIL_CHARS) }
 }
 
 export async function isUp(port: number, path: '/health' | '/ready' = '/health', limitMs = 5_000): Promise<boolean> {
@@ -93,20 +92,20 @@ export async function isUp(port: number, path: '/health' | '/ready' = '/health',
   return response?.ok ?? false
 }
 
-/** @throws Error when a child ends first or the time is over */
+/** @throws Error when a process ends first or the time is over */
 export async function untilUp(
   ports: readonly number[],
-  children: readonly ChildProcess[],
+  processes: readonly ServiceProcess[],
   path: '/health' | '/ready' = '/health',
   signal?: AbortSignal,
 ): Promise<void> {
   const end = Date.now() + START_LIMIT_MS
   const waiting = new Set(ports)
-  while (Date.now() < end && !children.some(hasEnded)) {
+  while (Date.now() < end && !processes.some(({ child }) => hasEnded(child))) {
     signal?.throwIfAborted()
     for (const port of waiting) if (await isUp(port, path)) waiting.delete(port)
     if (waiting.size === 0) return
     await sleep(50)
   }
-  throw new Error(`no service at port ${[...waiting].join(' and ')}`)
+  throw new Error(`the services did not start:\n${processes.map(({ logTail }) => logTail()).join('\n')}`)
 }

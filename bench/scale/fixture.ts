@@ -9,7 +9,7 @@ import type { DatabaseServer } from '../../testing/database-server.ts'
 import { addClient, createDatabase, newDatabaseVariables, newSecrets, tokenFor } from '../../testing/fixture.ts'
 import { makeCustomers, makeOrders } from '../../testing/many-rows.ts'
 import { encodeRequest, RawConnection } from '../../testing/raw-http.ts'
-import { allInOneProgram, freePorts, launch, logTail, untilUp } from '../../testing/service-processes.ts'
+import { allInOneProgram, freePorts, launch, untilUp } from '../../testing/service-processes.ts'
 
 export interface Size {
   orders: number
@@ -62,18 +62,16 @@ export async function openGround(
   const db = await createDatabase(env.database)
   await fill(db, size, tell)
 
-  const child = launch(program, own)
+  const running = launch(program, own)
   const stop = async () => {
-    await endProcess(child)
+    await endProcess(running.child)
     await db.destroy()
   }
   const token = await tokenFor(CLIENT, env)
-  try {
-    await untilUp([ports.customers, ports.orders], [child])
-  } catch (error) {
+  await untilUp([ports.customers, ports.orders], [running]).catch(async (error) => {
     await stop()
-    throw new Error(`the system did not start: ${logTail(program.name, own)}`, { cause: error })
-  }
+    throw error
+  })
   return {
     ...size,
     placesAt: (depth) => placesAt(db, size.orders, depth),

@@ -56,7 +56,7 @@ export async function startServices(
   const programs = server ? separatePrograms(ports, variables) : [allInOneProgram(ports, variables)]
   const children = programs.map((program) => launch(program, folder))
   const stop = async () => {
-    await Promise.all(children.map(endProcess))
+    await Promise.all(children.map(({ child }) => endProcess(child)))
     await dropDatabase(parseEnv(variables).database)
   }
   try {
