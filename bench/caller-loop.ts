@@ -1,20 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Ground } from './workloads.ts'
+import { createLatencies } from '../testing/latencies.ts'
+import { onTask, postToParent } from './converse.ts'
+import type { Fixture } from './workloads.ts'
 
-/** What a process that makes load is told. */
+/** The task of a load generator. */
 export interface Load {
   workload: string
-  /** Callers, each with one thing under way. */
+  /** Callers, each with one act in progress. */
   connections: number
   warmMs: number
   measureMs: number
-  ground: Ground
+  fixture: Fixture
 }
 
-/** What it tells. */
-export type Told = { kind: 'began' } | { kind: 'ended' } | { kind: 'result'; result: Result }
+/** What a load generator posts to its parent. */
+export type GeneratorMessage = { kind: 'began' } | { kind: 'ended' } | { kind: 'result'; result: Result }
 
-/** Of the time that is measured, but for `placed`. */
+/** Counts and times of the measured period, except `placed`. Times in ms. */
 export interface Result {
   done: number
   errors: number
@@ -22,12 +24,12 @@ export interface Result {
   p50: number
   p99: number
   max: number
-  /** Orders that were promised, those before and after the time that is measured included. */
+  /** Acknowledged orders, also those before and after the measured period. */
   placed: number
   firstError: string | undefined
 }
 
-/** Does one thing after another. */
+/** Does one act after another. */
 export interface Caller {
   /** @returns whether it placed an order. @throws Error when it could not be done */
   act(): Promise<{ placed: boolean }>
@@ -39,24 +41,15 @@ interface Tally {
   stopping: boolean
   placed: number
   errors: number
-  latencies: number[]
+  latencies: ReturnType<typeof createLatencies>
   firstError: string | undefined
 }
 
 const PAUSE_AFTER_ERROR_MS = 50
 
-/** Makes this process one that does what loads it is told, and ends when the one that started it lets go. */
-export function answerLoads<L extends Load>(open: (load: L) => Caller): void {
-  // Ctrl-C reaches the whole group of processes.
-  process.on('SIGINT', () => {})
-  process.on('disconnect', () => process.exit(0))
-  process.on('message', async (load: L) => {
-    tell({ kind: 'result', result: await drive(load, () => open(load)) })
-  })
-}
-
-function tell(message: Told): void {
-  process.send?.(message)
+/** Makes this process a generator of the loads that its parent sends. */
+export function generateLoads<L extends Load>(open: (load: L) => Caller): void {
+  onTask<L>(async (load) => postToParent({ kind: 'result', result: await drive(load, () => open(load)) }))
 }
 
 async function drive({ connections, warmMs, measureMs }: Load, open: () => Caller): Promise<Result> {
@@ -65,31 +58,31 @@ async function drive({ connections, warmMs, measureMs }: Load, open: () => Calle
     stopping: false,
     placed: 0,
     errors: 0,
-    latencies: [],
+    latencies: createLatencies(),
     firstError: undefined,
   }
-  const callers = Array.from({ length: connections }, () => goOn(open(), tally))
+  const callers = Array.from({ length: connections }, () => callerLoop(open(), tally))
   await sleep(warmMs)
-  tell({ kind: 'began' })
+  postToParent({ kind: 'began' })
   tally.measuring = true
   const began = performance.now()
   await sleep(measureMs)
   tally.measuring = false
   const seconds = (performance.now() - began) / 1000
-  tell({ kind: 'ended' })
+  postToParent({ kind: 'ended' })
   tally.stopping = true
   await Promise.all(callers)
   return { ...summarise(tally), seconds }
 }
 
-/** The next thing when the last is done. */
-async function goOn(caller: Caller, tally: Tally): Promise<void> {
+/** Acts again as soon as the last act is done. */
+async function callerLoop(caller: Caller, tally: Tally): Promise<void> {
   while (!tally.stopping) {
     const began = performance.now()
     try {
       const { placed } = await caller.act()
       if (placed) tally.placed++
-      if (tally.measuring) tally.latencies.push(performance.now() - began)
+      if (tally.measuring) tally.latencies.record(performance.now() - began)
     } catch (error) {
       tally.firstError ??= String(error)
       if (tally.measuring) tally.errors++
@@ -100,7 +93,6 @@ async function goOn(caller: Caller, tally: Tally): Promise<void> {
 }
 
 function summarise({ latencies, errors, placed, firstError }: Tally) {
-  const sorted = Float64Array.from(latencies).sort()
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
-  return { done: latencies.length, errors, p50: at(0.5), p99: at(0.99), max: at(1), placed, firstError }
+  const { p50, p99, max } = latencies.percentiles()
+  return { done: latencies.count(), errors, p50, p99, max, placed, firstError }
 }

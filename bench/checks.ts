@@ -1,6 +1,6 @@
 import { type ApiResponse, apiClient } from '../testing/api-client.ts'
 import { atOnce, statusCounts } from '../testing/rows.ts'
-import type { Shop } from './fixture.ts'
+import type { BenchDatabase } from './fixture.ts'
 import { padTable } from './report.ts'
 import type { System } from './systems.ts'
 import type { Line } from './workloads.ts'
@@ -22,7 +22,7 @@ interface Tried {
   read(id: number): Promise<ApiResponse>
   confirm(id: number, key: string): Promise<ApiResponse>
   orchestrate(items: Line[], key: string): Promise<ApiResponse>
-  shop: Shop
+  database: BenchDatabase
 }
 
 type Facts = Record<string, string | number>
@@ -37,10 +37,10 @@ const MAX_RESPONSE_MS = 30_000
 const CHECKS: readonly Check[] = [
   {
     promise: '200 orders at once for 20 pieces: 20 are sold',
-    async try({ orchestrate, shop }) {
-      const product_id = await shop.addProduct(20)
+    async try({ orchestrate, database }) {
+      const product_id = await database.addProduct(20)
       const answers = await atOnce(200, () => orchestrate([{ product_id, qty: 1 }], crypto.randomUUID()))
-      const seen = { answers: statusesOf(answers), left: await shop.stockOf(product_id) }
+      const seen = { answers: statusesOf(answers), left: await database.stockOf(product_id) }
       return { seen, expected: { answers: '20 × 201, 180 × 409', left: 0 } }
     },
   },
@@ -54,23 +54,23 @@ const CHECKS: readonly Check[] = [
   },
   {
     promise: 'two lines of one product, too much together: refused',
-    async try({ place, shop }) {
-      const product_id = await shop.addProduct(10)
+    async try({ place, database }) {
+      const product_id = await database.addProduct(10)
       const line = { product_id, qty: 6 }
       const answers = [await place([line, line])]
-      const seen = { answers: statusesOf(answers), left: await shop.stockOf(product_id) }
+      const seen = { answers: statusesOf(answers), left: await database.stockOf(product_id) }
       return { seen, expected: { answers: '1 × 409', left: 10 } }
     },
   },
   {
     promise: '60 orders at once, lines in opposite order: all placed',
-    async try({ place, shop }) {
-      const lines = [await shop.addProduct(100), await shop.addProduct(100)].map((product_id) => ({
+    async try({ place, database }) {
+      const lines = [await database.addProduct(100), await database.addProduct(100)].map((product_id) => ({
         product_id,
         qty: 1,
       }))
       const answers = await atOnce(60, (i) => place(i % 2 === 0 ? lines : lines.toReversed()))
-      const left = await Promise.all(lines.map(({ product_id }) => shop.stockOf(product_id)))
+      const left = await Promise.all(lines.map(({ product_id }) => database.stockOf(product_id)))
       return {
         seen: { answers: statusesOf(answers), left: left.join(' and ') },
         expected: { answers: '60 × 201', left: '40 and 40' },
@@ -104,8 +104,8 @@ const CHECKS: readonly Check[] = [
   },
   {
     promise: 'the books balance after all this',
-    async try({ shop }) {
-      const { differences } = await shop.books()
+    async try({ database }) {
+      const { differences } = await database.books()
       return { seen: { differences: differences.join('; ') }, expected: { differences: '' } }
     },
   },
@@ -141,19 +141,19 @@ async function inTurn(times: number, call: (i: number) => Promise<ApiResponse>):
   return answers
 }
 
-async function callAgain({ orchestrate, shop }: Tried, repeat: Repeat) {
-  const product_id = await shop.addProduct(100)
+async function callAgain({ orchestrate, database }: Tried, repeat: Repeat) {
+  const product_id = await database.addProduct(100)
   const key = crypto.randomUUID()
   const answers = await repeat(20, () => orchestrate([{ product_id, qty: 1 }], key))
-  const orders = await shop.ordersOf(product_id)
+  const orders = await database.ordersOf(product_id)
   return {
     seen: { orders, answers: statusesOf(answers), 'different bodies': bodiesOf(answers) },
     expected: { orders: 1, answers: '20 × 201', 'different bodies': 1 },
   }
 }
 
-async function placeOne({ place, shop }: Tried): Promise<number> {
-  const { status, body } = await place([{ product_id: await shop.addProduct(1), qty: 1 }])
+async function placeOne({ place, database }: Tried): Promise<number> {
+  const { status, body } = await place([{ product_id: await database.addProduct(1), qty: 1 }])
   if (status !== 201) throw new Error(`an order was answered ${status}`)
   return Number(body.id)
 }
@@ -168,8 +168,8 @@ function bodiesOf(answers: readonly ApiResponse[]): number {
   return new Set(answers.map(({ text }) => text)).size
 }
 
-function callsOf({ ports, ground, shop }: System): Tried {
-  const { token, customerId: customer_id } = ground
+function callsOf({ ports, fixture, database }: System): Tried {
+  const { token, customerId: customer_id } = fixture
   const clientAt = (port: number) => apiClient(`http://127.0.0.1:${port}`, token)
   const [orders, orchestrator] = [clientAt(ports.orders), clientAt(ports.orchestrator)]
   const limited = () => ({ signal: AbortSignal.timeout(MAX_RESPONSE_MS) })
@@ -182,7 +182,7 @@ function callsOf({ ports, ground, shop }: System): Tried {
       const body = { customer_id, items, idempotency_key, correlation_id: 'bench' }
       return orchestrator.post('/orchestrator/create-and-confirm-order', body, limited())
     },
-    shop,
+    database,
   }
 }
 

@@ -10,6 +10,7 @@ import { bulkInsert, chunks } from '../src/platform/database/bulk-insert.ts'
 import { type Database, openDatabase } from '../src/platform/database/database.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
 import { addClient, tokenFor } from '../testing/fixture.ts'
+import { createLatencies } from '../testing/latencies.ts'
 import { encodeRequest, RawConnection } from '../testing/raw-http.ts'
 import type { Flood, FloodResponses } from './fairness/flood.ts'
 import { padTable } from './report.ts'
@@ -46,7 +47,7 @@ async function main(ms: number): Promise<void> {
     tell('starting one process …')
     const system = await startSystem('one process', server, folder)
     try {
-      const db = await openDatabase(system.shop.env.database)
+      const db = await openDatabase(system.database.env.database)
       tell(`making ${SEARCHED_PRODUCTS.toLocaleString('en')} products …`)
       for (const id of CLIENTS) await addClient(db, id)
       await makeSearchedProducts(db).finally(() => db.destroy())
@@ -65,11 +66,11 @@ async function main(ms: number): Promise<void> {
 type System = Awaited<ReturnType<typeof startSystem>>
 
 async function compare(system: System, ms: number): Promise<void> {
-  const { firstProduct } = system.ground
+  const { firstProduct } = system.fixture
   const port = system.ports.orders
-  const tokenOf = (clientId: (typeof CLIENTS)[number]) => tokenFor(clientId, system.shop.env)
+  const tokenOf = (clientId: (typeof CLIENTS)[number]) => tokenFor(clientId, system.database.env)
   const order = (product: number, lines: number) => ({
-    customer_id: system.ground.customerId,
+    customer_id: system.fixture.customerId,
     items: Array.from({ length: lines }, (_, i) => ({ product_id: product + i, qty: 1 })),
   })
   const flooding = { authorization: `Bearer ${await tokenOf('flood')}` }
@@ -84,7 +85,7 @@ async function compare(system: System, ms: number): Promise<void> {
   for (const name of FLOODS) {
     tell(name)
     const quiet = await measure(port, probe, ms)
-    const { told, stop } = startFlood({
+    const { responded, stop } = startFlood({
       port,
       connections: Number(/(\d+) connections/.exec(name)?.[1]),
       requests: [requests[name]],
@@ -92,7 +93,7 @@ async function compare(system: System, ms: number): Promise<void> {
     await sleep(1_000, undefined, { signal: interruption })
     const under = await measure(port, probe, ms)
     stop()
-    const responses = Object.entries(await told).map(([status, count]) => `${status}: ${count}`)
+    const responses = Object.entries(await responded).map(([status, count]) => `${status}: ${count}`)
     rows.push([
       name,
       ...[quiet, under].flatMap((it) => [it.p50.toFixed(1), it.p99.toFixed(1)]),
@@ -105,33 +106,31 @@ async function compare(system: System, ms: number): Promise<void> {
   console.log(padTable([head, ...rows], (column) => [0, head.length - 1].includes(column)).join('\n'))
 }
 
-function startFlood(flood: Flood): { told: Promise<FloodResponses>; stop: () => void } {
+function startFlood(flood: Flood): { responded: Promise<FloodResponses>; stop: () => void } {
   const child: ChildProcess = fork(fileURLToPath(new URL('fairness/flood.ts', import.meta.url)), { execArgv: [] })
   child.send(flood)
-  const told = once(child, 'message').then(([responses]) => {
+  const responded = once(child, 'message').then(([responses]) => {
     child.disconnect()
     return responses
   })
-  return { told, stop: () => child.send('stop') }
+  return { responded, stop: () => child.send('stop') }
 }
 
 /** One caller that places an order, waits a little, and places the next. */
 async function measure(port: number, request: string, ms: number) {
   const connection = new RawConnection(port)
-  const times: number[] = []
+  const latencies = createLatencies()
   let refused = 0
   const until = performance.now() + ms
   while (performance.now() < until) {
     const began = performance.now()
     const { status } = await connection.send(request)
     if (status !== 201) refused++
-    times.push(performance.now() - began)
+    latencies.record(performance.now() - began)
     await sleep(PAUSE_MS, undefined, { signal: interruption })
   }
   connection.close()
-  times.sort((a, b) => a - b)
-  const at = (share: number) => times[Math.floor(times.length * share)] ?? Number.NaN
-  return { p50: at(0.5), p99: at(0.99), refused }
+  return { ...latencies.percentiles(), refused }
 }
 
 /** Half of them have the one word, half the other; none has both. */

@@ -15,7 +15,7 @@ import {
 } from '../testing/fixture.ts'
 
 /** What each system finds in a database of its own: the demo data, products enough for the load, and past orders. */
-export interface Shop {
+export interface BenchDatabase {
   env: Env
   /** @returns the id of a new product with so many pieces */
   addProduct(stock: number): Promise<number>
@@ -49,7 +49,7 @@ const FIRST_PAST_ORDER = 1_001
 const LINES_OF_PAST_ORDER = 2
 const ROWS_PER_INSERT = 5_000
 
-export async function openShop(variables: Record<string, string>): Promise<Shop> {
+export async function openBenchDatabase(variables: Record<string, string>): Promise<BenchDatabase> {
   const env = parseEnv(variables)
   const db = await createDatabase({ ...env.database, pool: 1, readTimeoutMs: 0 }, { seeded: true })
   await addClient(db, CLIENT)

@@ -1,5 +1,5 @@
 import { encodeRequest, RawConnection } from '../testing/raw-http.ts'
-import { answerLoads, type Caller, type Load } from './caller-loop.ts'
+import { type Caller, generateLoads, type Load } from './caller-loop.ts'
 import { type Service, WORKLOADS } from './workloads.ts'
 
 /**
@@ -11,10 +11,10 @@ export interface HttpLoad extends Load {
   ports: Record<Service, number>
 }
 
-answerLoads<HttpLoad>(openCaller)
+generateLoads<HttpLoad>(openCaller)
 
 /** With a connection of its own to each service that it calls. */
-function openCaller({ workload: name, ground, ports }: HttpLoad): Caller {
+function openCaller({ workload: name, fixture, ports }: HttpLoad): Caller {
   const workload = WORKLOADS.find((workload) => workload.name === name)
   if (workload === undefined) throw new Error(`no workload ${name}`)
   const connections = new Map<Service, RawConnection>()
@@ -29,10 +29,10 @@ function openCaller({ workload: name, ground, ports }: HttpLoad): Caller {
   }
   return {
     async act() {
-      const shot = workload.shot(ground)
-      const { service, status: expected, places } = shot
+      const request = workload.request(fixture)
+      const { service, status: expected, places } = request
       try {
-        const { status, text } = await connectionTo(service).send(encodeRequest(shot))
+        const { status, text } = await connectionTo(service).send(encodeRequest(request))
         if (status !== expected) throw new Error(`${status}: ${text.slice(0, 500)}`)
         return { placed: places }
       } catch (error) {

@@ -1,35 +1,36 @@
 import type { ChildProcess } from 'node:child_process'
-import type { Load, Result, Told } from './caller-loop.ts'
+import type { GeneratorMessage, Load, Result } from './caller-loop.ts'
+import { converse } from './converse.ts'
 import { type Row, type Sample, summarise } from './report.ts'
-import { type Contestant, cpuMsOf, rssMibOf } from './systems.ts'
+import { cpuMsOf, type RunningSystem, rssMibOf } from './systems.ts'
 import type { Workload } from './workloads.ts'
 
 export interface Plan {
   rounds: number
   connections: number[]
-  /** Of each system before a workload, once, so that its code is compiled when the first round comes. */
+  /** Before the first round of a workload, so that the code of each system is compiled. */
   firstWarmMs: number
   warmMs: number
   measureMs: number
   workloads: readonly Workload[]
 }
 
-/** A contestant with what puts it under load. */
-export interface Entrant extends Contestant {
+/** A system and what puts it under load. */
+export interface SystemUnderTest extends RunningSystem {
   generator: ChildProcess
-  /** The load as this one's generator wants it. */
+  /** The load in the form that its generator takes. */
   loadOf(load: Load): Load
   takesPart(workload: Workload): boolean
 }
 
 const MAX_BENCH_MS = 60 * 60_000
 const MAX_DRAIN_MS = 60_000
-/** What a measurement takes besides, for the estimate of the time that is left. */
+/** The rest of a measurement, for the estimate of the remaining time. */
 const DRAIN_MS = 300
 
-/** Everyone in turns. @param stop ends it, with the signal's reason */
-export async function measureAll(plan: Plan, entrants: readonly Entrant[], stop: AbortSignal): Promise<Row[]> {
-  const pace = startPace(plan, entrants)
+/** Measures all systems in turns. @param stop ends it, with the signal's reason */
+export async function measureAll(plan: Plan, systems: readonly SystemUnderTest[], stop: AbortSignal): Promise<Row[]> {
+  const pace = startPace(plan, systems)
   const until = Date.now() + MAX_BENCH_MS
   const rows: Row[] = []
   for (const workload of plan.workloads) {
@@ -38,14 +39,14 @@ export async function measureAll(plan: Plan, entrants: readonly Entrant[], stop:
       break
     }
     console.error(`${workload.name}: ${workload.title}`)
-    const those = entrants.filter((entrant) => entrant.takesPart(workload))
+    const those = systems.filter((system) => system.takesPart(workload))
     rows.push(...(await measureWorkload(plan, workload, those, pace, stop)))
   }
   return rows
 }
 
 interface Account {
-  entrant: Entrant
+  system: SystemUnderTest
   ordersBefore: number
   placed: number
   /** By connections. */
@@ -55,19 +56,19 @@ interface Account {
 async function measureWorkload(
   { rounds, connections: all, firstWarmMs, warmMs, measureMs }: Plan,
   workload: Workload,
-  entrants: readonly Entrant[],
+  systems: readonly SystemUnderTest[],
   pace: Pace,
   stop: AbortSignal,
 ): Promise<Row[]> {
   const accounts: Account[] = []
-  for (const entrant of entrants) {
-    const { orders: ordersBefore } = await entrant.books()
-    accounts.push({ entrant, ordersBefore, placed: 0, samples: new Map() })
+  for (const system of systems) {
+    const { orders: ordersBefore } = await system.books()
+    accounts.push({ system, ordersBefore, placed: 0, samples: new Map() })
   }
   const run = async (account: Account, times: Pick<Load, 'connections' | 'warmMs' | 'measureMs'>) => {
-    const { entrant } = account
-    const load = entrant.loadOf({ ...times, workload: workload.name, ground: entrant.ground })
-    const sample = await measure(entrant, load, stop)
+    const { system } = account
+    const load = system.loadOf({ ...times, workload: workload.name, fixture: system.fixture })
+    const sample = await measure(system, load, stop)
     account.placed += sample.placed
     pace.passed(load)
     return sample
@@ -77,12 +78,12 @@ async function measureWorkload(
   for (const account of accounts) await run(account, first)
   for (const connections of all) {
     for (let round = 0; round < rounds; round++) {
-      // By turns the first, so that what one leaves for the database to do does not always meet the same one.
+      // Each round another system begins: the work that one leaves to the database must not always hit the same system.
       const from = round % accounts.length
       for (const account of [...accounts.slice(from), ...accounts.slice(0, from)]) {
         const sample = await run(account, { connections, warmMs, measureMs })
         account.samples.set(connections, [...(account.samples.get(connections) ?? []), sample])
-        console.error(`  ${pace.left()}  ${progressOf(account.entrant, connections, round, sample)}`)
+        console.error(`  ${pace.left()}  ${progressOf(account.system, connections, round, sample)}`)
       }
     }
   }
@@ -90,22 +91,22 @@ async function measureWorkload(
   const settled: (Account & { faults: string[] })[] = []
   for (const account of accounts) {
     const faults = await faultsOf(account)
-    for (const fault of faults) console.error(`  ${account.entrant.name}: ${fault}`)
+    for (const fault of faults) console.error(`  ${account.system.name}: ${fault}`)
     settled.push({ ...account, faults })
   }
   return all.flatMap((connections) =>
-    settled.map(({ entrant: { name, ours }, samples, faults }) => {
+    settled.map(({ system: { name, ours }, samples, faults }) => {
       const figures = summarise(samples.get(connections) ?? [], faults)
       return { workload: workload.name, connections, system: name, ours, ...figures }
     }),
   )
 }
 
-/** What is wrong with a system after a workload: a process gone, books that differ, orders that were promised and lost. */
-export async function faultsOf({ entrant, ordersBefore, placed }: Omit<Account, 'samples'>): Promise<string[]> {
-  const { orders, differences } = await entrant.books()
+/** What is wrong with a system after a workload: an ended process, an audit that fails, acknowledged orders that are missing. */
+export async function faultsOf({ system, ordersBefore, placed }: Omit<Account, 'samples'>): Promise<string[]> {
+  const { orders, differences } = await system.books()
   const missing = ordersBefore + placed - orders
-  const gone = entrant.ended()
+  const gone = system.ended()
   return [
     ...differences.map((difference) => `the books differ: ${difference}`),
     ...(missing > 0 ? [`${missing} orders are missing`] : []),
@@ -113,13 +114,13 @@ export async function faultsOf({ entrant, ordersBefore, placed }: Omit<Account, 
   ]
 }
 
-export async function measure(entrant: Entrant, load: Load, stop: AbortSignal): Promise<Sample> {
-  const pids = [...entrant.pids]
-  const cpuNow = () => ({ each: pids.map(([, pid]) => cpuMsOf(pid)), database: entrant.databaseCpuMs() })
+export async function measure(system: SystemUnderTest, load: Load, stop: AbortSignal): Promise<Sample> {
+  const pids = [...system.pids]
+  const cpuNow = () => ({ each: pids.map(([, pid]) => cpuMsOf(pid)), database: system.databaseCpuMs() })
   let atStart = cpuNow()
   let atEnd = atStart
   let rss: (number | undefined)[] = []
-  const result = await runLoad(entrant, load, stop, (kind) => {
+  const result = await runLoad(system, load, stop, (kind) => {
     if (kind === 'began') atStart = cpuNow()
     else {
       atEnd = cpuNow()
@@ -135,49 +136,36 @@ function minus(a: number | undefined, b: number | undefined): number | undefined
 }
 
 function runLoad(
-  { generator, name }: Entrant,
+  { generator, name }: SystemUnderTest,
   load: Load,
   stop: AbortSignal,
   mark: (kind: 'began' | 'ended') => void,
 ): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void) => {
-      clearTimeout(late)
-      generator.off('message', hear)
-      generator.off('exit', gone)
-      stop.removeEventListener('abort', giveUp)
-      act()
-    }
-    const hear = (told: Told) => {
-      if (told.kind === 'result') settle(() => resolve(told.result))
-      else mark(told.kind)
-    }
-    const gone = () => settle(() => reject(new Error(`what puts ${name} under load has ended`)))
-    const giveUp = () => settle(() => reject(stop.reason))
-    const late = setTimeout(
-      () => settle(() => reject(new Error(`${load.workload} of ${name} does not end`))),
-      load.warmMs + load.measureMs + MAX_DRAIN_MS,
-    )
-    if (stop.aborted) return giveUp()
-    stop.addEventListener('abort', giveUp)
-    generator.on('message', hear)
-    generator.on('exit', gone)
-    generator.send(load)
+  return converse<GeneratorMessage, Result>(generator, {
+    task: load,
+    hear(message) {
+      if (message.kind === 'result') return message.result
+      mark(message.kind)
+      return undefined
+    },
+    limitMs: load.warmMs + load.measureMs + MAX_DRAIN_MS,
+    stop,
+    name: `${load.workload} of ${name}`,
   })
 }
 
 interface Pace {
   passed(load: Pick<Load, 'warmMs' | 'measureMs'>): void
-  /** The time that is left, in words. */
+  /** The remaining time, in words. */
   left(): string
 }
 
-/** Takes what is still planned to go as what is done went. */
-function startPace(plan: Plan, entrants: readonly Entrant[]): Pace {
+/** Assumes that the rest will take as long as what is done. */
+function startPace(plan: Plan, systems: readonly SystemUnderTest[]): Pace {
   const timeOf = ({ warmMs, measureMs }: Pick<Load, 'warmMs' | 'measureMs'>) => warmMs + measureMs + DRAIN_MS
   const ofEach =
     plan.rounds * plan.connections.length * timeOf(plan) + timeOf({ warmMs: plan.firstWarmMs, measureMs: 0 })
-  const runs = plan.workloads.flatMap((workload) => entrants.filter((entrant) => entrant.takesPart(workload)))
+  const runs = plan.workloads.flatMap((workload) => systems.filter((system) => system.takesPart(workload)))
   const began = Date.now()
   let done = 0
   return {
@@ -192,7 +180,7 @@ function startPace(plan: Plan, entrants: readonly Entrant[]): Pace {
   }
 }
 
-function progressOf({ name }: Entrant, connections: number, round: number, sample: Sample): string {
+function progressOf({ name }: SystemUnderTest, connections: number, round: number, sample: Sample): string {
   const { done, seconds, p50, p99, errors, firstError } = sample
   const figures = `${Math.round(done / seconds)}/s, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`
   const told = firstError === undefined ? '' : `, ${errors} errors, the first ${firstError.slice(0, 200)}`

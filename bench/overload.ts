@@ -6,8 +6,10 @@ import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
 import { openDatabase } from '../src/platform/database/open.ts'
 import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
-import { type Figures, figuresOf, type Percentiles, recoveryOf } from './overload/figures.ts'
-import type { Arrival, Step, Task, Told } from './overload/sender.ts'
+import type { Percentiles } from '../testing/latencies.ts'
+import { converse } from './converse.ts'
+import { type Figures, figuresOf, recoveryOf } from './overload/figures.ts'
+import type { Arrival, SenderMessage, Step, Task } from './overload/sender.ts'
 import { padTable, resultsFile } from './report.ts'
 import { cpuMsOf, rssMibOf, type System, startSystem } from './systems.ts'
 
@@ -34,16 +36,16 @@ interface Plan {
   warmMs: number
   peakMs: number
   halfMs: number
-  rushMs: number
+  spikeMs: number
   afterMs: number
-  /** One more request at once is not sent: it would say more about this machine than about the system. */
+  /** Requests beyond these are not sent: they would measure this machine, not the system. */
   maxConnections: number
 }
 
 const HALF = 0.5
-const RUSH = 4
-/** Times the p99 before the rush: what counts as well again. */
-const WELL_AGAIN = 2
+const SPIKE_FACTOR = 4
+/** A p99 within this many times the p99 before the spike counts as recovered. */
+const RECOVERED_FACTOR = 2
 const MAX_PERFORMANCE_MS = 120_000
 const ORDERS_PER_QUERY = 5_000
 
@@ -52,7 +54,7 @@ interface Phase extends Figures {
   usage: Usage
 }
 
-/** Processors in use, of the system's processes, the database, and what sends; undefined where the machine does not say. */
+/** Processors in use by the system, the database and the sender; undefined where the machine does not say. */
 interface Usage {
   system: number | undefined
   database: number | undefined
@@ -82,8 +84,8 @@ function planOf({ quick = false, system: asked = NAMES[0] }: typeof values): Pla
   const system = NAMES.find((name) => name === asked) ?? fail(`--system ${asked}?`)
   const common = { system, callers: 64, maxConnections: 4_000 }
   return quick
-    ? { ...common, warmMs: 2_000, peakMs: 2_000, halfMs: 3_000, rushMs: 4_000, afterMs: 3_000 }
-    : { ...common, warmMs: 5_000, peakMs: 5_000, halfMs: 8_000, rushMs: 10_000, afterMs: 8_000 }
+    ? { ...common, warmMs: 2_000, peakMs: 2_000, halfMs: 3_000, spikeMs: 4_000, afterMs: 3_000 }
+    : { ...common, warmMs: 5_000, peakMs: 5_000, halfMs: 8_000, spikeMs: 10_000, afterMs: 8_000 }
 }
 
 async function main(plan: Plan, file: string): Promise<void> {
@@ -117,22 +119,22 @@ interface Found {
   /** Orders a second, of callers who wait for their answers. */
   peak: number
   phases: Phase[]
-  /** From the end of the rush until all was well again, in ms; undefined when it did not come to that. */
+  /** From the end of the spike until the system has recovered, in ms; undefined when it has not. */
   recoveryMs: number | undefined
   connections: number
   accepted: number
-  /** Orders that are there although their caller was not told, such as those that could not be confirmed in time. */
+  /** Orders in the database whose caller got no acknowledgement. */
   unpromised: number
   firstOther: string | undefined
   faults: string[]
 }
 
 async function overload(plan: Plan, system: System, sender: ChildProcess): Promise<Found> {
-  const { callers, warmMs, peakMs, halfMs, rushMs, afterMs, maxConnections } = plan
+  const { callers, warmMs, peakMs, halfMs, spikeMs, afterMs, maxConnections } = plan
   const { orders: ordersBefore } = await system.books()
-  const { ports, ground } = system
+  const { ports, fixture } = system
   const run = (steps: Step[], callers?: number) =>
-    perform(system, sender, { ports, ground, callers, steps, maxConnections })
+    perform(system, sender, { ports, fixture, callers, steps, maxConnections })
   const phaseOf = (name: string, { arrivals, usages }: Performance, steps: readonly Step[], step: number): Phase => {
     const usage = usages[step] ?? { system: undefined, database: undefined, sender: undefined, rss: undefined }
     return { name, ...figuresOf(arrivals, steps, step), usage }
@@ -150,12 +152,12 @@ async function overload(plan: Plan, system: System, sender: ChildProcess): Promi
   const second = await run(half)
   const before = phaseOf(`${HALF} × peak`, second, half, 0)
 
-  tell(`p99 ${inMs(before.acceptedMs.p99)} ms. Now ${RUSH} times it come, then ${HALF} of it again …`)
-  const rush = [
-    { ms: rushMs, perSecond: peak * RUSH },
+  tell(`p99 ${inMs(before.acceptedMs.p99)} ms. Now ${SPIKE_FACTOR} times it come, then ${HALF} of it again …`)
+  const spike = [
+    { ms: spikeMs, perSecond: peak * SPIKE_FACTOR },
     { ms: afterMs, perSecond: peak * HALF },
   ]
-  const third = await run(rush)
+  const third = await run(spike)
 
   tell('auditing the books …')
   const all = [first, second, third]
@@ -165,8 +167,13 @@ async function overload(plan: Plan, system: System, sender: ChildProcess): Promi
   const firstOther = all.find((performance) => performance.firstOther !== undefined)?.firstOther
   return {
     peak,
-    phases: [full, before, phaseOf(`${RUSH} × peak`, third, rush, 0), phaseOf(`${HALF} × peak again`, third, rush, 1)],
-    recoveryMs: recoveryOf(third.arrivals, rush, 1, before.acceptedMs.p99 * WELL_AGAIN),
+    phases: [
+      full,
+      before,
+      phaseOf(`${SPIKE_FACTOR} × peak`, third, spike, 0),
+      phaseOf(`${HALF} × peak again`, third, spike, 1),
+    ],
+    recoveryMs: recoveryOf(third.arrivals, spike, 1, before.acceptedMs.p99 * RECOVERED_FACTOR),
     connections: third.opened,
     accepted: accepted.length,
     unpromised: orders - ordersBefore - accepted.length,
@@ -176,35 +183,25 @@ async function overload(plan: Plan, system: System, sender: ChildProcess): Promi
 }
 
 function perform(system: System, sender: ChildProcess, task: Task): Promise<Performance> {
-  return new Promise((resolve, reject) => {
-    const marks: Mark[] = []
-    const usages: Usage[] = []
-    const settle = (act: () => void) => {
-      clearTimeout(late)
-      sender.off('message', hear)
-      sender.off('exit', gone)
-      interruption.removeEventListener('abort', giveUp)
-      act()
-    }
-    const mark = () => {
-      const now = markOf(system, sender)
-      const last = marks.at(-1)
-      if (last) usages.push(usageBetween(last, now, system))
-      marks.push(now)
-    }
-    const hear = (told: Told) => {
-      if (told.kind === 'done') settle(() => resolve({ ...told, usages }))
-      else if (told.kind === 'second') tell(`  ${inWords(told.counts)}`)
+  const marks: Mark[] = []
+  const usages: Usage[] = []
+  const mark = () => {
+    const now = markOf(system, sender)
+    const last = marks.at(-1)
+    if (last) usages.push(usageBetween(last, now, system))
+    marks.push(now)
+  }
+  return converse<SenderMessage, Performance>(sender, {
+    task,
+    hear(message) {
+      if (message.kind === 'done') return { ...message, usages }
+      if (message.kind === 'second') tell(`  ${inWords(message.counts)}`)
       else mark()
-    }
-    const gone = () => settle(() => reject(new Error('what sends the requests has ended')))
-    const giveUp = () => settle(() => reject(interruption.reason))
-    const late = setTimeout(() => settle(() => reject(new Error('the requests come to no end'))), MAX_PERFORMANCE_MS)
-    if (interruption.aborted) return giveUp()
-    interruption.addEventListener('abort', giveUp)
-    sender.on('message', hear)
-    sender.on('exit', gone)
-    sender.send(task)
+      return undefined
+    },
+    limitMs: MAX_PERFORMANCE_MS,
+    stop: interruption,
+    name: system.name,
   })
 }
 
@@ -274,8 +271,8 @@ async function faultsOf(
   ]
 }
 
-async function confirmedAmong({ shop }: System, ids: readonly number[]): Promise<number> {
-  const db = await openDatabase({ ...shop.env.database, pool: 1, readTimeoutMs: 0 })
+async function confirmedAmong({ database }: System, ids: readonly number[]): Promise<number> {
+  const db = await openDatabase({ ...database.env.database, pool: 1, readTimeoutMs: 0 })
   try {
     let found = 0
     for (let i = 0; i < ids.length; i += ORDERS_PER_QUERY) {
@@ -338,7 +335,7 @@ function print(
   }
   const recovered = recoveryMs === undefined ? 'not reached' : `${recoveryMs} ms`
   console.log(`
-After the rush, until no request is refused and p99 is within ${WELL_AGAIN} times that of before it: ${recovered}.
+After the spike, until no request is refused and p99 is within ${RECOVERED_FACTOR} times that of before it: ${recovered}.
 ${accepted} orders were accepted${faults.length > 0 ? '' : ', all of them are there, and the books balance'}; ${unpromised} more are there that no caller was told of.
 ${connections} connections were opened. Times in ms, from when a request was due (for the ${callers} callers: was sent) to its
 answer; CPU in processors in use.`)

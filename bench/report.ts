@@ -126,7 +126,7 @@ function medianKnown(numbers: readonly (number | undefined)[]): number | undefin
   return known.length === 0 ? undefined : median(known)
 }
 
-function median(numbers: readonly number[]): number {
+export function median(numbers: readonly number[]): number {
   const sorted = numbers.toSorted((a, b) => a - b)
   const middle = (sorted.length - 1) / 2
   return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle)] ?? Number.NaN)) / 2

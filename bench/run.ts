@@ -9,8 +9,8 @@ import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '.
 import type { Load } from './caller-loop.ts'
 import { type CheckResult, checkSystem, printChecks } from './checks.ts'
 import type { HttpLoad } from './generator.ts'
-import { type Entrant, measureAll, type Plan } from './measure.ts'
-import { BARE, type Bare, startBare } from './raw-sql/system.ts'
+import { measureAll, type Plan, type SystemUnderTest } from './measure.ts'
+import { RAW_SQL, type RawSql, startRawSql } from './raw-sql/system.ts'
 import { printTable, type Results, type Row, resultsFile } from './report.ts'
 import { SYSTEMS, type System, startSystem } from './systems.ts'
 import { WORKLOADS, type Workload } from './workloads.ts'
@@ -65,18 +65,18 @@ async function main(plan: Plan, file: string): Promise<void> {
   if (server === undefined) return fail(HOW_TO_GET_A_SERVER)
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-bench-'))
   const systems: System[] = []
-  const bares: Bare[] = []
+  const loops: RawSql[] = []
   let generator: ChildProcess | undefined
   try {
     const machine = await describeMachine(server)
     console.error(`${Object.entries(machine).flat().join(' ')}\n`)
     for (const name of SYSTEMS) systems.push(await start(name, () => startSystem(name, server, folder)))
     if (plan.workloads.some(({ lines }) => lines !== undefined)) {
-      for (const name of BARE) bares.push(await start(name, () => startBare(name, server)))
+      for (const name of RAW_SQL) loops.push(await start(name, () => startRawSql(name, server)))
     }
     const checks = await checkAll(systems)
     generator = fork(fileURLToPath(new URL('generator.ts', import.meta.url)), { execArgv: [] })
-    const rows = await measureAll(plan, entrantsOf(systems, generator, bares), interruption)
+    const rows = await measureAll(plan, systemsUnderTest(systems, generator, loops), interruption)
     printTable(rows)
     save({ machine, checks, rows }, plan, file)
     judge(checks, rows)
@@ -84,7 +84,7 @@ async function main(plan: Plan, file: string): Promise<void> {
     endInterrupted(error)
   } finally {
     if (generator?.connected) generator.disconnect()
-    await Promise.all([...systems, ...bares].map((contestant) => contestant.stop()))
+    await Promise.all([...systems, ...loops].map((system) => system.stop()))
     await server.stop()
     rmSync(folder, { recursive: true, force: true })
   }
@@ -128,7 +128,11 @@ async function checkAll(systems: readonly System[]): Promise<CheckResult[]> {
   return results
 }
 
-function entrantsOf(systems: readonly System[], generator: ChildProcess, bares: readonly Bare[]): Entrant[] {
+function systemsUnderTest(
+  systems: readonly System[],
+  generator: ChildProcess,
+  loops: readonly RawSql[],
+): SystemUnderTest[] {
   return [
     ...systems.map((system) => ({
       ...system,
@@ -136,7 +140,7 @@ function entrantsOf(systems: readonly System[], generator: ChildProcess, bares: 
       loadOf: (load: Load): HttpLoad => ({ ...load, ports: system.ports }),
       takesPart: () => true,
     })),
-    ...bares.map((bare) => ({
+    ...loops.map((bare) => ({
       ...bare,
       loadOf: (load: Load) => load,
       takesPart: ({ lines }: Workload) => lines !== undefined,

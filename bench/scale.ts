@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
-import { padTable, resultsFile } from './report.ts'
+import { createLatencies, type Percentiles } from '../testing/latencies.ts'
+import { median, padTable, resultsFile } from './report.ts'
 import { CASES, type Case } from './scale/cases.ts'
-import { type Ground, openGround, type Size } from './scale/fixture.ts'
+import { type Fixture, openFixture, type Size } from './scale/fixture.ts'
 
 const RESULTS = resultsFile('scale', {})
 const NARROWED_RESULTS = resultsFile('scale', { narrowed: true })
@@ -80,19 +81,19 @@ async function main(plan: Plan, results: string): Promise<void> {
       { name: 'SQLite', where: 'sqlite' as const },
     ]
     for (const [i, { name, where }] of engines.entries()) {
-      const grounds: Ground[] = []
+      const fixtures: Fixture[] = []
       try {
         for (const size of [plan.small, plan.large]) {
           interruption.throwIfAborted()
-          grounds.push(await openGround(size, where, folder, (line) => tell(`${name}: ${line} …`)))
+          fixtures.push(await openFixture(size, where, folder, (line) => tell(`${name}: ${line} …`)))
         }
         // What is left of the time is shared by the engines that are left.
         const left = plan.maxMs - (performance.now() - began)
         const until = performance.now() + (i === engines.length - 1 ? left : left * 0.5)
-        const [small, large] = grounds
+        const [small, large] = fixtures
         if (small && large) rows.push(...(await measureCases(name, small, large, plan, until)))
       } finally {
-        await Promise.all(grounds.map((ground) => ground.stop()))
+        await Promise.all(fixtures.map((fixture) => fixture.stop()))
       }
     }
     print(rows)
@@ -110,7 +111,7 @@ async function main(plan: Plan, results: string): Promise<void> {
   }
 }
 
-async function measureCases(engine: string, small: Ground, large: Ground, plan: Plan, until: number): Promise<Row[]> {
+async function measureCases(engine: string, small: Fixture, large: Fixture, plan: Plan, until: number): Promise<Row[]> {
   const rows: Row[] = []
   for (const each of CASES) {
     if (performance.now() > until) {
@@ -132,43 +133,34 @@ async function measureCases(engine: string, small: Ground, large: Ground, plan: 
   return rows
 }
 
-async function measure(each: Case, small: Ground, large: Ground, { rounds, requests }: Plan) {
+async function measure(each: Case, small: Fixture, large: Fixture, { rounds, requests }: Plan) {
   const sides = await Promise.all(
-    [small, large].map(async (ground) => ({
-      caller: ground.call(each.service),
-      paths: await each.pathsIn(ground),
-      taken: [] as number[][],
+    [small, large].map(async (fixture) => ({
+      caller: fixture.call(each.service),
+      paths: await each.pathsIn(fixture),
+      taken: [] as Percentiles[],
     })),
   )
   // The first of each is not measured: what it finds cold is cold in both.
   for (let round = -1; round < rounds; round++) {
-    const samples = sides.map((): number[] => [])
+    const samples = sides.map(createLatencies)
     for (let i = 0; i < (round < 0 ? requests / 2 : requests); i++) {
       interruption.throwIfAborted()
       for (const [side, { caller, paths }] of sides.entries()) {
         const from = performance.now()
         await caller.get(paths[i % paths.length] ?? '')
-        samples[side]?.push(performance.now() - from)
+        samples[side]?.record(performance.now() - from)
       }
     }
-    if (round >= 0) for (const [side, taken] of samples.entries()) sides[side]?.taken.push(taken)
+    if (round >= 0) for (const [side, latencies] of samples.entries()) sides[side]?.taken.push(latencies.percentiles())
   }
   for (const { caller } of sides) caller.close()
   const [ofSmall, ofLarge] = sides.map(({ taken }) => ({
-    p50: median(taken.map((round) => quantile(round, 0.5))),
-    p95: median(taken.map((round) => quantile(round, 0.95))),
+    p50: median(taken.map(({ p50 }) => p50)),
+    p95: median(taken.map(({ p95 }) => p95)),
   }))
   const none = { p50: Number.NaN, p95: Number.NaN }
   return { small: ofSmall ?? none, large: ofLarge ?? none, ratio: (ofLarge?.p95 ?? Number.NaN) / (ofSmall?.p95 ?? 1) }
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
-}
-
-function median(values: readonly number[]): number {
-  return quantile(values, 0.5)
 }
 
 function ms(value: number): string {

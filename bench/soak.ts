@@ -7,8 +7,8 @@ import { createProgram } from '../scripts/program.ts'
 import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
 import type { Load } from './caller-loop.ts'
 import type { HttpLoad } from './generator.ts'
-import { type Entrant, faultsOf, measure } from './measure.ts'
-import { padTable, resultsFile } from './report.ts'
+import { faultsOf, measure, type SystemUnderTest } from './measure.ts'
+import { median, padTable, resultsFile } from './report.ts'
 import { rssMibOf, type System, startSystem } from './systems.ts'
 
 const RESULTS = resultsFile('soak', {})
@@ -96,7 +96,7 @@ async function main(plan: Plan, file: string): Promise<void> {
     const tellsHeap = new URL('soak/heap.ts', import.meta.url).href
     system = await startSystem('services', server, folder, ['--import', tellsHeap])
     generator = fork(fileURLToPath(new URL('generator.ts', import.meta.url)), { execArgv: [] })
-    const found = await soak(plan, entrantOf(system, generator), server, folder)
+    const found = await soak(plan, underTest(system, generator), server, folder)
     print(found)
     save(plan, server, found, file)
     if (found.faults.length > 0 || found.errors > 0) process.exitCode = 1
@@ -110,24 +110,24 @@ async function main(plan: Plan, file: string): Promise<void> {
   }
 }
 
-function entrantOf(system: System, generator: ChildProcess): Entrant {
+function underTest(system: System, generator: ChildProcess): SystemUnderTest {
   const loadOf = (load: Load): HttpLoad => ({ ...load, ports: system.ports })
   return { ...system, generator, loadOf, takesPart: () => true }
 }
 
 async function soak(
   { minutes, connections }: Plan,
-  entrant: Entrant,
+  system: SystemUnderTest,
   server: DatabaseServer,
   folder: string,
 ): Promise<Found> {
-  const { orders: ordersBefore } = await entrant.books()
+  const { orders: ordersBefore } = await system.books()
   const slices: Slice[] = []
-  const common = { workload: WORKLOAD, connections, measureMs: SLICE_MS, ground: entrant.ground }
+  const common = { workload: WORKLOAD, connections, measureMs: SLICE_MS, fixture: system.fixture }
   for (let i = 0; i < minutes * SLICES_PER_MINUTE; i++) {
-    const load = entrant.loadOf({ ...common, warmMs: i === 0 ? WARM_MS : 0 })
-    const { processes: _, databaseCpu: __, max: ___, ...result } = await measure(entrant, load, interruption)
-    const slice = { ...result, ...memoryNow(entrant, server, folder) }
+    const load = system.loadOf({ ...common, warmMs: i === 0 ? WARM_MS : 0 })
+    const { processes: _, databaseCpu: __, max: ___, ...result } = await measure(system, load, interruption)
+    const slice = { ...result, ...memoryNow(system, server, folder) }
     slices.push(slice)
     tell(inWords(slice))
   }
@@ -139,12 +139,12 @@ async function soak(
     ),
     errors: slices.reduce((sum, { errors }) => sum + errors, 0),
     memory: memoryOver(slices),
-    faults: await faultsOf({ entrant, ordersBefore, placed }),
+    faults: await faultsOf({ system, ordersBefore, placed }),
     slices,
   }
 }
 
-function memoryNow({ pids }: Entrant, server: DatabaseServer, folder: string): Pick<Slice, 'rss' | 'heap'> {
+function memoryNow({ pids }: SystemUnderTest, server: DatabaseServer, folder: string): Pick<Slice, 'rss' | 'heap'> {
   const ofEach = (read: (pid: number) => number | undefined) =>
     Object.fromEntries([...pids].map(([name, pid]) => [name, read(pid)]))
   return {
@@ -194,12 +194,6 @@ function memoryOver(slices: readonly Slice[]): Memory[] {
       }
     }),
   )
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  const middle = (sorted.length - 1) / 2
-  return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle)] ?? Number.NaN)) / 2
 }
 
 /** From one number to the next, by least squares. */

@@ -15,18 +15,26 @@ import {
   untilUp,
 } from '../testing/service-processes.ts'
 import { buildPrograms, IMAGE_OPTIONS, IMAGE_VARIABLES, programIn } from './build.ts'
-import { type Books, CLIENT, CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS, type Shop } from './fixture.ts'
-import type { Ground } from './workloads.ts'
+import {
+  type BenchDatabase,
+  type Books,
+  CLIENT,
+  CUSTOMER,
+  FIRST_PRODUCT,
+  openBenchDatabase,
+  PRODUCTS,
+} from './fixture.ts'
+import type { Fixture } from './workloads.ts'
 
 export const SYSTEMS = ['baseline', 'services', 'one process', 'one process, SQLite'] as const
 export type SystemName = (typeof SYSTEMS)[number]
 
 /** Whatever is put under load, with a database of its own. */
-export interface Contestant {
+export interface RunningSystem {
   name: string
   /** Ours must not fail. */
   ours: boolean
-  ground: Ground
+  fixture: Fixture
   /** Of its processes by what they do. */
   pids: ReadonlyMap<string, number>
   /** Processor time of its database so far, in ms; undefined where the machine does not say. */
@@ -38,10 +46,10 @@ export interface Contestant {
 }
 
 /** A system that runs and is called through HTTP. */
-export interface System extends Contestant {
+export interface System extends RunningSystem {
   name: SystemName
   ports: Ports
-  shop: Shop
+  database: BenchDatabase
 }
 
 const CONFIRMED_ORDERS = 64
@@ -57,7 +65,7 @@ export async function startSystem(
   const ports = await freePorts()
   const embedded = name === 'one process, SQLite'
   const variables = { ...SETTINGS, ...newSecrets(), ...newDatabaseVariables(embedded ? undefined : server, folder) }
-  const shop = await openShop(variables)
+  const database = await openBenchDatabase(variables)
 
   const options = name === 'services' ? [...IMAGE_OPTIONS, ...nodeOptions] : nodeOptions
   const logs = join(folder, name.replace(/\W+/g, '-'))
@@ -71,24 +79,24 @@ export async function startSystem(
   const children = programs.map((program) => launch(program, logs, options))
   const stop = async () => {
     await Promise.all(children.map(({ child }) => endProcess(child)))
-    await shop.close()
+    await database.close()
   }
   const ended = () => children.find(({ child }) => hasEnded(child))?.name
   try {
     await untilUp(Object.values(ports), children)
-    const ground = await groundOf(shop.env, ports)
+    const fixture = await fixtureOf(database.env, ports)
     const pids = new Map(children.flatMap(({ name, child }) => (child.pid === undefined ? [] : [[name, child.pid]])))
     return {
       name,
       ours: name !== 'baseline',
       ports,
-      ground,
+      fixture,
       pids,
       // An embedded one works in the process itself.
       databaseCpuMs: () => (embedded ? 0 : cpuMsOf(server.pid)),
       ended,
-      books: shop.books,
-      shop,
+      books: database.books,
+      database,
       stop,
     }
   } catch (error) {
@@ -107,29 +115,29 @@ function programsOf(name: SystemName, ports: Ports, variables: Variables, folder
   return separatePrograms(ports, variables, {}, fileOf)
 }
 
-async function groundOf(env: Env, ports: Ports): Promise<Ground> {
-  const ground = {
+async function fixtureOf(env: Env, ports: Ports): Promise<Fixture> {
+  const fixture = {
     token: await tokenFor(CLIENT, env),
     customerId: CUSTOMER,
     firstProduct: FIRST_PRODUCT,
     products: PRODUCTS,
   }
-  return { ...ground, confirmed: await confirmSome(ports.orders, ground) }
+  return { ...fixture, confirmed: await confirmSome(ports.orders, fixture) }
 }
 
 /** Orders that are there to be read and confirmed again. */
-async function confirmSome(port: number, ground: Omit<Ground, 'confirmed'>): Promise<Ground['confirmed']> {
-  const orders = apiClient(`http://127.0.0.1:${port}`, ground.token)
+async function confirmSome(port: number, fixture: Omit<Fixture, 'confirmed'>): Promise<Fixture['confirmed']> {
+  const orders = apiClient(`http://127.0.0.1:${port}`, fixture.token)
   const post = async (path: string, body?: object, headers = {}) => {
     const { status, text, body: order } = await orders.post(path, body, { headers })
     if (status >= 300) throw new Error(`POST ${path} answered ${status}: ${text}`)
     return order
   }
-  const confirmed: Ground['confirmed'] = []
+  const confirmed: Fixture['confirmed'] = []
   for (let i = 0; i < CONFIRMED_ORDERS; i++) {
-    const product_id = ground.firstProduct + i
+    const product_id = fixture.firstProduct + i
     const items = [0, 1].map((more) => ({ product_id: product_id + more, qty: 1 }))
-    const { id } = await post('/orders', { customer_id: ground.customerId, items })
+    const { id } = await post('/orders', { customer_id: fixture.customerId, items })
     const key = crypto.randomUUID()
     await post(`/orders/${id}/confirm`, undefined, { 'x-idempotency-key': key })
     confirmed.push({ id, key })

@@ -1,7 +1,7 @@
 import type { HttpRequest } from '../testing/raw-http.ts'
 
 /** What the requests are about: the same in each system's database. */
-export interface Ground {
+export interface Fixture {
   /** For callers of Orders, with all scopes. */
   token: string
   customerId: number
@@ -18,7 +18,7 @@ export interface Line {
   qty: number
 }
 
-export interface Shot extends HttpRequest {
+export interface RequestSpec extends HttpRequest {
   service: Service
   /** Of an answer that counts as done. */
   status: number
@@ -29,9 +29,9 @@ export interface Shot extends HttpRequest {
 export interface Workload {
   name: string
   title: string
-  shot(ground: Ground): Shot
+  request(fixture: Fixture): RequestSpec
   /** Of the orders that it creates and confirms, where it does nothing else: what a loop without HTTP can do too. */
-  lines?(ground: Ground): Line[]
+  lines?(fixture: Fixture): Line[]
 }
 
 const SHARE_OF_ORDERS_IN_MIX = 0.2
@@ -40,24 +40,24 @@ export const WORKLOADS: readonly Workload[] = [
   {
     name: 'order',
     title: 'create and confirm, two lines of 1,000 products',
-    shot: (ground) => orchestrated(ground, twoLines(ground)),
+    request: (fixture) => orchestrated(fixture, twoLines(fixture)),
     lines: twoLines,
   },
   {
     name: 'hot',
     title: 'create and confirm, all of one product',
-    shot: (ground) => orchestrated(ground, hotLine(ground)),
+    request: (fixture) => orchestrated(fixture, hotLine(fixture)),
     lines: hotLine,
   },
   {
     name: 'create',
     title: 'create alone, two lines of 1,000 products',
-    shot: (ground) => ({
+    request: (fixture) => ({
       service: 'orders',
       method: 'POST',
       path: '/orders',
-      headers: bearer(ground),
-      body: { customer_id: ground.customerId, items: twoLines(ground) },
+      headers: bearer(fixture),
+      body: { customer_id: fixture.customerId, items: twoLines(fixture) },
       status: 201,
       places: true,
     }),
@@ -65,31 +65,31 @@ export const WORKLOADS: readonly Workload[] = [
   {
     name: 'replay',
     title: 'confirm again with the same key',
-    shot: (ground) => {
-      const { id, key } = anyOf(ground.confirmed)
+    request: (fixture) => {
+      const { id, key } = anyOf(fixture.confirmed)
       return {
         service: 'orders',
         method: 'POST',
         path: `/orders/${id}/confirm`,
-        headers: { ...bearer(ground), 'x-idempotency-key': key },
+        headers: { ...bearer(fixture), 'x-idempotency-key': key },
         status: 200,
         places: false,
       }
     },
   },
-  { name: 'read', title: 'an order with its lines', shot: readOne },
-  { name: 'list', title: 'the newest 20 orders', shot: readNewest },
+  { name: 'read', title: 'an order with its lines', request: readOne },
+  { name: 'list', title: 'the newest 20 orders', request: readNewest },
   {
     name: 'mix',
     title: '80 % reads, half an order and half the newest 20; 20 % create and confirm',
-    shot: (ground) => {
-      if (Math.random() < SHARE_OF_ORDERS_IN_MIX) return orchestrated(ground, twoLines(ground))
-      return Math.random() < 0.5 ? readOne(ground) : readNewest(ground)
+    request: (fixture) => {
+      if (Math.random() < SHARE_OF_ORDERS_IN_MIX) return orchestrated(fixture, twoLines(fixture))
+      return Math.random() < 0.5 ? readOne(fixture) : readNewest(fixture)
     },
   },
 ]
 
-function orchestrated({ customerId }: Ground, items: Line[]): Shot {
+function orchestrated({ customerId }: Fixture, items: Line[]): RequestSpec {
   return {
     service: 'orchestrator',
     method: 'POST',
@@ -100,28 +100,28 @@ function orchestrated({ customerId }: Ground, items: Line[]): Shot {
   }
 }
 
-function readOne(ground: Ground): Shot {
-  return readOrders(`/${anyOf(ground.confirmed).id}`, ground)
+function readOne(fixture: Fixture): RequestSpec {
+  return readOrders(`/${anyOf(fixture.confirmed).id}`, fixture)
 }
 
-function readNewest(ground: Ground): Shot {
-  return readOrders('?limit=20', ground)
+function readNewest(fixture: Fixture): RequestSpec {
+  return readOrders('?limit=20', fixture)
 }
 
-function readOrders(which: string, ground: Ground): Shot {
+function readOrders(which: string, fixture: Fixture): RequestSpec {
   const path = `/orders${which}`
-  return { service: 'orders', method: 'GET', path, headers: bearer(ground), status: 200, places: false }
+  return { service: 'orders', method: 'GET', path, headers: bearer(fixture), status: 200, places: false }
 }
 
-function twoLines(ground: Ground): Line[] {
-  return [anyLine(ground), anyLine(ground)]
+function twoLines(fixture: Fixture): Line[] {
+  return [anyLine(fixture), anyLine(fixture)]
 }
 
-function hotLine({ firstProduct }: Ground): Line[] {
+function hotLine({ firstProduct }: Fixture): Line[] {
   return [{ product_id: firstProduct, qty: 1 }]
 }
 
-function anyLine({ firstProduct, products }: Ground): Line {
+function anyLine({ firstProduct, products }: Fixture): Line {
   return { product_id: firstProduct + Math.floor(Math.random() * products), qty: 1 }
 }
 
@@ -131,6 +131,6 @@ function anyOf<T>(list: readonly T[]): T {
   return one
 }
 
-function bearer({ token }: Ground) {
+function bearer({ token }: Fixture) {
   return { authorization: `Bearer ${token}` }
 }

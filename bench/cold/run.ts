@@ -8,8 +8,8 @@ import { bundleFunction } from '../../scripts/bundling.ts'
 import { giveCacheTo, RUNTIME_OPTIONS } from '../../scripts/compile-cache.ts'
 import { createProgram } from '../../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../testing/database-server.ts'
-import { resultsFile } from '../report.ts'
-import { type Events, type Neighbourhood, startNeighbourhood } from './services.ts'
+import { median, padTable, resultsFile } from '../report.ts'
+import { type Events, type Surroundings, startSurroundings } from './services.ts'
 
 const RESULTS = resultsFile('cold', {})
 const NARROWED_RESULTS = resultsFile('cold', { narrowed: true })
@@ -51,8 +51,8 @@ interface Contest {
   baseline: Side | undefined
 }
 
-/** What the driver says. */
-interface Told {
+/** What the driver writes. */
+interface DriverReport {
   /** On the machine's monotonic clock, in ns: before the import, after it, and when the event was answered. */
   times: [string, string, string]
   /** Processor time until then, in µs. */
@@ -113,14 +113,14 @@ async function main(rounds: number, file: string): Promise<void> {
     console.error('Bundling …')
     const bundles = await bundle(folder)
     console.error(`Node ${nodeVersion()}, ${server.version}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`)
-    const neighbourhood = await startNeighbourhood(server)
+    const surroundings = await startSurroundings(server)
     try {
-      const rows = await measure(contestsOf(bundles, neighbourhood), neighbourhood, rounds)
+      const rows = await measure(contestsOf(bundles, surroundings), surroundings, rounds)
       const node = await measureNode(folder, rounds)
       report(rows, node)
       save(file, { rows, node, rounds, database: server.version })
     } finally {
-      await neighbourhood.stop()
+      await surroundings.stop()
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -145,7 +145,7 @@ async function bundle(folder: string): Promise<{ ours: string; baseline: string 
   return { ours, baseline }
 }
 
-function contestsOf(bundles: { ours: string; baseline: string }, { variables }: Neighbourhood): Contest[] {
+function contestsOf(bundles: { ours: string; baseline: string }, { variables }: Surroundings): Contest[] {
   // What a stack needs at run time is part of it.
   const [, options] = /^ *NODE_OPTIONS: (.+)$/m.exec(readFileSync('serverless.yml', 'utf8')) ?? []
   const deployed = { ...variables, ...(options !== undefined && { NODE_OPTIONS: options }) }
@@ -161,7 +161,7 @@ function contestsOf(bundles: { ours: string; baseline: string }, { variables }: 
   return [...compared, ...ALONE.map((name) => ({ ...both(name), baseline: undefined }))]
 }
 
-async function measure(contests: Contest[], neighbourhood: Neighbourhood, rounds: number): Promise<Row[]> {
+async function measure(contests: Contest[], surroundings: Surroundings, rounds: number): Promise<Row[]> {
   const until = Date.now() + MAX_BENCH_MS
   const rows: Row[] = []
   for (const { name, ours, uncached, baseline } of contests) {
@@ -172,7 +172,7 @@ async function measure(contests: Contest[], neighbourhood: Neighbourhood, rounds
       const sides = [['ours', ours] as const, ['uncached', uncached] as const, ['baseline', baseline] as const]
       for (const [which, side] of round % 2 === 0 ? sides : sides.toReversed()) {
         if (side === undefined) continue
-        const sample = await startOnce(side, neighbourhood.events[name]())
+        const sample = await startOnce(side, surroundings.events[name]())
         if (round > 0) samples[which].push(sample)
       }
       showProgress(`${name}: round ${round} of ${rounds}`)
@@ -220,7 +220,7 @@ async function startOnce({ bundle, variables }: Side, event: object): Promise<Sa
     new Promise((resolve) => child.once('close', resolve)),
   ])
   if (code !== 0) throw new Error(`${bundle} ended with ${code}:\n${complaint}`)
-  const { times, cpu, response }: Told = JSON.parse(said)
+  const { times, cpu, response }: DriverReport = JSON.parse(said)
   if ((response?.statusCode ?? 200) >= 400)
     throw new Error(`${bundle} answered ${JSON.stringify(response)}\n${complaint}`)
   const [began, imported, answered] = times
@@ -282,12 +282,6 @@ function compressedSize(file: string): number {
   return deflateRawSync(readFileSync(file), { level: 9 }).length
 }
 
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  const middle = (sorted.length - 1) / 2
-  return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle)] ?? Number.NaN)) / 2
-}
-
 function showProgress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`)
 }
@@ -337,12 +331,7 @@ function report(rows: readonly Row[], node: { median: number }): void {
     'zip KiB',
   ]
   const table = [head, ...cells]
-  const widths = head.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)))
-  const isText = (column: number) => column < 2
-  for (const row of table) {
-    const padded = row.map((cell, i) => (isText(i) ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
-    console.log(padded.join('  '))
-  }
+  console.log(padTable(table, (column) => column < 2).join('\n'))
   console.log(`\nMedians in ms, of which Node itself, importing nothing, takes ${node.median.toFixed(0)}.`)
   console.log("The zip holds the bundle and what lies beside it: the cache, the source map, in docs' Swagger UI.")
 }

@@ -25,7 +25,7 @@ export interface Events {
 }
 
 /** What the functions find around them: a database with the demo data in it, and the services that they call. */
-export interface Neighbourhood {
+export interface Surroundings {
   /** The environment of a function that is deployed here. */
   variables: Record<string, string>
   events: Events
@@ -36,7 +36,7 @@ export interface Neighbourhood {
 const STOCK = 1_000_000
 const CLIENT = 'bench'
 
-export async function startNeighbourhood(server: DatabaseServer): Promise<Neighbourhood> {
+export async function startSurroundings(server: DatabaseServer): Promise<Surroundings> {
   const shared = { NODE_ENV: 'production', ...newDatabaseVariables(server, ''), ...newSecrets() }
   const env = parseEnv(shared)
   const db = await createDatabase(env.database, { seeded: true })

@@ -1,3 +1,4 @@
+import { type Percentiles, percentilesOf } from '../../testing/latencies.ts'
 import type { Arrival, Outcome, Step } from './sender.ts'
 
 export interface Figures {
@@ -19,12 +20,6 @@ export interface Figures {
   lateMs: Percentiles
   /** Orders accepted in each of its seconds. */
   acceptedInSeconds: number[]
-}
-
-export interface Percentiles {
-  p50: number
-  p99: number
-  max: number
 }
 
 /** What became of one of the steps. */
@@ -89,10 +84,4 @@ function startOf(steps: readonly Step[], step: number): number {
 
 function latencyOf({ due, settled }: Arrival): number {
   return settled - due
-}
-
-function percentilesOf(values: readonly number[]): Percentiles {
-  const sorted = Float64Array.from(values).sort()
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
-  return { p50: at(0.5), p99: at(0.99), max: at(1) }
 }

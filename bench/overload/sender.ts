@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConnectionPool, encodeRequest, type RawResponse } from '../../testing/raw-http.ts'
-import { type Ground, type Service, WORKLOADS } from '../workloads.ts'
+import { onTask, postToParent } from '../converse.ts'
+import { type Fixture, type Service, WORKLOADS } from '../workloads.ts'
 
-// The load, in a process of its own, so that what is measured does not hold up the schedule.
+// The load, in a process of its own, so that the measured services do not delay its schedule.
 
 export interface Task {
   ports: Record<Service, number>
-  ground: Ground
-  /** So many callers, each with one request after the other; undefined where the steps say how many come a second. */
+  fixture: Fixture
+  /** Callers, each with one request after the other; undefined where the steps give a rate. */
   callers: number | undefined
   steps: Step[]
   maxConnections: number
@@ -15,7 +16,7 @@ export interface Task {
 
 export interface Step {
   ms: number
-  /** Requests that come a second, whether or not earlier ones were answered. */
+  /** Requests sent each second, whether or not earlier ones were answered. */
   perSecond: number
 }
 
@@ -26,7 +27,7 @@ export interface Arrival {
   step: number
   due: number
   sent: number
-  /** When its answer was there, or that there would be none. */
+  /** When its response arrived, or its failure was known. */
   settled: number
   outcome: Outcome
   /** Whether a connection was opened for it. */
@@ -35,45 +36,39 @@ export interface Arrival {
   order: number | undefined
 }
 
-export type Told =
+/** What the sender posts to its parent. */
+export type SenderMessage =
   | { kind: 'step'; step: number }
   | { kind: 'second'; counts: Record<Outcome, number> }
-  /** No more come; some may not have been answered yet. */
+  /** No more requests come; some may still wait for their responses. */
   | { kind: 'ended' }
   | { kind: 'done'; arrivals: Arrival[]; opened: number; firstOther: string | undefined }
 
-// Ctrl-C reaches the whole group of processes.
-process.on('SIGINT', () => {})
-process.on('disconnect', () => process.exit(0))
-process.on('message', perform)
+onTask(perform)
 
 let pool: ConnectionPool | undefined
 
-async function perform({ ports, ground, callers, steps, maxConnections }: Task): Promise<void> {
+async function perform({ ports, fixture, callers, steps, maxConnections }: Task): Promise<void> {
   pool ??= new ConnectionPool(ports.orchestrator, maxConnections)
-  const run = new Run(pool, ground)
-  const counting = setInterval(() => tell({ kind: 'second', counts: run.takeCounts() }), 1_000)
+  const run = new Run(pool, fixture)
+  const counting = setInterval(() => postToParent({ kind: 'second', counts: run.takeCounts() }), 1_000)
   await (callers === undefined ? keepSchedule(run, steps) : takeTurns(run, steps, callers))
   clearInterval(counting)
   const { arrivals, firstOther } = run
-  tell({ kind: 'done', arrivals, opened: pool.opened, firstOther })
-}
-
-function tell(message: Told): void {
-  process.send?.(message)
+  postToParent({ kind: 'done', arrivals, opened: pool.opened, firstOther })
 }
 
 class Run {
   readonly arrivals: Arrival[] = []
   firstOther: string | undefined
   readonly #pool: ConnectionPool
-  readonly #ground: Ground
+  readonly #fixture: Fixture
   readonly #began = performance.now()
   #counts = noCounts()
 
-  constructor(pool: ConnectionPool, ground: Ground) {
+  constructor(pool: ConnectionPool, fixture: Fixture) {
     this.#pool = pool
-    this.#ground = ground
+    this.#fixture = fixture
   }
 
   now(): number {
@@ -90,7 +85,7 @@ class Run {
   async send(step: number, due: number): Promise<void> {
     const sent = this.now()
     const { opened } = this.#pool
-    const asked = this.#pool.send(encodeRequest(ORDER.shot(this.#ground)))
+    const asked = this.#pool.send(encodeRequest(ORDER.request(this.#fixture)))
     const onNew = this.#pool.opened > opened
     const { outcome, order } = asked === undefined ? NOT_SENT : await this.#settle(asked)
     this.#counts[outcome]++
@@ -133,18 +128,18 @@ function orderIn({ status, text }: RawResponse): number | undefined {
   return id === undefined ? undefined : Number(id)
 }
 
-/** A 503 that says when to come again, and why in a form for programs. */
+/** A 503 with `Retry-After` and the code `overloaded`. */
 function isRefusal({ status, head, text }: RawResponse): boolean {
   if (status !== 503 || !/\r\nretry-after: *\d/i.test(head)) return false
   return /\r\ncontent-type: *application\/problem\+json/i.test(head) && text.includes('"code":"overloaded"')
 }
 
-/** Each step's requests at their times. Late ones are made up for at once: who calls does not know of our delay. */
+/** Sends each step's requests on schedule. Late ones are sent at once: real callers would not wait for this process. */
 async function keepSchedule(run: Run, steps: readonly Step[]): Promise<void> {
   const sends: Promise<void>[] = []
   let from = 0
   for (const [step, { ms, perSecond }] of steps.entries()) {
-    tell({ kind: 'step', step })
+    postToParent({ kind: 'step', step })
     const all = Math.round((perSecond * ms) / 1000)
     let sent = 0
     while (sent < all) {
@@ -154,21 +149,21 @@ async function keepSchedule(run: Run, steps: readonly Step[]): Promise<void> {
     }
     from += ms
   }
-  tell({ kind: 'ended' })
+  postToParent({ kind: 'ended' })
   await Promise.all(sends)
 }
 
 async function takeTurns(run: Run, steps: readonly Step[], callers: number): Promise<void> {
   let step = 0
-  const goOn = async () => {
+  const callerLoop = async () => {
     while (step < steps.length) await run.send(step, run.now())
   }
-  tell({ kind: 'step', step })
-  const all = Array.from({ length: callers }, goOn)
+  postToParent({ kind: 'step', step })
+  const all = Array.from({ length: callers }, callerLoop)
   for (const { ms } of steps) {
     await sleep(ms)
     step++
-    tell(step < steps.length ? { kind: 'step', step } : { kind: 'ended' })
+    postToParent(step < steps.length ? { kind: 'step', step } : { kind: 'ended' })
   }
   await Promise.all(all)
 }

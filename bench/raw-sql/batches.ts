@@ -1,7 +1,7 @@
 import type { Pool, PoolConnection, ResultSetHeader, RowDataPacket } from 'mysql2/promise'
 import type { DbTime } from '../../src/platform/core/time.ts'
 import type { Line } from '../workloads.ts'
-import { hashOf, KEY_COLUMNS, keyEnd, price, responseAfterId, type Shelf, takeStock } from './order.ts'
+import { hashOf, KEY_COLUMNS, keyEnd, price, responseAfterId, type StockRow, takeStock } from './order.ts'
 
 const MAX_IN_A_BATCH = 64
 
@@ -44,10 +44,10 @@ export function createBatches(pool: Pool): (customerId: number, lines: readonly 
 
 async function orderAll(connection: PoolConnection, batch: readonly Wanted[]): Promise<void> {
   try {
-    const { now, shelves } = await read(connection, batch)
-    const left = new Map(shelves.map((shelf) => [shelf.id, shelf]))
+    const { now, stock } = await read(connection, batch)
+    const left = new Map(stock.map((row) => [row.id, row]))
     const orders = batch.map((wanted) => priceAndTake(wanted, left))
-    const taken = shelves.map(({ id, stock }): [number, number] => [id, stock - (left.get(id)?.stock ?? 0)])
+    const taken = stock.map(({ id, stock }): [number, number] => [id, stock - (left.get(id)?.stock ?? 0)])
     await write(connection, orders, taken, now)
   } catch (error) {
     await connection.query('rollback')
@@ -55,10 +55,10 @@ async function orderAll(connection: PoolConnection, batch: readonly Wanted[]): P
   }
 }
 
-async function read(connection: PoolConnection, batch: readonly Wanted[]): Promise<{ now: DbTime; shelves: Shelf[] }> {
+async function read(connection: PoolConnection, batch: readonly Wanted[]): Promise<{ now: DbTime; stock: StockRow[] }> {
   const products = [...new Set(batch.flatMap(({ lines }) => lines.map((line) => line.product_id)))]
-  const [[, customers, openings, shelves]] = await connection.query<
-    [RowDataPacket[], RowDataPacket[], RowDataPacket[], Shelf[]]
+  const [[, customers, preambles, stock]] = await connection.query<
+    [RowDataPacket[], RowDataPacket[], RowDataPacket[], StockRow[]]
   >(
     `start transaction;
      select id from customers where id in (?) and deleted_at is null;
@@ -71,20 +71,20 @@ async function read(connection: PoolConnection, batch: readonly Wanted[]): Promi
       products.sort((a, b) => a - b),
     ],
   )
-  const [opening] = openings
+  const [preamble] = preambles
   if (customers.length === 0) throw new Error('no customer')
-  if (opening === undefined || opening.request_hash !== null) throw new Error('a key was used before')
-  return { now: opening.now, shelves }
+  if (preamble === undefined || preamble.request_hash !== null) throw new Error('a key was used before')
+  return { now: preamble.now, stock }
 }
 
-function priceAndTake(wanted: Wanted, left: Map<number, Shelf>) {
+function priceAndTake(wanted: Wanted, left: Map<number, StockRow>) {
   const priced = price(
     wanted.lines,
     wanted.lines.flatMap(({ product_id }) => left.get(product_id) ?? []),
   )
   for (const [id, pieces] of priced.taken) {
-    const shelf = left.get(id)
-    if (shelf) left.set(id, { ...shelf, stock: shelf.stock - pieces })
+    const row = left.get(id)
+    if (row) left.set(id, { ...row, stock: row.stock - pieces })
   }
   return { ...wanted, ...priced }
 }

@@ -1,9 +1,9 @@
 import { createPool } from 'mysql2/promise'
-import { answerLoads, type Caller, type Load } from '../caller-loop.ts'
+import { type Caller, generateLoads, type Load } from '../caller-loop.ts'
 import { type Line, WORKLOADS } from '../workloads.ts'
 import { createBatches } from './batches.ts'
-import { orderAtOnce } from './one-transaction.ts'
-import { orderStepwise } from './two-transactions.ts'
+import { orderInOneTransaction } from './one-transaction.ts'
+import { orderInTwoTransactions } from './two-transactions.ts'
 
 // The limit: what the database does for orders when nothing is in between. A loop for each connection of the load.
 
@@ -26,7 +26,7 @@ pool.on('connection', (connection) => {
   connection.query('set session transaction isolation level read committed')
 })
 
-const alone = (order: typeof orderAtOnce) => async (customerId: number, lines: readonly Line[]) => {
+const alone = (order: typeof orderInOneTransaction) => async (customerId: number, lines: readonly Line[]) => {
   const connection = await pool.getConnection()
   try {
     await order(connection, customerId, lines)
@@ -35,20 +35,20 @@ const alone = (order: typeof orderAtOnce) => async (customerId: number, lines: r
   }
 }
 const FORMS: Record<string, (customerId: number, lines: readonly Line[]) => Promise<void>> = {
-  'at-once': alone(orderAtOnce),
-  stepwise: alone(orderStepwise),
+  'one-transaction': alone(orderInOneTransaction),
+  'two-transactions': alone(orderInTwoTransactions),
   batches: createBatches(pool),
 }
-const order = FORMS[process.argv[2] ?? ''] ?? alone(orderStepwise)
+const order = FORMS[process.argv[2] ?? ''] ?? alone(orderInTwoTransactions)
 
-answerLoads(openCaller)
+generateLoads(openCaller)
 
-function openCaller({ workload, ground }: Load): Caller {
+function openCaller({ workload, fixture }: Load): Caller {
   const linesOf = WORKLOADS.find(({ name }) => name === workload)?.lines
   if (linesOf === undefined) throw new Error(`no loop for ${workload}`)
   return {
     async act() {
-      await order(ground.customerId, linesOf(ground))
+      await order(fixture.customerId, linesOf(fixture))
       return { placed: true }
     },
     close() {},

@@ -1,7 +1,7 @@
 import type { PoolConnection, RowDataPacket } from 'mysql2/promise'
 import type { DbTime } from '../../src/platform/core/time.ts'
 import type { Line } from '../workloads.ts'
-import { hashOf, KEY_COLUMNS, keyEnd, price, productsOf, responseAfterId, type Shelf, takeStock } from './order.ts'
+import { hashOf, KEY_COLUMNS, keyEnd, price, productsOf, responseAfterId, type StockRow, takeStock } from './order.ts'
 
 interface Wanted {
   customerId: number
@@ -11,14 +11,14 @@ interface Wanted {
 
 interface Seen {
   now: DbTime
-  shelves: Shelf[]
+  stock: StockRow[]
 }
 
 /**
  * The same rows in one transaction and two round trips: all that is read, then all that is written. An order is
  * confirmed as it is placed, so there is nothing to update.
  */
-export async function orderAtOnce(
+export async function orderInOneTransaction(
   connection: PoolConnection,
   customerId: number,
   lines: readonly Line[],
@@ -33,8 +33,8 @@ export async function orderAtOnce(
 }
 
 async function read(connection: PoolConnection, { customerId, lines, keys }: Wanted): Promise<Seen> {
-  const [[, customers, openings, shelves]] = await connection.query<
-    [RowDataPacket[], RowDataPacket[], RowDataPacket[], Shelf[]]
+  const [[, customers, preambles, stock]] = await connection.query<
+    [RowDataPacket[], RowDataPacket[], RowDataPacket[], StockRow[]]
   >(
     `start transaction;
      select id, name, email, phone from customers where id = ? and deleted_at is null;
@@ -43,15 +43,15 @@ async function read(connection: PoolConnection, { customerId, lines, keys }: Wan
      select id, price_cents, stock from products where id in (?) order by id for update`,
     [customerId, Object.values(keys), productsOf(lines)],
   )
-  const [opening] = openings
+  const [preamble] = preambles
   if (customers.length === 0) throw new Error('no customer')
-  if (opening === undefined || opening.request_hash !== null) throw new Error('a key was used before')
-  return { now: opening.now, shelves }
+  if (preamble === undefined || preamble.request_hash !== null) throw new Error('a key was used before')
+  return { now: preamble.now, stock }
 }
 
-async function write(connection: PoolConnection, wanted: Wanted, { now, shelves }: Seen): Promise<void> {
+async function write(connection: PoolConnection, wanted: Wanted, { now, stock }: Seen): Promise<void> {
   const { customerId, keys } = wanted
-  const { lines, totalCents, taken } = price(wanted.lines, shelves)
+  const { lines, totalCents, taken } = price(wanted.lines, stock)
   const [take, taking] = takeStock(taken, now)
   const created = responseAfterId(customerId, 'CREATED', totalCents, lines, now, null)
   const confirmed = responseAfterId(customerId, 'CONFIRMED', totalCents, lines, now, now)

@@ -17,7 +17,7 @@ export interface Priced {
   taken: [product: number, pieces: number][]
 }
 
-export interface Shelf extends RowDataPacket {
+export interface StockRow extends RowDataPacket {
   id: number
   price_cents: number
   stock: number
@@ -34,16 +34,16 @@ export function productsOf(lines: readonly Line[]): number[] {
 }
 
 /** @throws Error when a product is not there, or has too few pieces */
-export function price(wanted: readonly Line[], shelves: readonly Shelf[]): Priced {
-  const byId = new Map(shelves.map((shelf) => [shelf.id, shelf]))
-  const taken = new Map<number, number>(shelves.map(({ id }) => [id, 0]))
+export function price(wanted: readonly Line[], stock: readonly StockRow[]): Priced {
+  const byId = new Map(stock.map((row) => [row.id, row]))
+  const taken = new Map<number, number>(stock.map(({ id }) => [id, 0]))
   const lines = wanted.map(({ product_id, qty }) => {
-    const shelf = byId.get(product_id)
-    if (shelf === undefined) throw new Error(`no product ${product_id}`)
+    const row = byId.get(product_id)
+    if (row === undefined) throw new Error(`no product ${product_id}`)
     const pieces = (taken.get(product_id) ?? 0) + qty
-    if (pieces > shelf.stock) throw new Error(`not enough pieces of ${product_id}`)
+    if (pieces > row.stock) throw new Error(`not enough pieces of ${product_id}`)
     taken.set(product_id, pieces)
-    return { product_id, qty, unit_price_cents: shelf.price_cents, subtotal_cents: shelf.price_cents * qty }
+    return { product_id, qty, unit_price_cents: row.price_cents, subtotal_cents: row.price_cents * qty }
   })
   return { lines, totalCents: lines.reduce((sum, line) => sum + line.subtotal_cents, 0), taken: [...taken] }
 }
@@ -82,7 +82,7 @@ export function hashOf(...request: unknown[]): string {
   return createHash('sha256').update(JSON.stringify(request)).digest('hex')
 }
 
-/** The statement that takes pieces off the shelves, and its values. */
+/** The statement that takes pieces off the stock, and its values. */
 export function takeStock(taken: Priced['taken'], now: DbTime): [statement: string, values: unknown[]] {
   const cases = 'when ? then ? '.repeat(taken.length)
   const statement = `update products set stock = stock - case id ${cases}else 0 end, version = version + 1, updated_at = ?

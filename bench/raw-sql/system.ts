@@ -3,27 +3,27 @@ import { fileURLToPath } from 'node:url'
 import { endProcess, hasEnded } from '../../scripts/children.ts'
 import type { DatabaseServer } from '../../testing/database-server.ts'
 import { newDatabaseVariables } from '../../testing/fixture.ts'
-import { CUSTOMER, FIRST_PRODUCT, openShop, PRODUCTS } from '../fixture.ts'
-import { type Contestant, cpuMsOf } from '../systems.ts'
+import { CUSTOMER, FIRST_PRODUCT, openBenchDatabase, PRODUCTS } from '../fixture.ts'
+import { cpuMsOf, type RunningSystem } from '../systems.ts'
 
 /** Each makes its own load: there is no HTTP to make it through. */
-export interface Bare extends Contestant {
-  name: BareName
+export interface RawSql extends RunningSystem {
+  name: RawSqlName
   generator: ChildProcess
 }
 
-export const BARE = ['bare, one transaction a step', 'bare, one transaction', 'bare batches'] as const
+export const RAW_SQL = ['bare, one transaction a step', 'bare, one transaction', 'bare batches'] as const
 
 const FORMS = {
-  'bare, one transaction a step': 'stepwise',
-  'bare, one transaction': 'at-once',
+  'bare, one transaction a step': 'two-transactions',
+  'bare, one transaction': 'one-transaction',
   'bare batches': 'batches',
 } as const
-export type BareName = (typeof BARE)[number]
+export type RawSqlName = (typeof RAW_SQL)[number]
 
-export async function startBare(name: BareName, server: DatabaseServer): Promise<Bare> {
+export async function startRawSql(name: RawSqlName, server: DatabaseServer): Promise<RawSql> {
   const variables = newDatabaseVariables(server, '')
-  const shop = await openShop(variables)
+  const database = await openBenchDatabase(variables)
   const generator = fork(fileURLToPath(new URL('loop.ts', import.meta.url)), [FORMS[name]], {
     env: { PATH: process.env.PATH, ...variables },
     execArgv: [],
@@ -32,14 +32,14 @@ export async function startBare(name: BareName, server: DatabaseServer): Promise
     name,
     ours: false,
     generator,
-    ground: { token: '', customerId: CUSTOMER, firstProduct: FIRST_PRODUCT, products: PRODUCTS, confirmed: [] },
+    fixture: { token: '', customerId: CUSTOMER, firstProduct: FIRST_PRODUCT, products: PRODUCTS, confirmed: [] },
     pids: new Map(generator.pid === undefined ? [] : [['loop', generator.pid]]),
     databaseCpuMs: () => cpuMsOf(server.pid),
     ended: () => (hasEnded(generator) ? 'loop' : undefined),
-    books: shop.books,
+    books: database.books,
     async stop() {
       await endProcess(generator)
-      await shop.close()
+      await database.close()
     },
   }
 }

@@ -10,12 +10,12 @@ import {
   price,
   productsOf,
   responseAfterId,
-  type Shelf,
+  type StockRow,
   takeStock,
 } from './order.ts'
 
 /** The statements of this system for an order that is alone, one after another: a transaction to place it, one to confirm it. */
-export async function orderStepwise(
+export async function orderInTwoTransactions(
   connection: PoolConnection,
   customerId: number,
   lines: readonly Line[],
@@ -44,11 +44,11 @@ async function inTransaction<T>(connection: PoolConnection, work: () => Promise<
 async function placeOrder(connection: PoolConnection, customerId: number, wanted: readonly Line[]): Promise<number> {
   const key = crypto.randomUUID()
   const now = await readPreamble(connection, 'orders.place', key)
-  const [shelves] = await connection.query<Shelf[]>(
+  const [stock] = await connection.query<StockRow[]>(
     'select id, price_cents, stock from products where id in (?) order by id for update',
     [productsOf(wanted)],
   )
-  const { lines, totalCents, taken } = price(wanted, shelves)
+  const { lines, totalCents, taken } = price(wanted, stock)
   await connection.query(...takeStock(taken, now))
   const [{ insertId }] = await connection.query<ResultSetHeader>(
     'insert into orders (customer_id, status, total_cents, created_at, expires_at) values (?)',
@@ -83,13 +83,13 @@ async function confirmOrder(connection: PoolConnection, id: number): Promise<voi
 
 /** The database's clock, when nobody has used the key. */
 async function readPreamble(connection: PoolConnection, operation: string, key: string): Promise<DbTime> {
-  const [[opening]] = await connection.query<RowDataPacket[]>(
+  const [[preamble]] = await connection.query<RowDataPacket[]>(
     `select clock.now, k.request_hash, k.status, k.response_body from (select utc_timestamp(3) as now) as clock
      left join idempotency_keys as k on k.operation = ? and k.key in (?)`,
     [operation, [key]],
   )
-  if (opening === undefined || opening.request_hash !== null) throw new Error('the key was used before')
-  return opening.now
+  if (preamble === undefined || preamble.request_hash !== null) throw new Error('the key was used before')
+  return preamble.now
 }
 
 type Key = [operation: string, key: string, hash: string, target: number, status: number, body: string]

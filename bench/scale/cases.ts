@@ -1,5 +1,5 @@
 import { cutPage } from '../../src/platform/http/pagination.ts'
-import type { Ground, Place } from './fixture.ts'
+import type { Cursor, Fixture } from './fixture.ts'
 
 /** One kind of request. */
 export interface Case {
@@ -9,7 +9,7 @@ export interface Case {
   target: number
   service: 'customers' | 'orders'
   /** Requests of this kind, each for other rows. */
-  pathsIn(ground: Ground): Promise<string[]>
+  pathsIn(fixture: Fixture): Promise<string[]>
 }
 
 const LIST_TARGET = 1.5
@@ -33,24 +33,27 @@ const FILTERS = [
   ['customer', 'status=CANCELED', 'times'],
 ]
 
-const SEARCHES: { what: string; words(i: number): string; after?: (ground: Ground, i: number) => [string, number] }[] =
-  [
-    { what: 'one letter', words: () => 'g' },
-    { what: 'a short beginning', words: (i) => `fam${i % 2 === 0 ? '' : 'i'}` },
-    { what: 'a long beginning', words: (i) => `family${100 + i}` },
-    { what: 'a whole word', words: (i) => `u${1_000 + i}` },
-    { what: 'two words, one in every third row', words: (i) => `given${i} gmbh` },
-    { what: 'two words, both few have', words: (i) => `given${i} dom${i + 3}` },
-    { what: 'two words, beginnings', words: (i) => `gi fam${i % 2 === 0 ? 'ily1' : 'ily2'}` },
-    { what: 'two words, a rare and a common one', words: (i) => `corp u${10 + i}` },
-    { what: 'three words', words: (i) => `given1 fam dom${1 + (i % 9)}` },
-    {
-      what: 'a word that all have, deep',
-      words: () => 'com',
-      after: ({ customers }, i) => ['com', customers / 2 + i * 10],
-    },
-    { what: 'a letter, deep', words: () => 'f', after: (_, i) => [`family${1_000 + i * 50}`, 1] },
-  ]
+const SEARCHES: {
+  what: string
+  words(i: number): string
+  after?: (fixture: Fixture, i: number) => [string, number]
+}[] = [
+  { what: 'one letter', words: () => 'g' },
+  { what: 'a short beginning', words: (i) => `fam${i % 2 === 0 ? '' : 'i'}` },
+  { what: 'a long beginning', words: (i) => `family${100 + i}` },
+  { what: 'a whole word', words: (i) => `u${1_000 + i}` },
+  { what: 'two words, one in every third row', words: (i) => `given${i} gmbh` },
+  { what: 'two words, both few have', words: (i) => `given${i} dom${i + 3}` },
+  { what: 'two words, beginnings', words: (i) => `gi fam${i % 2 === 0 ? 'ily1' : 'ily2'}` },
+  { what: 'two words, a rare and a common one', words: (i) => `corp u${10 + i}` },
+  { what: 'three words', words: (i) => `given1 fam dom${1 + (i % 9)}` },
+  {
+    what: 'a word that all have, deep',
+    words: () => 'com',
+    after: ({ customers }, i) => ['com', customers / 2 + i * 10],
+  },
+  { what: 'a letter, deep', words: () => 'f', after: (_, i) => [`family${1_000 + i * 50}`, 1] },
+]
 
 export const CASES: Case[] = [
   ...FILTERS.flatMap((filter) => Object.entries(DEPTHS).map(([depth, share]) => orderList(filter, depth, share))),
@@ -64,10 +67,10 @@ function orderList(filter: string[], depth: string, share: number | undefined): 
     depth,
     target: LIST_TARGET,
     service: 'orders',
-    async pathsIn(ground) {
-      const [[start], [end]] = [await ground.placesAt(0.999), await ground.placesAt(0.1)]
+    async pathsIn(fixture) {
+      const [[start], [end]] = [await fixture.cursorsAt(0.999), await fixture.cursorsAt(0.1)]
       const times = `from=${start?.createdAt}&to=${end?.createdAt}`
-      const places = share === undefined ? [] : await ground.placesAt(share)
+      const places = share === undefined ? [] : await fixture.cursorsAt(share)
       return variants((i) => {
         const conditions = filter.map((one) => ({ customer: `customer_id=${1 + (i % 4)}`, times })[one] ?? one)
         const place = places[i % places.length]
@@ -97,9 +100,9 @@ function search({ what, words, after }: (typeof SEARCHES)[number]): Case {
     depth: after ? 'deep' : 'first',
     target: SEARCH_TARGET,
     service: 'customers',
-    pathsIn: async (ground) =>
+    pathsIn: async (fixture) =>
       variants((i) => {
-        const cursor = after && `&cursor=${cursorOf('customers.search', after(ground, i))}`
+        const cursor = after && `&cursor=${cursorOf('customers.search', after(fixture, i))}`
         return `/customers?search=${encodeURIComponent(words(i))}${cursor ?? ''}`
       }),
   }
@@ -109,7 +112,7 @@ function variants(make: (i: number) => string): string[] {
   return Array.from({ length: VARIANTS }, (_, i) => make(i))
 }
 
-function orderCursor({ createdAt, id }: Place): string {
+function orderCursor({ createdAt, id }: Cursor): string {
   return cursorOf('orders', [createdAt, id])
 }
 

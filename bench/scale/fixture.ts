@@ -17,16 +17,16 @@ export interface Size {
 }
 
 /** Where a page of orders may begin. */
-export interface Place {
+export interface Cursor {
   id: number
   /** RFC 3339. */
   createdAt: string
 }
 
 /** This system in one process, over a database of one size. */
-export interface Ground extends Size {
+export interface Fixture extends Size {
   /** Of each depth of the list some, newest first: `at(0.5)` are some in its middle. */
-  placesAt(depth: number): Promise<Place[]>
+  cursorsAt(depth: number): Promise<Cursor[]>
   call(service: 'customers' | 'orders'): Caller
   stop(): Promise<void>
 }
@@ -38,18 +38,18 @@ export interface Caller {
   close(): void
 }
 
-const PLACES = 32
+const CURSORS = 32
 const CLIENT = 'bench'
 /** Each table is filled by one statement. */
 const MAX_FILL_MS = '600000'
 
 /** @param tell hears what is being done */
-export async function openGround(
+export async function openFixture(
   size: Size,
   server: DatabaseServer | 'sqlite',
   folder: string,
   tell: (line: string) => void,
-): Promise<Ground> {
+): Promise<Fixture> {
   const own = mkdtempSync(join(folder, 'scale-'))
   const ports = await freePorts()
   const settings = { NODE_ENV: 'production', LOG_LEVEL: 'warn', ...newSecrets() }
@@ -74,7 +74,7 @@ export async function openGround(
   })
   return {
     ...size,
-    placesAt: (depth) => placesAt(db, size.orders, depth),
+    cursorsAt: (depth) => cursorsAt(db, size.orders, depth),
     call: (service) => callerOf(ports[service], token),
     stop,
   }
@@ -101,9 +101,9 @@ async function fill(db: Database, { orders, customers }: Size, tell: (line: stri
 }
 
 /** Some orders about so deep in the list of all, by their ids: those were given out in about the order of the times. */
-async function placesAt(db: Database, orders: number, depth: number): Promise<Place[]> {
+async function cursorsAt(db: Database, orders: number, depth: number): Promise<Cursor[]> {
   const about = Math.round(orders * (1 - depth))
-  const ids = Array.from({ length: PLACES }, (_, i) => Math.min(orders, Math.max(1, about + (i - PLACES / 2) * 100)))
+  const ids = Array.from({ length: CURSORS }, (_, i) => Math.min(orders, Math.max(1, about + (i - CURSORS / 2) * 100)))
   const { rows } = await sql<{ id: number; created_at: string }>`
     select id, created_at from orders where id in (${sql.join(ids)})`.execute(db)
   return rows.map(({ id, created_at }) => ({ id, createdAt: toRfc3339(created_at) }))
