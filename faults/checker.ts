@@ -1,16 +1,16 @@
-import { doneIn, isRecord, type Kind, readJson, refusalsIn, type Story, type Told } from './history.ts'
+import { type Completion, failsIn, type HistoryEntry, isRecord, type OperationKind, okIn, readJson } from './history.ts'
 
-/** What is in the database when all is over. */
-export interface Kept {
-  /** All but the demo data's. */
-  orders: readonly KeptOrder[]
-  /** What was made besides orders. */
+/** What the database holds at the end. */
+export interface FinalState {
+  /** All orders except those of the demo data. */
+  orders: readonly StoredOrder[]
+  /** Other rows that operations created. */
   others: readonly { id: number; name: string }[]
 }
 
-export interface KeptOrder {
+export interface StoredOrder {
   id: number
-  /** The quantity of its marked line; undefined when it has none. */
+  /** The quantity of its marked line; undefined without one. */
   serial: number | undefined
   status: 'CREATED' | 'CONFIRMED' | 'CANCELED'
   wasConfirmed: boolean
@@ -18,19 +18,26 @@ export interface KeptOrder {
 }
 
 /**
- * What must never be: something acknowledged is not there; something was done twice; callers of one key were told different
- * things; a key was refused when it had been acknowledged before; a refusal that nothing calls for; something is there, or
- * in a state, that nobody asked for; a caller never got an answer.
+ * What must never happen: something acknowledged is missing; something was done twice; callers of one key were told different
+ * things; a key was refused after it had been acknowledged; a refusal has no reason; something exists, or is in a state,
+ * that nobody asked for; a caller never got a final response.
  */
-export type Harm = 'lost' | 'doubled' | 'differing' | 'taken back' | 'wrongly refused' | 'unasked' | 'unanswered'
+export type ViolationKind =
+  | 'lost'
+  | 'doubled'
+  | 'differing'
+  | 'taken back'
+  | 'wrongly refused'
+  | 'unasked'
+  | 'unanswered'
 
 export interface Violation {
-  harm: Harm
+  kind: ViolationKind
   key: string
   seen: string
 }
 
-const REFUSALS: Record<Kind, readonly string[]> = {
+const REFUSALS: Record<OperationKind, readonly string[]> = {
   orchestrate: ['insufficient_stock'],
   place: ['insufficient_stock'],
   'place confirmed': ['insufficient_stock'],
@@ -41,50 +48,54 @@ const REFUSALS: Record<Kind, readonly string[]> = {
   'add product': [],
 }
 
-const PLACING: readonly Kind[] = ['orchestrate', 'place', 'place confirmed']
+const PLACING: readonly OperationKind[] = ['orchestrate', 'place', 'place confirmed']
 
-/** Holds what callers were told against what is there. Empty: nothing lost, nothing doubled, one answer a key. */
-export function judge(stories: readonly Story[], kept: Kept, marks: readonly number[]): Violation[] {
+/** Compares the history with the database. @returns nothing when nothing is lost or doubled, and each key has one answer */
+export function check(entries: readonly HistoryEntry[], final: FinalState, marks: readonly number[]): Violation[] {
   const bySerial = Map.groupBy(
-    stories.filter(({ serial }) => serial !== undefined),
+    entries.filter(({ serial }) => serial !== undefined),
     ({ serial }) => serial,
   )
-  const orders = Map.groupBy(kept.orders, ({ serial }) => serial)
-  const others = Map.groupBy(kept.others, ({ name }) => name)
+  const orders = Map.groupBy(final.orders, ({ serial }) => serial)
+  const others = Map.groupBy(final.others, ({ name }) => name)
   return [
-    ...stories.flatMap(judgeResponses),
-    ...[...bySerial].flatMap(([serial, ofOrder]) => judgeOrder(ofOrder, orders.get(serial) ?? [], marks)),
-    ...stories.flatMap((story) => (story.name === undefined ? [] : judgeOther(story, others.get(story.name) ?? []))),
-    ...kept.orders.filter(({ serial }) => serial === undefined || !bySerial.has(serial)).map(unaskedOrder),
+    ...entries.flatMap(checkCompletions),
+    ...[...bySerial].flatMap(([serial, ofOrder]) => checkOrder(ofOrder, orders.get(serial) ?? [], marks)),
+    ...entries.flatMap((entry) => (entry.name === undefined ? [] : checkOther(entry, others.get(entry.name) ?? []))),
+    ...final.orders.filter(({ serial }) => serial === undefined || !bySerial.has(serial)).map(unaskedOrder),
   ]
 }
 
-function judgeResponses(story: Story): Violation[] {
-  const { kind, key, settled } = story
+function checkCompletions(entry: HistoryEntry): Violation[] {
+  const { kind, key, settled } = entry
   const found: Violation[] = []
-  const [first, second] = doneIn(story)
-  const refusals = refusalsIn(story)
-  if (!settled) found.push({ harm: 'unanswered', key, seen: `${story.tries} tries, no answer that settles it` })
-  if (first && second) found.push({ harm: 'differing', key, seen: `${shown(first)} and ${shown(second)}` })
-  const later = refusals.find(({ lastAskedAt }) => first !== undefined && lastAskedAt > first.firstAt)
-  if (first && later) found.push({ harm: 'taken back', key, seen: `${shown(first)}, then ${shown(later)}` })
+  const [first, second] = okIn(entry)
+  const refusals = failsIn(entry)
+  if (!settled) found.push({ kind: 'unanswered', key, seen: `${entry.invocations} tries, no answer that settles it` })
+  if (first && second) found.push({ kind: 'differing', key, seen: `${shown(first)} and ${shown(second)}` })
+  const later = refusals.find(({ lastInvokedAt }) => first !== undefined && lastInvokedAt > first.firstAt)
+  if (first && later) found.push({ kind: 'taken back', key, seen: `${shown(first)}, then ${shown(later)}` })
   const wrong = refusals.find(({ code }) => code === undefined || !REFUSALS[kind].includes(code))
-  if (wrong) found.push({ harm: 'wrongly refused', key, seen: shown(wrong) })
+  if (wrong) found.push({ kind: 'wrongly refused', key, seen: shown(wrong) })
   return found
 }
 
-function shown({ status, body }: Told): string {
+function shown({ status, body }: Completion): string {
   return `${status} ${body}`
 }
 
-/** What was told about one order, to all who asked for something of it. */
-function judgeOrder(stories: readonly Story[], orders: readonly KeptOrder[], marks: readonly number[]): Violation[] {
-  const [placing] = stories.filter(({ kind }) => PLACING.includes(kind))
+/** Checks all operations on one order. */
+function checkOrder(
+  entries: readonly HistoryEntry[],
+  orders: readonly StoredOrder[],
+  marks: readonly number[],
+): Violation[] {
+  const [placing] = entries.filter(({ kind }) => PLACING.includes(kind))
   if (placing === undefined) return []
   const key = placing.key
-  const asked = (kind: Kind) => stories.some((story) => story.kind === kind && story.tries > 0)
-  const seen = `${orders.map(inWords).join(', ') || 'no order'}; ${stories.map(outcomeInWords).join(', ')}`
-  const violation = (harm: Harm): Violation => ({ harm, key, seen })
+  const asked = (kind: OperationKind) => entries.some((entry) => entry.kind === kind && entry.invocations > 0)
+  const seen = `${orders.map(inWords).join(', ') || 'no order'}; ${entries.map(outcomeInWords).join(', ')}`
+  const violation = (kind: ViolationKind): Violation => ({ kind, key, seen })
 
   const found: Violation[] = []
   const live = orders.filter(({ status }) => status !== 'CANCELED')
@@ -96,37 +107,37 @@ function judgeOrder(stories: readonly Story[], orders: readonly KeptOrder[], mar
   if (confirms && orders.some(({ wasConfirmed }) => !wasConfirmed)) {
     found.push({ ...violation('unasked'), seen: `an order is there that was never confirmed: ${seen}` })
   }
-  const refused = stories.every((story) => story.unanswered === 0) && doneIn(placing).length === 0 && placing.settled
+  const refused = entries.every((entry) => entry.infos === 0) && okIn(placing).length === 0 && placing.settled
   if (refused && live.length > 0) found.push({ ...violation('unasked'), seen: `refused, and yet: ${seen}` })
-  for (const story of stories) {
-    const [response] = doneIn(story)
-    if (response && !holds(story.kind, response, placing.serial, orders, asked('cancel'), marks))
+  for (const entry of entries) {
+    const [response] = okIn(entry)
+    if (response && !holds(entry.kind, response, placing.serial, orders, asked('cancel'), marks))
       found.push(violation('lost'))
   }
   return found
 }
 
-function inWords({ id, status, wasConfirmed }: KeptOrder): string {
+function inWords({ id, status, wasConfirmed }: StoredOrder): string {
   return `order ${id} is ${status}${wasConfirmed && status === 'CANCELED' ? ' after CONFIRMED' : ''}`
 }
 
-function outcomeInWords({ kind, tries, told }: Story): string {
-  return `${kind} in ${tries} tries: ${told.map(shown).join(' and ') || 'no answer'}`
+function outcomeInWords({ kind, invocations, completions }: HistoryEntry): string {
+  return `${kind} in ${invocations} tries: ${completions.map(shown).join(' and ') || 'no answer'}`
 }
 
-/** Whether what was acknowledged is there, in the acknowledged state or in one that it may have gone on to. */
+/** Whether the acknowledged order exists, in the acknowledged state or in one that may follow it. */
 function holds(
-  kind: Kind,
-  response: Told,
+  kind: OperationKind,
+  response: Completion,
   serial: number | undefined,
-  orders: readonly KeptOrder[],
+  orders: readonly StoredOrder[],
   mayBeCanceled: boolean,
   marks: readonly number[],
 ): boolean {
   const answered = orderIn(kind, response.body)
   const order = orders.find(({ id }) => id === answered.id)
   if (order === undefined || answered.totalCents !== order.totalCents) return false
-  // It must be this caller's own order, not that of another.
+  // The order must be this caller's own.
   if (answered.lines.find(({ productId }) => marks.includes(productId))?.qty !== serial) return false
   if (kind === 'place') return answered.status === 'CREATED'
   if (kind === 'cancel') return answered.status === 'CANCELED' && order.status === 'CANCELED'
@@ -141,7 +152,7 @@ interface AnsweredOrder {
   lines: { productId: number; qty: number }[]
 }
 
-function orderIn(kind: Kind, body: string): AnsweredOrder {
+function orderIn(kind: OperationKind, body: string): AnsweredOrder {
   const whole = readJson(body)
   const data = isRecord(whole.data) ? whole.data : {}
   const order = kind === 'orchestrate' ? (isRecord(data.order) ? data.order : {}) : whole
@@ -150,19 +161,19 @@ function orderIn(kind: Kind, body: string): AnsweredOrder {
   return { id: order.id, status: order.status, totalCents: order.total_cents, lines }
 }
 
-/** What is no order is there once, under the id that was told. */
-function judgeOther(story: Story, rows: readonly { id: number }[]): Violation[] {
-  const { key } = story
-  const [response] = doneIn(story)
-  const seen = `${rows.map(({ id }) => `id ${id}`).join(', ') || 'nothing'}; ${outcomeInWords(story)}`
-  if (rows.length > 1) return [{ harm: 'doubled', key, seen }]
-  if (response && rows[0]?.id !== readJson(response.body).id) return [{ harm: 'lost', key, seen }]
+/** A row that is not an order must exist once, under the acknowledged id. */
+function checkOther(entry: HistoryEntry, rows: readonly { id: number }[]): Violation[] {
+  const { key } = entry
+  const [response] = okIn(entry)
+  const seen = `${rows.map(({ id }) => `id ${id}`).join(', ') || 'nothing'}; ${outcomeInWords(entry)}`
+  if (rows.length > 1) return [{ kind: 'doubled', key, seen }]
+  if (response && rows[0]?.id !== readJson(response.body).id) return [{ kind: 'lost', key, seen }]
   return []
 }
 
-function unaskedOrder(order: KeptOrder): Violation {
+function unaskedOrder(order: StoredOrder): Violation {
   return {
-    harm: 'unasked',
+    kind: 'unasked',
     key: `mark ${order.serial ?? 'missing'}`,
     seen: `${inWords(order)}, and nobody asked for it`,
   }

@@ -9,7 +9,7 @@ import { reportOf } from './report.ts'
 import { type Plan, runFaults } from './run.ts'
 import { type System, startSystem, startSystemOnCluster } from './system.ts'
 
-const HELP = `Attacks the system while many callers use it. Then compares what they were told with what the database has.
+const HELP = `Breaks the system while many callers use it. Then compares what they were told with what the database has.
 
   npm run faults -- [--seconds 60] [--seed N] [--database mysql|sqlite|galera] [--kill-every 60]
                          [--callers 32] [--json] [--keep]

@@ -1,5 +1,5 @@
-/** A caller's clock, by which it decides that an answer is late. It may jump, as clocks do. */
-export class JumpyClock {
+/** The clock by which a caller decides that a response is late. It can jump, as real clocks do. */
+export class SkewedClock {
   #offsetMs = 0
   readonly #waiting = new Set<() => void>()
 
@@ -7,13 +7,13 @@ export class JumpyClock {
     return Date.now() + this.#offsetMs
   }
 
-  /** Whatever is due by the new time is late at once; set back, everything takes longer to be. */
+  /** Timers that are due by the new time fire at once; after a jump back, all timers take longer. */
   jump(byMs: number): void {
     this.#offsetMs += byMs
     for (const look of [...this.#waiting]) look()
   }
 
-  /** Calls when so much time has passed by this clock, but never later than `atMostMs` by the true one. */
+  /** Calls `late` after this time by this clock, at the latest after `atMostMs` of real time. @returns cancels */
   after(ms: number, atMostMs: number, late: () => void): () => void {
     const due = this.now() + ms
     const last = Date.now() + atMostMs

@@ -12,33 +12,33 @@ import {
   readBooks,
   summarizeDifferences,
 } from '../testing/fixture.ts'
-import type { Kept, KeptOrder } from './checker.ts'
+import type { FinalState, StoredOrder } from './checker.ts'
 
-/** What a run finds in its database. It speaks to the database itself, not through a proxy. */
-export interface Ground {
+/** The database of a run. It is reached directly, not through a proxy. */
+export interface Fixture {
   env: Env
   customers: readonly number[]
-  /** Sold in small numbers, in stock in large ones. */
+  /** Products that never sell out. */
   plenty: readonly number[]
-  /** In stock in small numbers, so that some orders are refused. */
+  /** Products that sell out, so that some orders are refused. */
   scarce: readonly number[]
   /**
-   * Each order has a line of one of these, whose quantity is the number of the request that it answers: so it can be told
-   * whose an order is, whatever the system's own records say.
+   * Products that mark orders: each order has a line of one of them, whose quantity is the number of its operation. It
+   * shows whose an order is without the system's own records.
    */
   marks: readonly number[]
-  /** What is there at the end: in the one database, or on each node of a cluster. */
+  /** The one database, or each node of a cluster. */
   copies: readonly Copy[]
   close(): Promise<void>
 }
 
 export interface Copy {
-  kept(): Promise<Kept>
-  /** What does not balance. */
+  finalState(): Promise<FinalState>
+  /** What the audit finds wrong. */
   differences(): Promise<string[]>
-  /** Holds that ended before the last sweep and were not released, in words. */
+  /** Holds that the last sweep should have released, in words. */
   heldTooLong(): Promise<string[]>
-  /** Of each table, what is the same on servers with the same rows. */
+  /** A checksum of each table: equal on servers with equal rows. */
   checksums(): Promise<string>
 }
 
@@ -50,11 +50,11 @@ const SCARCE = { count: 8, stock: 60 }
 const MARKS = { count: 4, stock: 900_000_000_000 }
 /** The demo data's own orders. */
 const SEEDED_ORDERS = 4
-/** What the reasons of a run's adjustments begin with. */
+/** The prefix of the reasons of a run's stock adjustments. */
 export const REASON = 'faults '
 
-/** @param ports of all nodes, where there are some */
-export async function openGround(variables: Record<string, string>, ports: readonly number[] = []): Promise<Ground> {
+/** @param ports of the nodes of a cluster */
+export async function openFixture(variables: Record<string, string>, ports: readonly number[] = []): Promise<Fixture> {
   const env = parseEnv(variables)
   const db = await createDatabase({ ...env.database, ...READING }, { seeded: true })
   await addClient(db, CLIENT)
@@ -79,7 +79,7 @@ export async function openGround(variables: Record<string, string>, ports: reado
 
 function copyAt(config: DatabaseConfig, marks: readonly number[], env: Env): Copy {
   return {
-    kept: () => reading(config, (db) => readKept(db, marks)),
+    finalState: () => reading(config, (db) => readFinalState(db, marks)),
     differences: () => reading(config, (db) => readDifferences(db, env)),
     heldTooLong: () => reading(config, (db) => readHeldTooLong(db, env)),
     checksums: () => reading(config, readChecksums),
@@ -88,7 +88,7 @@ function copyAt(config: DatabaseConfig, marks: readonly number[], env: Env): Cop
 
 const READING = { pool: 1, queryTimeoutMs: 0, readTimeoutMs: 0 }
 
-/** Over a new connection: one from before the run would not outlive the database's restarts. */
+/** Over a new connection: an old one would not survive the restarts of the database. */
 async function reading<T>(config: DatabaseConfig, read: (db: Database) => Promise<T>): Promise<T> {
   const db = await openDatabase({ ...config, ...READING })
   return read(db).finally(() => db.destroy())
@@ -103,7 +103,7 @@ function idsFrom(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i)
 }
 
-async function readKept(db: Database, marks: readonly number[]): Promise<Kept> {
+async function readFinalState(db: Database, marks: readonly number[]): Promise<FinalState> {
   const orders = await db
     .selectFrom('orders as o')
     .leftJoin('order_items as i', (join) => join.onRef('i.order_id', '=', 'o.id').on('i.product_id', 'in', marks))
@@ -118,7 +118,7 @@ async function readKept(db: Database, marks: readonly number[]): Promise<Kept> {
   const customers = await db.selectFrom('customers').select(['id', 'email']).execute()
   const products = await db.selectFrom('products').select(['id', 'sku']).execute()
   return {
-    orders: orders.map(({ id, qty, status, confirmed_at, total_cents }): KeptOrder => {
+    orders: orders.map(({ id, qty, status, confirmed_at, total_cents }): StoredOrder => {
       return { id, serial: qty ?? undefined, status, wasConfirmed: confirmed_at !== null, totalCents: total_cents }
     }),
     others: [

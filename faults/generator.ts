@@ -1,76 +1,76 @@
-import { type Ground, REASON } from './fixture.ts'
-import { newStory, type Story } from './history.ts'
-import type { Sendable } from './http.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../testing/random.ts'
+import { type Fixture, REASON } from './fixture.ts'
+import { type HistoryEntry, newEntry } from './history.ts'
+import type { ServiceRequest } from './http.ts'
 
-/** A story that has not begun, and the request that is sent for it, again and again. */
-export interface Wish {
-  story: Story
-  sendable: Sendable
+/** An operation, and the request that each of its invocations sends. */
+export interface Operation {
+  entry: HistoryEntry
+  request: ServiceRequest
 }
 
-/** Makes the requests of a run. All that is random about them comes from the caller's own choices. */
-export function createWishes(seed: number, ground: Ground) {
+/** Makes the operations of a run. They depend on the seed and on the caller's `random` alone. */
+export function createGenerator(seed: number, fixture: Fixture) {
   return {
-    orchestrate(random: Random, serial: number): Wish {
+    orchestrate(random: Random, serial: number): Operation {
       const key = `orchestrated-${seed}-${serial}`
-      // The correlation id is part of the answer. Where the caller has none, the same key has the same.
+      // The response contains the correlation id. Without one from the caller, it is the one stored with the key.
       const correlation = random.chance(0.5) ? { correlation_id: `faults-${seed}-${serial}` } : {}
       const body = { ...orderFor(random, serial), idempotency_key: key, ...correlation }
-      const story = newStory('orchestrate', key, { serial })
-      return { story, sendable: post('orchestrator', '/orchestrator/create-and-confirm-order', {}, body) }
+      const entry = newEntry('orchestrate', key, { serial })
+      return { entry, request: post('orchestrator', '/orchestrator/create-and-confirm-order', {}, body) }
     },
 
-    place(random: Random, serial: number): Wish {
+    place(random: Random, serial: number): Operation {
       const key = `placed-${seed}-${serial}`
-      const story = newStory('place', key, { serial })
-      return { story, sendable: post('orders', '/orders', { 'idempotency-key': key }, orderFor(random, serial)) }
+      const entry = newEntry('place', key, { serial })
+      return { entry, request: post('orders', '/orders', { 'idempotency-key': key }, orderFor(random, serial)) }
     },
 
-    placeConfirmed(random: Random, serial: number): Wish {
+    placeConfirmed(random: Random, serial: number): Operation {
       const key = `placed-confirmed-${seed}-${serial}`
       const body = { ...orderFor(random, serial), confirm: true }
-      const story = newStory('place confirmed', key, { serial })
-      return { story, sendable: post('orders', '/orders', { 'idempotency-key': key }, body) }
+      const entry = newEntry('place confirmed', key, { serial })
+      return { entry, request: post('orders', '/orders', { 'idempotency-key': key }, body) }
     },
 
-    confirm(serial: number, orderId: number): Wish {
+    confirm(serial: number, orderId: number): Operation {
       const key = `confirmed-${seed}-${serial}`
-      const story = newStory('confirm', key, { serial })
-      return { story, sendable: post('orders', `/orders/${orderId}/confirm`, { 'x-idempotency-key': key }) }
+      const entry = newEntry('confirm', key, { serial })
+      return { entry, request: post('orders', `/orders/${orderId}/confirm`, { 'x-idempotency-key': key }) }
     },
 
-    /** It has no key, and needs none: an order is canceled once. */
-    cancel(serial: number, orderId: number): Wish {
-      const story = newStory('cancel', `canceled-${seed}-${serial}`, { serial })
-      return { story, sendable: post('orders', `/orders/${orderId}/cancel`, {}) }
+    /** It needs no key: an order is canceled once. */
+    cancel(serial: number, orderId: number): Operation {
+      const entry = newEntry('cancel', `canceled-${seed}-${serial}`, { serial })
+      return { entry, request: post('orders', `/orders/${orderId}/cancel`, {}) }
     },
 
-    adjust(random: Random, serial: number): Wish {
+    adjust(random: Random, serial: number): Operation {
       const key = `adjusted-${seed}-${serial}`
       const name = `${REASON}${key}`
       const body = { delta: random.oneOf(20, 10, 5, -3, -10), reason: name }
-      const path = `/products/${random.shuffled(ground.scarce)[0]}/stock-adjustments`
+      const path = `/products/${random.shuffled(fixture.scarce)[0]}/stock-adjustments`
       return {
-        story: newStory('adjust', key, { name }),
-        sendable: post('orders', path, { 'idempotency-key': key }, body),
+        entry: newEntry('adjust', key, { name }),
+        request: post('orders', path, { 'idempotency-key': key }, body),
       }
     },
 
-    addCustomer(serial: number): Wish {
+    addCustomer(serial: number): Operation {
       const key = `customer-${seed}-${serial}`
       const name = `${key}@example.com`
       const body = { name: `Customer ${serial}`, email: name }
-      const story = newStory('add customer', key, { name })
-      return { story, sendable: post('customers', '/customers', { 'idempotency-key': key }, body) }
+      const entry = newEntry('add customer', key, { name })
+      return { entry, request: post('customers', '/customers', { 'idempotency-key': key }, body) }
     },
 
-    addProduct(serial: number): Wish {
+    addProduct(serial: number): Operation {
       const name = `PRODUCT-${seed}-${serial}`
       const key = name.toLowerCase()
       const body = { sku: name, name: `Product ${serial}`, price_cents: 100, stock: serial % 3 }
-      const story = newStory('add product', key, { name })
-      return { story, sendable: post('orders', '/products', { 'idempotency-key': key }, body) }
+      const entry = newEntry('add product', key, { name })
+      return { entry, request: post('orders', '/products', { 'idempotency-key': key }, body) }
     },
   }
 
@@ -80,15 +80,20 @@ export function createWishes(seed: number, ground: Ground) {
       const [product_id = 0] = random.shuffled(ids)
       return { product_id, qty: random.whole(1, most) }
     }
-    const mark = { product_id: ground.marks[serial % ground.marks.length] ?? 0, qty: serial }
-    const items = [line(ground.plenty, 3), ...(scarce ? [line(ground.scarce, 12)] : []), mark]
-    const [customer_id = 0] = random.shuffled(ground.customers)
+    const mark = { product_id: fixture.marks[serial % fixture.marks.length] ?? 0, qty: serial }
+    const items = [line(fixture.plenty, 3), ...(scarce ? [line(fixture.scarce, 12)] : []), mark]
+    const [customer_id = 0] = random.shuffled(fixture.customers)
     return { customer_id, items: random.shuffled(items) }
   }
 }
 
-export type Wishes = ReturnType<typeof createWishes>
+export type Generator = ReturnType<typeof createGenerator>
 
-function post(service: Sendable['service'], path: string, headers: Record<string, string>, body?: object): Sendable {
+function post(
+  service: ServiceRequest['service'],
+  path: string,
+  headers: Record<string, string>,
+  body?: object,
+): ServiceRequest {
   return { service, path, headers, body }
 }

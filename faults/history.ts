@@ -1,21 +1,23 @@
-/** What one caller wanted of the system, under one key, and all that it was told about it. */
-export interface Story {
-  kind: Kind
+// As Jepsen has it: an operation is invoked; it completes as ok or fail, or its outcome stays unknown (info).
+
+/** One operation of one caller, under one key, with all its invocations and their outcomes. */
+export interface HistoryEntry {
+  kind: OperationKind
   key: string
-  /** The number of the order that it is about: the quantity of its marked line. Undefined where it is about none. */
+  /** The number of its order, which is the quantity of the order's marked line; undefined for other operations. */
   serial: number | undefined
-  /** What it makes is called so in the database, where that is no order. */
+  /** The name of the row that it creates, unless it creates an order. */
   name: string | undefined
-  tries: number
-  /** Tries that came to nothing the caller could know: no answer, or a fault of the system's. */
-  unanswered: number
-  /** Different answers, however often each was given. */
-  told: Told[]
-  /** Whether it came to an end. */
+  invocations: number
+  /** Invocations without a known outcome: no response, or an error of the system. */
+  infos: number
+  /** The different final responses. */
+  completions: Completion[]
+  /** Whether any invocation has completed. */
   settled: boolean
 }
 
-export type Kind =
+export type OperationKind =
   | 'orchestrate'
   | 'place'
   | 'place confirmed'
@@ -25,57 +27,55 @@ export type Kind =
   | 'add customer'
   | 'add product'
 
-/** An answer that settles a story: something was done, or it is refused. */
-export interface Told {
+/** A final response: ok when something was done, fail when the request was refused. */
+export interface Completion {
   status: number
   body: string
-  /** The problem's code, of a refusal. */
+  /** The problem's code; undefined for ok. */
   code: string | undefined
   times: number
-  /** When it first came, and when the last request that it answers was sent, in ms. */
+  /** When it first arrived, and when the last invocation with this response was sent, in ms. */
   firstAt: number
-  lastAskedAt: number
+  lastInvokedAt: number
 }
 
-export function newStory(kind: Kind, key: string, about: { serial?: number; name?: string }): Story {
+export function newEntry(kind: OperationKind, key: string, about: { serial?: number; name?: string }): HistoryEntry {
   const { serial, name } = about
-  return { kind, key, serial, name, tries: 0, unanswered: 0, told: [], settled: false }
+  return { kind, key, serial, name, invocations: 0, infos: 0, completions: [], settled: false }
 }
 
-/** Something was done. */
-export function isDone({ status }: { status: number }): boolean {
+export function isOk({ status }: { status: number }): boolean {
   return status >= 200 && status < 300
 }
 
-/** Sending the same request again would not help. Too many requests, too slow a request, and faults of the system's may pass. */
+/** Whether a retry can't change the response. 408, 429 and errors of the system may pass. */
 export function isDefinitive({ status }: { status: number }): boolean {
-  return isDone({ status }) || (status >= 400 && status < 500 && status !== 408 && status !== 429)
+  return isOk({ status }) || (status >= 400 && status < 500 && status !== 408 && status !== 429)
 }
 
-export function doneIn(story: Story): Told[] {
-  return story.told.filter(isDone)
+export function okIn(entry: HistoryEntry): Completion[] {
+  return entry.completions.filter(isOk)
 }
 
-export function refusalsIn(story: Story): Told[] {
-  return story.told.filter((told) => !isDone(told))
+export function failsIn(entry: HistoryEntry): Completion[] {
+  return entry.completions.filter((completion) => !isOk(completion))
 }
 
-/** Notes an answer that settles the story. */
-export function tell(
-  story: Story,
+export function recordCompletion(
+  entry: HistoryEntry,
   response: { status: number; body: string },
-  askedAt: number,
-  respondedAt: number,
+  invokedAt: number,
+  completedAt: number,
 ): void {
-  story.settled = true
-  const code = isDone(response) ? undefined : codeOf(response.body)
-  const same = ({ status, body, code: other }: Told) =>
+  entry.settled = true
+  const code = isOk(response) ? undefined : codeOf(response.body)
+  const same = ({ status, body, code: other }: Completion) =>
     status === response.status && (code === undefined ? body === response.body : other === code)
-  const known = story.told.find(same)
+  const known = entry.completions.find(same)
   if (known) {
     known.times++
-    known.lastAskedAt = Math.max(known.lastAskedAt, askedAt)
-  } else story.told.push({ ...response, code, times: 1, firstAt: respondedAt, lastAskedAt: askedAt })
+    known.lastInvokedAt = Math.max(known.lastInvokedAt, invokedAt)
+  } else entry.completions.push({ ...response, code, times: 1, firstAt: completedAt, lastInvokedAt: invokedAt })
 }
 
 function codeOf(body: string): string {

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CrashableServer } from '../testing/database-server.ts'
 import type { NetworkProxy } from '../testing/proxy.ts'
-import type { JumpyClock } from './clock.ts'
+import type { SkewedClock } from './clock.ts'
 import { type Fault, type Planned, type Step, stepOf, type Target } from './schedule.ts'
 import type { ProxyName, System, Victim } from './system.ts'
 
-/** What was done to the system. Of a fault that met nothing, such as a kill of what was dead already, there is no figure. */
-export interface Attacks {
+/** How many faults of each kind had an effect. A kill of a dead process, for example, does not count. */
+export interface FaultCounts {
   kills: Record<string, number>
   atSteps: Record<string, number>
   network: Record<string, number>
@@ -14,34 +14,34 @@ export interface Attacks {
   poolsFilled: number
 }
 
-export interface Attacker {
-  attacks: Attacks
+export interface Nemesis {
+  faults: FaultCounts
   /**
-   * Ends with everything being killed at once, over a network that is whole again. Resolves when the database is back.
-   * @returns when that was
+   * Ends with a kill of everything at once, over a healed network. Resolves when the database is back.
+   * @returns when that kill was
    */
-  attack(planned: readonly Planned[], signal: AbortSignal): Promise<number>
+  run(planned: readonly Planned[], signal: AbortSignal): Promise<number>
 }
 
-/** A step that nothing comes to within this time is given up. */
+/** A step that nothing reaches within this time is given up. */
 const STEP_LIMIT_MS = 2_500
 const LOSS_LIMIT_MS = 1_500
-/** Statements that are under way at once, to take all connections of a pool. */
+/** Concurrent reads, enough to take all connections of a pool. */
 const READERS = 60
 const READ_LIMIT_MS = 20_000
 
-/** @param note is told of each fault as it comes, and of the database's return */
-export function createAttacker(
+/** @param note is called for each fault, and when the database is back */
+export function createNemesis(
   target: Target,
   system: System,
-  clocks: readonly JumpyClock[],
+  clocks: readonly SkewedClock[],
   note: (line: string) => void,
-): Attacker {
-  const attacks: Attacks = { kills: {}, atSteps: {}, network: {}, clockJumps: 0, poolsFilled: 0 }
+): Nemesis {
+  const faults: FaultCounts = { kills: {}, atSteps: {}, network: {}, clockJumps: 0, poolsFilled: 0 }
   let databaseBack: Promise<void> = Promise.resolve()
   let databaseAway = false
 
-  async function attack(planned: readonly Planned[], signal: AbortSignal): Promise<number> {
+  async function run(planned: readonly Planned[], signal: AbortSignal): Promise<number> {
     const began = Date.now()
     const readers: Promise<unknown>[] = []
     for (const { atMs, fault } of planned) {
@@ -97,7 +97,7 @@ export function createAttacker(
         break
       case 'jump a clock':
         clocks[fault.caller]?.jump(fault.byMs)
-        attacks.clockJumps++
+        faults.clockJumps++
     }
   }
 
@@ -108,7 +108,7 @@ export function createAttacker(
   }
 
   function count(kind: string, met: number): void {
-    if (met > 0) attacks.network[kind] = (attacks.network[kind] ?? 0) + 1
+    if (met > 0) faults.network[kind] = (faults.network[kind] ?? 0) + 1
   }
 
   function kill(victim: Victim): void {
@@ -117,7 +117,7 @@ export function createAttacker(
 
   function countKill(victim: string): void {
     note(`${victim} is killed`)
-    attacks.kills[victim] = (attacks.kills[victim] ?? 0) + 1
+    faults.kills[victim] = (faults.kills[victim] ?? 0) + 1
   }
 
   function killAt(name: string, { victim, proxy, texts, at }: Step): void {
@@ -125,10 +125,10 @@ export function createAttacker(
       texts,
       at,
       act() {
-        attacks.atSteps[name] = (attacks.atSteps[name] ?? 0) + 1
+        faults.atSteps[name] = (faults.atSteps[name] ?? 0) + 1
         if (victim === 'database') killDatabase(0)
         else kill(victim)
-        // What was under way to the victim at this very moment does not get there; what it asked for stays unknown to it.
+        // Bytes in flight to the victim at this moment must not arrive: it must not learn what it asked for.
         return at === 'answer' ? { cutAfter: 0 } : 'pass'
       },
     })
@@ -145,7 +145,7 @@ export function createAttacker(
       takeAway(`node ${node}`, { kill: () => cluster.kill(node), start: () => cluster.restart(node) }, awayMs)
   }
 
-  /** One at a time: of a cluster, the others are its quorum. */
+  /** One at a time: the other nodes of a cluster are its quorum. */
   function takeAway(name: string, { kill, start }: Pick<CrashableServer, 'kill' | 'start'>, awayMs: number): void {
     if (databaseAway) return
     databaseAway = true
@@ -158,11 +158,11 @@ export function createAttacker(
       note(`${name} is back`)
     }
     databaseBack = back()
-    // Whoever waits for it hears of its failure.
+    // `run` awaits it and throws its failure.
     databaseBack.catch(() => {})
   }
 
-  /** Of a request or an answer only so many bytes arrive: what was asked is not done, or it is and nobody hears of it. */
+  /** Cuts a request or a response after some bytes: it is not done, or it is done and nobody learns of it. */
   function lose(kind: 'lose a request' | 'lose an answer', name: ProxyName, afterBytes: number): void {
     const giveUp = proxyOf(name).watch({
       texts: ANY_WORK,
@@ -175,9 +175,9 @@ export function createAttacker(
     setTimeout(giveUp, LOSS_LIMIT_MS)
   }
 
-  /** All connections to the database lead nowhere, and there are more readers than connections. */
+  /** Silences all connections to the database, and starts more readers than the pool has connections. */
   function fillPool(service: 'customers' | 'orders', forMs: number, readers: Promise<unknown>[]): void {
-    attacks.poolsFilled++
+    faults.poolsFilled++
     proxyOf(`${service} → database`).swallow(forMs)
     const path = service === 'orders' ? '/orders?limit=1' : '/customers?limit=1'
     const read = async () => {
@@ -190,8 +190,8 @@ export function createAttacker(
     for (let i = 0; i < READERS; i++) readers.push(read().catch(() => {}))
   }
 
-  return { attacks, attack }
+  return { faults, run }
 }
 
-/** Requests that change something: over HTTP, and to the database at the commit. */
+/** Texts of requests that change something, over HTTP and at the commit. */
 const ANY_WORK = ['POST /', 'commit']

@@ -1,40 +1,40 @@
-import type { Harm, Violation } from './checker.ts'
-import type { Ledger } from './client.ts'
-import { doneIn, type Kind } from './history.ts'
-import type { Attacks } from './nemesis.ts'
+import type { Violation, ViolationKind } from './checker.ts'
+import type { History } from './client.ts'
+import { type OperationKind, okIn } from './history.ts'
+import type { FaultCounts } from './nemesis.ts'
 
-/** What a run found, as `--json` prints it. */
+/** The results of a run, as `--json` prints them. */
 export interface Found {
   seed: number
   seconds: number
   database: string
   requests: number
   retries: number
-  /** By status, and by why there was none. */
+  /** Counts by status, or by the reason why there was no response. */
   outcomes: Record<string, number>
-  stories: Record<Kind, { acknowledged: number; refused: number }>
+  operations: Record<OperationKind, { acknowledged: number; refused: number }>
   acknowledged: number
   refused: number
-  attacks: Attacks
+  faults: FaultCounts
   /** How often each process was started, and how often its start failed. */
-  starts: Record<string, { starts: number; inVain: number }>
-  /** From the last blow, which hits everything at once, until every service was ready, and until every caller had its answer. */
+  starts: Record<string, { starts: number; failed: number }>
+  /** From the final kill of everything until every service was ready, and until every caller had its response. */
   readyAfterSeconds: number | undefined
   answeredAfterSeconds: number
-  /** Transactions that a node rolled back because another one had won; undefined where there is one server. */
+  /** Transactions that a node rolled back because another node had won; undefined for one server. */
   conflicts: number | undefined
-  /** Sent once more when all was over, each to be answered as it was. */
+  /** Operations invoked once more at the end, which must get the same response. */
   askedAgain: number
   lost: number
   doubled: number
   differing: number
   violations: Violation[]
-  /** What was wrong besides: with the books, with holds, with processes. */
+  /** Other problems: of the books, of holds, of processes. */
   troubles: string[]
 }
 
-export function countStories({ wishes }: Ledger): Found['stories'] {
-  const counts: Found['stories'] = {
+export function countOperations({ operations }: History): Found['operations'] {
+  const counts: Found['operations'] = {
     orchestrate: { acknowledged: 0, refused: 0 },
     place: { acknowledged: 0, refused: 0 },
     'place confirmed': { acknowledged: 0, refused: 0 },
@@ -44,9 +44,9 @@ export function countStories({ wishes }: Ledger): Found['stories'] {
     'add customer': { acknowledged: 0, refused: 0 },
     'add product': { acknowledged: 0, refused: 0 },
   }
-  for (const { story } of wishes) {
-    if (doneIn(story).length > 0) counts[story.kind].acknowledged++
-    else if (story.settled) counts[story.kind].refused++
+  for (const { entry } of operations) {
+    if (okIn(entry).length > 0) counts[entry.kind].acknowledged++
+    else if (entry.settled) counts[entry.kind].refused++
   }
   return counts
 }
@@ -58,22 +58,22 @@ export function sumOf(counts: Record<string, number>): number {
 const MAX_SHOWN = 20
 
 export function reportOf(found: Found): string {
-  const { attacks, stories } = found
+  const { faults, operations } = found
   const lines: [string, string][] = [
     ['requests', `${shown(found.requests)}, of them ${shown(found.retries)} sent again`],
     ['answers', listOf(found.outcomes)],
-    ['kills', `${sumOf(attacks.kills)}: ${listOf(attacks.kills)}`],
-    ['  of them at', listOf(attacks.atSteps)],
-    ['network faults', `${sumOf(attacks.network)}: ${listOf(attacks.network)}`],
+    ['kills', `${sumOf(faults.kills)}: ${listOf(faults.kills)}`],
+    ['  of them at', listOf(faults.atSteps)],
+    ['network faults', `${sumOf(faults.network)}: ${listOf(faults.network)}`],
     ...(found.conflicts === undefined ? [] : [['conflicts of nodes', shown(found.conflicts)] as [string, string]]),
-    ['pools filled', `${attacks.poolsFilled}`],
-    ['clocks jumped', `${attacks.clockJumps}`],
-    ['acknowledged', `${shown(found.acknowledged)}: ${listOf(mapOf(stories, ({ acknowledged }) => acknowledged))}`],
-    ['refused', `${shown(found.refused)}: ${listOf(mapOf(stories, ({ refused }) => refused))}`],
+    ['pools filled', `${faults.poolsFilled}`],
+    ['clocks jumped', `${faults.clockJumps}`],
+    ['acknowledged', `${shown(found.acknowledged)}: ${listOf(mapOf(operations, ({ acknowledged }) => acknowledged))}`],
+    ['refused', `${shown(found.refused)}: ${listOf(mapOf(operations, ({ refused }) => refused))}`],
     ['asked again', `${shown(found.askedAgain)}, when all was over`],
     [
       'started',
-      listOf(mapOf(found.starts, ({ starts, inVain }) => `${starts}${inVain > 0 ? ` (${inVain} failed)` : ''}`)),
+      listOf(mapOf(found.starts, ({ starts, failed }) => `${starts}${failed > 0 ? ` (${failed} failed)` : ''}`)),
     ],
     [
       'ready after',
@@ -83,28 +83,28 @@ export function reportOf(found: Found): string {
     ['lost', String(found.lost)],
     ['doubled', String(found.doubled)],
     ['differing answers', String(found.differing)],
-    ['other harm', otherHarmIn(found)],
+    ['other violations', otherViolationsIn(found)],
   ]
   const width = Math.max(...lines.map(([name]) => name.length))
   const table = lines.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)
   return [...table, '', ...verdictOf(found)].join('\n')
 }
 
-function otherHarmIn({ violations, troubles }: Found): string {
+function otherViolationsIn({ violations, troubles }: Found): string {
   const counts: Record<string, number> = {}
-  for (const { harm } of violations) if (!OWN_LINE.includes(harm)) counts[harm] = (counts[harm] ?? 0) + 1
+  for (const { kind } of violations) if (!OWN_LINE.includes(kind)) counts[kind] = (counts[kind] ?? 0) + 1
   const list = listOf({ ...counts, ...(troubles.length > 0 && { 'besides callers': troubles.length }) })
   return list === 'none' ? '0' : list
 }
 
-const OWN_LINE: readonly Harm[] = ['lost', 'doubled', 'differing']
+const OWN_LINE: readonly ViolationKind[] = ['lost', 'doubled', 'differing']
 
 function verdictOf({ violations, troubles, seed }: Found): string[] {
   if (violations.length + troubles.length === 0)
     return ['Nothing lost, nothing doubled, one answer for each key, and the books balance.']
-  const harms = violations.slice(0, MAX_SHOWN).map(({ harm, key, seen }) => `  ${harm}: ${key}: ${seen}`)
+  const shownViolations = violations.slice(0, MAX_SHOWN).map(({ kind, key, seen }) => `  ${kind}: ${key}: ${seen}`)
   const more = violations.length > MAX_SHOWN ? [`  and ${violations.length - MAX_SHOWN} more`] : []
-  return [`NOT RIGHT. Seed ${seed}.`, ...harms, ...more, ...troubles.map((trouble) => `  ${trouble}`)]
+  return [`NOT RIGHT. Seed ${seed}.`, ...shownViolations, ...more, ...troubles.map((trouble) => `  ${trouble}`)]
 }
 
 function mapOf<T>(record: Record<string, T>, shownAs: (value: T) => number | string): Record<string, number | string> {

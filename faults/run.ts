@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Harm, judge, type Violation } from './checker.ts'
-import { askOnce, type Caller, createCaller, type Ledger } from './client.ts'
-import { JumpyClock } from './clock.ts'
+import { type Random, randomOf } from '../testing/random.ts'
+import { check, type Violation, type ViolationKind } from './checker.ts'
+import { type Caller, createCaller, type History, invoke } from './client.ts'
+import { SkewedClock } from './clock.ts'
 import type { Copy } from './fixture.ts'
-import { createWishes } from './generator.ts'
-import { doneIn } from './history.ts'
+import { createGenerator } from './generator.ts'
+import { okIn } from './history.ts'
 import { createSender, type Send } from './http.ts'
-import { type Attacker, createAttacker } from './nemesis.ts'
-import { type Random, randomOf } from './random.ts'
-import { countStories, type Found, sumOf } from './report.ts'
+import { createNemesis, type Nemesis } from './nemesis.ts'
+import { countOperations, type Found, sumOf } from './report.ts'
 import { type Planned, planFaults, planNodeKills, type Target } from './schedule.ts'
 import { SWEEP_SECONDS, type System } from './system.ts'
 
@@ -21,64 +21,64 @@ export interface Plan {
   killEverySeconds: number
 }
 
-/** Who follows a run. */
+/** Where a run reports its progress. */
 export interface Watching {
-  /** For people. */
+  /** A line for the terminal. */
   progress(line: string): void
-  /** For whoever looks for the cause of something. */
+  /** A line for `faults.log`. */
   note(line: string): void
   signal: AbortSignal
 }
 
 const PROGRESS_EVERY_MS = 5_000
-/** Whatever was broken, it must be well again by then. */
+/** Within this time everything must have recovered. */
 const RECOVERY_LIMIT_MS = 90_000
 const MAX_ASKED_AGAIN = 4_000
-const ASKED_AT_ONCE = 32
+const AT_ONCE = 32
 const PATIENCE_MS = 15_000
-/** How likely a request is sent twice at once. With several instances, to two of them. */
-const TWINS = 0.08
-const TWINS_OF_CLUSTER = 0.3
+/** The probability that a request is sent twice at once, to two instances where there are several. */
+const DUPLICATES = 0.08
+const DUPLICATES_OF_CLUSTER = 0.3
 const SAME_LIMIT_MS = 15_000
 
-/** A whole run: work under fire, peace, and judgement. */
+/** A whole run: operations under faults, recovery, and the check. */
 export async function runFaults(plan: Plan, system: System, version: string, watching: Watching): Promise<Found> {
   const { seed, seconds, target, callers: count } = plan
   const { progress, note, signal } = watching
-  const ledger: Ledger = { wishes: [], outcomes: new Map(), requests: 0, retries: 0, underWay: 0 }
+  const history: History = { operations: [], outcomes: new Map(), requests: 0, retries: 0, inFlight: 0 }
   const send = createSender(system.ports, system.token)
-  const wishes = createWishes(seed, system.ground)
-  const habits = { callers: count, twins: system.ports.length > 1 ? TWINS_OF_CLUSTER : TWINS }
+  const generator = createGenerator(seed, system.fixture)
+  const habits = { callers: count, duplicates: system.ports.length > 1 ? DUPLICATES_OF_CLUSTER : DUPLICATES }
   const callers = Array.from({ length: count }, (_, i) =>
-    createCaller(i, habits, wishes, randomOf(seed, `caller ${i}`), send, ledger),
+    createCaller(i, habits, generator, randomOf(seed, `caller ${i}`), send, history),
   )
   const clocks = callers.map(({ clock }) => clock)
-  const attacker = createAttacker(target, system, clocks, note)
+  const nemesis = createNemesis(target, system, clocks, note)
   const faults = faultsOf(plan, system)
   if ((await whenReady(system, signal)) === undefined) throw new Error('the services did not start')
   progress('all services are ready; the faults begin')
 
-  const telling = setInterval(() => progress(progressOf(ledger, attacker.attacks)), PROGRESS_EVERY_MS)
+  const reporting = setInterval(() => progress(progressOf(history, nemesis.faults)), PROGRESS_EVERY_MS)
   try {
-    const recovery = await fight(callers, () => attacker.attack(faults, signal), system, watching)
+    const recovery = await runUnderFaults(callers, () => nemesis.run(faults, signal), system, watching)
     progress('asking again')
-    const askedAgain = await askAgain(send, ledger, randomOf(seed, 'asking again'), signal)
+    const askedAgain = await invokeAgain(send, history, randomOf(seed, 'asking again'), signal)
     await sleep((SWEEP_SECONDS + 2) * 1_000, undefined, { signal })
-    progress('judging')
-    const verdict = await judgeAll(system, ledger, recovery)
+    progress('checking')
+    const verdict = await checkAll(system, history, recovery)
     const { readyAfterSeconds, answeredAfterSeconds } = recovery
     return {
       seed,
       seconds,
       database: version,
-      ...figuresOf(system, ledger, attacker),
+      ...figuresOf(system, history, nemesis),
       readyAfterSeconds,
       answeredAfterSeconds,
       askedAgain,
       ...verdict,
     }
   } finally {
-    clearInterval(telling)
+    clearInterval(reporting)
   }
 }
 
@@ -88,19 +88,19 @@ function faultsOf({ seed, seconds, target, callers, killEverySeconds }: Plan, { 
   return planNodeKills(seconds * 1_000, killEverySeconds * 1_000, ports.length, random)
 }
 
-/** How a system came back from the faults. */
+/** How a system recovered. */
 interface Recovery {
-  /** Undefined when it was not. */
+  /** Undefined when it did not become ready. */
   readyAfterSeconds: number | undefined
   answeredAfterSeconds: number
-  /** Of processes, until all was ready. */
+  /** Starts of processes until all was ready. */
   starts: number
 }
 
-/** The callers work until the attack is over, and then until each has its answer; the services get well by themselves. */
-async function fight(
+/** Callers work until the faults are over, and then until each has its response. Services must recover by themselves. */
+async function runUnderFaults(
   callers: readonly Caller[],
-  attack: () => Promise<number>,
+  runFaults: () => Promise<number>,
   system: System,
   { progress, signal }: Watching,
 ): Promise<Recovery> {
@@ -108,15 +108,15 @@ async function fight(
   const givenUp = new AbortController()
   try {
     const working = Promise.all(callers.map((caller) => caller.work(over.signal, givenUp.signal)))
-    const peace = await attack()
+    const lastFaultAt = await runFaults()
     over.abort()
     progress('the faults are over')
     const readyAt = await whenReady(system, signal)
     const starts = startsOf(system)
     progress(readyAt === undefined ? 'NOT all services are ready' : 'all services are ready again')
     await Promise.race([working, sleep(RECOVERY_LIMIT_MS, undefined, { signal, ref: false })])
-    const answeredAfterSeconds = (performance.now() - peace) / 1_000
-    const readyAfterSeconds = readyAt === undefined ? undefined : (readyAt - peace) / 1_000
+    const answeredAfterSeconds = (performance.now() - lastFaultAt) / 1_000
+    const readyAfterSeconds = readyAt === undefined ? undefined : (readyAt - lastFaultAt) / 1_000
     return { readyAfterSeconds, answeredAfterSeconds, starts }
   } finally {
     over.abort()
@@ -142,44 +142,44 @@ function startsOf({ processes }: System): number {
   return [...processes.values()].reduce((sum, process) => sum + process.starts(), 0)
 }
 
-/** Whoever was told that something was done is told the same when it asks again. @returns how many asked */
-async function askAgain(send: Send, ledger: Ledger, random: Random, signal: AbortSignal): Promise<number> {
-  const clock = new JumpyClock()
-  const done = ledger.wishes.filter(({ story }) => doneIn(story).length > 0)
+/** Invokes acknowledged operations once more: each must get the same response. @returns how many */
+async function invokeAgain(send: Send, history: History, random: Random, signal: AbortSignal): Promise<number> {
+  const clock = new SkewedClock()
+  const done = history.operations.filter(({ entry }) => okIn(entry).length > 0)
   const chosen = random.shuffled(done).slice(0, MAX_ASKED_AGAIN)
   const next = chosen.values()
-  const ask = async () => {
-    for (const { story, sendable } of next) {
+  const work = async () => {
+    for (const { entry, request } of next) {
       if (signal.aborted) return
-      await askOnce(story, () => send(sendable, clock, PATIENCE_MS), ledger)
+      await invoke(entry, () => send(request, clock, PATIENCE_MS), history)
     }
   }
-  await Promise.all(Array.from({ length: ASKED_AT_ONCE }, ask))
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
   return chosen.length
 }
 
-async function judgeAll(system: System, ledger: Ledger, recovery: Recovery) {
-  const { ground } = system
-  const stories = ledger.wishes.map(({ story }) => story)
+async function checkAll(system: System, history: History, recovery: Recovery) {
+  const { fixture } = system
+  const entries = history.operations.map(({ entry }) => entry)
   const violations: Violation[] = []
-  for (const copy of ground.copies) {
+  for (const copy of fixture.copies) {
     const known = new Set(violations.map((violation) => JSON.stringify(violation)))
-    const found = judge(stories, await copy.kept(), ground.marks)
+    const found = check(entries, await copy.finalState(), fixture.marks)
     violations.push(...found.filter((violation) => !known.has(JSON.stringify(violation))))
   }
-  const of = (harm: Harm) => violations.filter((violation) => violation.harm === harm).length
+  const of = (kind: ViolationKind) => violations.filter((violation) => violation.kind === kind).length
   return {
     lost: of('lost'),
     doubled: of('doubled'),
     differing: of('differing'),
     violations,
-    troubles: [...(await troublesOf(system, recovery)), ...faultyResponses(ledger)],
+    troubles: [...(await troublesOf(system, recovery)), ...faultyResponses(history)],
     conflicts: await system.cluster?.conflicts(),
   }
 }
 
 async function troublesOf(system: System, recovery: Recovery): Promise<string[]> {
-  const { copies } = system.ground
+  const { copies } = system.fixture
   const differences: string[] = []
   for (const copy of copies) differences.push(...(await copy.differences()), ...(await copy.heldTooLong()))
   return [
@@ -192,7 +192,7 @@ async function troublesOf(system: System, recovery: Recovery): Promise<string[]>
   ]
 }
 
-/** Sweeps go on, and a node hears of them a little later. */
+/** Sweeps continue, and reach the other nodes a little later. */
 async function becomeSame(copies: readonly Copy[]): Promise<boolean> {
   if (copies.length === 1) return true
   const until = Date.now() + SAME_LIMIT_MS
@@ -204,31 +204,31 @@ async function becomeSame(copies: readonly Copy[]): Promise<boolean> {
   return false
 }
 
-/** What is away is said to be away: nothing of that is a fault that nobody had thought of. */
-function faultyResponses({ outcomes }: Ledger): string[] {
+/** An outage must be answered with 503 or 504: a 500 is an unexpected error. */
+function faultyResponses({ outcomes }: History): string[] {
   const count = outcomes.get('500') ?? 0
   return count === 0 ? [] : [`${count} requests were answered with 500`]
 }
 
-function figuresOf({ processes }: System, ledger: Ledger, { attacks }: Attacker) {
-  const stories = countStories(ledger)
-  const counts = Object.values(stories)
+function figuresOf({ processes }: System, history: History, { faults }: Nemesis) {
+  const operations = countOperations(history)
+  const counts = Object.values(operations)
   const starts = [...processes].map(
-    ([name, process]) => [name, { starts: process.starts(), inVain: process.failedStarts() }] as const,
+    ([name, process]) => [name, { starts: process.starts(), failed: process.failedStarts() }] as const,
   )
   return {
-    requests: ledger.requests,
-    retries: ledger.retries,
-    outcomes: Object.fromEntries([...ledger.outcomes].sort(([a], [b]) => (a < b ? -1 : 1))),
-    stories,
+    requests: history.requests,
+    retries: history.retries,
+    outcomes: Object.fromEntries([...history.outcomes].sort(([a], [b]) => (a < b ? -1 : 1))),
+    operations,
     acknowledged: counts.reduce((sum, { acknowledged }) => sum + acknowledged, 0),
     refused: counts.reduce((sum, { refused }) => sum + refused, 0),
-    attacks,
+    faults,
     starts: Object.fromEntries(starts),
   }
 }
 
-function progressOf({ wishes, requests, underWay }: Ledger, { kills, network }: Found['attacks']): string {
-  const settled = wishes.filter(({ story }) => story.settled).length
-  return `${requests} requests, ${settled} stories settled, ${underWay} under way; ${sumOf(kills)} kills, ${sumOf(network)} network faults`
+function progressOf({ operations, requests, inFlight }: History, { kills, network }: Found['faults']): string {
+  const settled = operations.filter(({ entry }) => entry.settled).length
+  return `${requests} requests, ${settled} operations settled, ${inFlight} in flight; ${sumOf(kills)} kills, ${sumOf(network)} network faults`
 }

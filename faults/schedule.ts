@@ -1,12 +1,12 @@
 import type { ServiceName } from '../testing/openapi.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../testing/random.ts'
 import type { ProxyName, Victim } from './system.ts'
 
 export type Engine = 'mysql' | 'sqlite'
-/** What a run attacks: the engine on one server or file, or a cluster. */
+/** What a run breaks: the engine on one server or file, or a cluster. */
 export type Target = Engine | 'galera'
 
-/** One fault, with all that was chosen about it. Times in ms. */
+/** One fault with its parameters. Times in ms. */
 export type Fault =
   | { kind: 'kill'; victim: Victim }
   | { kind: 'kill at'; step: string }
@@ -25,7 +25,7 @@ export interface Planned {
   fault: Fault
 }
 
-/** A moment at which something is killed: when a request with any of these texts, or its answer, is on this proxy. */
+/** Kills something while a request that contains one of these texts, or its response, passes this proxy. */
 export interface Step {
   victim: Victim | 'database'
   proxy: ProxyName
@@ -125,7 +125,7 @@ export function planFaults(engine: Engine, ms: number, callers: number, random: 
   return [...kills, ...network, ...losses, ...others].sort((a, b) => a.atMs - b.atMs)
 }
 
-/** One node at a time, so that the others are a quorum. All nodes are killed once before any is again. */
+/** Kills one node at a time, so that the others keep a quorum. Each node dies once before any dies again. */
 export function planNodeKills(ms: number, everyMs: number, nodes: number, random: Random): Planned[] {
   const planned: Planned[] = []
   let deck: number[] = []
@@ -164,7 +164,7 @@ function networkFaultsOf(engine: Engine, random: Random): Fault[] {
   ])
 }
 
-/** Half of them where an outcome is most easily mistaken: at the commits of orders, and at the orchestrator's call. */
+/** Half of them at the commits of orders and at the orchestrator's call, where an outcome is most easily mistaken. */
 function lossesOf(engine: Engine, random: Random): Fault[] {
   const proxies = PROXIES[engine]
   const often = proxies.filter((proxy) => proxy === 'orders → database' || proxy === 'orchestrator → orders')

@@ -3,16 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { endProcess, hasEnded } from '../scripts/children.ts'
 import { isUp, launch, type ServiceProcess, type ServiceProgram } from '../testing/service-processes.ts'
 
-/** A service that is started again a moment after it died, as a container platform would. */
+/** A service that is restarted a moment after it died, as a container platform does. */
 export interface Supervised {
   name: string
-  /** At once, with no chance to finish anything. @returns whether there was something to kill */
+  /** Sends SIGKILL. @returns whether a process was running */
   kill(): boolean
   /** How often it was started. */
   starts(): number
-  /** Deaths that were not ours, of a process that had been up. */
+  /** Deaths of processes that were up and that nobody killed. */
   ownDeaths(): string[]
-  /** Ends of processes that could not start, as while the database was away. */
+  /** Processes that ended before they were up, as while the database was down. */
   failedStarts(): number
   up(): boolean
   stop(): Promise<void>

@@ -12,7 +12,7 @@ import {
   type ServiceProgram,
   separatePrograms,
 } from '../testing/service-processes.ts'
-import { CLIENT, type Ground, openGround } from './fixture.ts'
+import { CLIENT, type Fixture, openFixture } from './fixture.ts'
 import { type Supervised, supervise } from './supervisor.ts'
 
 /** A proxy by its two ends. */
@@ -24,21 +24,21 @@ export type ProxyName =
   | 'orders → database'
   | 'customers → database'
 
-/** What can be killed: the three services, or the one process that is all of them, of which a cluster has one at each node. */
+/** A process that can be killed: one of three services, or one that is all of them; a cluster has one of those at each node. */
 export type Victim = ServiceName | 'all' | `all-${number}`
 
-/** Real processes over a real database, with a proxy in front of each of them. */
+/** Real processes over a real database, with a proxy before each of them. */
 export interface System {
-  ground: Ground
-  /** Where callers go, of each instance: the beginnings of the proxies. */
+  fixture: Fixture
+  /** The proxies that callers use, for each instance. */
   ports: readonly Ports[]
   token: string
   proxies: ReadonlyMap<ProxyName, NetworkProxy>
   processes: ReadonlyMap<Victim, Supervised>
-  /** Undefined where it is a file, or a cluster. */
+  /** Undefined for a file or a cluster. */
   database: CrashableServer | undefined
   cluster: GaleraCluster | undefined
-  /** Whether each service says that it can do its work. */
+  /** Whether `/ready` of every service says so. */
   ready(): Promise<boolean>
   stop(): Promise<void>
 }
@@ -48,7 +48,7 @@ export const SWEEP_SECONDS = 2
 const READY_LIMIT_MS = 6_000
 const DATABASE = 'b2b_faults'
 
-/** As in production, but with short times, so that a run of a minute sees holds end and limits of time passed. */
+/** As in production, but with short times: within a minute, holds end and timeouts pass. */
 const SETTINGS = {
   NODE_ENV: 'production',
   LOG_LEVEL: 'info',
@@ -66,7 +66,7 @@ export async function startSystem(database: CrashableServer | undefined, folder:
   const own = await freePorts()
   const common = { ...SETTINGS, ...newSecrets() }
   const where = database ? databaseVariables(database, DATABASE) : { DB_FILE: join(folder, 'b2b.sqlite') }
-  const ground = await openGround({ ...common, ...where })
+  const fixture = await openFixture({ ...common, ...where })
   const proxies = await openProxies(own, database)
   const portOf = (name: ProxyName) => proxies.get(name)?.port ?? 0
   const programs = database
@@ -77,26 +77,26 @@ export async function startSystem(database: CrashableServer | undefined, folder:
     orders: portOf('callers → orders'),
     orchestrator: portOf('callers → orchestrator'),
   }
-  return run(ground, programs, folder, { ports: [ports], own: [own], proxies, database, cluster: undefined })
+  return run(fixture, programs, folder, { ports: [ports], own: [own], proxies, database, cluster: undefined })
 }
 
-/** One process at each node of the cluster, which works on that node alone. Callers go to all of them. */
+/** One process at each node of the cluster, which uses that node alone. Callers use all processes. */
 export async function startSystemOnCluster(cluster: GaleraCluster, folder: string): Promise<System> {
   const common = { ...SETTINGS, ...newSecrets() }
   const [first] = cluster.nodes
   if (first === undefined) throw new Error('the cluster has no node')
   const nodePorts = cluster.nodes.map(({ port }) => port)
-  const ground = await openGround({ ...common, ...databaseVariables(first, DATABASE) }, nodePorts)
+  const fixture = await openFixture({ ...common, ...databaseVariables(first, DATABASE) }, nodePorts)
   const own = await Promise.all(cluster.nodes.map(freePorts))
   const programs = cluster.nodes.map((node, i): ServiceProgram<Victim> => {
     const ports = own[i] ?? { customers: 0, orders: 0, orchestrator: 0 }
     return { ...allInOneProgram(ports, { ...common, ...databaseVariables(node, DATABASE) }), name: `all-${i}` }
   })
-  return run(ground, programs, folder, { ports: own, own, proxies: new Map(), database: undefined, cluster })
+  return run(fixture, programs, folder, { ports: own, own, proxies: new Map(), database: undefined, cluster })
 }
 
 async function run(
-  ground: Ground,
+  fixture: Fixture,
   programs: readonly ServiceProgram<Victim>[],
   folder: string,
   { own, proxies, ...parts }: Pick<System, 'ports' | 'proxies' | 'database' | 'cluster'> & { own: readonly Ports[] },
@@ -104,8 +104,8 @@ async function run(
   const processes = new Map(programs.map((program) => [program.name, supervise(program, folder)]))
   const all = own.flatMap((ports) => SERVICES.map((service) => ports[service]))
   return {
-    ground,
-    token: await tokenFor(CLIENT, ground.env),
+    fixture,
+    token: await tokenFor(CLIENT, fixture.env),
     proxies,
     processes,
     ...parts,
@@ -115,7 +115,7 @@ async function run(
       for (const proxy of proxies.values()) proxy.heal()
       await Promise.all([...processes.values()].map((process) => process.stop()))
       await Promise.all([...proxies.values()].map((proxy) => proxy.close()))
-      await ground.close()
+      await fixture.close()
     },
   }
 }

@@ -1,31 +1,36 @@
 import { createServer, type Server } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { judge, type Kept, type KeptOrder } from '../../faults/checker.ts'
-import { JumpyClock } from '../../faults/clock.ts'
-import { type Kind, newStory, type Story, tell } from '../../faults/history.ts'
+import { check, type FinalState, type StoredOrder } from '../../faults/checker.ts'
+import { SkewedClock } from '../../faults/clock.ts'
+import { type HistoryEntry, newEntry, type OperationKind, recordCompletion } from '../../faults/history.ts'
 import { createSender, type Reply } from '../../faults/http.ts'
-import { randomOf } from '../../faults/random.ts'
 import { planFaults, planNodeKills } from '../../faults/schedule.ts'
 import { freePort } from '../../testing/database-server.ts'
 import { openProxy } from '../../testing/proxy.ts'
+import { randomOf } from '../../testing/random.ts'
 
 const MARK = 900
 
-/** A history of one client with these responses, one for each request. */
-function story(kind: Kind, serial: number, ...responses: [status: number, body: object][]): Story {
-  const made = newStory(kind, `${kind}-${serial}`, { serial })
-  responses.forEach(([status, body], i) => {
-    made.tries++
-    tell(made, { status, body: JSON.stringify(body) }, 10 * i, 10 * i + 5)
+/** An entry with these completions, one for each invocation. */
+function entry(kind: OperationKind, serial: number, ...answers: [status: number, body: object][]): HistoryEntry {
+  const made = newEntry(kind, `${kind}-${serial}`, { serial })
+  answers.forEach(([status, body], i) => {
+    made.invocations++
+    recordCompletion(made, { status, body: JSON.stringify(body) }, 10 * i, 10 * i + 5)
   })
   return made
 }
 
-function order(id: number, serial: number, status: KeptOrder['status'], more: Partial<KeptOrder> = {}): KeptOrder {
+function order(
+  id: number,
+  serial: number,
+  status: StoredOrder['status'],
+  more: Partial<StoredOrder> = {},
+): StoredOrder {
   return { id, serial, status, wasConfirmed: status === 'CONFIRMED', totalCents: 100, ...more }
 }
 
-function orderResponse(id: number, serial: number, status: KeptOrder['status']) {
+function answered(id: number, serial: number, status: StoredOrder['status']) {
   return {
     id,
     status,
@@ -46,110 +51,110 @@ const CONFIRMED: [number, object] = [200, orderResponse(5, 7, 'CONFIRMED')]
 const CANCELED: [number, object] = [200, orderResponse(5, 7, 'CANCELED')]
 const NO_STOCK: [number, object] = [409, { code: 'insufficient_stock' }]
 
-function harmsOf(stories: Story[], orders: KeptOrder[], others: Kept['others'] = []): string[] {
-  return judge(stories, { orders, others }, [MARK]).map(({ harm }) => harm)
+function kindsOf(entries: HistoryEntry[], orders: StoredOrder[], others: FinalState['others'] = []): string[] {
+  return check(entries, { orders, others }, [MARK]).map(({ kind }) => kind)
 }
 
 describe('the judgement of a fault run', () => {
-  it.each<[string, Story[], KeptOrder[]]>([
+  it.each<[string, HistoryEntry[], StoredOrder[]]>([
     [
       'an order was placed and confirmed',
-      [story('place', 7, CREATED), story('confirm', 7, CONFIRMED)],
+      [entry('place', 7, CREATED), entry('confirm', 7, CONFIRMED)],
       [order(5, 7, 'CONFIRMED')],
     ],
     [
-      'all tries of a key got the same response',
-      [story('orchestrate', 7, [201, orchestrated(5, 7)], [201, orchestrated(5, 7)])],
+      'all tries of a key were told the same',
+      [entry('orchestrate', 7, [201, orchestrated(5, 7)], [201, orchestrated(5, 7)])],
       [order(5, 7, 'CONFIRMED')],
     ],
-    ['an unconfirmed one has expired', [story('place', 7, CREATED)], [order(5, 7, 'CANCELED')]],
+    ['one that nobody confirmed has expired', [entry('place', 7, CREATED)], [order(5, 7, 'CANCELED')]],
     [
       'one was placed and confirmed at once',
-      [story('place confirmed', 7, [201, orderResponse(5, 7, 'CONFIRMED')])],
+      [entry('place confirmed', 7, [201, answered(5, 7, 'CONFIRMED')])],
       [order(5, 7, 'CONFIRMED')],
     ],
-    ['one was refused, and is not there', [story('place', 7, NO_STOCK)], []],
-    ['one was refused before it was placed', [story('place', 7, NO_STOCK, CREATED)], [order(5, 7, 'CREATED')]],
+    ['one was refused, and is not there', [entry('place', 7, NO_STOCK)], []],
+    ['one was refused before it was placed', [entry('place', 7, NO_STOCK, CREATED)], [order(5, 7, 'CREATED')]],
     [
       'a confirmed one was canceled',
-      [story('place', 7, CREATED), story('confirm', 7, CONFIRMED), story('cancel', 7, CANCELED)],
+      [entry('place', 7, CREATED), entry('confirm', 7, CONFIRMED), entry('cancel', 7, CANCELED)],
       [order(5, 7, 'CANCELED', { wasConfirmed: true })],
     ],
-  ])('when %s, then nothing is wrong', (_, stories, orders) => {
-    expect(harmsOf(stories, orders)).toEqual([])
+  ])('when %s, then nothing is wrong', (_, entries, orders) => {
+    expect(kindsOf(entries, orders)).toEqual([])
   })
 
-  it.each<[string, string, Story[], KeptOrder[]]>([
-    ['is not there', 'lost', [story('place', 7, CREATED)], []],
-    ['has another total', 'lost', [story('place', 7, CREATED)], [order(5, 7, 'CREATED', { totalCents: 101 })]],
-    ['is under another id', 'lost', [story('place', 7, CREATED)], [order(6, 7, 'CREATED')]],
+  it.each<[string, string, HistoryEntry[], StoredOrder[]]>([
+    ['is not there', 'lost', [entry('place', 7, CREATED)], []],
+    ['has another total', 'lost', [entry('place', 7, CREATED)], [order(5, 7, 'CREATED', { totalCents: 101 })]],
+    ['is under another id', 'lost', [entry('place', 7, CREATED)], [order(6, 7, 'CREATED')]],
     [
       'is still not confirmed',
       'lost',
-      [story('place', 7, CREATED), story('confirm', 7, CONFIRMED)],
+      [entry('place', 7, CREATED), entry('confirm', 7, CONFIRMED)],
       [order(5, 7, 'CREATED')],
     ],
     [
       'was confirmed, and then canceled unasked',
       'lost',
-      [story('place', 7, CREATED), story('confirm', 7, CONFIRMED)],
+      [entry('place', 7, CREATED), entry('confirm', 7, CONFIRMED)],
       [order(5, 7, 'CANCELED', { wasConfirmed: true })],
     ],
     [
       'was canceled, and is not',
       'lost',
-      [story('place', 7, CREATED), story('cancel', 7, CANCELED)],
+      [entry('place', 7, CREATED), entry('cancel', 7, CANCELED)],
       [order(5, 7, 'CREATED')],
     ],
     [
       'is that of another caller',
       'lost',
-      [story('place', 7, [201, orderResponse(5, 8, 'CREATED')])],
+      [entry('place', 7, [201, answered(5, 8, 'CREATED')])],
       [order(5, 7, 'CREATED')],
     ],
-    ['is there twice', 'doubled', [story('place', 7, CREATED)], [order(5, 7, 'CREATED'), order(6, 7, 'CREATED')]],
+    ['is there twice', 'doubled', [entry('place', 7, CREATED)], [order(5, 7, 'CREATED'), order(6, 7, 'CREATED')]],
     [
       'was placed twice, once in vain',
       'doubled',
-      [story('place', 7, CREATED)],
+      [entry('place', 7, CREATED)],
       [order(5, 7, 'CREATED'), order(6, 7, 'CANCELED')],
     ],
     [
       'was told in two ways',
       'differing',
-      [story('orchestrate', 7, [201, orchestrated(5, 7)], [201, orchestrated(5, 7, 'd')])],
+      [entry('orchestrate', 7, [201, orchestrated(5, 7)], [201, orchestrated(5, 7, 'd')])],
       [order(5, 7, 'CONFIRMED')],
     ],
-    ['was refused afterwards', 'taken back', [story('place', 7, CREATED, NO_STOCK)], [order(5, 7, 'CREATED')]],
-    ['was confirmed unasked', 'unasked', [story('place', 7, CREATED)], [order(5, 7, 'CONFIRMED')]],
-    ['was refused, and is there', 'unasked', [story('place', 7, NO_STOCK)], [order(5, 7, 'CREATED')]],
-    ['never got a response', 'unanswered', [story('place', 7)], []],
-    ['was refused for no reason', 'wrongly refused', [story('place', 7, [404, { code: 'not_found' }])], []],
-  ])('when an order %s, then that is %s', (_, harm, stories, orders) => {
-    expect(new Set(harmsOf(stories, orders))).toEqual(new Set([harm]))
+    ['was refused afterwards', 'taken back', [entry('place', 7, CREATED, NO_STOCK)], [order(5, 7, 'CREATED')]],
+    ['was confirmed by nobody', 'unasked', [entry('place', 7, CREATED)], [order(5, 7, 'CONFIRMED')]],
+    ['was refused, and is there', 'unasked', [entry('place', 7, NO_STOCK)], [order(5, 7, 'CREATED')]],
+    ['never got an answer', 'unanswered', [entry('place', 7)], []],
+    ['was refused for no reason', 'wrongly refused', [entry('place', 7, [404, { code: 'not_found' }])], []],
+  ])('when an order %s, then that is %s', (_, kind, entries, orders) => {
+    expect(new Set(kindsOf(entries, orders))).toEqual(new Set([kind]))
   })
 
-  it.each<[Kind, object]>([
+  it.each<[OperationKind, object]>([
     ['orchestrate', orchestrated(6, 7)],
     ['place confirmed', orderResponse(6, 7, 'CONFIRMED')],
   ])('when %s leaves an order that was never confirmed, then it is unasked', (kind, body) => {
     const orders = [order(5, 7, 'CANCELED'), order(6, 7, 'CONFIRMED')]
-    expect(harmsOf([story(kind, 7, [201, body])], orders)).toEqual(['doubled', 'unasked'])
-    expect(harmsOf([story(kind, 7)], [order(5, 7, 'CREATED')])).toEqual(['unanswered', 'unasked'])
+    expect(kindsOf([entry(kind, 7, [201, answer])], orders)).toEqual(['doubled', 'unasked'])
+    expect(kindsOf([entry(kind, 7)], [order(5, 7, 'CREATED')])).toEqual(['unanswered', 'unasked'])
   })
 
-  it('when an unknown order exists, then it is unasked', () => {
-    expect(harmsOf([], [order(5, 7, 'CREATED')])).toEqual(['unasked'])
-    expect(harmsOf([], [order(5, 7, 'CREATED', { serial: undefined })])).toEqual(['unasked'])
+  it('when an order is there that nobody knows of, then it is unasked', () => {
+    expect(kindsOf([], [order(5, 7, 'CREATED')])).toEqual(['unasked'])
+    expect(kindsOf([], [order(5, 7, 'CREATED', { serial: undefined })])).toEqual(['unasked'])
   })
 
-  it('when a product or adjustment is missing or doubled, then it is found', () => {
-    const adding = newStory('add customer', 'customer-1', { name: 'a@example.com' })
-    tell(adding, { status: 201, body: '{"id":4}' }, 0, 1)
+  it('when what is no order is missing or there twice, then that is seen', () => {
+    const adding = newEntry('add customer', 'customer-1', { name: 'a@example.com' })
+    recordCompletion(adding, { status: 201, body: '{"id":4}' }, 0, 1)
     const kept = (...ids: number[]) => ids.map((id) => ({ id, name: 'a@example.com' }))
-    expect(harmsOf([adding], [], kept(4))).toEqual([])
-    expect(harmsOf([adding], [], kept())).toEqual(['lost'])
-    expect(harmsOf([adding], [], kept(4, 5))).toEqual(['doubled'])
+    expect(kindsOf([adding], [], kept(4))).toEqual([])
+    expect(kindsOf([adding], [], kept())).toEqual(['lost'])
+    expect(kindsOf([adding], [], kept(4, 5))).toEqual(['doubled'])
   })
 })
 
@@ -197,7 +202,7 @@ describe('a proxy', () => {
       server.close()
     })
     const send = createSender([{ customers: proxy.port, orders: proxy.port, orchestrator: proxy.port }], 'token')
-    const clock = new JumpyClock()
+    const clock = new SkewedClock()
     const ask = (limitMs = 5_000): Promise<Reply> =>
       send({ service: 'orders', path: '/orders', headers: {}, body: {} }, clock, limitMs)
     return { proxy, ask, clock, asked: () => asked }

@@ -85,7 +85,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     }
 
     async function orderElsewhere(first: number, customerId: number): Promise<void> {
-      const items = [{ product_id: system.ground.plenty[0], qty: 1 }]
+      const items = [{ product_id: system.fixture.plenty[0], qty: 1 }]
       const order = await at(first + 1, 'orders').post('/orders', { customer_id: customerId, items })
       expectStatus(201, 'ordering for a customer from another node', order)
       if (order.status !== 201) return
@@ -223,8 +223,8 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
     const plan = { seed: 1, seconds: 30, target: 'galera', callers: 24, killEverySeconds: 30 } as const
     const watching = { progress: () => {}, note: () => {}, signal: new AbortController().signal }
     const found = await runFaults(plan, system, cluster.version, watching)
-    const { lost, doubled, differing, violations, troubles, attacks } = found
-    const seen = violations.map(({ harm, key, seen }) => `${harm}: ${key}: ${seen.slice(0, 300)}`)
+    const { lost, doubled, differing, violations, troubles, faults } = found
+    const seen = violations.map(({ kind, key, seen }) => `${kind}: ${key}: ${seen.slice(0, 300)}`)
     expect({ lost, doubled, differing, seen, troubles }).toEqual({
       lost: 0,
       doubled: 0,
@@ -232,7 +232,7 @@ describe.skipIf(isSkipped)('a Galera cluster', () => {
       seen: [],
       troubles: [],
     })
-    expect(Object.keys(attacks.kills).filter((name) => name.startsWith('node'))).toHaveLength(1)
+    expect(Object.keys(faults.kills).filter((name) => name.startsWith('node'))).toHaveLength(1)
     expect((await cluster.conflicts()) - before).toBeGreaterThan(MIN_CONFLICTS)
   })
 

@@ -1,4 +1,4 @@
-/** Choices that follow from a seed: the same seed, the same choices in the same order. */
+/** Random choices from a seed: the same seed gives the same choices in the same order. */
 export interface Random {
   /** From 0, below 1. */
   fraction(): number
@@ -10,7 +10,7 @@ export interface Random {
   shuffled<T>(things: readonly T[]): T[]
 }
 
-/** @param purpose what the choices are for; each has a sequence of its own, whatever the others have used up */
+/** @param purpose each purpose has a sequence of its own, which the others do not use up */
 export function randomOf(seed: number, purpose: string): Random {
   let state = hashOf(`${seed} ${purpose}`)
 
