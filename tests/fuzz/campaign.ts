@@ -1,26 +1,26 @@
 import fc from 'fast-check'
 import type { Operation, ServiceName } from '../../testing/openapi.ts'
 import { requestsTo, type Sent, VALID } from './mutations.ts'
-import { DETAILS, type Judge } from './oracle.ts'
+import { DETAILS, type Oracle } from './oracle.ts'
 import { bytesOf, type Line, type Outcome, openLine, type RawRequest } from './raw-http.ts'
 import type { World } from './requests.ts'
 
-export interface HuntOptions {
+export interface CampaignOptions {
   operations: Operation[]
   world: World
-  judge: Judge
+  oracle: Oracle
   ports: Record<ServiceName, number>
   seed: number
-  /** At least so many requests, each operation as often as any other. */
+  /** The least number of requests, shared equally by the operations. */
   cases: number
 }
 
-/** What came of all the requests. */
-export interface Hunt {
+/** The results of all requests. */
+export interface Campaign {
   cases: number
   byKind: Record<string, number>
   byStatus: Record<string, number>
-  /** By the title of the operation. */
+  /** Counts by the title of the operation. */
   successes: Record<string, number>
   findings: Finding[]
 }
@@ -29,7 +29,7 @@ export interface Finding {
   fault: string
   operation: string
   kind: string
-  /** How often it was met. */
+  /** How often it occurred. */
   times: number
   seed: number
   request: string
@@ -38,49 +38,56 @@ export interface Finding {
 
 interface Trial {
   sent: Sent
-  /** Where it is among the requests to its operation that come of a seed. */
-  place: number
+  /** Its index among the requests to its operation from one seed. */
+  index: number
 }
 
 const ROUND = 100
-/** Requests under way at once. */
+/** Concurrent requests. */
 const LANES = 24
-/** Of so many findings the smallest request is looked for. */
+/** This many findings are shrunk to their smallest request. */
 const MAX_SHRUNK = 25
 const SHRINK_LIMIT_MS = 5_000
 
-/** Sends requests that the documents describe, and requests made wrong in every known way, and judges the answers. */
-export async function hunt({ operations, world, judge, ports, seed, cases }: HuntOptions): Promise<Hunt> {
+/** Sends valid requests and requests with every known defect, and lets the oracle check the responses. */
+export async function runCampaign({
+  operations,
+  world,
+  oracle,
+  ports,
+  seed,
+  cases,
+}: CampaignOptions): Promise<Campaign> {
   const lanes = Array.from({ length: LANES }, () => openLines(ports))
   const targets = operations.map((operation) => ({ operation, requests: requestsTo(operation, world) }))
   const found = new Map<string, Finding>()
-  const result: Hunt = { cases: 0, byKind: {}, byStatus: {}, successes: {}, findings: [] }
+  const result: Campaign = { cases: 0, byKind: {}, byStatus: {}, successes: {}, findings: [] }
 
   async function trial(lines: Lines, { operation, kind, due, request }: Sent) {
     const outcome = await lines[operation.service].send(request, kind !== VALID)
-    return { outcome, faults: judge({ operation, due, request }, outcome) }
+    return { outcome, faults: oracle({ operation, due, request }, outcome) }
   }
 
   async function round(roundSeed: number, count: number): Promise<void> {
     const sampled = targets.map(({ operation, requests }) =>
       fc.sample(requests, { seed: seedFor(operation, roundSeed), numRuns: count }),
     )
-    const trials = Array.from({ length: count }, (_, place) =>
-      sampled.map((all) => ({ sent: all[place], place })),
+    const trials = Array.from({ length: count }, (_, index) =>
+      sampled.map((all) => ({ sent: all[index], index })),
     ).flat()
     const queue = trials.values()
     const work = async (lines: Lines) => {
-      for (const { sent, place } of queue) {
+      for (const { sent, index } of queue) {
         if (sent === undefined) continue
         const { outcome, faults } = await trial(lines, sent)
         countIn(result, sent, outcome)
-        for (const fault of faults) await record({ sent, place }, fault, outcome, roundSeed)
+        for (const fault of faults) await record({ sent, index }, fault, outcome, roundSeed)
       }
     }
     await Promise.all(lanes.map(work))
   }
 
-  async function record({ sent, place }: Trial, fault: string, outcome: Outcome, roundSeed: number): Promise<void> {
+  async function record({ sent, index }: Trial, fault: string, outcome: Outcome, roundSeed: number): Promise<void> {
     const { operation, kind } = sent
     const signature = `${operation.title}: ${gistOf(fault)}`
     const known = found.get(signature)
@@ -94,11 +101,11 @@ export async function hunt({ operations, world, judge, ports, seed, cases }: Hun
       ...printed(sent.request, outcome),
     }
     found.set(signature, finding)
-    if (found.size <= MAX_SHRUNK) Object.assign(finding, await shrink(sent, place, gistOf(fault), roundSeed))
+    if (found.size <= MAX_SHRUNK) Object.assign(finding, await shrink(sent, index, gistOf(fault), roundSeed))
   }
 
-  /** The smallest request with the same fault; nothing when it does not come again. */
-  async function shrink({ operation }: Sent, place: number, gist: string, roundSeed: number) {
+  /** The smallest request with the same fault; nothing when the fault does not occur again. */
+  async function shrink({ operation }: Sent, index: number, gist: string, roundSeed: number) {
     const requests = requestsTo(operation, world)
     const lines = openLines(ports)
     let smallest: Partial<Finding> = {}
@@ -111,7 +118,7 @@ export async function hunt({ operations, world, judge, ports, seed, cases }: Hun
     })
     await fc.check(property, {
       seed: roundSeed,
-      path: String(place),
+      path: String(index),
       numRuns: 1,
       interruptAfterTimeLimit: SHRINK_LIMIT_MS,
     })
@@ -125,7 +132,7 @@ export async function hunt({ operations, world, judge, ports, seed, cases }: Hun
   return { ...result, findings: [...found.values()] }
 }
 
-/** Operations that are described alike are not to be called alike. */
+/** Operations with equal schemas get different requests. */
 function seedFor({ title }: Operation, roundSeed: number): number {
   return fc.hash(`${roundSeed} ${title}`)
 }
@@ -141,7 +148,7 @@ function gistOf(fault: string): string {
   return gist
 }
 
-function countIn(result: Hunt, { operation, kind }: Sent, { response }: Outcome): void {
+function countIn(result: Campaign, { operation, kind }: Sent, { response }: Outcome): void {
   result.cases++
   addTo(result.byKind, kind)
   addTo(result.byStatus, String(response?.status ?? 'none'))
@@ -162,7 +169,7 @@ function printed(request: RawRequest, { response, broken }: Outcome): Pick<Findi
 const TOLD_HEADERS = ['content-type', 'allow', 'connection', 'x-correlation-id', 'location', 'link']
 const MAX_PRINTED = 1_500
 
-/** Bytes as a JavaScript string would have them, the middle of many left out. */
+/** Bytes as a JavaScript string literal, shortened in the middle. */
 function escaped(bytes: Buffer): string {
   const text = bytes
     .toString('latin1')

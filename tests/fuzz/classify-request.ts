@@ -12,9 +12,9 @@ import {
 import type { Schema } from './inputs.ts'
 import type { RawRequest } from './raw-http.ts'
 
-// What a request is by the documents. It is read anew from what is sent, whatever those who made it meant it to be.
+// Classifies a request by the documents. It reads the bytes that are sent, not the intention of the mutation.
 
-/** That the document allows a request, why it does not, or `open`: it does not speak of such a thing. */
+/** Whether the document allows a request, or why not. `open`: the document says nothing about it. */
 export type Verdict = 'valid' | 'open' | { forbidden: string }
 
 export interface Parameter {
@@ -22,7 +22,7 @@ export interface Parameter {
   in: 'path' | 'query' | 'header'
   required: boolean
   schema: Schema
-  /** In a query, no text is as good as no parameter. */
+  /** In a query, an empty value equals an absent parameter. */
   allowEmptyValue?: boolean
 }
 
@@ -35,7 +35,7 @@ export function parametersOf(operation: Operation): Parameter[] {
 
 const CHECKERS = new WeakMap<OpenApiDocument, SchemaChecker>()
 
-/** A document's checker, made once: to compile a schema takes longer than all else. */
+/** The checker of a document, made once: compiling a schema is the slowest part. */
 export function checkerOf(document: OpenApiDocument): SchemaChecker {
   const checker = CHECKERS.get(document) ?? schemaChecker(document)
   CHECKERS.set(document, checker)
@@ -55,7 +55,7 @@ export function isTooLarge({ target, body }: RawRequest): boolean {
   return body.length > largestBodyOf(target)
 }
 
-/** Of the path's and the query's parameters, and of the body. Headers are texts of any kind. */
+/** By the parameters of path and query, and by the body. Headers may be any text. */
 export function verdictOf(document: OpenApiDocument, operation: Operation, request: RawRequest): Verdict {
   const verdicts = [bodyVerdict(document, operation, request), ...parameterVerdicts(document, operation, request)]
   const worst = verdicts.find((verdict) => typeof verdict === 'object')
@@ -76,12 +76,12 @@ export function bodyVerdict(
   const isDeclared = Object.hasOwn(requestBody.content, mediaType)
   const isAsUsual = type === undefined || (isDeclared && isUsual)
   if (request.body.length === 0 && !requestBody.required) return isAsUsual ? 'valid' : 'open'
-  // The document says in words that JSON is taken too.
+  // The document's description says that JSON is accepted too.
   if (operationId === 'issueToken' && mediaType === JSON_TYPE) return 'open'
   if (!isDeclared) return { forbidden: 'the content type' }
   const value = mediaType === FORM_TYPE ? formOf(request.body) : jsonOf(request.body)
   if (value === undefined) return { forbidden: `a body that is not ${mediaType}` }
-  // No schema can say so; the document does in words.
+  // A schema can't express this; the document's description does.
   if (mediaType === JSON_TYPE && findDoubledMember(request.body.toString()) !== undefined) {
     return { forbidden: 'a member twice in one object' }
   }
@@ -91,10 +91,10 @@ export function bodyVerdict(
   return isUsual && !value.isMarked && !HALF_A_PAIR.test(JSON.stringify(value.read)) ? 'valid' : 'open'
 }
 
-/** Half of a surrogate pair is no Unicode, and who gets it may do as he likes (RFC 8259, section 8.2). */
+/** A lone surrogate is not Unicode: the behaviour of receivers is unpredictable (RFC 8259, section 8.2). */
 const HALF_A_PAIR = /\\ud[89a-f]/
 
-/** RFC 9110. Of parameters only a charset that is UTF-8, right after the type, is one that nobody may mind. */
+/** RFC 9110. The only parameter that every receiver must accept is a UTF-8 charset right after the type. */
 function mediaTypeOf(type: string): { mediaType: string; isUsual: boolean } {
   const [essence = '', ...parameters] = type.split(';').map((part) => part.trim())
   const isUsual = !/\s;/.test(type) && parameters.every((parameter) => /^charset="?utf-8"?$/i.test(parameter))
@@ -105,7 +105,7 @@ const BYTE_ORDER_MARK = '\ufeff'
 
 interface Value {
   read: unknown
-  /** It began with a byte order mark, which a reader may overlook (RFC 8259, section 8.1). */
+  /** It began with a byte order mark, which parsers may ignore (RFC 8259, section 8.1). */
   isMarked: boolean
 }
 
@@ -135,7 +135,7 @@ function formOf(bytes: Buffer): Value | undefined {
   return { read: Object.fromEntries(fields), isMarked: found.isMarked }
 }
 
-/** JSON has no `undefined`: that stands for what is no JSON. */
+/** @returns undefined for text that is not JSON */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -144,7 +144,7 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** A checker's complaint, without the values of one request. */
+/** The checker's message, without the values of this request. */
 function gistOf(fault: string): string {
   return fault.replace(/ \{.*$/s, '').replace(/\/\d+/g, '/*')
 }
@@ -170,7 +170,7 @@ function parameterVerdicts(document: OpenApiDocument, operation: Operation, { ta
   return [...verdicts, queryVerdict(operation, search)]
 }
 
-/** The document says so in its description: OpenAPI has no word for it. A value without a name says nothing. */
+/** The description forbids unknown names, since OpenAPI has no keyword for it. A value without a name is ignored. */
 function queryVerdict(operation: Operation, search: URLSearchParams): Verdict {
   if (!isStrict(operation)) return 'valid'
   const known = parametersOf(operation).filter((parameter) => parameter.in === 'query')
@@ -180,25 +180,25 @@ function queryVerdict(operation: Operation, search: URLSearchParams): Verdict {
 
 const UNKNOWN_NAME: Verdict = { forbidden: 'a name in the query that is not listed' }
 
-/** Probes add names of their own, and OAuth wants unknown ones ignored (RFC 6749, section 3.2). */
+/** Health probes may add parameters, and OAuth requires unknown ones to be ignored (RFC 6749, section 3.2). */
 export function isStrict(operation: Operation): boolean {
   return !isOpen(operation)
 }
 
-/** What stands in a path where its template has parameters. */
+/** The values of a template's parameters in a path. */
 function segmentsOf(template: string, path: string): Record<string, string> {
   const pattern = template.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')
   return new RegExp(`^(?:/dev)?${pattern}$`).exec(path)?.groups ?? {}
 }
 
-/** One way to take an odd target. */
+/** One interpretation of an odd target. */
 export interface Reading {
   path: string
-  /** What is documented there, by whatever method. */
+  /** The documented operations at this path, of every method. */
   operations: Operation[]
 }
 
-/** The ways in which a target may be taken: as it stands, as a URL, decoded; behind a stage or not. */
+/** All interpretations of a target: literal, as a URL, decoded; with or without a stage. */
 export function readingsOf(documents: Record<ServiceName, OpenApiDocument>) {
   const operations = operationsOf(documents)
   return (service: ServiceName, { target }: RawRequest): Reading[] => {
@@ -207,7 +207,7 @@ export function readingsOf(documents: Record<ServiceName, OpenApiDocument>) {
   }
 }
 
-/** HEAD is answered as GET is (RFC 9110, section 9.3.2). */
+/** HEAD has the response of GET (RFC 9110, section 9.3.2). */
 export function methodOf({ method }: RawRequest): string {
   return method === 'HEAD' ? 'GET' : method
 }

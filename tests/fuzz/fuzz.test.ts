@@ -4,9 +4,9 @@ import { type Operation, operationsOf, readDocuments, SERVICES } from '../../tes
 import { atOnce, newCustomer, newOrder, newProduct } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
 import { forgeToken, secondsFromNow, withSecret } from '../../testing/tokens.ts'
-import { describeFinding, type Hunt, hunt } from './campaign.ts'
+import { type Campaign, describeFinding, runCampaign } from './campaign.ts'
 import { kindsOf } from './mutations.ts'
-import { createJudge } from './oracle.ts'
+import { createOracle } from './oracle.ts'
 import type { World } from './requests.ts'
 
 /**
@@ -32,16 +32,16 @@ const DEMO = { customers: 4, products: 3, orders: 4 }
 
 describeEachEngine('every operation, called in every way', (engine) => {
   const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
-  let found: Hunt
+  let found: Campaign
 
   beforeAll(async () => {
     const { jwt, serviceTokens, database } = system.env
-    const judge = createJudge(documents, [jwt.secret, ...serviceTokens, database.password])
+    const oracle = createOracle(documents, [jwt.secret, ...serviceTokens, database.password])
     const ports = Object.fromEntries(SERVICES.map((service) => [service, Number(new URL(system[service].base).port)]))
-    found = await hunt({
+    found = await runCampaign({
       operations,
       world: await makeWorld(system),
-      judge,
+      oracle,
       ports: { customers: 0, orders: 0, orchestrator: 0, ...ports },
       seed: SEED,
       cases: CASES,

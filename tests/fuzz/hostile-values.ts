@@ -1,10 +1,10 @@
-// What is put in the place of what is right. Tables part their entries by two spaces or more, or by lines.
+// Values that replace valid ones. Entries of a table are separated by two or more spaces, or by lines.
 
 export function listed(table: string): string[] {
   return table.split(/\n\s*| {2,}/).filter((entry) => entry !== '')
 }
 
-// In bodies: literals of JSON, or what looks like some
+// In bodies: JSON literals and lookalikes
 
 export const WRONG_LITERALS = listed(`{}  []  [[]]  ""  "1"  "x"  0  1  1.5  true  false  {"length":1}  [null]`)
 
@@ -16,7 +16,7 @@ export const ODD_NUMBERS = [
   `0.${'9'.repeat(400)}`,
 ]
 
-/** What tells apart those who count characters, code units and bytes, and what means something elsewhere. */
+/** Characters whose length differs by unit (characters, code units, bytes), or that have a meaning elsewhere. */
 export const ODD_CHARACTERS = [
   ...listed(`ß  İ  ς  Å  é  e\u0301  ﷺ  ﬀ  Ǆ  \u0345  😀  👩‍👩‍👧  🇨🇭  𝕏  𠮷  \u{10ffff}  \ufffd  \uffff  \ufdd0  א  ع`),
   ...['\u202e', '\u200f', '\u2066', '\u200b', '\u200d', '\ufeff', '\u00a0', '\u3000', '\u2028', '\u0085', '\u007f'],
@@ -26,7 +26,7 @@ export const ODD_CHARACTERS = [
 
 const LENGTHS = [33, 65, 100, 127, 201, 255, 5_000]
 
-/** What stands between the quotes of a JSON text. */
+/** Between the quotes of a JSON string. */
 export const ODD_TEXTS = [
   ...listed(`
     \\u0000  a\\u0000b  \\ud800  \\udc00a  a\\ud83d  \\u001b[31m  \\u007f  a\\nb  \\t  \\u2028  \\ufeff  \\u00a0
@@ -83,12 +83,12 @@ export const ODD_FORMS = [
   ...['', 'a'.repeat(5_000)],
 ]
 
-/** After a form that is right. */
+/** Appended to a valid form. */
 export const FORM_ENDS = listed(`
   &grant_type=client_credentials  &client_id=demo  &scope=  &scope=%F0%9F%98%80  &a[]=1  &a[b]=1  &a.b=1  &__proto__=1
   &__proto__[a]=1  &constructor=1  &client_id[]=demo  &scope=%  &scope=%ff  &scope=+  ;a=1  &`)
 
-// In headers: a character is a byte
+// In headers: one character is one byte
 
 export const CONTENT_TYPES = [
   ...listed(`
@@ -139,7 +139,7 @@ export const ODD_HEADER_NAMES = [
   ...['', ' ', 'authorization ', 'x'.repeat(4_000)],
 ]
 
-/** Each with what may be said besides. */
+/** Each with parameters that may follow it. */
 export const REPEATED: Record<string, string[]> = {
   authorization: ['Bearer x', 'Basic ZGVtbzpkZW1vLXNlY3JldA==', ''],
   'idempotency-key': ['a-second-key', ''],
@@ -153,7 +153,7 @@ export const REPEATED: Record<string, string[]> = {
   cookie: ['a=1'],
 }
 
-/** Headers that change nothing: so much of `accept` as of others is not promised. */
+/** Headers without effect; `accept` has none either. */
 export const IGNORED = [
   ...listed(`
     accept: */*                       accept: text/html               accept: application/xml;q=1    accept: x
@@ -172,7 +172,7 @@ export const CREDENTIALS = [
     Bearer eyJhbGciOiJub25lIn0.e30.  Bearer eyJhbGciOiJIUzI1NiJ9.e30.x  Bearer ,  Bearer __proto__`),
   ...['', ' ', 'Bearer ', 'Bearer\t', `Bearer ${'x'.repeat(8_000)}`],
 ]
-/** Of the demo client, and of others. */
+/** Credentials of the demo client and of others. */
 export const BASICS = listed(`
   Basic ZGVtbzpkZW1vLXNlY3JldA==  basic ZGVtbzpkZW1vLXNlY3JldA==  Basic ZGVtbzp3cm9uZw==  Basic  Basic !  Basic ZGVtbw==
   Basic Og==  Basic //8=  Basic AAA6AAA=  Basic JTAwOiUwMA==  Basic JTpA  Bearer x  Basic 8J+YgDrwn5iA`)
@@ -259,8 +259,8 @@ export const METHODS = [
   ...['', 'GET\t'],
 ]
 
-/** What a cursor may be said to hold, after the name of its list. */
-export const FORGED_PLACES: unknown[][] = [
+/** The content of forged cursors, after the name of the list. */
+export const FORGED_CURSORS: unknown[][] = [
   ...[[], [null], [1], ['x'], [[]], [{}], ['x', 1], ['', ''], ['x', null], ['x', 'y', 1], [true, 1]],
   ...[[-1], [0], [1.5], [2 ** 53], [1e308], ['1'], [1, 2]],
   ...['a\u0000b', '\ud800', 'x'.repeat(64), 'x'.repeat(65), '😀'.repeat(32), '2026-01-01T00:00:00.000Z'].map((word) => [
@@ -279,7 +279,7 @@ export const NO_CURSORS = [
 
 // Between requests
 
-/** `N` is the length that is right. None makes a reader wait for more than is sent: slow callers are another matter. */
+/** `N` stands for the right length. None promises more bytes than are sent: slow callers are tested elsewhere. */
 export const ODD_LENGTHS = listed(`N, N  +N  0xN  N.0  -1  x  ${'9'.repeat(30)}`)
 export const ODD_CODINGS = listed(`identity  gzip  chunked, identity  xchunked  \x0bchunked`)
 export const ODD_CHUNKS = [
@@ -295,7 +295,7 @@ export const ODD_TRAILERS = [
   'transfer-encoding: chunked\r\nhost: b\r\n',
 ]
 
-/** In the text of a request: what is replaced, and by what. */
+/** In the text of a request: a pattern and its replacement. */
 export const ODD_HEADS: [RegExp, string][] = [
   ...['HTTP/1.0', 'HTTP/0.9', 'HTTP/2.0', 'HTTP/1.10', 'http/1.1', 'ICE/1.0'].map((other): [RegExp, string] => [
     /HTTP\/1\.1/,

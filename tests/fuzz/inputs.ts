@@ -3,7 +3,7 @@ import { unsafeCast } from '../../src/platform/core/unsafe-cast.ts'
 import { type OpenApiDocument, resolveRef } from '../../testing/openapi.ts'
 import { ODD_CHARACTERS } from './hostile-values.ts'
 
-/** The part of JSON Schema that our documents use for what callers send. */
+/** The keywords of JSON Schema that the documents use for requests. */
 export interface Schema {
   $ref?: string
   allOf?: Schema[]
@@ -25,10 +25,10 @@ export interface Schema {
   required?: string[]
 }
 
-/** Likely values of a field, by its name: without them hardly an input would name a row that is there. */
+/** Likely values of a field, by its name: random ones would hardly ever name an existing row. */
 export type Hints = Record<string, fc.Arbitrary<unknown>>
 
-/** A schema without references, and with the parts of an `allOf` in one. */
+/** Resolves references and merges `allOf`. */
 export function resolveSchema(document: OpenApiDocument, schema: Schema): Schema {
   const { $ref, allOf, ...rest } = schema
   const parts = [...($ref === undefined ? [] : [unsafeCast<Schema>(resolveRef(document, $ref))]), ...(allOf ?? [])]
@@ -36,8 +36,8 @@ export function resolveSchema(document: OpenApiDocument, schema: Schema): Schema
 }
 
 /**
- * Values that a schema describes, often at its bounds. Not all of them fit: what the schema says by other words than
- * those of {@link Schema} is for its checker to decide.
+ * Values that a schema describes, often at its bounds. Its checker must still filter them: the schema may use keywords
+ * that {@link Schema} lacks.
  */
 export function valuesOf(document: OpenApiDocument, schema: Schema, hints: Hints, name = ''): fc.Arbitrary<unknown> {
   const own = plainValues(document, resolveSchema(document, schema), hints)
@@ -72,7 +72,7 @@ function plainValues(document: OpenApiDocument, schema: Schema, hints: Hints): f
   throw new Error(`no inputs are known for ${JSON.stringify(schema)}`)
 }
 
-/** Past what JavaScript counts exactly; a document that names no bound allows them. */
+/** Beyond safe integers: a document without a bound allows them. */
 const HUGE = [2 ** 53, 2 ** 63, 1e21, 1e300]
 
 function integersOf({ minimum, exclusiveMinimum, maximum }: Schema): fc.Arbitrary<number> {
@@ -94,7 +94,7 @@ function textsOf({ pattern, format, minLength = 0, maxLength = MAX_TEXT }: Schem
   if (format === 'date-time') return timesOf()
   if (format === 'date') return timesOf().map((time) => time.slice(0, 10))
   const plain = textsOfLength(minLength, maxLength)
-  // Of patterns with look-arounds or properties no text can be made: texts are tried instead.
+  // fast-check can't generate text for look-arounds and Unicode properties: the checker filters plain text instead.
   if (pattern === undefined || /\\[pP]|\(\?/.test(pattern)) return plain
   return fc.oneof({ arbitrary: fc.stringMatching(new RegExp(pattern)), weight: 3 }, { arbitrary: plain, weight: 1 })
 }
@@ -111,7 +111,7 @@ function textsOfLength(minLength: number, maxLength: number): fc.Arbitrary<strin
   return fc.oneof(some('grapheme'), some('grapheme-ascii'), some('binary'), atBounds, mixed)
 }
 
-/** Of RFC 3339, in all its forms. */
+/** Times of RFC 3339, in all its forms. */
 function timesOf(): fc.Arbitrary<string> {
   const two = (least: number, most: number) =>
     fc.integer({ min: least, max: most }).map((n) => String(n).padStart(2, '0'))
@@ -128,8 +128,8 @@ function timesOf(): fc.Arbitrary<string> {
     .map(([y, mo, d, t, h, mi, s, f, z]) => `${y}-${mo}-${d}${t}${h}:${mi}:${s}${f}${z}`)
 }
 
-/** A value within a body, and the schema of it. */
-export interface Place {
+/** A value inside a body, and its schema. */
+export interface Location {
   path: (string | number)[]
   schema: Schema
   value: unknown
@@ -137,11 +137,16 @@ export interface Place {
 
 const MAX_ITEMS_LOOKED_AT = 2
 
-/** All values within one that the schema speaks of, itself first. */
-export function placesOf(document: OpenApiDocument, schema: Schema, value: unknown, path: Place['path'] = []): Place[] {
+/** Every value inside this one that the schema describes, itself first. */
+export function locationsOf(
+  document: OpenApiDocument,
+  schema: Schema,
+  value: unknown,
+  path: Location['path'] = [],
+): Location[] {
   const resolved = branchOf(document, resolveSchema(document, schema), value)
   const inside = (part: Schema | undefined, one: unknown, key: string | number) =>
-    part === undefined ? [] : placesOf(document, part, one, [...path, key])
+    part === undefined ? [] : locationsOf(document, part, one, [...path, key])
   const within = Array.isArray(value)
     ? value.slice(0, MAX_ITEMS_LOOKED_AT).flatMap((one, i) => inside(resolved.items, one, i))
     : Object.entries(isObject(value) ? value : {}).flatMap(([key, one]) => inside(resolved.properties?.[key], one, key))
@@ -159,9 +164,9 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 
 const MARK = '\u{f0000}here\u{f0000}'
 
-/** The JSON text of a value, with what stands at one place in it said otherwise, whether that is JSON or not. */
-export function textWith(value: unknown, path: Place['path'], literal: string): string {
-  const marked = (node: unknown, [key, ...rest]: Place['path']): unknown => {
+/** The JSON text of a value, with a literal at one location that may be invalid JSON. */
+export function textWith(value: unknown, path: Location['path'], literal: string): string {
+  const marked = (node: unknown, [key, ...rest]: Location['path']): unknown => {
     if (key === undefined) return MARK
     if (Array.isArray(node)) return node.map((one, i) => (i === key ? marked(one, rest) : one))
     if (!isObject(node)) return node
@@ -170,7 +175,7 @@ export function textWith(value: unknown, path: Place['path'], literal: string): 
   return JSON.stringify(marked(value, path)).replace(JSON.stringify(MARK), () => literal)
 }
 
-/** JSON texts of values that are just outside of what a schema bounds. */
+/** JSON texts of values just outside the bounds of a schema. */
 export function outsideOf({ type, enum: some, pattern, ...bounds }: Schema, value: unknown): string[] {
   const { minimum, exclusiveMinimum, maximum, minLength, maxLength, minItems, maxItems } = bounds
   const texts = [

@@ -13,7 +13,7 @@ import {
   CREDENTIALS,
   DEEP_LITERALS,
   EXPECTATIONS,
-  FORGED_PLACES,
+  FORGED_CURSORS,
   FORM_ENDS,
   IF_MATCHES,
   IGNORED,
@@ -43,13 +43,13 @@ import {
   UNKNOWN_NAMES,
   WRONG_LITERALS,
 } from './hostile-values.ts'
-import { isObject, outsideOf, type Place, placesOf, textWith } from './inputs.ts'
+import { isObject, type Location, locationsOf, outsideOf, textWith } from './inputs.ts'
 import { bytesOf, headerOf, headOf, type RawRequest } from './raw-http.ts'
 import { type Draft, draftsOf, rawRequestOf, type World } from './requests.ts'
 
 /**
- * What an answer to a request may be. `judged`: what the document says of such a request, both ways. `refused`: it must
- * not succeed. `open`: it may succeed or be refused, for it is odd in ways that the document does not speak of.
+ * Which response a request must get. `judged`: the one that the document gives for it. `refused`: no success. `open`:
+ * success or refusal, because the document says nothing about such a request.
  */
 export type Due = 'judged' | 'refused' | 'open'
 
@@ -60,14 +60,14 @@ export interface Sent {
   request: RawRequest
 }
 
-/** One way to make an odd request out of a valid one. */
+/** One way to change a valid request into an odd one. */
 interface Change {
   kind: string
   fits(operation: Operation): boolean
   of(target: Target): fc.Arbitrary<Sent>
 }
 
-/** What requests are made for, and the valid ones to it. */
+/** An operation and its valid requests. */
 interface Target {
   operation: Operation
   world: World
@@ -97,7 +97,7 @@ function some<T>(values: Values<T>): fc.Arbitrary<T> {
   return values instanceof fc.Arbitrary ? values : fc.constantFrom(...values)
 }
 
-/** A change of the request as it goes over the wire. */
+/** Changes the bytes on the wire. */
 function inRequest<T>(
   kind: string,
   due: Due,
@@ -113,26 +113,26 @@ function inRequest<T>(
   return { kind, fits, of }
 }
 
-/** A change of what one place of a JSON body says. */
+/** Changes the value at one location of a JSON body. */
 function inBody<T>(
   kind: string,
-  isMeant: (place: Place) => boolean,
+  isMeant: (location: Location) => boolean,
   values: Values<T>,
-  literalOf: (place: Place, value: T) => string,
+  literalOf: (location: Location, value: T) => string,
 ): Change {
   const of = ({ operation, world, drafts }: Target) =>
     fc.tuple(drafts, fc.nat(), some(values)).map(([draft, which, value]): Sent => {
       const body = draft.body?.value ?? {}
       const schema = operation.requestBody?.content[JSON_TYPE]?.schema
-      const place = pick(placesOf(world.documents[operation.service], schema, body).filter(isMeant), which)
-      const text = place ? textWith(body, place.path, literalOf(place, value)) : JSON.stringify(body)
+      const location = pick(locationsOf(world.documents[operation.service], schema, body).filter(isMeant), which)
+      const text = location ? textWith(body, location.path, literalOf(location, value)) : JSON.stringify(body)
       const request = rawRequestOf(operation, { ...draft, body: { mediaType: JSON_TYPE, value: {} } }, world)
       return { operation, kind, due: 'judged', request: { ...request, body: Buffer.from(text) } }
     })
   return { kind, fits: takesJson, of }
 }
 
-/** A change of a body's bytes, whatever they say. */
+/** Changes the bytes of a body, whatever they mean. */
 function inBytes<T>(kind: string, values: Values<T>, change: (body: Buffer, value: T) => Buffer): Change {
   return inRequest(kind, 'judged', takesBody, values, (request, value) => {
     return { ...request, body: change(request.body, value) }
@@ -176,7 +176,7 @@ function withHeader(request: RawRequest, name: string, ...values: string[]): Raw
   return { ...request, headers: [...others, ...values.map((value): [string, string] => [name, value])] }
 }
 
-/** The target with a query parameter said anew. */
+/** The target with another value of a query parameter. */
 function withParameter(target: string, name: string, ...values: string[]): string {
   const [path = '', query = ''] = target.split('?')
   const others = query.split('&').filter((pair) => pair !== '' && !pair.startsWith(`${name}=`))
@@ -191,22 +191,22 @@ function encoded(text: string): string {
   return encodeURIComponent(text.toWellFormed())
 }
 
-const isText = ({ value }: Place) => typeof value === 'string'
-const isNumber = ({ value }: Place) => typeof value === 'number'
+const isText = ({ value }: Location) => typeof value === 'string'
+const isNumber = ({ value }: Location) => typeof value === 'number'
 const anywhere = () => true
-const isTop = ({ path }: Place) => path.length === 0
-const isWithin = ({ path }: Place) => path.length > 0
-const isOpenObject = ({ value }: Place) => isObject(value)
-const hasRequired = ({ value, schema }: Place) => isObject(value) && schema.required !== undefined
-const isBounded = ({ schema, value }: Place) => outsideOf(schema, value).length > 0
+const isTop = ({ path }: Location) => path.length === 0
+const isWithin = ({ path }: Location) => path.length > 0
+const isOpenObject = ({ value }: Location) => isObject(value)
+const hasRequired = ({ value, schema }: Location) => isObject(value) && schema.required !== undefined
+const isBounded = ({ schema, value }: Location) => outsideOf(schema, value).length > 0
 
-/** An object's JSON text, with something put before its members. */
-function objectWith({ value }: Place, first: string): string {
+/** The JSON text of an object with another member before its own. */
+function objectWith({ value }: Location, first: string): string {
   const text = JSON.stringify(value)
   return text === '{}' ? `{${first}}` : `{${first},${text.slice(1)}`
 }
 
-function without({ value, schema }: Place, which: number): string {
+function without({ value, schema }: Location, which: number): string {
   const gone = pick(schema.required ?? [], which)
   return JSON.stringify(Object.fromEntries(Object.entries(Object(value)).filter(([name]) => name !== gone)))
 }
@@ -235,20 +235,25 @@ const BODIES: Change[] = [
     'body: unknown field',
     isOpenObject,
     fc.tuple(some(ODD_NAMES), some(WRONG_LITERALS)),
-    (place, [name, literal]) => {
-      return objectWith(place, `"${name}":${literal}`)
+    (location, [name, literal]) => {
+      return objectWith(location, `"${name}":${literal}`)
     },
   ),
-  inBody('body: repeated field', hasRequired, fc.tuple(fc.nat(), some(WRONG_LITERALS)), (place, [which, literal]) => {
-    return objectWith(place, `"${pick(place.schema.required ?? [], which)}":${literal}`)
-  }),
+  inBody(
+    'body: repeated field',
+    hasRequired,
+    fc.tuple(fc.nat(), some(WRONG_LITERALS)),
+    (location, [which, literal]) => {
+      return objectWith(location, `"${pick(location.schema.required ?? [], which)}":${literal}`)
+    },
+  ),
   inBytes('body: cut', fc.nat(), (body, at) => body.subarray(0, at % Math.max(1, body.length))),
   inBytes('body: not JSON', BROKEN_JSON, (body, breakIt) => Buffer.from(breakIt(body.toString()))),
   inBytes('body: empty', ['', ' ', '\n', '\u00a0'], (_, text) => Buffer.from(text)),
   inBytes('body: byte order mark', ['\ufeff'], (body, mark) => Buffer.concat([Buffer.from(mark), body])),
   inBytes('body: not UTF-8', fc.tuple(some(NOT_UTF8), fc.nat()), (body, [bytes, at]) => {
-    const place = at % (body.length + 1)
-    return Buffer.concat([body.subarray(0, place), Buffer.from(bytes, 'hex'), body.subarray(place)])
+    const offset = at % (body.length + 1)
+    return Buffer.concat([body.subarray(0, offset), Buffer.from(bytes, 'hex'), body.subarray(offset)])
   }),
   inBytes('body: UTF-16', ['', '\ufeff', 'swapped'], (body, how) => {
     const text = Buffer.from(`${how === 'swapped' ? '' : how}${body}`, 'utf16le')
@@ -288,7 +293,7 @@ const KEY_NAMES = ['idempotency-key', 'x-idempotency-key']
 const HEADER_NAMES = [...Object.keys(REPEATED), 'x-any', 'expect', 'content-encoding']
 const SHORT_BYTES = fc.array(fc.integer({ min: 0, max: 255 }), { minLength: 1, maxLength: 20 })
 
-/** A new line would begin another header. */
+/** A line break would begin another header. */
 function latin1(...bytes: number[]): string {
   return Buffer.from(bytes.filter((byte) => byte !== 10 && byte !== 13)).toString('latin1')
 }
@@ -370,10 +375,10 @@ const CALLERS: Change[] = [
   inHeader('authorization', 'token: Basic', 'open', takesForm, BASICS),
   inRequest('token: damaged', 'refused', isProtected, fc.nat(), (request, at) => {
     const token = headerOf(request, 'authorization')?.replace('Bearer ', '') ?? ''
-    // Of the last character of a signature not every bit counts.
-    const place = at % (token.length - 1)
-    const other = token[place] === 'x' ? 'y' : 'x'
-    return withHeader(request, 'authorization', `Bearer ${token.slice(0, place)}${other}${token.slice(place + 1)}`)
+    // Not every bit of a signature's last character counts.
+    const index = at % (token.length - 1)
+    const other = token[index] === 'x' ? 'y' : 'x'
+    return withHeader(request, 'authorization', `Bearer ${token.slice(0, index)}${other}${token.slice(index + 1)}`)
   }),
   inToken('token: without scopes', 'refused', isProtected, 'scopeless'),
   inToken('token: by a stranger', 'refused', isProtected, 'stranger'),
@@ -456,13 +461,19 @@ const PAGES: Change[] = [
     fc.tuple(fc.nat(), fc.nat(), some(['', 'A', '_', '%00', '=', '%20', '+'])),
     (request, [which, at, other], target) => {
       const { cursor = '' } = pick(pagesOf(target), which) ?? {}
-      const place = at % cursor.length
-      return withCursor(request, cursor.slice(0, place) + other + cursor.slice(place + 1))
+      const index = at % cursor.length
+      return withCursor(request, cursor.slice(0, index) + other + cursor.slice(index + 1))
     },
   ),
-  inRequest('cursor: forged', 'open', isList, fc.tuple(some(LISTS), some(FORGED_PLACES)), (request, [list, place]) => {
-    return withCursor(request, forgedCursor(list, ...place))
-  }),
+  inRequest(
+    'cursor: forged',
+    'open',
+    isList,
+    fc.tuple(some(LISTS), some(FORGED_CURSORS)),
+    (request, [list, values]) => {
+      return withCursor(request, forgedCursor(list, ...values))
+    },
+  ),
   inRequest('cursor: no such', 'refused', isList, NO_CURSORS, withCursor),
 ]
 
@@ -517,18 +528,18 @@ const FRAMED: Change[] = [
 ]
 
 const CHANGES = [...BODIES, ...HEADERS, ...CALLERS, ...PATHS, ...PAGES, ...FRAMED]
-/** Of a change that fits few operations there is as much as of others. */
+/** Changes that fit few operations are used as often as others. */
 const RARE = 3
 
 export const VALID = 'valid'
 
-/** Every kind of request that there is, for one operation at least. */
+/** Every kind of request that at least one operation has. */
 export function kindsOf(documents: World['documents']): string[] {
   const operations = operationsOf(documents)
   return [VALID, ...CHANGES.filter(({ fits }) => operations.some(fits)).map(({ kind }) => kind)]
 }
 
-/** Requests to one operation: of three one valid, the others each changed in one way. */
+/** Requests to one operation: one in three is valid, the others have one change each. */
 export function requestsTo(operation: Operation, world: World): fc.Arbitrary<Sent> {
   const drafts = draftsOf(operation, world)
   const valid = drafts.map((draft): Sent => {

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { operationsOf, readDocuments } from '../../testing/openapi.ts'
-import { type Asked, createJudge, DETAILS } from './oracle.ts'
+import { type Asked, createOracle, DETAILS } from './oracle.ts'
 import type { RawResponse } from './raw-http.ts'
 
-// Answers made by hand: what the judge must not let pass.
+// Answers made by hand: what the oracle must not let pass.
 
 const documents = await readDocuments()
 const operations = operationsOf(documents)
-const judge = createJudge(documents, ['a-secret'])
+const oracle = createOracle(documents, ['a-secret'])
 
 const ID = 'req-789'
 const CUSTOMER = {
@@ -59,10 +59,10 @@ const confirm = asked('createAndConfirmOrder', '/orchestrator/create-and-confirm
 
 /** Without what is of one answer alone. */
 function faultsOf(to: Asked, response: RawResponse): string[] {
-  return judge(to, { response, broken: [] }).map((fault) => fault.split(DETAILS)[0] ?? '')
+  return oracle(to, { response, broken: [] }).map((fault) => fault.split(DETAILS)[0] ?? '')
 }
 
-describe('the judge of answers', () => {
+describe('the oracle of answers', () => {
   it.each([
     ['a creation', add(), answered(201, CUSTOMER, CREATED)],
     ['a refusal of what is forbidden', add({ name: '' }), refused(400, 'validation_failed', { errors: [] })],
@@ -171,6 +171,6 @@ describe('the judge of answers', () => {
 
   it('when nothing comes, then that is a fault', () => {
     const broken = ['no answer came within 10 s']
-    expect(judge(read, { broken })).toEqual(broken)
+    expect(oracle(read, { broken })).toEqual(broken)
   })
 })

@@ -16,20 +16,20 @@ import type { Due } from './mutations.ts'
 import { headerOf, NO_RESPONSE, type Outcome, type RawRequest, type RawResponse } from './raw-http.ts'
 import type { World } from './requests.ts'
 
-/** What was sent, as far as it matters for what may come back. */
+/** The parts of a request that decide which responses are right. */
 export interface Asked {
   operation: Operation
   due: Due
   request: RawRequest
 }
 
-/** Says what is wrong with what came back, in words that stay the same for the same fault; empty when nothing is. */
-export type Judge = (asked: Asked, outcome: Outcome) => string[]
+/** Returns what is wrong with a response, in the same words for the same fault; nothing when it is right. */
+export type Oracle = (asked: Asked, outcome: Outcome) => string[]
 
-/** Between a fault and what is of one answer alone. */
+/** Separates a fault from the details of one response. */
 export const DETAILS = ' — '
 
-/** Refusals that say: such a request is not allowed, whatever there is. */
+/** Codes that mean: such a request is never allowed, whatever the state. */
 const SAYS_FORBIDDEN = [
   ...[
     'malformed_request',
@@ -50,14 +50,14 @@ const SAYS_FORBIDDEN = [
   ],
 ]
 
-/** Also for a key in a header, or for two that differ: what no schema of a body forbids. */
+/** Also for a bad key in a header and for two different keys, which no schema forbids. */
 const KEY_REFUSED = 'invalid_idempotency_key'
 
-/** Refusals of what is no HTTP, or too large for it, before anybody knows which route is meant. */
+/** Refusals before routing: the bytes are not HTTP, or too large. */
 const NOT_HTTP: Record<string, number> = { malformed_request: 400, headers_too_large: 431 }
 
-/** @param secrets what no answer may hold */
-export function createJudge(documents: World['documents'], secrets: readonly string[]): Judge {
+/** @param secrets must not appear in any response */
+export function createOracle(documents: World['documents'], secrets: readonly string[]): Oracle {
   const { expectDocumented } = contractCheck(documents)
   const readings = readingsOf(documents)
 
@@ -74,7 +74,7 @@ export function createJudge(documents: World['documents'], secrets: readonly str
     ].filter((fault) => fault !== '')
   }
 
-  /** By the operation that was meant, or where that is not clear, by whatever the target may be taken for. */
+  /** By the intended operation or, for an odd target, by any of its interpretations. */
   function isDocumented({ operation, due, request }: Asked, response: RawResponse): boolean {
     if (undocumented(operation, request, response) === undefined) return true
     if (due === 'judged') return false
@@ -92,7 +92,7 @@ export function createJudge(documents: World['documents'], secrets: readonly str
     return methodOf(request) === 'GET' && PAGES.test(path) && isPage(response)
   }
 
-  /** Why an answer is not one that an operation declares. */
+  /** Why the operation does not declare this response. */
   function undocumented(operation: Operation, request: RawRequest, response: RawResponse): string | undefined {
     const { service, method, path, responses } = operation
     const fault = `an answer that is not documented: ${response.status} ${codeOf(response) ?? ''}`
@@ -105,7 +105,7 @@ export function createJudge(documents: World['documents'], secrets: readonly str
     }
   }
 
-  /** RFC 9457, with our members, for every refusal there is. */
+  /** Every refusal is a problem document (RFC 9457) with the contract's members. */
   function faultsOfRefusal({ request, operation }: Asked, response: RawResponse): string[] {
     const { status } = response
     if (request.method === 'HEAD') return response.body.length > 0 ? ['a body for HEAD'] : []
@@ -125,7 +125,7 @@ export function createJudge(documents: World['documents'], secrets: readonly str
     ]
   }
 
-  /** The document and the service must be of one mind, both ways. */
+  /** The service must refuse what the document forbids, and accept what it allows. */
   function faultsOfVerdict({ operation, due, request }: Asked, response: RawResponse): string[] {
     const isAccepted = response.status < 400
     if (due === 'refused' && isAccepted) return ['accepted what it must refuse']
@@ -140,7 +140,7 @@ export function createJudge(documents: World['documents'], secrets: readonly str
     return verdict === 'valid' && saysForbidden ? [`refused what the document allows: ${code}${pathsOf(response)}`] : []
   }
 
-  /** A body that the document forbids stays so in a request that is odd in other ways, unless these hide it. */
+  /** An odd request must still be refused for a forbidden body, unless its oddity hides the body. */
   function verdictFor(operation: Operation, due: Due, request: RawRequest): Verdict {
     const document = documents[operation.service]
     if (due === 'judged') return verdictOf(document, operation, request)
@@ -153,12 +153,12 @@ export function createJudge(documents: World['documents'], secrets: readonly str
   }
 }
 
-/** Node ends a connection that asks to become a tunnel. */
+/** Node closes the connection of a CONNECT request. */
 function mayEndWithoutResponse({ due, request }: Asked): boolean {
   return due === 'open' && request.method === 'CONNECT'
 }
 
-/** The root, Swagger UI, its files, and the document itself are in no document. */
+/** Pages that no document describes: the root, Swagger UI with its files, the document itself. */
 const PAGES = /^\/(docs(\/.*)?|openapi\.json)?$/
 const PAGE_TYPES = /^(application\/json|text\/(html|css|javascript)|image\/png)(;|$)/
 
@@ -167,13 +167,13 @@ function isPage(response: RawResponse): boolean {
   return response.status === 200 && PAGE_TYPES.test(headerOf(response, 'content-type') ?? '')
 }
 
-/** RFC 9110, section 15.5.6: what is possible there, and so not what was tried. */
+/** RFC 9110, section 15.5.6: `Allow` lists what is possible, so not the method that was tried. */
 function namesMethods(response: RawResponse, operations: Operation[], tried: string): boolean {
   const allowed = headerOf(response, 'allow')?.split(', ') ?? []
   return allowed.length > 0 && !allowed.includes(tried) && operations.every(({ method }) => allowed.includes(method))
 }
 
-/** Those of the calls that one request carries are answers too. */
+/** Includes the statuses inside a batch response. */
 function faultsOfStatus(response: RawResponse): string[] {
   const results = fieldOf(parseJson(textOf(response)), 'results')
   const within = Array.isArray(results) ? results.map((result) => Number(fieldOf(result, 'status'))) : []
@@ -182,7 +182,7 @@ function faultsOfStatus(response: RawResponse): string[] {
     .map((status) => `answered ${status}`)
 }
 
-/** How the system is made inside, in the words by which it would show. */
+/** Words that would reveal internals. */
 const INSIDES = [
   /node_modules/,
   /\/(src|dist)\//,
@@ -195,7 +195,7 @@ const INSIDES = [
   /\b(select|delete) .*\bfrom\b|\binsert into\b|\bupdate \w+ set\b/i,
 ]
 
-/** RFC 7519: its signature is random text, in which any word may stand. */
+/** RFC 7519: a signature is random text, which may contain any word. */
 const TOKEN = /\beyJ[\w-]+\.[\w-]+\.[\w-]+/g
 
 function leaksIn(response: RawResponse, secrets: readonly string[]): string[] {
@@ -213,13 +213,13 @@ function faultsOfCorrelation({ request, operation }: Asked, response: RawRespons
   if (given.length !== 1 || !CORRELATION_ID.test(id)) return ['no X-Correlation-Id, or an odd one']
   const wanted = request.headers.filter(([name]) => name.toLowerCase() === 'x-correlation-id').map(([, text]) => text)
   const [first = ''] = wanted
-  // The orchestrator may be told another one in the body; and who speaks no HTTP has no headers.
+  // The body of the orchestrator may give another id, and a request that is not HTTP has no headers.
   const isFree = operation.service === 'orchestrator' || Object.hasOwn(NOT_HTTP, codeOf(response) ?? '')
   const isOther = wanted.length === 1 && CORRELATION_ID.test(first) && id !== first
   return isOther && !isFree ? ['another X-Correlation-Id than was asked for'] : []
 }
 
-/** Which fields a refusal names, without the numbers of items. */
+/** The fields that a refusal names, without indexes. */
 function pathsOf(response: RawResponse): string {
   const errors = fieldOf(parseJson(textOf(response)), 'errors')
   if (!Array.isArray(errors)) return ''

@@ -4,32 +4,32 @@ import { checkerOf, FORM_TYPE, isStrict, type Parameter, parametersOf } from './
 import { type Hints, type Schema, valuesOf } from './inputs.ts'
 import type { RawRequest } from './raw-http.ts'
 
-/** What there is to be named in requests. */
+/** What requests can refer to. */
 export interface World {
   documents: Record<Operation['service'], OpenApiDocument>
   tokens: { caller: string; bound: string; scopeless: string; stranger: string; service: string }
-  /** Rows have the ids from 1 to this. */
+  /** The highest ids; they start at 1. */
   rows: { customers: number; products: number; orders: number }
-  /** Pages that there are, by the operation that lists them. */
+  /** Cursors of real pages, by the operation that lists them. */
   pages: Record<string, { query: [string, string][]; cursor: string }[]>
 }
 
-/** A request in the terms of the document, and valid by it. */
+/** A valid request in the terms of the document. */
 export interface Draft {
-  /** With its parameters filled in. */
+  /** With its parameters. */
   path: string
   query: [name: string, value: string][]
   headers: [name: string, value: string][]
   body: { mediaType: string; value: unknown } | undefined
 }
 
-/** What HTTP carries as it is: neither control characters nor spaces around it. */
+/** Text that HTTP carries unchanged: no control characters, no spaces at the ends. */
 const HEADER_TEXT = /^(?! )[ -~\u0080-\uffff]*(?<! )$/
 
-/** Headers that name the same key. */
+/** Headers with the same meaning. */
 const KEY_HEADERS = ['idempotency-key', 'x-idempotency-key']
 
-/** Requests that the document of an operation allows, cursors apart: those are not made up. */
+/** Requests that the document allows, without cursors, which can't be made up. */
 export function draftsOf(operation: Operation, world: World): fc.Arbitrary<Draft> {
   const parameters = parametersOf(operation).filter(({ name }) => name !== 'cursor')
   const document = world.documents[operation.service]
@@ -78,14 +78,14 @@ function fill(path: string, values: [string, string][]): string {
   return values.reduce((filled, [name, text]) => filled.replace(`{${name}}`, () => encodeURIComponent(text)), path)
 }
 
-/** Two keys for one request are a contradiction that schemas can't forbid. */
+/** Two keys in one request contradict each other, which no schema can forbid. */
 function saysTwice(headers: [string, string][]): boolean {
   const keys = headers.filter(([name]) => KEY_HEADERS.includes(name)).map(([, key]) => key)
   return new Set(keys).size > 1
 }
 
 const NOBODY = [999_999_999, Number.MAX_SAFE_INTEGER]
-/** Rows that are not deleted, so that there is always somebody to order. */
+/** Customers that no request deletes, so that orders stay possible. */
 const KEPT_CUSTOMERS = 20
 
 function idsOf(least: number, most: number): fc.Arbitrary<number> {
@@ -132,7 +132,7 @@ function hintsOf({ operationId, path }: Operation, { rows }: World): Hints {
   }
 }
 
-/** A draft as it goes to a service. */
+/** The request of a draft, as it is sent. */
 export function rawRequestOf(operation: Operation, { path, query, headers, body }: Draft, world: World): RawRequest {
   const token = tokenFor(operation, world)
   return {

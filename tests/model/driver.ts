@@ -6,17 +6,17 @@ import { endHold, expireKey, LONG_AGO } from '../../testing/rows.ts'
 import type { TestSystem } from '../../testing/system.ts'
 import type { Call, Caller, Seen } from './model.ts'
 
-/** Where the calls of one caller go. */
+/** The services that one caller calls. */
 export interface Callee {
   system: TestSystem
-  /** Of several instances of Orders, the one that this caller has to do with. */
+  /** The instance of Orders that this caller uses. */
   orders: ApiClient
   tokens: Record<Caller, string>
 }
 
 type HttpCall = Extract<Call, { by: Caller }>
 
-/** Makes the call, and reduces its answer to what the model speaks of. */
+/** Makes the call, and reduces its response to what the model covers. */
 export async function send(callee: Callee, call: Call): Promise<Seen> {
   if ('by' in call) return seenIn(call, await request(callee, call))
   await letPass(callee.system, call)
@@ -33,7 +33,7 @@ function seenIn(call: HttpCall, response: ApiResponse): Seen {
     replayed: headers.get('idempotent-replayed') === 'true',
   }
   if (status < 400) {
-    // The page's `Link` says the same as its `next_cursor`.
+    // `Link` and `next_cursor` must agree.
     if ('limit' in call) expect(headers.has('link')).toBe(response.body.next_cursor !== null)
     return { ...seen, body: response.body }
   }
@@ -100,7 +100,7 @@ function queryOf(
   ).toString()
 }
 
-/** Time goes by: in the rows themselves, where a moment can't be waited for. */
+/** Lets time pass by changing the rows, where waiting would take too long. */
 async function letPass(system: TestSystem, call: Exclude<Call, HttpCall>): Promise<void> {
   switch (call.verb) {
     case 'endHold':

@@ -2,8 +2,8 @@ import type { Played } from './histories.ts'
 import type { Observed, Unexplained } from './linearizability.ts'
 import type { Expected, Seen } from './model.ts'
 
-/** A history that the model can't explain, for people, as far as it matters. */
-export function tell({ branches }: Played, { followed, next }: Unexplained): string {
+/** Describes the relevant part of a history that the model can't explain. */
+export function formatFailure({ branches }: Played, { followed, next }: Unexplained): string {
   const all = branches.flatMap((calls, branch) => calls.map((observed) => ({ observed, branch })))
   const lineOf = (observed: Observed) => {
     const branch = all.find((one) => one.observed === observed)?.branch ?? 0
@@ -37,18 +37,18 @@ function nameOf(branch: number, branches: number): string {
 
 function callOf({ call }: Observed): string {
   const { verb, ...rest } = call
-  const told = 'after' in rest && rest.after ? { ...rest, after: rest.after.row.id } : rest
-  return `${verb} ${JSON.stringify(told)}`
+  const shown = 'after' in rest && rest.after ? { ...rest, after: rest.after.row.id } : rest
+  return `${verb} ${JSON.stringify(shown)}`
 }
 
 function seenAs(seen: Seen): string {
-  return answerAs(seen, seen.status < 300 ? seen.text : JSON.stringify(seen.body))
+  return responseAs(seen, seen.status < 300 ? seen.text : JSON.stringify(seen.body))
 }
 
 function expectedAs({ text, ...expected }: Expected): string {
-  return `${answerAs(expected, text ?? JSON.stringify(expected.body))} (${expected.what})`
+  return `${responseAs(expected, text ?? JSON.stringify(expected.body))} (${expected.what})`
 }
 
-function answerAs({ status, replayed, etag }: Omit<Seen, 'text'>, body: string): string {
+function responseAs({ status, replayed, etag }: Omit<Seen, 'text'>, body: string): string {
   return [status, replayed ? 'replayed' : '', etag ?? '', body].filter((part) => part !== '').join(' ')
 }

@@ -6,7 +6,7 @@ import { atOnce } from '../../testing/rows.ts'
 import type { TestSystem } from '../../testing/system.ts'
 import { type Callee, send } from './driver.ts'
 import type { Observed } from './linearizability.ts'
-import { type Call, type LaterOrders, type Place, type Seen, type State, stateOf } from './model.ts'
+import { type Call, type LaterOrders, type PageStart, type Seen, type State, stateOf } from './model.ts'
 import { anyBeginning, anyContender, anyShared, anyVerb, firstCalls, type Known, learn, type Verb } from './verbs.ts'
 
 /** What callers do: first one of them alone, then several at the same time. */
@@ -31,7 +31,7 @@ export const anyRace: fc.Arbitrary<History> = fc
     return { beginning, branches: branches.map((verbs) => (shared ? [shared, ...verbs] : verbs)) }
   })
 
-/** What came of a history: each branch in its own order, the beginning and what was read at the end among them. */
+/** An executed history: each branch in its order, also the beginning and the final reads. */
 export interface Played {
   start: State
   branches: Observed[][]
@@ -41,8 +41,8 @@ export interface Played {
 const MAX_PAGES = 20
 
 /**
- * Makes the calls of a history, over rows of its own, and reads at the end all that it knows of.
- * @param instances of Orders, over one database: its callers take turns at them
+ * Makes the calls of a history over rows of its own, and at the end reads all rows that it knows.
+ * @param instances of Orders over one database, which the callers share in turn
  */
 export async function play(
   system: TestSystem,
@@ -72,14 +72,14 @@ export async function play(
     const done: Observed[] = []
     for (const verb of verbs) {
       const first = verb(known)
-      let after: Place | undefined
+      let after: PageStart | undefined
       for (let page = 0; page < MAX_PAGES; page++) {
         const call: Call = after ? Object.assign({}, first, { after }) : first
         const sent = now++
         const seen = await send(callee, call)
         done.push({ call, seen, sent, answered: now++ })
         learn(known, call, seen)
-        after = 'limit' in call ? placeAfter(seen) : undefined
+        after = 'limit' in call ? nextPageAfter(seen) : undefined
         if (after === undefined) break
       }
     }
@@ -89,13 +89,13 @@ export async function play(
   const first = await observeAll(calleeOf(0), known, beginning)
   const knowers = branches.map(() => structuredClone(known))
   const raced = await atOnce(branches.length, (i) => observeAll(calleeOf(i), knowers[i] ?? known, branches[i] ?? []))
-  // Nothing changes any more: what is read at once may as well have been read in turn.
+  // Nothing changes any more, so parallel reads equal reads in turn.
   const readings = await sendAll(calleeOf(0), readingsOf(word, [known, ...knowers]))
   const last = readings.map((reading) => ({ ...reading, sent: now++, answered: now++ }))
   return { start, branches: [first, ...raced, last], later: ordersIn(last) }
 }
 
-/** Makes the rows that the history begins with. @returns the state with them in it */
+/** Makes the first rows of the history. @returns the state with them */
 async function setUp(callee: Callee, known: Known): Promise<State> {
   const made = await sendAll(callee, firstCalls(known))
   for (const { call, seen } of made) {
@@ -106,12 +106,12 @@ async function setUp(callee: Callee, known: Known): Promise<State> {
   return stateOf(rowsOf('createCustomer'), rowsOf('createProduct'))
 }
 
-/** Makes calls at once of which none has to do with another. */
+/** Makes independent calls in parallel. */
 function sendAll(callee: Callee, calls: readonly Call[]): Promise<Pick<Observed, 'call' | 'seen'>[]> {
   return Promise.all(calls.map(async (call) => ({ call, seen: await send(callee, call) })))
 }
 
-function placeAfter({ body }: Seen): Place | undefined {
+function nextPageAfter({ body }: Seen): PageStart | undefined {
   const cursor = body.next_cursor
   return typeof cursor === 'string' ? { cursor, row: body.data.at(-1) } : undefined
 }
@@ -127,7 +127,7 @@ function readingsOf(word: string, knowers: readonly Known[]): Call[] {
   ]
 }
 
-/** When each order was created that a list shows. */
+/** The creation times of the listed orders. */
 function ordersIn(observed: readonly Observed[]): LaterOrders {
   const lists = observed.filter(({ call }) => call.verb === 'listOrders').flatMap(({ seen }) => seen.body.data)
   return new Map(lists.map(({ id, created_at }) => [id, created_at]))

@@ -9,7 +9,7 @@ import {
   type State,
 } from './model.ts'
 
-/** A call that was answered. `sent` and `answered` are moments: numbers that rise as time does. */
+/** A call and its response. `sent` and `answered` are logical times. */
 export interface Observed {
   call: Call
   seen: Seen
@@ -19,21 +19,21 @@ export interface Observed {
 
 export interface Explained {
   state: State
-  /** The case that each call was, by the model. */
+  /** The model's case of each call. */
   cases: { verb: Call['verb']; what: string }[]
 }
 
 export interface Unexplained {
   /** The longest order that the model could follow. */
   followed: Observed[]
-  /** What might have come next, and what the model would have answered there. */
+  /** The calls that might come next, and the responses that the model expects of them. */
   next: { observed: Observed; expected: Expected[] }[]
 }
 
 /**
- * Looks for an order of these calls, each branch in its own and none before one that was answered before it was sent, in
- * which the model gives the very answers that were seen (Wing & Gong 1993). No state is visited twice at one point of
- * all branches (Lowe 2017). @param later the orders that are there at the end
+ * Searches a sequence of the calls in which the model gives the responses that were seen (Wing & Gong 1993). It keeps
+ * the order of each branch, and no call comes before one that was answered before it was sent. No state is visited twice
+ * at one point of all branches (Lowe 2017). @param later the orders that exist at the end
  */
 export function linearize(start: State, branches: readonly Observed[][], later?: LaterOrders): Explained | Unexplained {
   const visited = new Set<string>()
@@ -41,7 +41,7 @@ export function linearize(start: State, branches: readonly Observed[][], later?:
 
   interface Point {
     state: State
-    /** How many calls of each branch are done, and how far the next one has come. */
+    /** How many calls of each branch are done, and the progress of the next one. */
     done: number[]
     progress: (Progress | null)[]
     followed: Observed[]

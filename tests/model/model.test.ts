@@ -7,7 +7,7 @@ import { startInstance } from '../../testing/instances.ts'
 import { LONG_AGO } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
 import { anyRace, anySequence, type History } from './histories.ts'
-import { type Checked, check, type Failure } from './property.ts'
+import { type Checked, checkProperty, type Failure } from './property.ts'
 
 /**
  * Random histories of calls are made, and a model of what the contract says must explain every answer. They come of a
@@ -142,7 +142,7 @@ describeEachEngine('any history of calls', (engine) => {
   const system = useSystem(engine)
 
   async function expectExplained(histories: fc.Arbitrary<History>, instances: ApiClient[]): Promise<Checked> {
-    const checked = await check(histories, { system, instances, seed: SEED, runs: RUNS, path: PATH })
+    const checked = await checkProperty(histories, { system, instances, seed: SEED, runs: RUNS, path: PATH })
     const { failure, cases, ...counts } = checked
     if (failure !== undefined) expect.fail(describeFailure(failure))
     console.log(`${engine}, seed ${SEED}: ${JSON.stringify(counts)}\n${JSON.stringify(cases)}`)
@@ -165,10 +165,10 @@ describeEachEngine('any history of calls', (engine) => {
   })
 })
 
-function describeFailure({ path, told }: Failure): string {
+function describeFailure({ path, description }: Failure): string {
   const { currentTestName } = expect.getState()
   const again = `MODEL_SEED=${SEED} MODEL_PATH=${path} npm test -- tests/model/model.test.ts -t '${currentTestName}'`
-  return `Not as the contract says. To play it again:\n\n    ${again}\n\n${told}\n`
+  return `Not as the contract says. To play it again:\n\n    ${again}\n\n${description}\n`
 }
 
 /** Once the times that were set back by hand are put right: the books ask that they be in order. */

@@ -2,25 +2,24 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ApiResponse } from '../../testing/api-client.ts'
 import { LONG_AGO } from '../../testing/rows.ts'
 
-// What the contract says of customers, products, orders and keys, in memory and one call after another. It is written
-// from the contract, not from the sources. Of an answer it takes only what the contract leaves to the system: the ids
-// of new things, times, and numbers of versions.
+// The contract of customers, products, orders and keys, in memory, one call after another. It is written from the
+// contract, not from the sources. From a response it takes only what the contract leaves open: new ids, times, versions.
 
-/** A client for everything, one bound to the first customer, and one without the scopes for customers. */
+/** A client with all scopes, one bound to the first customer, and one without the customer scopes. */
 export type Caller = 'all' | 'bound' | 'other'
 
 type CustomerFields = { name: string; email: string; phone?: string }
 type ProductFields = { sku: string; name: string; price_cents: number; stock: number }
 export type Items = { product_id: number; qty: number }[]
 type Status = 'CREATED' | 'CONFIRMED' | 'CANCELED'
-/** The last row of the page before, and the cursor that came with it. */
-export type Place = { cursor: string; row: ApiResponse['body'] }
+/** The last row of the previous page, and its cursor. */
+export type PageStart = { cursor: string; row: ApiResponse['body'] }
 type Keyed = { by: Caller; key?: string | undefined }
 type One = { by: Caller; id: number }
 type Conditional = One & { ifMatch?: string | undefined }
-type PageOf = { by: Caller; limit: number; after?: Place }
+type PageOf = { by: Caller; limit: number; after?: PageStart }
 
-/** What can be asked of the system. The last four are ours: time that goes by, and the sweep that follows it. */
+/** All calls. The last four are not requests: they let time pass, and sweep. */
 export type Call =
   | ({ verb: 'createCustomer'; fields: CustomerFields } & Keyed)
   | ({ verb: 'getCustomer' } & One)
@@ -45,20 +44,20 @@ export type Call =
 
 type CallOf<V extends Call['verb']> = Extract<Call, { verb: V }>
 
-/** What a caller sees of an answer. Of a refusal the body holds its code and the facts that travel with it. */
+/** A response as a caller sees it. The body of a refusal has its code and details. */
 export type Seen = Pick<ApiResponse, 'status' | 'text' | 'body'> & {
   etag: string | null
   location: string | null
   replayed: boolean
 }
 
-/** What the model expects to be seen. `text` where it must be the same bytes; `what` names the case. */
+/** The response that the model expects. `text` where the bytes must be equal; `what` names the case. */
 export type Expected = Omit<Seen, 'text'> & { what: string; text?: string }
 
-/** A time that was set and that nobody has seen yet. */
+/** A time that was set but not seen yet. */
 const UNSEEN = 'a time'
 
-/** `risen`: the version is above this number, and nobody has seen yet how far. */
+/** `risen`: the version is above this number; how far was not seen yet. */
 type Versioned = { version: number; risen: boolean; created_at: string; updated_at: string }
 type Customer = { id: number; name: string; email: string; phone: string | null; deleted: boolean } & Versioned
 type Product = { id: number } & ProductFields & Versioned
@@ -81,13 +80,13 @@ export interface State {
   products: Product[]
   orders: Order[]
   adjustments: number[]
-  /** First answers, by what was done, by whom, and under which key. */
+  /** Stored responses by operation, caller and key. */
   responses: Record<string, { request: string; first: Seen }>
-  /** The same of the orchestrator, whose keys at Orders are its own. */
+  /** Those of the orchestrator, whose keys at Orders are separate. */
   orchestrated: Record<string, { request: string; first: Seen }>
 }
 
-/** A state with these customers and products in it, as they were answered. The first customer has the bound client. */
+/** A state with these customers and products, from their responses. The first customer has the bound client. */
 export function stateOf(customers: ApiResponse['body'][], products: ApiResponse['body'][]): State {
   return {
     boundTo: customers[0]?.id ?? 0,
@@ -100,19 +99,19 @@ export function stateOf(customers: ApiResponse['body'][], products: ApiResponse[
   }
 }
 
-/** What a call that takes several steps has come to. */
+/** The progress of a call with several steps. */
 export type Progress = { of: 'placing'; customer: Customer | undefined } | { of: 'releaseExpiredHolds'; left: number[] }
 
-/** A state after one step of a call; the answer with its last one, what is still to do with the others. */
+/** The state after one step of a call: with the response after the last step, with the progress after others. */
 export type Outcome = { state: State } & ({ expected: Expected } | { progress: Progress })
 
-/** Orders that are seen at the end of a history, and when each was created: ids that an unseen step may have made. */
+/** Orders at the end of a history by creation time: an unseen step may have created them. */
 export type LaterOrders = ReadonlyMap<number, string>
 
 /**
- * What may come of the next step of a call; most have one step and one outcome. These have several, between which
- * others may come in: an order is placed after its customer was asked for (Customers is another service), and after the
- * ended holds that it needs were released; a sweep cancels one order after another.
+ * The possible outcomes of the next step of a call; most calls have one step and one outcome. Other calls may run
+ * between the steps of these: placing an order looks up its customer, then releases the ended holds that it needs; a
+ * sweep cancels one order after another.
  */
 export function outcomesOf(
   before: State,
@@ -141,7 +140,7 @@ export function agrees({ what: _, text, ...expected }: Expected, { text: seenTex
 
 type AtomicCall = Exclude<Call, { verb: 'placeOrder' | 'createAndConfirm' | 'releaseExpiredHolds' }>
 
-/** What a call is answered, in one step. The state becomes what it is after it. */
+/** The response to a call of one step. Changes the state. */
 function responseTo(state: State, call: AtomicCall, seen: Seen): Expected {
   switch (call.verb) {
     case 'createCustomer':
@@ -225,7 +224,7 @@ function deleteCustomer(state: State, call: CallOf<'deleteCustomer'>): Expected 
   return done('deleted')
 }
 
-/** A client bound to a customer may read it and change none. */
+/** A bound client may read its own customer and change none. */
 function changeableCustomer(state: State, call: Conditional): Customer | Expected {
   if (call.by === 'other') return refusal(403, 'insufficient_scope')
   if (!mayKnow(state, call, call.id)) return refusal(404, 'not_found')
@@ -343,7 +342,7 @@ function placeOrder(
   return { state, expected }
 }
 
-/** Asks Customers, which is another service. */
+/** Looks up the customer, at another service. */
 function lookUp(state: State, customerId: number): Outcome {
   return { state, progress: { of: 'placing', customer: liveCustomer(state, customerId) } }
 }
@@ -351,8 +350,8 @@ function lookUp(state: State, customerId: number): Outcome {
 type Requested = { customer_id: number; items: Items }
 
 /**
- * Before an order is refused for too little stock, the ended holds on what it lacks are released. @returns whether there
- * were any
+ * Before an order is refused for too little stock, the ended holds on the missing products are released.
+ * @returns whether there were any
  */
 function releaseFor(state: State, { customer_id, items }: Requested, customer: Customer | undefined): boolean {
   if (customer === undefined || liveCustomer(state, customer_id) === undefined) return false
@@ -366,7 +365,7 @@ function releaseFor(state: State, { customer_id, items }: Requested, customer: C
   return ended.length > 0
 }
 
-/** Why the order can't be placed now. */
+/** Why the order can't be placed. */
 function whyNot(state: State, { customer_id, items }: Requested, customer: Customer | undefined): Expected | undefined {
   if (customer === undefined || liveCustomer(state, customer_id) === undefined)
     return refusal(422, 'customer_not_found')
@@ -385,7 +384,7 @@ function whyNot(state: State, { customer_id, items }: Requested, customer: Custo
 
 const HOLD_MINUTES = 1_440
 
-/** The order, at the prices of now; its pieces are off the shelves. */
+/** Places the order at current prices, and reserves its stock. */
 function take(
   state: State,
   call: { customer_id: number; items: Items },
@@ -438,7 +437,7 @@ function confirmOrder(state: State, call: CallOf<'confirmOrder'>, seen: Seen): E
   })
 }
 
-/** Confirms the order if it can be. @returns what it was; a hold that has ended is over, whether swept or not */
+/** Confirms the order if possible; an ended hold is over even before the sweep. @returns the case */
 function confirm(state: State, order: Order): Status | 'hold ended' {
   if (holdEnded(order)) {
     cancel(state, order)
@@ -479,7 +478,7 @@ function listOrders(state: State, call: CallOf<'listOrders'>, seen: Seen): Expec
   })
 }
 
-/** By id among those of one moment. Only orders that the orchestrator has just made have a time that nobody has seen. */
+/** By time, then by id. Only orders that the orchestrator has just made have an unseen time. */
 function newestFirst(a: Order, b: Order): number {
   if (a.created_at === b.created_at || [a, b].some(({ created_at }) => created_at === UNSEEN)) return b.id - a.id
   return a.created_at < b.created_at ? 1 : -1
@@ -503,7 +502,7 @@ function repeats(items: Items): boolean {
   return quantities(items).size < items.length
 }
 
-/** Each product's version rises by one move, however many lines of it there are. */
+/** One stock movement raises a product's version once, however many lines it has. */
 function move(state: State, items: Items, sign: 1 | -1): void {
   for (const [id, qty] of quantities(items)) {
     const product = productOf(state, id)
@@ -516,8 +515,8 @@ function move(state: State, items: Items, sign: 1 | -1): void {
 // The orchestrator
 
 /**
- * The customer, then the order, placed and confirmed in one step. The first answer of a key stays what it was, customer
- * included, whatever became of either.
+ * Looks up the customer, then places and confirms the order in one step. A key's first response, with its customer,
+ * never changes, whatever happens to either.
  */
 function createAndConfirm(
   before: State,
@@ -549,7 +548,7 @@ function orchestratedData({ id, status, total_cents, items }: Order, customer: C
   }
 }
 
-// Time that goes by
+// Passing time
 
 function endHold(state: State, call: CallOf<'endHold'>): Expected {
   const order = state.orders.find(({ id }) => id === call.id)
@@ -568,7 +567,7 @@ function expireKey(state: State, call: CallOf<'expireKey'>): Expected {
   return done('done')
 }
 
-/** Those whose hold has ended when the sweep begins, one by one; in whichever order. */
+/** The orders whose hold has ended when the sweep begins, one by one, in any order. */
 function releaseExpiredHolds(before: State, progress: Progress | undefined): Outcome[] {
   if (progress?.of !== 'releaseExpiredHolds') {
     const left = before.orders.filter(holdEnded).map(({ id }) => id)
@@ -589,8 +588,8 @@ function releaseExpiredHolds(before: State, progress: Progress | undefined): Out
 // Keys
 
 /**
- * A key belongs to who calls and what is done. The same request again gets the first answer, whatever happened since;
- * another one is refused. Refusals are not remembered.
+ * A key belongs to a caller and an operation. The same request gets the first response again, whatever happened since;
+ * another request is refused. Refusals are not stored.
  */
 function once(
   responses: State['responses'],
@@ -624,7 +623,7 @@ function newVersion(): Versioned {
   return { version: 0, risen: true, created_at: UNSEEN, updated_at: UNSEEN }
 }
 
-/** How far a version rises is not said: changes of one moment may be one rise. */
+/** The contract does not say how far a version rises: concurrent changes may raise it once. */
 function rise(row: Versioned): void {
   Object.assign(row, { risen: true, updated_at: UNSEEN })
 }
@@ -637,7 +636,7 @@ function changedBy({ ifMatch }: { ifMatch?: string | undefined }): string {
   return ifMatch === undefined ? 'changed' : 'changed, by If-Match'
 }
 
-// Answers
+// Responses
 
 function done(what: string): Expected {
   return { status: 204, body: '', etag: null, location: null, replayed: false, what }
@@ -656,7 +655,7 @@ function created(body: { id: number; version?: number | string }, collection: st
   return { ...done(what), status: 201, body, etag, location: `${collection}/${body.id}` }
 }
 
-/** As it must be shown. What is seen of its times and its version for the first time is theirs from then on. */
+/** The expected representation. Times and versions that are seen for the first time are fixed from then on. */
 function shownCustomer(customer: Customer, seen: ApiResponse['body']) {
   settle(customer, seen)
   const { id, name, email, phone, created_at, updated_at } = customer
@@ -689,7 +688,7 @@ function shownVersion({ version, risen }: Versioned): number | string {
   return risen ? `above ${version}` : version
 }
 
-/** The time that is seen, if one was set and none was seen before. */
+/** The time of the response, if one was set and not seen before. */
 function settled<T extends string | null>(time: T, seen: unknown, notBefore = ''): T | string {
   if (time !== UNSEEN || typeof seen !== 'string') return time
   return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(seen) && seen >= notBefore ? seen : time
@@ -697,7 +696,7 @@ function settled<T extends string | null>(time: T, seen: unknown, notBefore = ''
 
 const NO_ID = -1
 
-/** The id that the answer gives to something new, if it may be one. */
+/** The id of a new row in the response, if it can be one. */
 function newId(seen: ApiResponse['body'], others: readonly { id: number }[]): number {
   const id = seen?.id
   return Number.isSafeInteger(id) && id > 0 && others.every((other) => other.id !== id) ? id : NO_ID
@@ -705,7 +704,7 @@ function newId(seen: ApiResponse['body'], others: readonly { id: number }[]): nu
 
 // Lists
 
-/** The rows from where the page before ended, and a cursor if there are more. */
+/** The rows after the previous page, and a cursor if there are more. */
 function page<Row>(
   rows: readonly Row[],
   { limit, after }: PageOf,
@@ -721,7 +720,7 @@ function page<Row>(
   return { ...done(what), status: 200, body: { data, next_cursor } }
 }
 
-/** The first of the words of these texts, in their order, that begins as the search does. */
+/** The first word of these texts, in their order, that begins with the search. */
 function firstWord(search: string, ...texts: string[]): string | undefined {
   const words = texts.flatMap((text) => text.toLowerCase().split(/[^a-z0-9]+/))
   return words.filter((word) => word.startsWith(search.toLowerCase())).sort()[0]
@@ -731,7 +730,7 @@ function found<Row>(rows: readonly Row[], wordOf: (row: Row) => string | undefin
   return rows.filter((row) => wordOf(row) !== undefined)
 }
 
-/** As the document of the routes says: by the word that matched, then by id. */
+/** As documented: by the word that matched, then by id. */
 function byWord<Row extends { id: number }>(wordOf: (row: Row) => string | undefined) {
   return (a: Row, b: Row): number => {
     const [one = '', other = ''] = [wordOf(a), wordOf(b)]

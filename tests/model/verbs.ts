@@ -1,24 +1,23 @@
 import fc from 'fast-check'
 import type { Call, Caller, Seen } from './model.ts'
 
-// Calls as they are generated: by what their caller knows when it makes them, so that whatever is left of a history
-// after shrinking is a history too.
+// Generates calls from what their caller knows when it makes them, so that a shrunk history is still valid.
 
 export type Verb = (known: Known) => Call
 
-/** What a caller has seen so far, and the words that are its history's own. */
+/** What a caller has seen so far, and the words of its history. */
 export interface Known {
   word: string
   customers: number[]
   products: number[]
   orders: number[]
-  /** Calls with a key, to be sent again. */
+  /** Calls with a key, which can be repeated. */
   keyed: Call[]
-  /** By the path of the thing, the latest last. */
+  /** By path, the latest last. */
   etags: Record<string, string[]>
 }
 
-/** Adds what an answer tells its caller. */
+/** Adds what a response shows. */
 export function learn(known: Known, call: Call, { status, body, etag }: Seen): void {
   if ('key' in call && call.key !== undefined && call.verb !== 'expireKey') known.keyed.push(call)
   if (status === 201 && call.verb === 'createCustomer') add(known.customers, body.id)
@@ -36,7 +35,7 @@ function add(ids: number[], id: number): void {
   if (!ids.includes(id)) ids.push(id)
 }
 
-/** What was done with it last comes last. */
+/** Moves the row that was used last to the end. */
 function touch(ids: number[], id: number): void {
   if (ids.includes(id)) ids.splice(ids.indexOf(id), 1)
   ids.push(id)
@@ -48,7 +47,7 @@ function kindOf({ verb }: Call): 'customer' | 'product' {
 
 const NOBODY = 9_007_199_254_740_991
 
-/** One of these ids; one that nobody has when there are none. */
+/** One of these ids, or an unknown id when there are none. */
 function pick(ids: readonly number[], slot: number): number {
   return slot === NOBODY ? NOBODY : (ids[slot % ids.length] ?? NOBODY)
 }
@@ -65,7 +64,7 @@ function etagOf({ etags }: Known, thing: string, which: IfMatch): string | undef
   return (etags[thing] ?? []).at(which === 'seen last' ? -1 : -2) ?? '"0"'
 }
 
-/** Words that only this history has, so that its rows can be found among those of others. */
+/** Words of this history alone, by which its rows are found. */
 const ownWords = ({ word }: Known, ends: string[]) => ends.map((end) => `${word}${end}`).join(' ')
 const ownMark = ({ word }: Known) => `of${word}`
 const ownSku = (known: Known, slot: number) => `p${slot}-${ownMark(known)}`
@@ -76,10 +75,10 @@ function ownEmail(known: Known, slot: number, loud = false): string {
   return loud ? email.toUpperCase() : email
 }
 
-/** Of one product there is enough for many orders. */
+/** One product has stock for many orders. */
 const FIRST_STOCK = [3, 6, 30]
 
-/** What each history begins with: three customers and three products. */
+/** Each history begins with three customers and three products. */
 export function firstCalls(known: Known): Call[] {
   const name = ownWords(known, ['red'])
   return FIRST_STOCK.flatMap((stock, slot): Call[] => [
@@ -100,7 +99,7 @@ const mostlyAll = fc.oneof(
 const few = fc.nat({ max: 2 })
 const nobody = { weight: 1, arbitrary: fc.constant(NOBODY) }
 const slot = fc.oneof({ weight: 20, arbitrary: few }, nobody)
-/** So that one customer has many orders, and calls in a row are about one of them. */
+/** One customer has many orders, and consecutive calls often use the same one. */
 const mostlyFirst = fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 8, arbitrary: few }, nobody)
 const anyKey = fc.constantFrom('k1', 'k2', 'k3')
 const key = fc.option(anyKey, { nil: undefined })
@@ -163,7 +162,7 @@ const replaceCustomer = fc.record({ by: mostlyAll, slot, customer, ifMatch }).ma
 const deleteCustomer = fc.record({ by: mostlyAll, slot: fc.nat({ max: 4 }), ifMatch }).map(
   ({ by, slot, ifMatch }): Verb =>
     (known) => {
-      // The newest first: most orders are of the first ones.
+      // The newest first: the first ones have most orders.
       const id = pick(latestFirst(known.customers), slot)
       return { verb: 'deleteCustomer', by, id, ifMatch: etagOf(known, `customer ${id}`, ifMatch) }
     },
@@ -232,13 +231,13 @@ const placeOrder = fc.record({ by, buyer: mostlyFirst, items, key, confirm: fc.n
     },
 )
 
-/** One piece of what there is enough of. */
+/** One piece of the product with enough stock. */
 const placeOne: Verb = (known) => {
   const items = linesOf(known, [{ product: 2, qty: 1 }])
   return { verb: 'placeOrder', by: 'all', customer_id: pick(known.customers, 0), items }
 }
 
-/** What is done with an order, one of the latest. Whoever knows of none places one. */
+/** Uses one of the latest orders. A caller that knows none places one. */
 function withOrder(slot: number, verb: (id: number, known: Known) => Call): Verb {
   return (known) => (known.orders.length > 0 ? verb(pick(latestFirst(known.orders), slot), known) : placeOne(known))
 }
@@ -269,7 +268,7 @@ const listOrders = fc
   .map(
     ({ by, buyer, status, limit, all }): Verb =>
       (known) => {
-        // Whoever sees all customers asks for one of its own, or it would read the orders of other histories.
+        // A caller that sees all customers filters by its own: it must not read orders of other histories.
         const customer_id = by === 'bound' && all ? undefined : pick(known.customers, buyer)
         return { verb: 'listOrders', by, status, customer_id, limit }
       },
@@ -294,7 +293,7 @@ const expireKey = anyKey.map(
 
 const releaseExpiredHolds = fc.constant<Verb>(() => ({ verb: 'releaseExpiredHolds' }))
 
-/** One of the calls with a key that were made, or are being made, once more. */
+/** Repeats a call with a key, which may still be in flight. */
 const sendAgain = fc.nat({ max: 5 }).map(
   (slot): Verb =>
     ({ keyed, products }) => {
@@ -302,12 +301,12 @@ const sendAgain = fc.nat({ max: 5 }).map(
     },
 )
 
-/** Of a history that shrinks calls are left out, and none is made simpler: each try takes time, and that tells less. */
+/** Shrinking drops calls and does not simplify them: each try takes time, and simpler calls explain less. */
 function among(...choices: [number, fc.Arbitrary<Verb>][]): fc.Arbitrary<Verb> {
   return fc.oneof(...choices.map(([weight, arbitrary]) => ({ weight, arbitrary: fc.noShrink(arbitrary) })))
 }
 
-/** What is done one after another: everything. */
+/** Calls for sequences: all kinds. */
 export const anyVerb = among(
   [4, createCustomer],
   [2, getCustomer],
@@ -332,7 +331,7 @@ export const anyVerb = among(
   [5, sendAgain],
 )
 
-/** What goes before calls that are made at the same time: orders to contend for. */
+/** Calls before a race: they make orders to contend for. */
 export const anyBeginning = among(
   [4, fc.constant(placeOne)],
   [2, placeOrder],
@@ -341,7 +340,7 @@ export const anyBeginning = among(
   [1, endHold],
 )
 
-/** Calls that several callers make at the same time: under one key, or to change what all of them have read. */
+/** One call for all callers at once: under one key, or to change what all of them have read. */
 export const anyShared = among(
   [3, placeOrder],
   [3, createAndConfirm],
@@ -353,7 +352,7 @@ export const anyShared = among(
   [2, changeProduct],
 )
 
-/** What is done at the same time: what contends for the same things, and what sees them meanwhile. */
+/** Calls in a race: they contend for the same rows, or read them meanwhile. */
 export const anyContender = among(
   [1, createCustomer],
   [3, replaceCustomer],
