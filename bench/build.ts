@@ -11,8 +11,8 @@ const PROGRAMS = {
 } as const
 
 /**
- * Bundles the programs of all systems into the folder, as ours are for their image: nobody runs sources in production,
- * and what Node needs to read them would count as memory of the services.
+ * Bundles the programs of all systems into the folder, as the image does: production does not run sources, and reading
+ * them would count as memory of the services.
  */
 export async function buildPrograms(folder: string): Promise<void> {
   const programs = Object.entries(PROGRAMS).flatMap(([from, names]) => names.map((name) => `${from}/${name}.ts`))
@@ -27,11 +27,11 @@ export async function buildPrograms(folder: string): Promise<void> {
   symlinkSync(join(ROOT, 'db'), join(folder, 'programs', 'db'))
 }
 
-/** What the image starts a service with. `npm start`, which runs all of them in one process, has Node's own defaults. */
+/** The options of the image. `npm start`, with all services in one process, uses Node's defaults. */
 export const IMAGE_OPTIONS = ['--max-semi-space-size=8']
 export const IMAGE_VARIABLES = { MALLOC_ARENA_MAX: '2' }
 
-/** Where {@link buildPrograms} put one. */
+/** The path of a program that {@link buildPrograms} made. */
 export function programIn(folder: string, from: keyof typeof PROGRAMS, name: string): string {
   return join(folder, 'programs', from, `${name}.js`)
 }

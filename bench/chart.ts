@@ -13,7 +13,7 @@ const HELP = `The chart of the README from the figures of npm run bench: orders 
 const CHART = 'docs/performance.svg'
 const CONNECTIONS = 64
 
-/** In the order of the chart, and what the README calls them. */
+/** In the order of the chart, with the names in the README. */
 const BARS = [
   { system: BASELINE, label: 'the stack it replaces', kind: 'other' },
   { system: 'services', label: 'three services', kind: 'ours' },
@@ -35,7 +35,7 @@ interface Bar {
   label: string
   kind: (typeof BARS)[number]['kind']
   perSecond: number
-  /** To the stack it replaces; undefined for that one itself, and where it is not there. */
+  /** To the baseline; undefined for the baseline itself and without one. */
   ratio: number | undefined
 }
 
@@ -55,7 +55,7 @@ const GAP = 14
 const FOOT = 26
 
 /**
- * The chart as SVG text, with colours for light and for dark surroundings.
+ * The chart as SVG text, with colours for light and dark backgrounds.
  * @throws Error when there is nothing to show
  */
 export function chartOf({ machine, rows }: Charted): string {

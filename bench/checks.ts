@@ -5,18 +5,18 @@ import { padTable } from './report.ts'
 import type { System } from './systems.ts'
 import type { Line } from './workloads.ts'
 
-// What a system's speed is worth: whether it is right when many call at once, and when they call again.
+// Whether a system is right under concurrent and repeated calls: without that, its speed is worth nothing.
 
 export interface CheckResult {
   check: string
   system: string
   ours: boolean
   holds: boolean
-  /** Where it does not hold: what was seen, and what should have been. */
+  /** What was seen, where the check does not hold. */
   happened: string | undefined
 }
 
-/** A system as these checks use it. */
+/** The calls of a system that the checks make. */
 interface Tried {
   place(items: Line[]): Promise<ApiResponse>
   read(id: number): Promise<ApiResponse>
@@ -111,7 +111,7 @@ const CHECKS: readonly Check[] = [
   },
 ]
 
-/** Of products of their own, so that the load meets the same stock in every system. */
+/** Uses products of its own, so that the load finds the same stock in every system. */
 export async function checkSystem(system: System): Promise<CheckResult[]> {
   const tried = callsOf(system)
   const results: CheckResult[] = []

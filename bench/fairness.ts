@@ -116,7 +116,7 @@ function startFlood(flood: Flood): { responded: Promise<FloodResponses>; stop: (
   return { responded, stop: () => child.send('stop') }
 }
 
-/** One caller that places an order, waits a little, and places the next. */
+/** One caller, which pauses between its orders. */
 async function measure(port: number, request: string, ms: number) {
   const connection = new RawConnection(port)
   const latencies = createLatencies()
@@ -133,7 +133,7 @@ async function measure(port: number, request: string, ms: number) {
   return { ...latencies.percentiles(), refused }
 }
 
-/** Half of them have the one word, half the other; none has both. */
+/** Half of the products have one word, half the other; none has both. */
 async function makeSearchedProducts(db: Database): Promise<void> {
   const ids = Array.from({ length: SEARCHED_PRODUCTS }, (_, i) => FIRST_SEARCHED + i)
   const created_at = '2026-01-05 09:00:00.000'

@@ -14,26 +14,25 @@ import {
   summarizeDifferences,
 } from '../testing/fixture.ts'
 
-/** What each system finds in a database of its own: the demo data, products enough for the load, and past orders. */
+/** The database of one system: the demo data, products for the load, and past orders. */
 export interface BenchDatabase {
   env: Env
-  /** @returns the id of a new product with so many pieces */
+  /** @returns the id of a new product with this stock */
   addProduct(stock: number): Promise<number>
   stockOf(productId: number): Promise<number>
   /** How many orders have a line of this product. */
   ordersOf(productId: number): Promise<number>
   books(): Promise<Books>
-  /** Away with it all. */
   close(): Promise<void>
 }
 
 export interface Books {
   orders: number
-  /** What does not balance; empty when all does. */
+  /** What the audit finds wrong. */
   differences: string[]
 }
 
-/** Pieces of each product: more than any run takes. */
+/** The stock of each product: more than any run sells. */
 const STOCK = 1_000_000_000
 export const PRODUCTS = 1_000
 export const FIRST_PRODUCT = 1_001
@@ -41,8 +40,8 @@ export const CUSTOMER = 1
 /** The API client that the callers are. */
 export const CLIENT = 'bench'
 /**
- * Enough that every list is one of many orders, and its index worth using: else a system would pay for the rest of its
- * speed, or be spared for the lack of it.
+ * Enough that every list is long and its index worth using: with short lists, a fast system would list more rows than a
+ * slow one, and pay for its own speed.
  */
 const PAST_ORDERS = 10_000
 const FIRST_PAST_ORDER = 1_001
@@ -91,7 +90,7 @@ export async function openBenchDatabase(variables: Record<string, string>): Prom
   }
 }
 
-/** A confirmed one a minute, which take the same number of pieces of each product. */
+/** One confirmed order a minute. Together they take the same quantity of each product. */
 async function addPastOrders(db: Database): Promise<void> {
   const orders = Array.from({ length: PAST_ORDERS }, (_, i) => {
     const lines = Array.from({ length: LINES_OF_PAST_ORDER }, (_, more) =>

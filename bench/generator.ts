@@ -3,9 +3,8 @@ import { type Caller, generateLoads, type Load } from './caller-loop.ts'
 import { type Service, WORKLOADS } from './workloads.ts'
 
 /**
- * The load through HTTP, in a process of its own: so many callers, each with one request under way. It speaks plain
- * HTTP/1.1 over sockets, because on a small machine a whole client would cost about as much as the systems that it
- * measures.
+ * The load through HTTP, in a process of its own: callers with one request in flight each. It uses bare sockets,
+ * because on a small machine a full client would cost about as much as the systems under test.
  */
 export interface HttpLoad extends Load {
   ports: Record<Service, number>
@@ -13,7 +12,7 @@ export interface HttpLoad extends Load {
 
 generateLoads<HttpLoad>(openCaller)
 
-/** With a connection of its own to each service that it calls. */
+/** A caller with its own connection to each service. */
 function openCaller({ workload: name, fixture, ports }: HttpLoad): Caller {
   const workload = WORKLOADS.find((workload) => workload.name === name)
   if (workload === undefined) throw new Error(`no workload ${name}`)

@@ -49,7 +49,7 @@ interface Account {
   system: SystemUnderTest
   ordersBefore: number
   placed: number
-  /** By connections. */
+  /** By number of connections. */
   samples: Map<number, Sample[]>
 }
 
@@ -102,7 +102,7 @@ async function measureWorkload(
   )
 }
 
-/** What is wrong with a system after a workload: an ended process, an audit that fails, acknowledged orders that are missing. */
+/** Problems after a workload: an ended process, a failed audit, missing acknowledged orders. */
 export async function faultsOf({ system, ordersBefore, placed }: Omit<Account, 'samples'>): Promise<string[]> {
   const { orders, differences } = await system.books()
   const missing = ordersBefore + placed - orders

@@ -116,7 +116,7 @@ async function main(plan: Plan, file: string): Promise<void> {
 }
 
 interface Found {
-  /** Orders a second, of callers who wait for their answers. */
+  /** Orders a second from callers that wait for their responses. */
   peak: number
   phases: Phase[]
   /** From the end of the spike until the system has recovered, in ms; undefined when it has not. */

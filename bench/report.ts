@@ -1,23 +1,23 @@
 import type { Result } from './caller-loop.ts'
 import type { CheckResult } from './checks.ts'
 
-/** One system under one load for a few seconds. */
+/** One system under one load, for a few seconds. */
 export interface Sample extends Result {
   /** By process. */
   processes: Record<string, Usage>
-  /** Processor time of the database meanwhile, in ms; undefined where the machine does not say. */
+  /** Processor time of the database, in ms; undefined where the machine does not say. */
   databaseCpu: number | undefined
 }
 
 /** Undefined where the machine does not say. */
 interface Usage {
-  /** Processor time while it was measured, in ms. */
+  /** Processor time in the measured period, in ms. */
   cpu: number | undefined
-  /** Memory that it holds, in MiB. */
+  /** Resident memory, in MiB. */
   rss: number | undefined
 }
 
-/** Medians of the rounds. CPU is in ms of processor time for each operation; undefined where the machine does not say. */
+/** Medians of the rounds. CPU is processor time an operation, in ms; undefined where the machine does not say. */
 export interface Figures {
   perSecond: number
   p50: number
@@ -35,7 +35,7 @@ export interface Figures {
   /** The process that used most of a processor, and how much of one. */
   busiest: { name: string; cores: number } | undefined
   perSecondRounds: number[]
-  /** Why the throughput is zero, if it is for another reason than that nothing was done. */
+  /** Why the throughput counts as zero. */
   faults: string[]
   firstError: string | undefined
 }
@@ -47,18 +47,18 @@ export interface Row extends Figures {
   ours: boolean
 }
 
-/** What a run leaves behind. */
+/** The file of a run. */
 export interface Results {
   at: string
   machine: { node: string; database: string; flushAtCommit: string; cpus: string }
   rounds: number
-  /** Their titles by their names. */
+  /** Titles by name. */
   workloads: Record<string, string>
   checks: CheckResult[]
   rows: Row[]
 }
 
-/** What the others are compared with. */
+/** The systems that the others are compared with. */
 export const BASELINE = 'baseline'
 export const LIMIT = 'bare, one transaction a step'
 
@@ -169,7 +169,7 @@ SQLite works in the process itself. Busiest: the process that used most of a pro
   }
 }
 
-/** Lines of a table whose cells stand under each other: text to the left, figures to the right. */
+/** Aligns the columns of a table: text to the left, figures to the right. */
 export function padTable(table: readonly string[][], isText: (column: number) => boolean): string[] {
   const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((cells) => cells[column]?.length ?? 0)))
   return table.map((cells) => {
@@ -214,7 +214,7 @@ function ratio(ours: number | undefined, theirs: number | undefined): string {
   return ours === undefined || theirs === undefined || theirs === 0 ? '' : (ours / theirs).toFixed(2)
 }
 
-/** Where figures are written: those of a whole run into the committed file, those of a run with options beside it. */
+/** The file for the figures: the committed one for a whole run, another one for a run with options. */
 export function resultsFile(name: string, options: object): string {
   return `bench/results/${name}${Object.keys(options).length > 0 ? '-narrowed' : ''}.json`
 }

@@ -99,7 +99,7 @@ async function describeMachine(server: DatabaseServer): Promise<Results['machine
   }
 }
 
-/** 1 where a commit is on the disk when it is done. */
+/** 1 where a commit is flushed to the disk. */
 async function flushAtCommit({ host, port, user, password }: DatabaseServer): Promise<string> {
   const connection = await createConnection({ host, port, user, password })
   try {
@@ -161,7 +161,7 @@ function save(found: Pick<Results, 'machine' | 'checks' | 'rows'>, { workloads, 
   console.log(`Written to ${file}.`)
 }
 
-/** Ours must be right, however fast it is. */
+/** Fails when a check or the books of this system fail, never because of a figure. */
 function judge(checks: readonly CheckResult[], rows: readonly Row[]): void {
   const failures = [
     ...checks.filter(({ ours, holds }) => ours && !holds).map(({ system, check }) => `${system}: ${check}`),

@@ -87,7 +87,7 @@ async function main(plan: Plan, results: string): Promise<void> {
           interruption.throwIfAborted()
           fixtures.push(await openFixture(size, where, folder, (line) => tell(`${name}: ${line} …`)))
         }
-        // What is left of the time is shared by the engines that are left.
+        // The remaining engines share the remaining time.
         const left = plan.maxMs - (performance.now() - began)
         const until = performance.now() + (i === engines.length - 1 ? left : left * 0.5)
         const [small, large] = fixtures
@@ -141,7 +141,7 @@ async function measure(each: Case, small: Fixture, large: Fixture, { rounds, req
       taken: [] as Percentiles[],
     })),
   )
-  // The first of each is not measured: what it finds cold is cold in both.
+  // The first round is not measured: it warms the caches of both.
   for (let round = -1; round < rounds; round++) {
     const samples = sides.map(createLatencies)
     for (let i = 0; i < (round < 0 ? requests / 2 : requests); i++) {

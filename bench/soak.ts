@@ -29,12 +29,12 @@ interface Plan {
 }
 
 const WORKLOAD = 'mix'
-/** From one look at the memory to the next. Between them the callers come with new connections. */
+/** The time between two readings of the memory. After each, the callers open new connections. */
 const SLICE_MS = 10_000
 const SLICES_PER_MINUTE = 60_000 / SLICE_MS
 const WARM_MS = 10_000
 const BYTES_PER_MIB = 1024 * 1024
-/** Of all that was seen: what stands for its beginning, and for its end. */
+/** The share of the readings that counts as the beginning, and as the end. */
 const EDGE = 0.2
 
 const { endInterrupted, fail, interruption, readOptions, tell } = createProgram(HELP)
@@ -53,7 +53,7 @@ function planOf({ minutes = '10', connections = '64' }: typeof values): Plan {
   return { minutes: Number(minutes), connections: Number(connections) }
 }
 
-/** What was done in ten seconds, and the memory after them, in MiB; undefined where the machine does not say. */
+/** Ten seconds of load, and the memory afterwards, in MiB; undefined where the machine does not say. */
 interface Slice {
   done: number
   seconds: number
@@ -196,7 +196,7 @@ function memoryOver(slices: readonly Slice[]): Memory[] {
   )
 }
 
-/** From one number to the next, by least squares. */
+/** The slope a number, by least squares. */
 function slopeOf(numbers: readonly number[]): number {
   const middle = (numbers.length - 1) / 2
   const mean = numbers.reduce((sum, number) => sum + number, 0) / numbers.length

@@ -29,23 +29,23 @@ import type { Fixture } from './workloads.ts'
 export const SYSTEMS = ['baseline', 'services', 'one process', 'one process, SQLite'] as const
 export type SystemName = (typeof SYSTEMS)[number]
 
-/** Whatever is put under load, with a database of its own. */
+/** Anything that takes load, with a database of its own. */
 export interface RunningSystem {
   name: string
-  /** Ours must not fail. */
+  /** Whether it is this system, which must not fail. */
   ours: boolean
   fixture: Fixture
-  /** Of its processes by what they do. */
+  /** Its processes by role. */
   pids: ReadonlyMap<string, number>
   /** Processor time of its database so far, in ms; undefined where the machine does not say. */
   databaseCpuMs(): number | undefined
-  /** What ended, if anything: the processes must all be there to the end. */
+  /** The name of a process that has ended, if any. */
   ended(): string | undefined
   books(): Promise<Books>
   stop(): Promise<void>
 }
 
-/** A system that runs and is called through HTTP. */
+/** A system that is called through HTTP. */
 export interface System extends RunningSystem {
   name: SystemName
   ports: Ports
@@ -54,7 +54,7 @@ export interface System extends RunningSystem {
 
 const CONFIRMED_ORDERS = 64
 
-/** @param nodeOptions what its processes are started with besides */
+/** @param nodeOptions more options of its processes */
 export async function startSystem(
   name: SystemName,
   server: DatabaseServer,
@@ -92,7 +92,7 @@ export async function startSystem(
       ports,
       fixture,
       pids,
-      // An embedded one works in the process itself.
+      // An embedded database works inside the process.
       databaseCpuMs: () => (embedded ? 0 : cpuMsOf(server.pid)),
       ended,
       books: database.books,
@@ -125,7 +125,7 @@ async function fixtureOf(env: Env, ports: Ports): Promise<Fixture> {
   return { ...fixture, confirmed: await confirmSome(ports.orders, fixture) }
 }
 
-/** Orders that are there to be read and confirmed again. */
+/** Orders for the workloads that read and confirm again. */
 async function confirmSome(port: number, fixture: Omit<Fixture, 'confirmed'>): Promise<Fixture['confirmed']> {
   const orders = apiClient(`http://127.0.0.1:${port}`, fixture.token)
   const post = async (path: string, body?: object, headers = {}) => {
@@ -145,19 +145,19 @@ async function confirmSome(port: number, fixture: Omit<Fixture, 'confirmed'>): P
   return confirmed
 }
 
-/** Linux counts a process's time in these, whatever the machine. */
+/** Linux reports processor time in this unit on every machine. */
 const TICKS_PER_SECOND = 100
 
-/** Processor time of a process so far, its own and the kernel's for it, in ms; undefined where the system does not say. */
+/** User and system time of a process so far, in ms; undefined where the machine does not say. */
 export function cpuMsOf(pid: number | undefined): number | undefined {
   const stat = readProc(pid, 'stat')
-  // The name, in parentheses, may hold anything. After it come the state and the rest; utime and stime are 12th and 13th.
+  // The name, in parentheses, may contain anything. Counted from the state after it, utime and stime are 12th and 13th.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
   if (fields === undefined) return undefined
   return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND
 }
 
-/** Memory that a process holds, in MiB. */
+/** Resident memory of a process, in MiB. */
 export function rssMibOf(pid: number | undefined): number | undefined {
   const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readProc(pid, 'status') ?? '') ?? []
   return kib === undefined ? undefined : Number(kib) / 1024

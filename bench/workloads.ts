@@ -1,13 +1,13 @@
 import type { HttpRequest } from '../testing/raw-http.ts'
 
-/** What the requests are about: the same in each system's database. */
+/** What the requests refer to: the same rows in each system's database. */
 export interface Fixture {
-  /** For callers of Orders, with all scopes. */
+  /** A token for Orders, with all scopes. */
   token: string
   customerId: number
   firstProduct: number
   products: number
-  /** Orders that were confirmed before the load began. */
+  /** Orders confirmed before the load. */
   confirmed: { id: number; key: string }[]
 }
 
@@ -20,9 +20,9 @@ export interface Line {
 
 export interface RequestSpec extends HttpRequest {
   service: Service
-  /** Of an answer that counts as done. */
+  /** The status of a successful response. */
   status: number
-  /** Whether such an answer is a new order. */
+  /** Whether success means a new order. */
   places: boolean
 }
 
@@ -30,7 +30,7 @@ export interface Workload {
   name: string
   title: string
   request(fixture: Fixture): RequestSpec
-  /** Of the orders that it creates and confirms, where it does nothing else: what a loop without HTTP can do too. */
+  /** The lines of its orders, if it only creates and confirms: then the loops without HTTP can run it too. */
   lines?(fixture: Fixture): Line[]
 }
 

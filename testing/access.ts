@@ -8,14 +8,14 @@ import { expectProblem } from './problems.ts'
 import type { TestSystem } from './system.ts'
 import { type Claims, forgeToken, secondsFromNow, withoutSignature, withSecret, withStrangersKey } from './tokens.ts'
 
-// What tests need that ask who gets in: every route, tokens good and bad, and what an answer must be.
+// For tests of authorization: every route, valid and invalid tokens, and the expected responses.
 
 const documents = await readDocuments()
 const { expectDocumented } = contractCheck(documents)
 export const operations = operationsOf(documents)
 export const needingScope = operations.filter((operation) => scopeOf(operation) !== undefined)
 export const internal = operations.filter(({ security }) => security.some(({ serviceToken }) => serviceToken))
-/** Those that are there when an identity provider issues the tokens: its clients are not ours to know. */
+/** Internal routes with an identity provider, whose clients this system does not know. */
 export const internalOfProvider = internal.filter(({ path }) => path !== '/internal/clients/{id}')
 export const titled = (some: Operation[]) => some.map((operation): [string, Operation] => [operation.title, operation])
 
@@ -23,7 +23,7 @@ export const JWT_SECRET = randomBytes(32).toString('hex')
 export const SERVICE_TOKENS = [randomBytes(32).toString('hex'), randomBytes(32).toString('hex')] as const
 export const ENVIRONMENT = { JWT_SECRET, SERVICE_TOKEN: SERVICE_TOKENS.join(','), ORCHESTRATOR_PUBLIC: 'false' }
 
-/** Everything that a token must say, and every scope. */
+/** All claims that a token must have, with every scope. */
 export const goodClaims = (): Claims => ({
   iss: 'b2b-orders',
   aud: 'b2b-orders',
@@ -37,7 +37,7 @@ export const HS256 = { alg: 'HS256', typ: 'JWT' }
 export const withClaims = (claims: Claims) => forgeToken(HS256, { ...goodClaims(), ...claims }, withSecret(JWT_SECRET))
 export const goodToken = () => withClaims({})
 
-/** Asks for something that is not there, with no body: what comes after the question who is calling changes nothing. */
+/** Asks for a missing row without a body, so that a request that gets in changes nothing. */
 export function ask(
   system: TestSystem,
   { service, method, path }: Operation,

@@ -3,10 +3,10 @@ import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Variables } from './fixture.ts'
 
-/** A request as it came in. */
+/** A received request. */
 export interface SignedRequest {
   method: string
-  /** With its query, if it has one. */
+  /** With its query. */
   target: string
   headers: IncomingHttpHeaders
   body: string
@@ -16,8 +16,8 @@ const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 const hmac = (key: string | Buffer, text: string) => createHmac('sha256', key).update(text).digest()
 
 /**
- * The `Authorization` that AWS expects of a request, from its own documentation ("Create a signed AWS API request"), for
- * the headers, the date and the scope that the request's own says were signed.
+ * The `Authorization` that AWS expects, by its documentation ("Create a signed AWS API request"), for the headers, the
+ * date and the scope that the request claims to have signed.
  */
 export function expectedAuthorization({ method, target, headers, body }: SignedRequest, secret: string): string {
   const given = headers.authorization ?? ''
@@ -35,21 +35,21 @@ export function expectedAuthorization({ method, target, headers, body }: SignedR
   return `AWS4-HMAC-SHA256 Credential=${keyId}/${scope}, SignedHeaders=${signed}, Signature=${signature}`
 }
 
-/** What stands in for AWS. */
+/** A stand-in for AWS. */
 export interface Aws {
-  /** What a function needs to reach it, and to sign its requests. */
+  /** The variables with which a function reaches it and signs requests. */
   variables: Variables
-  /** The values of parameters, by their names. */
+  /** Values of parameters by name. */
   parameters: Map<string, string>
-  /** The answers of functions, by their names. */
+  /** Responses of functions by name. */
   functions: Map<string, (event: unknown) => Promise<unknown>>
-  /** The next requests are answered with this instead. */
+  /** Replaces the next responses. */
   failWith: { status: number; body: string; headers?: Record<string, string> } | undefined
   requests: SignedRequest[]
   stop(): Promise<void>
 }
 
-/** SSM and Lambda on this machine. A request that is not signed as AWS wants it is refused, as there. */
+/** SSM and Lambda on this machine. Like AWS, it refuses a request with a wrong signature. */
 export async function startAws(): Promise<Aws> {
   const credentials = {
     AWS_ACCESS_KEY_ID: 'ASIAEXAMPLE',

@@ -2,7 +2,7 @@ import { type ApiClient, apiClient } from './api-client.ts'
 import { type Program, until } from './programs.ts'
 
 export interface Banner {
-  /** As it was printed. */
+  /** As printed. */
   text: string
   token: string
   customers: ApiClient
@@ -10,7 +10,7 @@ export interface Banner {
   orchestrator: ApiClient
 }
 
-/** The three services of `npm start`, by what its banner says of them. */
+/** Reads from the banner of `npm start` where its three services are. */
 export async function readBanner(program: Program): Promise<Banner> {
   const text = await until(
     () => (/-H "authorization: Bearer \$TOKEN"\n/.test(program.stderr()) ? program.stderr() : undefined),

@@ -14,7 +14,7 @@ const QUIET = [
 ]
 const PATIENCE_MS = 15_000
 
-/** Whether this run looks at pages in a browser. In CI it always does, so that there a missing one is a failure. */
+/** Whether this run uses a browser. CI always does, so that a missing browser fails there. */
 export function runsInBrowser(): boolean {
   if (process.env.CI === 'true' || existsSync(EXECUTABLE)) return true
   const line = '='.repeat(100)
@@ -23,7 +23,7 @@ export function runsInBrowser(): boolean {
   return false
 }
 
-/** A headless Chromium for the tests of the surrounding suite. To be asked for inside tests. */
+/** A headless Chromium for the surrounding suite. Use it inside tests only. */
 export function useBrowser(): () => Browser {
   let browser: Browser | undefined
   beforeAll(async () => {
@@ -39,23 +39,23 @@ export function useBrowser(): () => Browser {
 /** Swagger UI's page, as a person uses it. */
 export interface DocsPage {
   page: Page
-  /** What was asked of any other host: all of it was blocked. */
+  /** Requests to other hosts, which were all blocked. */
   foreign: string[]
-  /** Errors in the console, and those that nothing caught. */
+  /** Errors in the console, and uncaught errors. */
   errors: string[]
-  /** The address of every request. */
+  /** The URL of every request. */
   requested: string[]
   title(): Promise<string>
   /** As `GET /orders/{id}`. */
   routes(): Promise<string[]>
-  /** Through the dialog: OAuth 2 client credentials, all scopes. Throws what the dialog says if that fails. */
+  /** Through the dialog: OAuth 2 client credentials with all scopes. @throws Error with the dialog's message */
   logIn(clientId: string, clientSecret: string): Promise<void>
-  /** Through the dialog: a token as it is, for one of the document's schemes. */
+  /** Through the dialog: a given token, for one of the document's schemes. */
   pasteToken(token: string, scheme?: 'bearer' | 'serviceToken'): Promise<void>
-  /** Unfolds an operation, says how many pixels it is high, and folds it. */
+  /** Unfolds an operation, and folds it again. @returns its height in pixels */
   measure(operation: { tags: string[]; operationId: string }): Promise<number>
   fold(operation: { tags: string[]; operationId: string }): Promise<void>
-  /** Unfolds an operation if it is folded, tries it out with the values that the page proposes, and waits for the answer. */
+  /** Tries an operation with the values that the page proposes, and waits for the response. */
   execute(operation: { tags: string[]; operationId: string }): Promise<{ status: string; body: string; url: string }>
 }
 

@@ -10,13 +10,13 @@ import {
   schemaChecker,
 } from './openapi.ts'
 
-/** Headers that mean something to callers: an answer may bear one only where its route declares it. */
+/** Headers with a meaning for callers: a response may have them only where its route declares them. */
 const TELLING_HEADERS = ['location', 'etag', 'link', 'idempotent-replayed', 'www-authenticate', 'retry-after']
 
 export interface ContractCheck {
   /**
-   * Expects an answer to be one that its route declares: the status, the content type, the body, the headers, and for
-   * a refusal its code, by the examples that the document gives.
+   * Expects that the route declares the response: its status, content type, body and headers, and the code of a refusal
+   * among the document's examples.
    * @param path the template, as `/orders/{id}`
    */
   expectDocumented(service: ServiceName, method: string, path: string, actual: ApiResponse): void

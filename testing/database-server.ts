@@ -14,7 +14,7 @@ export interface DatabaseServer {
   password: string
   /** Its own name and version. */
   version: string
-  /** Of its process; undefined where it is not ours. */
+  /** Undefined for a server that this process did not start. */
   pid: number | undefined
   stop(): Promise<void>
 }
@@ -23,9 +23,9 @@ const START_LIMIT_MS = 30_000
 
 /**
  * A MySQL-family server for tests: the one that `TEST_DB_HOST` (`_PORT`, `_USER`, `_PASS`) names, else a private one
- * from the installed `mysqld` or `mariadbd`, in a temporary folder and on a free port, that needs no rights.
- * @param durable whether a private one has each commit on the disk before it says so, as in production; tests need not
- * @param bufferPoolMib memory in which a private one keeps its pages
+ * from the installed `mysqld` or `mariadbd`, in a temporary folder, on a free port, without special rights.
+ * @param durable whether a private server flushes each commit to the disk, as in production; tests need not
+ * @param bufferPoolMib memory of a private server for pages
  * @returns undefined when there is neither
  */
 export async function startDatabaseServer({
@@ -48,15 +48,15 @@ export async function startDatabaseServer({
   return startCrashableServer({ durable, bufferPoolMib })
 }
 
-/** A private server that can be ended as a crash ends it, and started again with the same data on the same port. */
+/** A private server that can be killed, and started again with the same data on the same port. */
 export interface CrashableServer extends DatabaseServer {
-  /** At once, with no chance to finish anything. Resolves when it is gone. */
+  /** Sends SIGKILL. Resolves when the process has ended. */
   kill(): Promise<void>
-  /** After {@link kill}. Resolves when it answers again. */
+  /** After {@link kill}. Resolves when the server accepts connections. */
   start(): Promise<void>
 }
 
-/** Like {@link startDatabaseServer}, and always a private one. @param options more of its command line */
+/** Like {@link startDatabaseServer}, but always private. @param options more arguments of its command line */
 export async function startCrashableServer({
   durable = false,
   bufferPoolMib = 256,
@@ -73,7 +73,7 @@ export async function startCrashableServer({
   return startPrivateServer(binary, mariadbd !== undefined, settings)
 }
 
-/** How to get a server, for whoever has none. */
+/** For people without a server. */
 export const HOW_TO_GET_A_SERVER = `No MySQL or MariaDB server: set TEST_DB_HOST (TEST_DB_PORT, TEST_DB_USER, TEST_DB_PASS), or install one
 (Debian, Ubuntu: apt-get install mariadb-server; macOS: brew install mariadb). It need not be running.`
 
@@ -93,7 +93,7 @@ async function startPrivateServer(binary: string, isMariadb: boolean, settings: 
         `--datadir=${data}`,
         `--socket=${join(folder, 'sock')}`,
         `--pid-file=${join(folder, 'pid')}`,
-        // A server that starts sweeps its temporary folder: shared, it would take the tables of another one that runs.
+        // A starting server clears its temporary folder: in a shared one it would delete tables of a running server.
         `--tmpdir=${folder}`,
         `--port=${port}`,
         '--bind-address=127.0.0.1',
@@ -142,7 +142,7 @@ export function initialise(binary: string, isMariadb: boolean, data: string, asR
       ]
     : [binary, '--initialize-insecure']
   const all = ['--no-defaults', ...args, ...asRoot, `--datadir=${data}`]
-  // As below: a server that starts elsewhere sweeps the shared temporary folder.
+  // As above: other servers that start would clear a shared temporary folder.
   const env = { ...process.env, TMPDIR: dirname(data) }
   const { status, stderr, error } = spawnSync(command ?? binary, all, { encoding: 'utf8', env })
   if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr}`)

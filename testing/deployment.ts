@@ -17,16 +17,16 @@ import { createTestDatabase } from './system.ts'
 export const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'docs'] as const
 export type FunctionName = (typeof FUNCTIONS)[number]
 
-/** Long enough for production, and of nobody. */
+/** Long enough for production. */
 export const SECRETS = {
   SERVICE_TOKEN: randomBytes(32).toString('base64url'),
   JWT_SECRET: randomBytes(32).toString('base64url'),
 }
 
-/** All functions, each in one instance, behind a gateway that listens on this machine, with what stands in for AWS. */
+/** All functions, one instance each, behind a gateway on this machine and a stand-in for AWS. */
 export interface Deployment {
   instances: Record<FunctionName, LambdaInstance>
-  /** What points a function at the database. */
+  /** The variables that point a function at the database. */
   database: Variables
   aws: Aws
   db: Database
@@ -38,7 +38,7 @@ export interface Deployment {
   stop(): Promise<void>
 }
 
-/** Starts the functions over a fresh database with the demo data in it, each with the variables that it is given. */
+/** Starts the functions over a fresh database with the demo data. */
 export async function deploy(engine: Engine, unpacked: Record<FunctionName, UnpackedFunction>): Promise<Deployment> {
   const { db, variables: database, drop } = await createTestDatabase(engine)
   await seed(db)
@@ -83,7 +83,7 @@ export async function deploy(engine: Engine, unpacked: Record<FunctionName, Unpa
 
 const SSM_PATH = '/b2b-orders/dev'
 
-/** Puts into SSM what is there in a deployment, and returns the rest. A database that is a file is known to none. */
+/** Stores in SSM what a deployment stores there, and returns the other variables. SSM holds no SQLite file. */
 function settle({ parameters }: Aws, { DB_HOST, DB_USER, DB_PASS, ...rest }: Variables): Variables {
   const { SERVICE_TOKEN, JWT_SECRET } = SECRETS
   parameters.set(`${SSM_PATH}/service-token`, SERVICE_TOKEN).set(`${SSM_PATH}/jwt-secret`, JWT_SECRET)
@@ -93,7 +93,7 @@ function settle({ parameters }: Aws, { DB_HOST, DB_USER, DB_PASS, ...rest }: Var
   return rest
 }
 
-/** A REST API's routes, as serverless.yml has them. */
+/** The routes of serverless.yml's REST API. */
 const ROUTES: readonly [RegExp, FunctionName][] = [
   [/^(\/(customers|orders)-api)?\/docs\/swagger-ui-dist\/[^/]+$/, 'docs'],
   [/^\/customers-api(\/.|$)/, 'customers'],
@@ -101,7 +101,7 @@ const ROUTES: readonly [RegExp, FunctionName][] = [
   [/^\//, 'orchestrator'],
 ]
 
-/** Turns HTTP requests into events and results into answers, as a REST API with the stage `dev` does. */
+/** Turns requests into events and results into responses, as a REST API with the stage `dev` does. */
 async function startGateway(instanceOf: (name: FunctionName) => LambdaInstance | undefined) {
   const server = createServer(async (request, response) => {
     const [target = '', query] = (request.url ?? '').split('?')

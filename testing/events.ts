@@ -13,7 +13,7 @@ export type EventName =
   | 'vpc-lattice'
   | 'schedule'
 
-/** An event as it was recorded; of load balancers and VPC Lattice, as their documentation has it. */
+/** A recorded event; those of load balancers and VPC Lattice are from their documentation. */
 // biome-ignore lint/suspicious/noExplicitAny: events of every kind; what reads them is what is tested.
 export function recorded(name: EventName): any {
   return JSON.parse(readFileSync(new URL(`./fixtures/events/${name}.json`, import.meta.url), 'utf8'))
@@ -21,21 +21,21 @@ export function recorded(name: EventName): any {
 
 export interface HttpRequest {
   method: string
-  /** Below the stage, with the service's prefix and without a query. */
+  /** Without the stage and the query, with the service's prefix. */
   path: string
   query?: string | undefined
   headers?: Record<string, string>
   body?: string | undefined
 }
 
-/** One way to a function: what it puts before the path, and its events. */
+/** One way to call a function: its path prefix and its events. */
 export interface Way {
   title: string
-  /** What a caller's path has before the service's own, e.g. `/dev/orders-api`. */
+  /** The prefix of a caller's path, e.g. `/dev/orders-api`. */
   front(prefix: string): string
   /** Whether the service's prefix is in the path. */
   prefixed: boolean
-  /** The recorded event, with this request in it. */
+  /** The recorded event with this request. */
   eventOf(request: HttpRequest): unknown
 }
 
@@ -108,7 +108,7 @@ export const OTHER_WAYS: readonly Way[] = [
   },
 ]
 
-/** Of a load balancer, which passes queries on as they are written, and adds whom it has a request from. */
+/** The event of a load balancer, which keeps queries unchanged and adds the caller's address. */
 function balancerEvent({ method, path, query, headers, body }: HttpRequest) {
   const event = recorded('load-balancer')
   return {
@@ -121,7 +121,7 @@ function balancerEvent({ method, path, query, headers, body }: HttpRequest) {
   }
 }
 
-/** Of VPC Lattice, in its version 2.0: every header is a list. */
+/** The event of VPC Lattice, version 2.0: every header is a list. */
 function latticeEvent({ method, path, query, headers, body }: HttpRequest) {
   const event = recorded('vpc-lattice')
   const recordedHeaders: Record<string, string> = mapValues(event.headers, (values: string[]) => values.join(', '))
@@ -136,20 +136,20 @@ function latticeEvent({ method, path, query, headers, body }: HttpRequest) {
   }
 }
 
-/** The caller's headers in small letters, with the address that it came from added to `X-Forwarded-For`. */
+/** The caller's headers in lower case, with its address added to `X-Forwarded-For`. */
 function forwarded(own: Record<string, string>, headers: Record<string, string> = {}): Record<string, string> {
   const given = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
   const hops = [given['x-forwarded-for'], own['x-forwarded-for']].filter((hop) => hop !== undefined)
   return { ...own, ...given, 'x-forwarded-for': hops.join(', ') }
 }
 
-/** The parts of a query as they are written: nothing in them is decoded. */
+/** The parts of a query, not decoded. */
 function encodedQuery(query: string | undefined): URLSearchParams {
   const pairs = (query ?? '').split('&').filter((pair) => pair !== '')
   return new URLSearchParams(pairs.map((pair) => [pair.split('=')[0] ?? '', pair.split('=')[1] ?? '']))
 }
 
-/** Of a REST API (v1). Its binary media types being all, it sends every body as base64. */
+/** The event of a REST API (v1), whose binary media types are all types: every body is base64. */
 export function restEvent(
   name: EventName,
   stage: string,
@@ -180,7 +180,7 @@ export function restEvent(
   }
 }
 
-/** Of an HTTP API or a function URL (v2). Names of headers come in lower case. */
+/** The event of an HTTP API or a function URL (v2), with header names in lower case. */
 function httpEvent(
   name: EventName,
   stage: string,
@@ -216,7 +216,7 @@ function mapValues<T, U>(record: Record<string, T>, change: (value: T) => U): Re
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]))
 }
 
-/** What a function returns, as a gateway reads it. */
+/** The result of a function, as a gateway reads it. */
 export interface FunctionResult {
   statusCode: number
   headers?: Record<string, string>
@@ -234,7 +234,7 @@ export function bytesOf({ body, isBase64Encoded }: FunctionResult): Buffer {
   return Buffer.from(body, isBase64Encoded ? 'base64' : 'utf8')
 }
 
-/** Calls a function by one of the ways to it, with a token for everything unless a request says otherwise. */
+/** Calls a function in one of these ways. Its token has every scope, unless a request brings another. */
 export function callerOf(instance: LambdaInstance, way: Way, prefix: string, ownToken: string): ApiClient['call'] {
   return async (method, target, { body, headers = {}, token = ownToken } = {}) => {
     const [path = '', query] = target.split('?')

@@ -13,15 +13,15 @@ import { findBinary, initialise } from './database-server.ts'
 export interface GaleraCluster {
   nodes: readonly GaleraNode[]
   version: string
-  /** At once, with no chance to finish anything. Resolves when it is gone. What it had counted is kept: see `conflicts`. */
+  /** Sends SIGKILL. Resolves when the node has ended. Its conflicts stay counted. */
   kill(node: number): Promise<void>
-  /** After `kill`: it joins the others again. Resolves when it is synced. */
+  /** After `kill`: the node joins the others again. Resolves when it is synced. */
   restart(node: number): Promise<void>
   /** A status variable of the server, such as `wsrep_cluster_size`. */
   status(node: number, name: string): Promise<string>
   /** Resolves when every node that runs is synced, and knows all of them. */
   untilSynced(): Promise<void>
-  /** Transactions that were rolled back because another node had won: of all nodes, since the cluster was started. */
+  /** Transactions of all nodes that were rolled back because another node had won, since the start. */
   conflicts(): Promise<number>
   stop(): Promise<void>
 }
@@ -32,14 +32,14 @@ export interface GaleraNode {
   user: string
   password: string
   socket: string
-  /** Of its process; undefined while it is killed. */
+  /** Undefined while the node is killed. */
   readonly pid: number | undefined
 }
 
 export const HOW_TO_GET_GALERA = `No Galera cluster: it needs mariadbd, galera-4 and rsync
 (Debian, Ubuntu: apt-get install mariadb-server galera-4 rsync). None of them need be running.`
 
-/** Lets tests leave out what needs a cluster. */
+/** Whether this machine can start a cluster. */
 export function hasGalera(): boolean {
   return findGalera() !== undefined
 }
@@ -67,7 +67,7 @@ export async function startGaleraCluster({ nodes: count = 3 } = {}): Promise<Gal
   const running = new Map<number, ChildProcess>()
   let counted = 0
 
-  // Should the program itself end in an error, no node stays.
+  // No node must survive this process.
   const killAll = () => {
     for (const child of running.values()) killGroup(child)
   }
@@ -184,14 +184,14 @@ function findGalera(): Galera | undefined {
   return { mariadbd, provider }
 }
 
-/** Where a node lives. */
+/** The folder, the files and the ports of a node. */
 interface Seat {
   folder: string
   data: string
   socket: string
   log: string
   port: number
-  /** Where the nodes talk to each other, and where this one takes what it missed, as changes or as a whole copy. */
+  /** Ports for the group, and for what a node missed: as changes (IST) or as a whole copy (SST). */
   group: number
   changes: number
   copy: number
@@ -221,7 +221,7 @@ function seatAt(seats: readonly Seat[], node: number): Seat {
 
 const BOOTSTRAP = '--wsrep-new-cluster'
 
-/** Durable enough for a crash of the process, and small. */
+/** Small, and durable enough for a crash of the process. */
 function settingsOf(seat: Seat, provider: string, members: string): string[] {
   const provided = [
     `base_host=${HOST}`,
@@ -263,7 +263,7 @@ function basicsOf({ data, socket, folder }: Seat): string[] {
   ]
 }
 
-/** As `galera_recovery` does it: a node that knows how far it came asks for what it missed, not for everything. */
+/** As `galera_recovery` does: a node that knows its position asks only for what it missed. */
 function recover(mariadbd: string, seat: Seat, asUser: string[]): string[] {
   const log = join(seat.folder, 'recovery.log')
   const args = [...basicsOf(seat), '--wsrep-recover', '--skip-networking', `--log-error=${log}`, ...asUser]
@@ -273,7 +273,7 @@ function recover(mariadbd: string, seat: Seat, asUser: string[]): string[] {
   return position === undefined ? [] : [`--wsrep-start-position=${position}`]
 }
 
-/** A group of its own: the copying of data is done by scripts that a node starts. */
+/** In a process group of its own, because a node starts scripts that copy data. */
 function spawnLogged(binary: string, settings: string[], { log, data }: Seat): ChildProcess {
   const out = openSync(log, 'a')
   const child = spawn(binary, settings, { cwd: data, stdio: ['ignore', out, out], detached: true })
@@ -301,7 +301,7 @@ interface ServerUser {
   gid: number
 }
 
-/** Root's nodes run as `mysql`: as root the copying between nodes fails. */
+/** Under root, nodes run as `mysql`: copying between nodes fails as root. */
 function serverUser(): ServerUser | undefined {
   if (process.getuid?.() !== 0) return undefined
   const idOf = (option: string) => Number(spawnSync('id', [option, 'mysql'], { encoding: 'utf8' }).stdout || Number.NaN)
@@ -342,7 +342,7 @@ async function query({ port }: Seat, sql: string): Promise<RowDataPacket[]> {
   }
 }
 
-/** Below those that systems hand out by themselves: a node listens on some of its ports only now and then. */
+/** Below the ephemeral ports: a node listens on some of its ports only at times. */
 const PORT_RANGE = { first: 20_000, count: 12_000 }
 
 async function freePorts(count: number): Promise<number[]> {

@@ -7,7 +7,7 @@ declare module 'vitest' {
   }
 }
 
-/** One database server for the whole run; each test file makes databases of its own in it. */
+/** One database server for the whole run; each test file creates its own databases. */
 export default async function setup(project: TestProject) {
   const server = await startDatabaseServer()
   if (server === undefined) {

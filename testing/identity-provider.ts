@@ -8,27 +8,27 @@ export type ProviderAlgorithm = (typeof PROVIDER_ALGORITHMS)[number]
 interface ProviderKey {
   kid: string
   privateKey: CryptoKey
-  /** The public key as text that anyone may have. */
+  /** The public key as PEM. */
   publicText: string
 }
 
 export interface IdentityProvider {
   jwksUrl: string
   keys: Record<ProviderAlgorithm, ProviderKey>
-  /** How often its keys were asked for. */
+  /** How often its keys were requested. */
   requests(): number
-  /** What it answers from now on, instead of its keys. */
+  /** From now on it gives this response instead of its keys. */
   respond(status: number, body: string, headers?: Record<string, string>): void
-  /** From now on it answers with these keys besides its own. */
+  /** From now on it serves these keys besides its own. */
   addKeys(...keys: unknown[]): void
-  /** From now on requests wait for an answer that never comes. */
+  /** From now on requests get no response. */
   hang(): void
-  /** A token with these claims and nothing added. */
+  /** A token with exactly these claims. */
   sign(alg: ProviderAlgorithm, claims: Claims, header?: Record<string, unknown>): Promise<string>
   stop(): Promise<void>
 }
 
-/** An identity provider with a key of each kind, on a port of its own choice or of ours. */
+/** An identity provider with a key of each algorithm. @param port 0 for a free one */
 export async function startIdentityProvider(port = 0): Promise<IdentityProvider> {
   const pairs = await Promise.all(PROVIDER_ALGORITHMS.map(makeKey))
   const keys = Object.fromEntries(pairs.map(({ alg, key }) => [alg, key])) as Record<ProviderAlgorithm, ProviderKey>

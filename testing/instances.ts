@@ -5,11 +5,11 @@ import type { TestSystem } from './system.ts'
 
 export interface Instance {
   api: ApiClient
-  /** As the kernel does it when memory runs out: at once, with no chance to finish anything. */
+  /** Sends SIGKILL, as the kernel does when memory runs out. */
   kill(): Promise<void>
 }
 
-/** One more instance of a service, in a process of its own over the system's database, until the test ends. */
+/** Starts another instance of a service over the system's database, until the test ends. */
 export async function startInstance(
   service: 'orders' | 'orchestrator',
   system: TestSystem,

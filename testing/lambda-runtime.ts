@@ -1,6 +1,6 @@
-// Stands in for Lambda's runtime in a process of its own: loads the handler that its argument names, as `folder/file.name`
-// below the task root, answers the events that its parent sends, and logs why one failed. When the parent hangs up it
-// does nothing more: the process then ends as soon as nothing is left that holds it open.
+// A stand-in for Lambda's runtime: loads the handler that its argument names, as `folder/file.name` below the task root,
+// answers its parent's events, and logs why one failed. After the parent disconnects, the process ends when nothing
+// holds it open.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
@@ -10,7 +10,7 @@ const file = join(process.env.LAMBDA_TASK_ROOT ?? '', `${named.slice(0, dot)}.mj
 const { [named.slice(dot + 1)]: handler } = await import(pathToFileURL(file).href)
 
 process.on('message', async ({ id, event }: { id: number; event?: unknown }) => {
-  // What a process without work would be held open by, seen when this message is done with.
+  // Look after this message is handled: what would hold an idle process open?
   if (event === undefined) {
     setImmediate(() => process.send?.({ id, result: process.getActiveResourcesInfo() }))
     return

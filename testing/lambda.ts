@@ -8,18 +8,18 @@ import { captureOutput, type LogLine, logLines, within } from './programs.ts'
 const NODE = fileURLToPath(new URL('../node_modules/.bin/node', import.meta.url))
 const RUNTIME = fileURLToPath(new URL('lambda-runtime.ts', import.meta.url))
 
-/** An instance of a function: one process, which is given one event at a time. */
+/** An instance of a function: one process, which handles one event at a time. */
 export interface LambdaInstance {
   pid: number
-  /** Resolves with what the handler returned. Rejects with `name: message` of what it threw. */
+  /** Resolves with the handler's result. Rejects with `name: message` of its error. */
   invoke(event: unknown): Promise<unknown>
-  /** The kinds of what holds the process open, without its pipes to us. */
+  /** The kinds of resources that hold the process open, without the pipes to its parent. */
   heldOpenBy(): Promise<string[]>
   stdout(): string
   stderr(): string
   /** The lines that the function logged so far. */
   log(): LogLine[]
-  /** No more events come. Resolves with the exit code when the process has ended by itself. */
+  /** Ends the events. Resolves with the exit code when the process has ended by itself. */
   hangUp(): Promise<number | null>
   stop(): Promise<void>
 }
@@ -30,9 +30,9 @@ interface Pending {
 }
 
 /**
- * Starts an instance as Lambda does: in the unpacked function's own folder, with the variables that Lambda and the
- * template set, and no others.
- * @param variables instead of the template's, and in place of its references
+ * Starts an instance as Lambda does: in the folder of the unpacked function, with only the variables that Lambda and
+ * the template set.
+ * @param variables override those of the template, and replace its references
  */
 export async function startInstanceOf(unpacked: UnpackedFunction, variables: Variables): Promise<LambdaInstance> {
   const child = spawn(NODE, [...RUNTIME_OPTIONS, RUNTIME, unpacked.handler], {
@@ -42,7 +42,7 @@ export async function startInstanceOf(unpacked: UnpackedFunction, variables: Var
       AWS_REGION: 'us-east-1',
       LAMBDA_TASK_ROOT: unpacked.folder,
       ...unpacked.variables,
-      // The databases of the tests speak no TLS.
+      // The databases of the tests have no TLS.
       DB_TLS: 'off',
       ...variables,
     },
@@ -51,7 +51,7 @@ export async function startInstanceOf(unpacked: UnpackedFunction, variables: Var
   const { stdout, stderr } = captureOutput(child)
   const output = () => `${unpacked.name}\n${stdout()}\n${stderr()}`
   const pending = new Map<number, Pending>()
-  // Not `close`: of a child whose channel was closed from here it never comes.
+  // Not `close`, which never comes after the parent closed the channel.
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
   ended.then((code) => {
     for (const { reject } of pending.values()) reject(new Error(`the process ended with ${code}\n${output()}`))

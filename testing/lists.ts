@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { ApiClient, ApiResponse } from './api-client.ts'
 
-/** The rows of a page, as an expectation sees them. */
+/** A row of a list. */
 export interface ListedRow {
   id: number
   name: string
@@ -9,7 +9,7 @@ export interface ListedRow {
 
 /**
  * Reads a list to its end, by the `Link` headers.
- * @param between called after each page that has a next one, with what it held
+ * @param between called after each page except the last, with its rows
  */
 export async function readPages(
   api: ApiClient,
@@ -27,7 +27,7 @@ export async function readPages(
   return rows
 }
 
-/** Where the next page is, by the answer's `Link`, which must say the same as its `next_cursor`. */
+/** The path of the next page, from `Link`, which must agree with `next_cursor`. */
 export function nextPage(api: ApiClient, path: string, { headers, body }: ApiResponse): string | undefined {
   const link = headers.get('link')
   if (link === null) {
@@ -40,7 +40,7 @@ export function nextPage(api: ApiClient, path: string, { headers, body }: ApiRes
   return `${url.pathname}${url.search}`
 }
 
-/** A cursor as a list would write it, of values that it may not have written. */
+/** A cursor in the format of a list, with any values. */
 export function forgedCursor(...values: unknown[]): string {
   return Buffer.from(JSON.stringify(values)).toString('base64url')
 }

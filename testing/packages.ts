@@ -7,7 +7,7 @@ import { giveCacheTo } from '../scripts/compile-cache.ts'
 import type { Variables } from './fixture.ts'
 import { ROOT } from './programs.ts'
 
-/** All that packing needs, so that neither other tests' builds nor a developer's `.env` can meet it. */
+/** The files that packing needs, without a developer's `.env` and other tests' builds. */
 const SOURCES = ['package.json', 'package-lock.json', 'serverless.yml', 'scripts', 'src']
 
 export interface Resource {
@@ -23,27 +23,27 @@ export interface Template {
 }
 
 export interface Packages {
-  /** Every file that packing wrote, by its name. */
+  /** Every file that packing wrote, by name. */
   files: Record<string, Buffer>
-  /** The CloudFormation template that a deployment would send. */
+  /** The CloudFormation template of the deployment. */
   template: Template
-  /** What was said meanwhile. */
+  /** The output of packing. */
   output: string
 }
 
 export interface UnpackedFunction {
-  /** Its name in serverless.yml. */
+  /** The name in serverless.yml. */
   name: string
   folder: string
-  /** As the template names it. */
+  /** The handler in the template. */
   handler: string
-  /** Those that the template sets, but for what is read from the account. */
+  /** The variables of the template, except those read from the account. */
   variables: Variables
-  /** What it reads from SSM, as the template says. */
+  /** The parameters that it reads from SSM. */
   parameters: string
 }
 
-/** A copy of the project's sources in a folder of its own, with its dependencies. */
+/** A copy of the project's sources, with its dependencies. */
 export function copyProject(): { folder: string; remove(): void } {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-project-'))
   for (const source of SOURCES) cpSync(join(ROOT, source), join(folder, source), { recursive: true })
@@ -51,10 +51,10 @@ export function copyProject(): { folder: string; remove(): void } {
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }
 
-/** All that the documentation asks of a deployer's environment. */
+/** Everything that the documentation asks of a deployer's environment. */
 const DOCUMENTED = { SECRETS_SSM_PATH: '/b2b-orders/dev' }
 
-/** Runs `npm run package` with these variables and no others, least of all credentials. */
+/** Runs `npm run package` with only these variables: no credentials. */
 export async function packFunctions(project: string, variables: Variables = DOCUMENTED): Promise<Packages> {
   const { code, output, out } = await tryToPack(project, variables)
   if (code !== 0) throw new Error(`npm run package ended with ${code}\n${output}`)
@@ -62,7 +62,7 @@ export async function packFunctions(project: string, variables: Variables = DOCU
   return { files, template: JSON.parse(String(files['cloudformation-template-update-stack.json'])), output }
 }
 
-/** The same, where it may be refused. */
+/** The same, but it may fail. */
 export async function tryToPack(project: string, variables: Variables) {
   const out = mkdtempSync(join(project, 'out-'))
   const PATH = [join(ROOT, 'node_modules', '.bin'), process.env.PATH].join(delimiter)
@@ -86,8 +86,8 @@ function readFolder(folder: string): Record<string, Buffer> {
 }
 
 /**
- * Unpacks a function into an empty folder, from which no package can be found but those that it brings. V8's cache is for
- * the user that starts it here.
+ * Unpacks a function into an empty folder, from which only its own packages resolve. V8's cache is given to the user
+ * that starts it here.
  */
 export function unpack({ files, template }: Packages, name: string): UnpackedFunction {
   const folder = mkdtempSync(join(tmpdir(), `b2b-orders-function-${name}-`))
@@ -111,7 +111,7 @@ export function resourceOf(template: Template, functionName: string): Resource {
 const END_OF_DIRECTORY = 0x06054b50
 const STORED = 0
 
-/** The files in a zip archive, by their paths; folders are left out. */
+/** The files of a zip archive by path, without folders. */
 export function readZip(zip: Buffer): Record<string, Buffer> {
   let end = zip.length - 22
   while (zip.readUInt32LE(end) !== END_OF_DIRECTORY) end--

@@ -2,7 +2,7 @@ import type { ApiResponse } from './api-client.ts'
 
 export const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
 
-/** As the document that asked for the system prints them. */
+/** As printed in the document that specifies the system. */
 export const REQUEST = {
   customer_id: 1,
   items: [{ product_id: 1, qty: 2 }],
@@ -23,13 +23,13 @@ export const ANSWER = {
   },
 }
 
-/** The printed answer, as text, with the id that the order got: the nodes of a cluster count in steps. */
+/** The printed response with the id of the order, since the ids of a cluster rise in steps. */
 export function printedResponse({ body }: Pick<ApiResponse, 'body'>): string {
   const order = { ...ANSWER.data.order, id: body.data.order.id }
   return JSON.stringify({ ...ANSWER, data: { ...ANSWER.data, order } })
 }
 
-/** What callers see of an answer, and whether it was stored. */
+/** The parts of a response that callers see, and whether it is a replay. */
 export function shown({ status, text, headers }: ApiResponse) {
   return { status, text, replayed: headers.get('idempotent-replayed') }
 }

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { ApiResponse } from './api-client.ts'
 
-/** Expects a whole problem document (RFC 9457) with this status and code. */
+/** Expects a complete problem document (RFC 9457) with this status and code. */
 export function expectProblem(response: ApiResponse, status: number, code: string): void {
   expect({ status: response.status, code: response.body.code }).toEqual({ status, code })
   expect(response.headers.get('content-type')).toBe('application/problem+json')
@@ -14,7 +14,7 @@ export function expectProblem(response: ApiResponse, status: number, code: strin
   })
 }
 
-/** Expects a refused body or query that names these fields, and no others, as faulty. */
+/** Expects a refusal that names exactly these fields. */
 export function expectFaults(response: ApiResponse, paths: string[]): void {
   expectProblem(response, 400, 'validation_failed')
   const faults: { path: string; message: string }[] = response.body.errors
@@ -22,7 +22,7 @@ export function expectFaults(response: ApiResponse, paths: string[]): void {
   for (const { message } of faults) expect(message).toMatch(/\w/)
 }
 
-/** Expects the orchestrator's refusal: a problem document that carries its envelope too. */
+/** Expects a refusal of the orchestrator: a problem document inside its envelope. */
 export function expectFailure(response: ApiResponse, status: number, code: string): void {
   expectProblem(response, status, code)
   expect(response.body).toMatchObject({

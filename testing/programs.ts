@@ -19,7 +19,7 @@ export interface Ended {
   code: number | null
   stdout: string
   stderr: string
-  /** How long it ran. */
+  /** How long it ran, in ms. */
   ms: number
 }
 
@@ -30,22 +30,22 @@ export interface Program {
   /** The lines that were logged so far. */
   log(): LogLine[]
   ended: Promise<Ended>
-  /** Asks it to stop, and waits until it has. */
+  /** Sends SIGTERM, and waits for the end. */
   stop(): Promise<Ended>
 }
 
 export type LogLine = Record<string, unknown> & { msg: string }
 
 /**
- * Runs a script of package.json in a process of its own until the test ends, with these variables and no others, in an
- * empty folder: no `.env` of the project reaches it.
+ * Runs a script of package.json until the test ends, with only these variables, in an empty folder: it does not read the
+ * project's `.env`.
  */
 export function startProgram(script: string, variables: Variables, args: string[] = []): Program {
   const [runtime = '', file = '', ...rest] = SCRIPTS[script]?.split(' ') ?? []
   return startCommand(join(BINARIES, runtime), [join(ROOT, file), ...rest, ...args], variables)
 }
 
-/** Runs a script as a person does, through npm. */
+/** Runs a script through npm, as people do. */
 export function startThroughNpm(script: string, variables: Variables): Program {
   return startCommand('npm', ['run', '--silent', '--prefix', ROOT, script], variables)
 }
@@ -56,7 +56,7 @@ export function runProgram(script: string, variables: Variables, args: string[] 
   return within(ended, () => `npm run ${script} did not end\n${stderr()}`)
 }
 
-/** Runs a command with these variables and no others, in an empty folder unless one is named, until the test ends. */
+/** Runs a command until the test ends, with only these variables. @param cwd default: an empty folder */
 export function startCommand(command: string, args: string[], variables: Variables, cwd?: string): Program {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-program-'))
   const PATH = [BINARIES, process.env.PATH].join(delimiter)
@@ -65,7 +65,7 @@ export function startCommand(command: string, args: string[], variables: Variabl
     cwd: cwd ?? folder,
     env: { PATH, HOME: folder, ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A group of its own, so that what it starts can be ended with it.
+    // A process group of its own, so that its children can be ended with it.
     detached: true,
   })
   const { stdout, stderr } = captureOutput(child)
@@ -118,7 +118,7 @@ export function within<T>(work: Promise<T>, failure: () => string): Promise<T> {
   })
 }
 
-/** Waits until a look finds something. */
+/** Polls until `look` finds something. */
 export async function until<T>(
   look: () => T | undefined | Promise<T | undefined>,
   failure: () => string,
@@ -133,13 +133,7 @@ export async function until<T>(
   throw new Error(failure())
 }
 
-/** Variables that make a program on Node run this code in a timer, each time it gets SIGUSR2. */
-export function onSigusr2(code: string): Variables {
-  const script = `process.on('SIGUSR2', () => setTimeout(() => { ${code} }))`
-  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` }
-}
-
-/** Waits until the program has logged a line that fits. */
+/** Waits for a log line that fits. */
 export function logged(program: Program, fits: (line: LogLine) => boolean): Promise<LogLine> {
   return until(
     () => program.log().find(fits),
@@ -147,13 +141,13 @@ export function logged(program: Program, fits: (line: LogLine) => boolean): Prom
   )
 }
 
-/** The address of a service that runs alone, once it listens. */
+/** Waits until a service listens. @returns its URL */
 export async function addressOf(program: Program): Promise<string> {
   const { port } = await logged(program, ({ msg }) => msg === 'listening')
   return `http://127.0.0.1:${port}`
 }
 
-/** Variables for a fresh database, which is removed when the test ends. */
+/** The variables of a new database, which is removed when the test ends. */
 export function freshDatabase(engine: Engine): Variables {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-data-'))
   const variables = freshDatabaseVariables(engine, folder)

@@ -2,7 +2,7 @@ import type { Reporter } from 'vitest/node'
 
 const MANY_FILES = 40
 
-/** Says at the start how long it takes, and where no terminal shows it, after each file how far it is. */
+/** Prints the expected duration, and without a terminal the progress after each file. */
 export function createProgress(): Reporter {
   const began = Date.now()
   let all = 0

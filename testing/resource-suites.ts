@@ -5,14 +5,14 @@ import { expectFaults, expectProblem } from './problems.ts'
 import { expireKey, newKey, newWord, statusCounts } from './rows.ts'
 import type { TestSystem } from './system.ts'
 
-// The questions that are asked of every resource, so that they are asked of each in the same way.
+// Tests that every resource must pass in the same way.
 
 /** A resource that is created, read and listed under one path. */
 export interface Resource {
   system: TestSystem
   service: 'customers' | 'orders'
   path: string
-  /** A body that may be created, unlike any other; its `name` may be told. */
+  /** A valid body that differs from all others. @param name default: a new one */
   input(name?: string): { name: string }
 }
 
@@ -28,14 +28,14 @@ async function make(resource: Resource, name?: string): Promise<{ id: number; na
   return body
 }
 
-/** One after the other, so that their ids rise. */
+/** Creates rows in sequence, so that their ids rise. */
 async function makeEach(resource: Resource, names: string[]): Promise<number[]> {
   const ids: number[] = []
   for (const name of names) ids.push((await make(resource, name)).id)
   return ids
 }
 
-/** A POST of bytes, with these headers and no others. */
+/** Posts bytes with only these headers. */
 async function postBytes(
   resource: Resource,
   body: Uint8Array<ArrayBuffer> | ReadableStream,
@@ -53,7 +53,7 @@ async function postBytes(
   return { status: response.status, headers: response.headers, text, body: JSON.parse(text) }
 }
 
-/** Bytes in pieces, so that nobody can say beforehand how many they are. */
+/** Streams bytes, so that no length is known in advance. */
 function inPieces(text: string): ReadableStream<Uint8Array> {
   return new ReadableStream({
     start(controller) {
@@ -63,7 +63,7 @@ function inPieces(text: string): ReadableStream<Uint8Array> {
   })
 }
 
-/** What is wrong with a request before anyone asks what it wants. */
+/** Requests that are refused before validation. */
 export function describeRequests(resource: Resource): void {
   const { path } = resource
   const post = (body: unknown, request?: ApiRequest) => apiOf(resource).post(path, body, request)
@@ -229,7 +229,7 @@ export function describeKeyedCreation(resource: Resource): void {
   })
 
   it('when ten of one keyed request come at once, then one is created and all get its answer', async () => {
-    // Every connection of the pool is open by now, so that the ten really meet.
+    // Every connection of the pool is open now, so that the ten really run at once.
     await Promise.all(Array.from({ length: 10 }, () => make(resource)))
     for (let round = 0; round < 5; round++) {
       const [body, key] = [resource.input(), newKey()]
@@ -410,7 +410,7 @@ export function describeSearch(resource: Resource): void {
   })
 
   it('when the words are as long as can be, in any script, then the pages go on', async () => {
-    // Each of these letters is two units of JavaScript's, and one character of the database's.
+    // Each of these letters is two code units in JavaScript and one character in the database.
     const word = `${newWord()}${'𐐨'.repeat(70)}`
     const made = await makeEach(resource, [word, word, word])
     const rows = await readPages(apiOf(resource), `${path}?limit=1&search=${encodeURIComponent(word)}`)

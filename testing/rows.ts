@@ -3,7 +3,7 @@ import { addMinutes, fromRfc3339 } from '../src/platform/core/time.ts'
 import { readClock } from '../src/platform/database/clock.ts'
 import type { TestSystem } from './system.ts'
 
-/** Rows of a test's own, made through the API, so that no test depends on another's. */
+// Each test makes its own rows through the API, so that no test depends on another.
 
 export async function newCustomer(
   system: TestSystem,
@@ -48,14 +48,14 @@ export function newKey(): string {
   return randomBytes(12).toString('hex')
 }
 
-/** How many answers there are of each status. */
+/** Counts responses by status. */
 export function statusCounts(responses: { status: number }[]): Record<number, number> {
   const counts: Record<number, number> = {}
   for (const { status } of responses) counts[status] = (counts[status] ?? 0) + 1
   return counts
 }
 
-/** Answers of many calls that are made at once. */
+/** Makes calls in parallel. */
 export function atOnce<T>(count: number, call: (i: number) => Promise<T>): Promise<T[]> {
   return Promise.all(Array.from({ length: count }, (_, i) => call(i)))
 }
@@ -64,33 +64,33 @@ export async function orderOf(system: TestSystem, orderId: number) {
   return (await system.orders.get(`/orders/${orderId}`)).body
 }
 
-/** A customer's orders, newest first, 100 at most. */
+/** A customer's newest orders, at most 100. */
 export async function ordersOf(system: TestSystem, customerId: number): Promise<{ id: number; status: string }[]> {
   return (await system.orders.get(`/orders?customer_id=${customerId}&limit=100`)).body.data
 }
 
-/** What times are set back to, as callers see it. */
+/** The time to which others are set back, as callers see it. */
 export const LONG_AGO = '2020-01-01T00:00:00.000Z'
 
-/** As if the time of the order's hold had gone by, if it has one. */
+/** Lets the hold of an order end, if it has one. */
 export async function endHold({ db }: TestSystem, orderId: number): Promise<void> {
   const expires_at = fromRfc3339(LONG_AGO)
   await db.updateTable('orders').set({ expires_at }).where('id', '=', orderId).where('status', '=', 'CREATED').execute()
 }
 
-/** As if the order had been confirmed so many minutes ago. */
+/** Moves the confirmation of an order this many minutes into the past. */
 export async function ageConfirmation(system: TestSystem, orderId: number, minutes: number): Promise<void> {
   const confirmed_at = addMinutes(await readClock(system.db), -minutes)
   await system.db.updateTable('orders').set({ confirmed_at }).where('id', '=', orderId).execute()
 }
 
-/** As if the life of an idempotency key had gone by. */
+/** Lets an idempotency key expire. */
 export async function expireKey(system: TestSystem, key: string): Promise<void> {
   const expires_at = fromRfc3339(LONG_AGO)
   await system.db.updateTable('idempotency_keys').set({ expires_at }).where('key', '=', key).execute()
 }
 
-/** A word for names that no other row has. */
+/** A word that no other row contains. */
 export function newWord(): string {
   return `w${randomBytes(6).toString('hex')}`
 }

@@ -6,14 +6,14 @@ import type { LogLine } from './programs.ts'
 const TEXT = readFileSync('docs/incidents.md', 'utf8')
 const PATIENCE_MS = 8_000
 
-/** What one sees at a place, in the words of the runbook. @param cell what the runbook says of it */
+/** Observes one place, in the words of the runbook. @param cell what the runbook expects */
 export type Look = (cell: string) => Promise<string>
-/** The lines that a service has logged so far. */
+/** The log lines of a service so far. */
 export type Log = () => LogLine[]
 
 type Row = [place: string, during: string, after: string]
 
-/** What a section says one sees: the rows of its tables, table by table. */
+/** The rows of each table in a section. */
 function tablesOf(title: string): Row[][] {
   const section = sectionOf(title)
   const tables = section.match(/(?:^\|.*\n)+/gm) ?? []
@@ -34,7 +34,7 @@ function rowOf(line: string): Row {
   return [place, during, after]
 }
 
-/** A statement that a section tells one to run. */
+/** A SQL statement of a section. */
 export function statementOf(title: string, about: string): string {
   const statements = [...sectionOf(title).matchAll(/```sql\n(.*?)```/gs)].flatMap(([, sql = '']) => sql.split(';'))
   const found = statements.find((statement) => statement.includes(about))
@@ -43,8 +43,8 @@ export function statementOf(title: string, about: string): string {
 }
 
 /**
- * Plays a section: expects what its table says of each place, first during the incident and then after it.
- * @param looks how to look at each place of the table but the logs
+ * Plays a section: expects what its table says about each place, during the incident and after it.
+ * @param looks how to observe each place of the table, except logs
  * @param logs the log of each service that the table names; `log` where it names none
  * @param table which table of the section
  */
@@ -83,7 +83,7 @@ export function runbook(title: string, looks: Record<string, Look>, logs: Record
     await expect.poll(() => lines().some(fits(cell)), { timeout: PATIENCE_MS, message }).toBe(true)
   }
 
-  /** The lines of what was asked just now are there; those of the incident must not be among them. */
+  /** Expects new log lines, none of them of the incident. */
   async function seeNone(place: string, lines: Log, cell: string): Promise<void> {
     const message = `${title}: ${place}`
     await expect.poll(() => lines().length, { timeout: PATIENCE_MS, message }).toBeGreaterThan(0)
@@ -92,7 +92,7 @@ export function runbook(title: string, looks: Record<string, Look>, logs: Record
 
   return {
     during: () => see(([, during]) => during),
-    /** Looks until each place is as the table says, and then once more for what the logs say of that. */
+    /** Waits until each place is as the table says, and then checks the logs. */
     async after(): Promise<void> {
       for (const [place, , after] of rows) await seePlace(place, after)
       marks = countLines(logs)
@@ -105,7 +105,7 @@ function countLines(logs: Record<string, Log>): Record<string, number> {
   return Object.fromEntries(Object.entries(logs).map(([place, log]) => [place, log().length]))
 }
 
-/** Whether a line is the one of a cell, such as: `failed`: `code` is `unavailable`, `err` has `ECONNREFUSED` */
+/** Whether a line matches a cell such as: `failed`: `code` is `unavailable`, `err` has `ECONNREFUSED` */
 function fits(cell: string): (line: LogLine) => boolean {
   const [, msg, rest = ''] = /^`([^`]+)`: (.+)$/.exec(cell) ?? []
   const fields = rest.split(', ').map((field) => {
@@ -121,7 +121,7 @@ function fits(cell: string): (line: LogLine) => boolean {
     })
 }
 
-/** An answer, as the runbook writes it: its status, and of a refusal its code and when to try again. */
+/** A response in the words of the runbook: its status, and the code and `Retry-After` of a refusal. */
 export async function seen(call: Promise<ApiResponse>): Promise<string> {
   const response = await call.catch(() => undefined)
   if (response === undefined) return 'no connection'
@@ -131,7 +131,7 @@ export async function seen(call: Promise<ApiResponse>): Promise<string> {
   return `${status} \`${body.code}\`${retryAfter === null ? '' : `, \`Retry-After: ${retryAfter}\``}`
 }
 
-/** Looks at `/ready`: its status, and of its `checks` those that the runbook names, such as `checks.database`. */
+/** Observes `/ready`: its status, and the `checks` that the runbook names, such as `checks.database`. */
 export function readiness(api: ApiClient): Look {
   return async (cell) => {
     const { status, body } = await api.get('/ready')

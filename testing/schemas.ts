@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Database } from '../src/platform/database/types.ts'
 
-/** What both engines can say of a table. */
+/** The description of a table that both engines can give. */
 export interface TableShape {
   columns: { name: string; nullable: boolean; holds: 'integer' | 'text'; byDefault: string | null }[]
   primaryKey: string[]
@@ -11,14 +11,14 @@ export interface TableShape {
 
 type Row = Record<string, string | number | null>
 
-/** Kysely's own tables are no part of the schema. */
+/** Kysely's own tables are not part of the schema. */
 const OURS = (column: string) => sql.raw(`${column} not like 'kysely%'`)
 
 async function rowsOf(db: Database, query: ReturnType<typeof sql<Row>>): Promise<Row[]> {
   return (await query.execute(db)).rows
 }
 
-/** All that information_schema says of a MySQL or MariaDB database, in an order of its own. */
+/** The information_schema of a MySQL or MariaDB database, in a fixed order. */
 export async function informationSchema(db: Database) {
   return {
     tables: await rowsOf(
@@ -70,7 +70,7 @@ export async function mysqlTables(db: Database): Promise<Record<string, TableSha
           name: String(name),
           nullable: nullable === 'YES',
           holds: /int/.test(String(type)) ? 'integer' : 'text',
-          // MariaDB writes the word where MySQL has none.
+          // MariaDB writes NULL where MySQL has no default.
           byDefault: by_default === 'NULL' ? null : by_default === null ? null : String(by_default),
         })),
         primaryKey: keys.flatMap(([name, parts]) => (name === 'PRIMARY' ? parts.map(({ col }) => String(col)) : [])),

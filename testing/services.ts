@@ -9,11 +9,11 @@ import type { TestSystem } from './system.ts'
 
 export interface TestService {
   api: ApiClient
-  /** Every line that it logged, as JSON text. */
+  /** Every log line, as JSON text. */
   log: string[]
 }
 
-/** One more Orders over the system's database, with an environment of the test's own, until the test ends. */
+/** Serves another Orders over the system's database, with a changed environment, until the test ends. */
 export async function serveOrders(system: TestSystem, changes: Partial<Env>): Promise<TestService> {
   const env = { ...system.env, ...changes }
   const { log, logger, lifecycle } = common()
@@ -21,7 +21,7 @@ export async function serveOrders(system: TestSystem, changes: Partial<Env>): Pr
   return { api: await serveUntilTestEnds(system, app), log }
 }
 
-/** One more orchestrator, with an environment of the test's own, until the test ends. */
+/** Serves another orchestrator, with a changed environment, until the test ends. */
 export async function serveOrchestrator(system: TestSystem, changes: Partial<Env>): Promise<TestService> {
   const env = { ...system.env, ...changes }
   const neighbours = {
@@ -33,7 +33,7 @@ export async function serveOrchestrator(system: TestSystem, changes: Partial<Env
   return { api: await serveUntilTestEnds(system, app), log }
 }
 
-/** An address where nobody listens. */
+/** A URL where nothing listens. */
 export async function nowhere(): Promise<string> {
   return `http://127.0.0.1:${await freePort()}`
 }

@@ -18,13 +18,13 @@ import { type Serving, serve } from '../src/platform/http/server.ts'
 import { type ApiClient, apiClient } from './api-client.ts'
 import { createDatabase, dropDatabase, newDatabaseVariables } from './fixture.ts'
 
-/** Runs one suite once for each engine that this run has. */
+/** Runs a suite for each engine of this run. */
 export function describeEachEngine(title: string, suite: (engine: Engine) => void): void {
   const engines: Engine[] = inject('mysql') === null ? ['sqlite'] : ['sqlite', 'mysql']
   describe.each(engines)(`${title} on %s`, suite)
 }
 
-/** The variables that point a process at a fresh, empty database of its own. */
+/** The variables that point a process at a new database. */
 export function freshDatabaseVariables(engine: Engine, folder: string): Record<string, string> {
   const server = inject('mysql')
   if (engine === 'mysql' && server === null) throw new Error('this run has no MySQL server')
@@ -37,7 +37,7 @@ export interface TestDatabase {
   drop(): Promise<void>
 }
 
-/** An empty database, migrated unless it is asked for as it comes. */
+/** A database without rows. */
 export async function createTestDatabase(engine: Engine, { migrated = true } = {}): Promise<TestDatabase> {
   const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-test-'))
   const variables = freshDatabaseVariables(engine, folder)
@@ -51,17 +51,17 @@ export async function createTestDatabase(engine: Engine, { migrated = true } = {
   return { db, variables, drop }
 }
 
-/** The three services on free ports, over a fresh database with the demo data in it. */
+/** The three services on free ports, over a new database with the demo data. */
 export interface TestSystem {
   customers: ApiClient
   orders: ApiClient
   orchestrator: ApiClient
   db: Database
   env: Env
-  /** Orders' verbs, for what no route does: the sweeps. */
+  /** The sweeps of Orders, which have no route. */
   sweeps: Pick<OrdersService, 'releaseExpiredHolds' | 'purgeExpiredKeys'>
   lifecycle: { draining: boolean }
-  /** Every line that was logged, as JSON text. */
+  /** Every log line, as JSON text. */
   log: string[]
   token(options?: {
     scopes?: readonly Scope[]
@@ -72,8 +72,8 @@ export interface TestSystem {
 }
 
 /**
- * Starts a system before the tests of the surrounding suite and stops it after them. Its members may be used only inside tests.
- * @param variables environment variables beside the defaults of the tests
+ * Starts a system before the surrounding suite and stops it afterwards. Use its members inside tests only.
+ * @param variables override the defaults of the tests
  */
 export function useSystem(engine: Engine, variables: Record<string, string> = {}): TestSystem {
   const system = {} as TestSystem
@@ -91,7 +91,7 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
   const database = await createTestDatabase(engine)
   await seed(database.db)
   const { db } = database
-  // Tests of many kinds share an address.
+  // All tests share one client address.
   const own = { NODE_ENV: 'test', ORCHESTRATOR_PUBLIC: 'true', LOGIN_ATTEMPTS_PER_MINUTE: '1000000' }
   const env = parseEnv({ ...database.variables, ...own, ...variables })
   const log: string[] = []

@@ -4,7 +4,7 @@ type Signer = (signed: string) => Buffer
 
 export type Claims = Record<string, unknown>
 
-/** A JWT, made by hand so that anything may be in it. */
+/** Makes a JWT by hand, with any content. */
 export function forgeToken(header: Record<string, unknown>, claims: Claims, signer: Signer): string {
   const signed = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
   return `${signed}.${signer(signed).toString('base64url')}`
@@ -19,7 +19,7 @@ export function withoutSignature(): Buffer {
   return Buffer.alloc(0)
 }
 
-/** Signs with an RSA key that nobody else knows. */
+/** Signs with an unknown RSA key. */
 export function withStrangersKey(): Signer {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   return (signed) => sign('sha256', Buffer.from(signed), privateKey)
@@ -30,7 +30,7 @@ export function withPrivateKey(key: CryptoKey): Signer {
   return (signed) => sign('sha256', Buffer.from(signed), KeyObject.from(key))
 }
 
-/** Seconds since 1970, so many from now. */
+/** The Unix time this many seconds from now. */
 export function secondsFromNow(seconds: number): number {
   return Math.floor(Date.now() / 1000) + seconds
 }

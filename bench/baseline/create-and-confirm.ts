@@ -25,7 +25,7 @@ interface Order {
   items: { product_id: number; qty: number; unit_price_cents: number; subtotal_cents: number }[]
 }
 
-/** The whole answer. @throws AxiosError where a service refuses */
+/** @returns the response body @throws AxiosError when a service refuses */
 export async function createAndConfirm(input: z.output<typeof CreateAndConfirm>) {
   const { customer_id, items, idempotency_key, correlation_id } = input
   const correlationId = correlation_id ?? crypto.randomUUID()

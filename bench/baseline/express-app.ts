@@ -3,7 +3,7 @@ import jwt from 'jsonwebtoken'
 import { createPool, type Pool } from 'mysql2/promise'
 import { ZodError } from 'zod'
 
-/** An answer that is not 200, thrown from anywhere below a route. */
+/** A response other than 200, thrown from below a route. */
 export class HttpError extends Error {
   readonly status: number
 
@@ -13,7 +13,7 @@ export class HttpError extends Error {
   }
 }
 
-/** An app with what both APIs have: JSON bodies, a log line for each request, `/health`. */
+/** The common parts of both APIs: JSON bodies, a log line for each request, `/health`. */
 export function createApp(): Express {
   const app = express()
   app.disable('x-powered-by')
@@ -41,7 +41,7 @@ export const answerErrors: ErrorRequestHandler = (error, _request, response, _ne
   }
 }
 
-/** For callers whose token has this scope. */
+/** Requires a token with this scope. */
 export function requireScope(scope: string): RequestHandler {
   return (request, _response, next) => {
     const claims = verifyToken(request.headers.authorization)
@@ -60,12 +60,12 @@ function verifyToken(authorization: string | undefined): jwt.JwtPayload {
     })
     if (typeof claims === 'object') return claims
   } catch {
-    // Told below, as every other token that is none.
+    // Refused below, like every other invalid token.
   }
   throw new HttpError(401, 'The token is not valid')
 }
 
-/** For the other services alone. */
+/** Requires the service token. */
 export const requireServiceToken: RequestHandler = (request, _response, next) => {
   if (request.headers.authorization !== `Bearer ${process.env.SERVICE_TOKEN}`) throw new HttpError(401, 'Unauthorized')
   next()

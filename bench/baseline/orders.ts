@@ -14,7 +14,7 @@ const Key = z.string().min(1).max(255)
 const ER_DUP_ENTRY = 1062
 
 const pool = openPool()
-// Locks of rows that are there, none of the gaps between them.
+// Locks existing rows, and no gaps between them.
 pool.on('connection', (connection) => {
   connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
 })
@@ -62,7 +62,7 @@ app.use(answerErrors)
 
 app.listen(Number(process.env.PORT), '127.0.0.1')
 
-/** The orchestrator has the service token, others a token with this scope. */
+/** Accepts the service token, or a token with this scope. */
 function requireCaller(scope: string): RequestHandler {
   const others = requireScope(scope)
   return (request, response, next) => {
@@ -71,7 +71,7 @@ function requireCaller(scope: string): RequestHandler {
   }
 }
 
-/** @returns the answer as it is stored under the key, in the same transaction */
+/** @returns the response, which is stored under the key in the same transaction */
 async function confirmOrder(connection: PoolConnection, id: number, key: string, hash: string): Promise<string> {
   const [rows] = await connection.execute<RowDataPacket[]>('SELECT * FROM orders WHERE id = ? FOR UPDATE', [id])
   const [order] = rows

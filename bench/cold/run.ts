@@ -31,7 +31,7 @@ const ALONE = ['sweep', 'docs'] as const
 const QUICK_ROUNDS = 3
 const MAX_RUN_MS = 30_000
 const MAX_BENCH_MS = 10 * 60_000
-// An interruption ends it at the next start of a process, so that the servers are stopped.
+// An interruption takes effect at the next start of a process, so that the servers are stopped.
 const { fail, interruption, readOptions } = createProgram(HELP)
 const NODE = fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url))
 const DRIVER = fileURLToPath(new URL('driver.mjs', import.meta.url))
@@ -45,15 +45,15 @@ interface Side {
 interface Contest {
   name: keyof Events
   ours: Side
-  /** Ours without V8's compile cache. */
+  /** This system without V8's compile cache. */
   uncached: Side
-  /** Absent where the other stack has no such function. */
+  /** Undefined where the other stack has no such function. */
   baseline: Side | undefined
 }
 
 /** What the driver writes. */
 interface DriverReport {
-  /** On the machine's monotonic clock, in ns: before the import, after it, and when the event was answered. */
+  /** Times of the monotonic clock, in ns: before the import, after it, and at the response. */
   times: [string, string, string]
   /** Processor time until then, in µs. */
   cpu: number
@@ -64,9 +64,9 @@ interface DriverReport {
 interface Sample {
   /** From the start of the process to the answered event. */
   total: number
-  /** Of these, importing the bundle. */
+  /** The part for importing the bundle. */
   import: number
-  /** Processor time: what a busy machine disturbs least. */
+  /** Processor time, which a busy machine disturbs least. */
   cpu: number
 }
 
@@ -79,7 +79,7 @@ interface Summary {
   samples: number[]
   rawBytes: number
   gzipBytes: number
-  /** Of the folder as it is packed, its source map included. */
+  /** Of the packed folder, with its source map. */
   zipBytes: number
 }
 
@@ -88,7 +88,7 @@ interface Row {
   ours: Summary
   uncached: Summary
   baseline: Summary | undefined
-  /** Of the medians: ours to the other stack's. */
+  /** Ratios of the medians to those of the other stack. */
   ratio: number | undefined
   cpuRatio: number | undefined
 }
@@ -129,8 +129,8 @@ async function main(rounds: number, file: string): Promise<void> {
 }
 
 /**
- * Ours as the deployment has them; the other stack's by the same options, but without the trims that we make to packages.
- * Not in `.build`, which others may remake meanwhile.
+ * This system's bundles as deployed; the other stack's with the same options, but without the trims of packages. Not in
+ * `.build`, which another command may rebuild meanwhile.
  */
 async function bundle(folder: string): Promise<{ ours: string; baseline: string }> {
   const ours = join(folder, 'ours')
@@ -146,7 +146,7 @@ async function bundle(folder: string): Promise<{ ours: string; baseline: string 
 }
 
 function contestsOf(bundles: { ours: string; baseline: string }, { variables }: Surroundings): Contest[] {
-  // What a stack needs at run time is part of it.
+  // The options of the runtime are part of a stack.
   const [, options] = /^ *NODE_OPTIONS: (.+)$/m.exec(readFileSync('serverless.yml', 'utf8')) ?? []
   const deployed = { ...variables, ...(options !== undefined && { NODE_OPTIONS: options }) }
   const both = (name: keyof Events) => ({
@@ -166,9 +166,9 @@ async function measure(contests: Contest[], surroundings: Surroundings, rounds: 
   const rows: Row[] = []
   for (const { name, ours, uncached, baseline } of contests) {
     const samples: Record<'ours' | 'uncached' | 'baseline', Sample[]> = { ours: [], uncached: [], baseline: [] }
-    // The first round brings the files into the machine's memory, and does not count.
+    // The first round fills the page cache, and does not count.
     for (let round = 0; round <= rounds && Date.now() < until; round++) {
-      // By turns, and by turns the first, so that whatever else the machine does meets both.
+      // Sides take turns, also at going first, so that other work on the machine affects all of them.
       const sides = [['ours', ours] as const, ['uncached', uncached] as const, ['baseline', baseline] as const]
       for (const [which, side] of round % 2 === 0 ? sides : sides.toReversed()) {
         if (side === undefined) continue
@@ -196,7 +196,7 @@ async function measure(contests: Contest[], surroundings: Surroundings, rounds: 
   return rows
 }
 
-/** What is in every number: a Node that imports nothing. */
+/** The share of Node itself: a bundle that imports nothing. */
 async function measureNode(folder: string, rounds: number): Promise<{ median: number }> {
   const bundle = join(folder, 'nothing.mjs')
   writeFileSync(bundle, 'export const handler = async () => ({ statusCode: 200 })\n')
@@ -205,7 +205,7 @@ async function measureNode(folder: string, rounds: number): Promise<{ median: nu
   return { median: median(totals) }
 }
 
-/** One process, from its start to the answered event. @throws Error when the answer is not a success */
+/** Runs one process from its start to the response. @throws Error when the response is not a success */
 async function startOnce({ bundle, variables }: Side, event: object): Promise<Sample> {
   interruption.throwIfAborted()
   const started = process.hrtime.bigint()
@@ -258,7 +258,7 @@ function summarise(samples: Sample[], { bundle }: Side): Summary {
   }
 }
 
-/** Of a function's own bundle, `index.mjs` is only the entry. */
+/** With a compile cache, `index.mjs` is only the entry, and `app.mjs` is the bundle. */
 function sizesOf(bundle: string) {
   const folder = join(bundle, '..')
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -272,12 +272,12 @@ function sizesOf(bundle: string) {
   }
 }
 
-/** What a bundle that is started by itself does not need. */
+/** Files that a bundle without the compile cache does not need. */
 function leftOut(bundle: string): RegExp {
   return basename(bundle) === 'app.mjs' ? /^(cache|index\.mjs)/ : /^$/
 }
 
-/** Deflated, as in a zip and in gzip, whose headers of some bytes are left out. */
+/** Deflated, as in zip and gzip, without their headers. */
 function compressedSize(file: string): number {
   return deflateRawSync(readFileSync(file), { level: 9 }).length
 }

@@ -15,7 +15,7 @@ import {
   tokenFor,
 } from '../../testing/fixture.ts'
 
-/** The first event of each function: as API Gateway's REST API sends it, or for the sweep its schedule. */
+/** The first event of each function: from a REST API of API Gateway, or from the schedule of the sweep. */
 export interface Events {
   customers(): object
   orders(): object
@@ -24,15 +24,15 @@ export interface Events {
   docs(): object
 }
 
-/** What the functions find around them: a database with the demo data in it, and the services that they call. */
+/** What the functions use: a database with the demo data, and the services that they call. */
 export interface Surroundings {
-  /** The environment of a function that is deployed here. */
+  /** The environment of a function. */
   variables: Record<string, string>
   events: Events
   stop(): Promise<void>
 }
 
-/** More than any run orders. */
+/** More than any run sells. */
 const STOCK = 1_000_000
 const CLIENT = 'bench'
 
@@ -80,7 +80,7 @@ function eventsFor(token: string): Events {
   }
 }
 
-/** An event of a REST API (v1) whose binary media types are all types: bodies come in base64. */
+/** An event of a REST API (v1) whose binary media types are all types: bodies are base64. */
 function restEvent(httpMethod: string, path: string, { token, body }: { token?: string; body?: object }) {
   const headers = {
     Accept: 'application/json',

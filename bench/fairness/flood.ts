@@ -1,14 +1,14 @@
 import { RawConnection } from '../../testing/raw-http.ts'
 
-/** So many callers of one principal, each with one request under way, until the parent is gone or says stop. */
+/** Callers of one client with one request in flight each, until the parent ends or sends stop. */
 export interface Flood {
   port: number
   connections: number
-  /** The requests as they go over the wire, sent in turn. */
+  /** The encoded requests, sent in turn. */
   requests: string[]
 }
 
-/** Answers of each status. */
+/** Counts of responses by status. */
 export type FloodResponses = Record<string, number>
 
 let stopped = false

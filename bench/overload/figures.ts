@@ -2,27 +2,27 @@ import { type Percentiles, percentilesOf } from '../../testing/latencies.ts'
 import type { Arrival, Outcome, Step } from './sender.ts'
 
 export interface Figures {
-  /** Requests that came, a second. */
+  /** Requests a second. */
   offered: number
-  /** Answers of these kinds while it lasted, a second. */
+  /** Responses a second, within the step. */
   accepted: number
   refused: number
-  /** Of the requests that came. */
+  /** Counts of requests. */
   other: number
   notSent: number
-  /** From the moment a request was due to its answer, in ms. */
+  /** From the time a request was due to its response, in ms. */
   acceptedMs: Percentiles
   refusedMs: Percentiles
-  /** Of all answers, by whether a connection had to be opened. */
+  /** All responses, by whether a connection was opened for the request. */
   onKeptMs: Percentiles
   onNewMs: Percentiles
-  /** How late requests were sent, in ms. */
+  /** The delay of the sender, in ms. */
   lateMs: Percentiles
-  /** Orders accepted in each of its seconds. */
+  /** Orders accepted in each second of the step. */
   acceptedInSeconds: number[]
 }
 
-/** What became of one of the steps. */
+/** The figures of one step. */
 export function figuresOf(arrivals: readonly Arrival[], steps: readonly Step[], step: number): Figures {
   const from = startOf(steps, step)
   const { ms } = steps[step] ?? { ms: 0 }
@@ -56,8 +56,8 @@ const WINDOW_MS = 500
 const WINDOW_STEP_MS = 50
 
 /**
- * How long after the beginning of a step all was well again, in ms: from then on every request that came was accepted,
- * and those of the half second that followed had a p99 within the limit. Undefined when it did not come to that.
+ * The time from the start of a step to recovery, in ms: from then on every request was accepted, and the p99 of the next
+ * half second was within the limit. Undefined without recovery.
  */
 export function recoveryOf(
   arrivals: readonly Arrival[],

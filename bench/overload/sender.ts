@@ -32,7 +32,7 @@ export interface Arrival {
   outcome: Outcome
   /** Whether a connection was opened for it. */
   onNew: boolean
-  /** Of an accepted one. */
+  /** The id of an accepted order. */
   order: number | undefined
 }
 

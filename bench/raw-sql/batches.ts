@@ -14,8 +14,8 @@ interface Wanted {
 }
 
 /**
- * What the database can do for orders that come together: up to 64 of them in one transaction and three round trips, one
- * transaction after another. Each order is confirmed as it is placed, and has one key.
+ * The limit for batched orders: up to 64 in one transaction with three round trips, one transaction after another. Each
+ * order is confirmed when it is placed, and has one key.
  */
 export function createBatches(pool: Pool): (customerId: number, lines: readonly Line[]) => Promise<void> {
   const queue: Wanted[] = []

@@ -5,7 +5,7 @@ import { createBatches } from './batches.ts'
 import { orderInOneTransaction } from './one-transaction.ts'
 import { orderInTwoTransactions } from './two-transactions.ts'
 
-// The limit: what the database does for orders when nothing is in between. A loop for each connection of the load.
+// The limit of the database: orders without HTTP. Each connection of the load is one loop.
 
 const MAX_CONNECTIONS = 64
 

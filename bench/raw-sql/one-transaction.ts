@@ -15,8 +15,8 @@ interface Seen {
 }
 
 /**
- * The same rows in one transaction and two round trips: all that is read, then all that is written. An order is
- * confirmed as it is placed, so there is nothing to update.
+ * The same rows in one transaction with two round trips: all reads, then all writes. The order is confirmed when it is
+ * placed, so nothing is updated.
  */
 export async function orderInOneTransaction(
   connection: PoolConnection,

@@ -3,7 +3,7 @@ import type { RowDataPacket } from 'mysql2/promise'
 import { addMinutes, type DbTime, toRfc3339 } from '../../src/platform/core/time.ts'
 import type { Line } from '../workloads.ts'
 
-// What the loop works out itself, between its statements.
+// The work of the loops between their statements.
 
 export interface PricedLine extends Line {
   unit_price_cents: number
@@ -13,7 +13,7 @@ export interface PricedLine extends Line {
 export interface Priced {
   lines: PricedLine[]
   totalCents: number
-  /** Pieces by product, in the order of their ids. */
+  /** Quantities by product, in the order of the ids. */
   taken: [product: number, pieces: number][]
 }
 
@@ -28,12 +28,12 @@ export const KEY_COLUMNS =
 const HOLD_MINUTES = 15
 const KEY_MINUTES = 24 * 60
 
-/** In the order in which they are locked. */
+/** In the order of locking. */
 export function productsOf(lines: readonly Line[]): number[] {
   return [...new Set(lines.map((line) => line.product_id))].sort((a, b) => a - b)
 }
 
-/** @throws Error when a product is not there, or has too few pieces */
+/** @throws Error when a product is missing or has too little stock */
 export function price(wanted: readonly Line[], stock: readonly StockRow[]): Priced {
   const byId = new Map(stock.map((row) => [row.id, row]))
   const taken = new Map<number, number>(stock.map(({ id }) => [id, 0]))
@@ -56,7 +56,7 @@ export function keyEnd(now: DbTime): DbTime {
   return addMinutes(now, KEY_MINUTES)
 }
 
-/** The answer of either step, but for its beginning, the id. */
+/** The response of either step after its first member, the id. */
 export function responseAfterId(
   customerId: number,
   status: 'CREATED' | 'CONFIRMED',
@@ -82,7 +82,7 @@ export function hashOf(...request: unknown[]): string {
   return createHash('sha256').update(JSON.stringify(request)).digest('hex')
 }
 
-/** The statement that takes pieces off the stock, and its values. */
+/** The statement that reserves stock, and its values. */
 export function takeStock(taken: Priced['taken'], now: DbTime): [statement: string, values: unknown[]] {
   const cases = 'when ? then ? '.repeat(taken.length)
   const statement = `update products set stock = stock - case id ${cases}else 0 end, version = version + 1, updated_at = ?

@@ -6,7 +6,7 @@ import { newDatabaseVariables } from '../../testing/fixture.ts'
 import { CUSTOMER, FIRST_PRODUCT, openBenchDatabase, PRODUCTS } from '../fixture.ts'
 import { cpuMsOf, type RunningSystem } from '../systems.ts'
 
-/** Each makes its own load: there is no HTTP to make it through. */
+/** A loop of SQL that makes its own load. */
 export interface RawSql extends RunningSystem {
   name: RawSqlName
   generator: ChildProcess

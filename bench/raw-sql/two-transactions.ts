@@ -14,7 +14,7 @@ import {
   takeStock,
 } from './order.ts'
 
-/** The statements of this system for an order that is alone, one after another: a transaction to place it, one to confirm it. */
+/** This system's statements for a single order: one transaction places it, another confirms it. */
 export async function orderInTwoTransactions(
   connection: PoolConnection,
   customerId: number,
@@ -81,7 +81,7 @@ async function confirmOrder(connection: PoolConnection, id: number): Promise<voi
   await saveKey(connection, ['orders.confirm', key, hashOf(id), id, 200, body], now)
 }
 
-/** The database's clock, when nobody has used the key. */
+/** @returns the database's clock @throws Error when the key was used */
 async function readPreamble(connection: PoolConnection, operation: string, key: string): Promise<DbTime> {
   const [[preamble]] = await connection.query<RowDataPacket[]>(
     `select clock.now, k.request_hash, k.status, k.response_body from (select utc_timestamp(3) as now) as clock

@@ -5,10 +5,10 @@ import type { Cursor, Fixture } from './fixture.ts'
 export interface Case {
   name: string
   depth: string
-  /** How many times longer it may take in the large database. */
+  /** The largest allowed ratio of large to small. */
   target: number
   service: 'customers' | 'orders'
-  /** Requests of this kind, each for other rows. */
+  /** Requests of this kind for different rows. */
   pathsIn(fixture: Fixture): Promise<string[]>
 }
 
@@ -16,7 +16,7 @@ const LIST_TARGET = 1.5
 const SEARCH_TARGET = 2
 const VARIANTS = 32
 
-/** The last place is in an import, where a thousand orders have one time. */
+/** The last depth is inside an import, where a thousand orders have one time. */
 const DEPTHS = { first: undefined, middle: 0.5, last: 0.9999 }
 
 const FILTERS = [
@@ -116,7 +116,7 @@ function orderCursor({ createdAt, id }: Cursor): string {
   return cursorOf('orders', [createdAt, id])
 }
 
-/** As the list hands it out with a page that ends there. */
+/** The cursor that the list returns with a page that ends there. */
 function cursorOf(list: string, key: (string | number)[]): string {
   return cutPage(list, [key, key], 1, (row) => row).next_cursor ?? ''
 }

@@ -16,7 +16,7 @@ export interface Size {
   customers: number
 }
 
-/** Where a page of orders may begin. */
+/** A position at which a page of orders begins. */
 export interface Cursor {
   id: number
   /** RFC 3339. */
@@ -25,25 +25,25 @@ export interface Cursor {
 
 /** This system in one process, over a database of one size. */
 export interface Fixture extends Size {
-  /** Of each depth of the list some, newest first: `at(0.5)` are some in its middle. */
+  /** Positions at a depth of the list, newest first: 0.5 is the middle. */
   cursorsAt(depth: number): Promise<Cursor[]>
   call(service: 'customers' | 'orders'): Caller
   stop(): Promise<void>
 }
 
-/** One connection, which does not outlive a pause. */
+/** One connection, which a pause may close. */
 export interface Caller {
-  /** @throws Error when the answer is no page */
+  /** @throws Error when the response is not a page */
   get(path: string): Promise<void>
   close(): void
 }
 
 const CURSORS = 32
 const CLIENT = 'bench'
-/** Each table is filled by one statement. */
+/** One statement fills a whole table. */
 const MAX_FILL_MS = '600000'
 
-/** @param tell hears what is being done */
+/** @param tell reports progress */
 export async function openFixture(
   size: Size,
   server: DatabaseServer | 'sqlite',
@@ -100,7 +100,7 @@ async function fill(db: Database, { orders, customers }: Size, tell: (line: stri
   await makeOrders(db, { count: orders, customers })
 }
 
-/** Some orders about so deep in the list of all, by their ids: those were given out in about the order of the times. */
+/** Orders at about this depth, found by id: ids follow creation times roughly. */
 async function cursorsAt(db: Database, orders: number, depth: number): Promise<Cursor[]> {
   const about = Math.round(orders * (1 - depth))
   const ids = Array.from({ length: CURSORS }, (_, i) => Math.min(orders, Math.max(1, about + (i - CURSORS / 2) * 100)))

@@ -2,7 +2,7 @@ import axios from 'axios'
 import { z } from 'zod'
 import { CreateAndConfirm, createAndConfirm } from '../../baseline/create-and-confirm.ts'
 
-/** The orchestrator needs no routes: it answers the event itself, without Express. */
+/** Without routes it needs no Express: it handles the event itself. */
 export async function handler(event: { body: string | null; isBase64Encoded?: boolean }) {
   const start = Date.now()
   const answer = await responseTo(event).catch((error: unknown) => refusalOf(error))
