@@ -1,16 +1,17 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
-import { openDatabase } from '../src/platform/database/open.ts'
-import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
+import { chunks } from '../src/platform/database/bulk-insert.ts'
+import { openDatabase } from '../src/platform/database/database.ts'
+import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
 import type { Percentiles } from '../testing/latencies.ts'
 import { converse } from './converse.ts'
 import { type Figures, figuresOf, recoveryOf } from './overload/figures.ts'
 import type { Arrival, SenderMessage, Step, Task } from './overload/sender.ts'
-import { padTable, resultsFile } from './report.ts'
+import { describeMachine, padTable, resultsFile, saveResults } from './report.ts'
 import { cpuMsOf, rssMibOf, type System, startSystem } from './systems.ts'
 
 const RESULTS = resultsFile('overload', {})
@@ -103,7 +104,7 @@ async function main(plan: Plan, file: string): Promise<void> {
     })
     const found = await overload(plan, system, sender)
     print(plan, found)
-    save(plan, server, found, file)
+    saveResults(file, { machine: describeMachine(server.version), plan, ...found })
     if (found.faults.length > 0) process.exitCode = 1
   } catch (error) {
     endInterrupted(error)
@@ -275,11 +276,11 @@ async function confirmedAmong({ database }: System, ids: readonly number[]): Pro
   const db = await openDatabase({ ...database.env.database, pool: 1, readTimeoutMs: 0 })
   try {
     let found = 0
-    for (let i = 0; i < ids.length; i += ORDERS_PER_QUERY) {
+    for (const some of chunks(ids, ORDERS_PER_QUERY)) {
       const { confirmed } = await db
         .selectFrom('orders')
         .select((eb) => eb.fn.countAll<number>().as('confirmed'))
-        .where('id', 'in', ids.slice(i, i + ORDERS_PER_QUERY))
+        .where('id', 'in', some)
         .where('status', '=', 'CONFIRMED')
         .executeTakeFirstOrThrow()
       found += Number(confirmed)
@@ -348,11 +349,4 @@ function pair({ p50, p99 }: Percentiles): string[] {
 
 function inMs(ms: number): string {
   return ms.toFixed(1)
-}
-
-function save(plan: Plan, { version }: DatabaseServer, found: Found, file: string): void {
-  mkdirSync('bench/results', { recursive: true })
-  const machine = { node: process.version, database: version, cpus: `${cpus().length} × ${cpus()[0]?.model}` }
-  writeFileSync(file, `${JSON.stringify({ at: new Date().toISOString(), machine, plan, ...found }, null, 2)}\n`)
-  console.log(`Written to ${file}.`)
 }

@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import type { Result } from './caller-loop.ts'
 import type { CheckResult } from './checks.ts'
 
@@ -217,4 +219,15 @@ function ratio(ours: number | undefined, theirs: number | undefined): string {
 /** The file for the figures: the committed one for a whole run, another one for a run with options. */
 export function resultsFile(name: string, options: object): string {
   return `bench/results/${name}${Object.keys(options).length > 0 ? '-narrowed' : ''}.json`
+}
+
+export function describeMachine(databaseVersion: string): { node: string; database: string; cpus: string } {
+  const model = cpus()[0]?.model ?? 'unknown'
+  return { node: process.version, database: databaseVersion, cpus: `${cpus().length} × ${model}` }
+}
+
+export function saveResults(file: string, results: object): void {
+  mkdirSync('bench/results', { recursive: true })
+  writeFileSync(file, `${JSON.stringify({ at: new Date().toISOString(), ...results }, null, 2)}\n`)
+  console.log(`Written to ${file}.`)
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createConnection } from 'mysql2/promise'
 import { createProgram } from '../scripts/program.ts'
@@ -11,7 +11,7 @@ import { type CheckResult, checkSystem, printChecks } from './checks.ts'
 import type { HttpLoad } from './generator.ts'
 import { measureAll, type Plan, type SystemUnderTest } from './measure.ts'
 import { RAW_SQL, type RawSql, startRawSql } from './raw-sql/system.ts'
-import { printTable, type Results, type Row, resultsFile } from './report.ts'
+import { describeMachine, printTable, type Results, type Row, resultsFile, saveResults } from './report.ts'
 import { SYSTEMS, type System, startSystem } from './systems.ts'
 import { WORKLOADS, type Workload } from './workloads.ts'
 
@@ -68,7 +68,7 @@ async function main(plan: Plan, file: string): Promise<void> {
   const loops: RawSql[] = []
   let generator: ChildProcess | undefined
   try {
-    const machine = await describeMachine(server)
+    const machine = { ...describeMachine(server.version), flushAtCommit: await flushAtCommit(server) }
     console.error(`${Object.entries(machine).flat().join(' ')}\n`)
     for (const name of SYSTEMS) systems.push(await start(name, () => startSystem(name, server, folder)))
     if (plan.workloads.some(({ lines }) => lines !== undefined)) {
@@ -87,15 +87,6 @@ async function main(plan: Plan, file: string): Promise<void> {
     await Promise.all([...systems, ...loops].map((system) => system.stop()))
     await server.stop()
     rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-async function describeMachine(server: DatabaseServer): Promise<Results['machine']> {
-  return {
-    node: process.version,
-    database: server.version,
-    flushAtCommit: await flushAtCommit(server),
-    cpus: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
   }
 }
 
@@ -149,16 +140,8 @@ function systemsUnderTest(
 }
 
 function save(found: Pick<Results, 'machine' | 'checks' | 'rows'>, { workloads, ...plan }: Plan, file: string): void {
-  mkdirSync(dirname(file), { recursive: true })
   const titles = Object.fromEntries(workloads.map(({ name, title }) => [name, title]))
-  const results: Results & Omit<Plan, 'workloads'> = {
-    at: new Date().toISOString(),
-    ...plan,
-    workloads: titles,
-    ...found,
-  }
-  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
-  console.log(`Written to ${file}.`)
+  saveResults(file, { ...plan, workloads: titles, ...found } satisfies Omit<Results, 'at'> & Omit<Plan, 'workloads'>)
 }
 
 /** Fails when a check or the books of this system fail, never because of a figure. */

@@ -1,11 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
 import { createLatencies, type Percentiles } from '../testing/latencies.ts'
-import { median, padTable, resultsFile } from './report.ts'
+import { describeMachine, median, padTable, resultsFile, saveResults } from './report.ts'
 import { CASES, type Case } from './scale/cases.ts'
 import { type Fixture, openFixture, type Size } from './scale/fixture.ts'
 
@@ -97,12 +97,7 @@ async function main(plan: Plan, results: string): Promise<void> {
       }
     }
     print(rows)
-    const machine = {
-      node: process.version,
-      database: server.version,
-      cpus: `${cpus().length} × ${cpus()[0]?.model}`,
-    }
-    save(results, { at: new Date().toISOString(), machine, ...plan, rows })
+    saveResults(results, { machine: describeMachine(server.version), ...plan, rows })
   } catch (error) {
     endInterrupted(error)
   } finally {
@@ -181,10 +176,4 @@ function print(rows: readonly Row[]): void {
   console.log(padTable([head, ...table], (column) => column < 3 || column === 9).join('\n'))
   const met = rows.filter(({ ratio, target }) => ratio <= target).length
   console.log(`${met} of ${rows.length} kinds of request meet their target. Times in ms.`)
-}
-
-function save(path: string, results: object): void {
-  mkdirSync('bench/results', { recursive: true })
-  writeFileSync(path, `${JSON.stringify(results, null, 2)}\n`)
-  console.log(`Written to ${path}.`)
 }

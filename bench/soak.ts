@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
@@ -8,7 +8,7 @@ import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '.
 import type { Load } from './caller-loop.ts'
 import type { HttpLoad } from './generator.ts'
 import { faultsOf, measure, type SystemUnderTest } from './measure.ts'
-import { median, padTable, resultsFile } from './report.ts'
+import { describeMachine, median, padTable, resultsFile, saveResults } from './report.ts'
 import { rssMibOf, type System, startSystem } from './systems.ts'
 
 const RESULTS = resultsFile('soak', {})
@@ -98,7 +98,7 @@ async function main(plan: Plan, file: string): Promise<void> {
     generator = fork(fileURLToPath(new URL('generator.ts', import.meta.url)), { execArgv: [] })
     const found = await soak(plan, underTest(system, generator), server, folder)
     print(found)
-    save(plan, server, found, file)
+    saveResults(file, { machine: describeMachine(server.version), workload: WORKLOAD, ...plan, ...found })
     if (found.faults.length > 0 || found.errors > 0) process.exitCode = 1
   } catch (error) {
     endInterrupted(error)
@@ -230,12 +230,4 @@ The heap is the least that was in use within ten seconds. The database fills its
 
 function signed(number: number, digits: number): string {
   return `${number < 0 ? '' : '+'}${number.toFixed(digits)}`
-}
-
-function save({ minutes, connections }: Plan, { version }: DatabaseServer, found: Found, file: string): void {
-  mkdirSync('bench/results', { recursive: true })
-  const machine = { node: process.version, database: version, cpus: `${cpus().length} × ${cpus()[0]?.model}` }
-  const results = { at: new Date().toISOString(), machine, workload: WORKLOAD, minutes, connections, ...found }
-  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
-  console.log(`Written to ${file}.`)
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { apiClient } from '../testing/api-client.ts'
 import type { CrashableServer } from '../testing/database-server.ts'
 import type { NetworkProxy } from '../testing/proxy.ts'
 import type { SkewedClock } from './clock.ts'
@@ -179,14 +180,8 @@ export function createNemesis(
   function fillPool(service: 'customers' | 'orders', forMs: number, readers: Promise<unknown>[]): void {
     faults.poolsFilled++
     proxyOf(`${service} → database`).swallow(forMs)
-    const path = service === 'orders' ? '/orders?limit=1' : '/customers?limit=1'
-    const read = async () => {
-      const response = await fetch(`http://127.0.0.1:${system.ports[0]?.[service]}${path}`, {
-        headers: { authorization: `Bearer ${system.token}` },
-        signal: AbortSignal.timeout(READ_LIMIT_MS),
-      })
-      await response.text()
-    }
+    const api = apiClient(`http://127.0.0.1:${system.ports[0]?.[service]}`, system.token)
+    const read = () => api.get(`/${service}?limit=1`, { signal: AbortSignal.timeout(READ_LIMIT_MS) })
     for (let i = 0; i < READERS; i++) readers.push(read().catch(() => {}))
   }
 

@@ -1,7 +1,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Variables } from './fixture.ts'
+import { listen } from './listen.ts'
 
 /** A received request. */
 export interface SignedRequest {
@@ -69,8 +69,7 @@ export async function startAws(): Promise<Aws> {
     const { status, body, headers: own = {} } = aws.failWith ?? (await answer(request))
     response.writeHead(status, own).end(body)
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
+  const port = await listen(server)
 
   async function answer(request: SignedRequest) {
     const { headers, target, body } = request

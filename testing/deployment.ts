@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { seed } from '../src/compose/demo-data.ts'
 import { parseEnv } from '../src/compose/env.ts'
 import type { Database } from '../src/platform/database/database.ts'
 import type { Engine } from '../src/platform/database/dialect.ts'
@@ -11,6 +9,7 @@ import { type Aws, startAws } from './aws.ts'
 import { bytesOf, type FunctionResult, headersOf, restEvent } from './events.ts'
 import { addClient, tokenFor, type Variables } from './fixture.ts'
 import { type LambdaInstance, startInstanceOf } from './lambda.ts'
+import { listen } from './listen.ts'
 import type { UnpackedFunction } from './packages.ts'
 import { createTestDatabase } from './system.ts'
 
@@ -124,8 +123,7 @@ async function startGateway(instanceOf: (name: FunctionName) => LambdaInstance |
       response.writeHead(502).end('{"message": "Internal server error"}')
     }
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
+  const port = await listen(server)
   return {
     base: `http://127.0.0.1:${port}/dev`,
     close: () => {

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { onTestFinished } from 'vitest'
-import { freePort } from './database-server.ts'
+import { listen } from './listen.ts'
 
 export interface SeenRequest {
   method: string
@@ -61,11 +61,7 @@ export async function startFaultyProxy(
     }
   }
 
-  const port = await freePort()
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, '127.0.0.1', resolve)
-  })
+  const port = await listen(server)
   onTestFinished(() => {
     server.close()
     server.closeAllConnections()

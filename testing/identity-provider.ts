@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import { type CryptoKey, exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose'
+import { listen } from './listen.ts'
 import type { Claims } from './tokens.ts'
 
 export const PROVIDER_ALGORITHMS = ['RS256', 'ES256', 'EdDSA'] as const
@@ -43,11 +44,9 @@ export async function startIdentityProvider(port = 0): Promise<IdentityProvider>
     const headers = { ...type, connection: 'close', ...next.headers }
     response.writeHead(next.status, headers).end(next.body)
   })
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
+  const actualPort = await listen(server, port)
   return {
-    jwksUrl: `http://127.0.0.1:${address.port}/jwks`,
+    jwksUrl: `http://127.0.0.1:${actualPort}/jwks`,
     keys,
     requests: () => requests,
     respond(status, body, headers = {}) {

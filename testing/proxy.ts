@@ -1,4 +1,5 @@
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
+import { listen } from './listen.ts'
 
 export interface Address {
   host: string
@@ -74,10 +75,7 @@ export async function openProxy(target: Address): Promise<NetworkProxy> {
     if (swallowing === undefined) connection.open()
     else connection.swallow()
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(0, HOST, resolve)
-  })
+  const port = await listen(server)
 
   function endSwallowing(): void {
     clearTimeout(swallowing)
@@ -93,7 +91,7 @@ export async function openProxy(target: Address): Promise<NetworkProxy> {
 
   return {
     host: HOST,
-    port: portOf(server.address()),
+    port,
     cut,
     halfClose(side) {
       for (const connection of connections) connection.endTowards(side)
@@ -131,11 +129,6 @@ export async function openProxy(target: Address): Promise<NetworkProxy> {
       })
     },
   }
-}
-
-function portOf(address: AddressInfo | string | null): number {
-  if (address === null || typeof address === 'string') throw new Error('the proxy has no port')
-  return address.port
 }
 
 /** Bytes that travel in one direction, or the news that no more will come. */

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,7 +8,7 @@ import { bundleFunction } from '../../scripts/bundling.ts'
 import { giveCacheTo, RUNTIME_OPTIONS } from '../../scripts/compile-cache.ts'
 import { createProgram } from '../../scripts/program.ts'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../testing/database-server.ts'
-import { median, padTable, resultsFile } from '../report.ts'
+import { median, padTable, resultsFile, saveResults } from '../report.ts'
 import { type Events, type Surroundings, startSurroundings } from './services.ts'
 
 const RESULTS = resultsFile('cold', {})
@@ -345,14 +345,7 @@ interface Found {
 
 function save(file: string, { rows, node, rounds, database }: Found): void {
   const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, platform: process.platform, node: nodeVersion() }
-  mkdirSync('bench/results', { recursive: true })
-  const text = JSON.stringify(
-    { at: new Date().toISOString(), rounds, machine, database, bareNodeMs: node.median, rows },
-    null,
-    2,
-  )
-  writeFileSync(file, `${text}\n`)
-  console.log(`Written to ${file}.`)
+  saveResults(file, { rounds, machine, database, bareNodeMs: node.median, rows })
 }
 
 function nodeVersion(): string {

@@ -1,11 +1,11 @@
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { check, type FinalState, type StoredOrder } from '../../faults/checker.ts'
 import { SkewedClock } from '../../faults/clock.ts'
 import { type HistoryEntry, newEntry, type OperationKind, recordCompletion } from '../../faults/history.ts'
 import { createSender, type Reply } from '../../faults/http.ts'
 import { planFaults, planNodeKills } from '../../faults/schedule.ts'
-import { freePort } from '../../testing/database-server.ts'
+import { listen } from '../../testing/listen.ts'
 import { openProxy } from '../../testing/proxy.ts'
 import { randomOf } from '../../testing/random.ts'
 
@@ -194,7 +194,7 @@ describe('a proxy', () => {
       asked++
       request.resume().on('end', () => response.end(RESPONSE))
     })
-    const port = await listening(server)
+    const port = await listen(server)
     const proxy = await openProxy({ host: '127.0.0.1', port })
     onTestFinished(async () => {
       await proxy.close()
@@ -206,12 +206,6 @@ describe('a proxy', () => {
     const ask = (limitMs = 5_000): Promise<Reply> =>
       send({ service: 'orders', path: '/orders', headers: {}, body: {} }, clock, limitMs)
     return { proxy, ask, clock, asked: () => asked }
-  }
-
-  async function listening(server: Server): Promise<number> {
-    const port = await freePort()
-    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
-    return port
   }
 
   it('when nothing is broken, then answers come', async () => {
