@@ -39,8 +39,8 @@ const CHECKS: readonly Check[] = [
     promise: '200 orders at once for 20 pieces: 20 are sold',
     async try({ orchestrate, database }) {
       const product_id = await database.addProduct(20)
-      const answers = await atOnce(200, () => orchestrate([{ product_id, qty: 1 }], crypto.randomUUID()))
-      const seen = { answers: statusesOf(answers), left: await database.stockOf(product_id) }
+      const responses = await atOnce(200, () => orchestrate([{ product_id, qty: 1 }], crypto.randomUUID()))
+      const seen = { answers: statusesOf(responses), left: await database.stockOf(product_id) }
       return { seen, expected: { answers: '20 × 201, 180 × 409', left: 0 } }
     },
   },
@@ -57,8 +57,8 @@ const CHECKS: readonly Check[] = [
     async try({ place, database }) {
       const product_id = await database.addProduct(10)
       const line = { product_id, qty: 6 }
-      const answers = [await place([line, line])]
-      const seen = { answers: statusesOf(answers), left: await database.stockOf(product_id) }
+      const responses = [await place([line, line])]
+      const seen = { answers: statusesOf(responses), left: await database.stockOf(product_id) }
       return { seen, expected: { answers: '1 × 409', left: 10 } }
     },
   },
@@ -69,10 +69,10 @@ const CHECKS: readonly Check[] = [
         product_id,
         qty: 1,
       }))
-      const answers = await atOnce(60, (i) => place(i % 2 === 0 ? lines : lines.toReversed()))
+      const responses = await atOnce(60, (i) => place(i % 2 === 0 ? lines : lines.toReversed()))
       const left = await Promise.all(lines.map(({ product_id }) => database.stockOf(product_id)))
       return {
-        seen: { answers: statusesOf(answers), left: left.join(' and ') },
+        seen: { answers: statusesOf(responses), left: left.join(' and ') },
         expected: { answers: '60 × 201', left: '40 and 40' },
       }
     },
@@ -82,9 +82,9 @@ const CHECKS: readonly Check[] = [
     async try(tried) {
       const id = await placeOne(tried)
       const key = crypto.randomUUID()
-      const answers = await atOnce(10, () => tried.confirm(id, key))
+      const responses = await atOnce(10, () => tried.confirm(id, key))
       return {
-        seen: { answers: statusesOf(answers), 'different bodies': bodiesOf(answers) },
+        seen: { answers: statusesOf(responses), 'different bodies': bodiesOf(responses) },
         expected: { answers: '10 × 200', 'different bodies': 1 },
       }
     },
@@ -94,10 +94,10 @@ const CHECKS: readonly Check[] = [
     async try(tried) {
       const [id, other] = [await placeOne(tried), await placeOne(tried)]
       const key = crypto.randomUUID()
-      const answers = [await tried.confirm(id, key), await tried.confirm(other, key)]
+      const responses = [await tried.confirm(id, key), await tried.confirm(other, key)]
       const { status } = (await tried.read(other)).body
       return {
-        seen: { answers: statusesOf(answers), 'the other': String(status) },
+        seen: { answers: statusesOf(responses), 'the other': String(status) },
         expected: { answers: '1 × 200, 1 × 422', 'the other': 'CREATED' },
       }
     },
@@ -136,18 +136,18 @@ async function breachOf(check: Check, tried: Tried): Promise<string | undefined>
 type Repeat = (times: number, call: (i: number) => Promise<ApiResponse>) => Promise<ApiResponse[]>
 
 async function inTurn(times: number, call: (i: number) => Promise<ApiResponse>): Promise<ApiResponse[]> {
-  const answers: ApiResponse[] = []
-  for (let i = 0; i < times; i++) answers.push(await call(i))
-  return answers
+  const responses: ApiResponse[] = []
+  for (let i = 0; i < times; i++) responses.push(await call(i))
+  return responses
 }
 
 async function callAgain({ orchestrate, database }: Tried, repeat: Repeat) {
   const product_id = await database.addProduct(100)
   const key = crypto.randomUUID()
-  const answers = await repeat(20, () => orchestrate([{ product_id, qty: 1 }], key))
+  const responses = await repeat(20, () => orchestrate([{ product_id, qty: 1 }], key))
   const orders = await database.ordersOf(product_id)
   return {
-    seen: { orders, answers: statusesOf(answers), 'different bodies': bodiesOf(answers) },
+    seen: { orders, answers: statusesOf(responses), 'different bodies': bodiesOf(responses) },
     expected: { orders: 1, answers: '20 × 201', 'different bodies': 1 },
   }
 }
@@ -164,8 +164,8 @@ function statusesOf(responses: ApiResponse[]): string {
   return counts.map(([status, count]) => `${count} × ${status}`).join(', ')
 }
 
-function bodiesOf(answers: readonly ApiResponse[]): number {
-  return new Set(answers.map(({ text }) => text)).size
+function bodiesOf(responses: readonly ApiResponse[]): number {
+  return new Set(responses.map(({ text }) => text)).size
 }
 
 function callsOf({ ports, fixture, database }: System): Tried {

@@ -79,7 +79,7 @@ async function main(plan: Plan, file: string): Promise<void> {
     const rows = await measureAll(plan, systemsUnderTest(systems, generator, loops), interruption)
     printTable(rows)
     save({ machine, checks, rows }, plan, file)
-    judge(checks, rows)
+    failOnFaults(checks, rows)
   } catch (error) {
     endInterrupted(error)
   } finally {
@@ -145,7 +145,7 @@ function save(found: Pick<Results, 'machine' | 'checks' | 'rows'>, { workloads, 
 }
 
 /** Fails when a check or the books of this system fail, never because of a figure. */
-function judge(checks: readonly CheckResult[], rows: readonly Row[]): void {
+function failOnFaults(checks: readonly CheckResult[], rows: readonly Row[]): void {
   const failures = [
     ...checks.filter(({ ours, holds }) => ours && !holds).map(({ system, check }) => `${system}: ${check}`),
     ...rows

@@ -109,10 +109,10 @@ async function findResponse(key: string, hash: string): Promise<string | undefin
      WHERE operation = 'orders.confirm' AND \`key\` = ? AND principal = 'all' AND expires_at > UTC_TIMESTAMP(3)`,
     [key],
   )
-  const [answer] = rows
-  if (answer === undefined) return undefined
-  if (answer.request_hash !== hash) throw new HttpError(422, 'The key was used for another request')
-  return answer.response_body
+  const [stored] = rows
+  if (stored === undefined) return undefined
+  if (stored.request_hash !== hash) throw new HttpError(422, 'The key was used for another request')
+  return stored.response_body
 }
 
 function isDuplicate(error: unknown): boolean {

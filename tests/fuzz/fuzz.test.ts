@@ -10,24 +10,24 @@ import { createOracle } from './oracle.ts'
 import type { World } from './requests.ts'
 
 /**
- * Every operation of the three documents is called as they allow, and then in every way that somebody careless or
- * hostile might, and every answer is held to the documents. What is sent comes of a seed, so that a red run means the
- * change and not luck. To look further:
+ * Calls every operation of the three documents as they allow, and in every way that careless or hostile callers might,
+ * and checks every response against the documents. A seed decides what is sent, so that a failure is due to the change
+ * under test and not to chance. To look further:
  *
  *     FUZZ_SEED=7 FUZZ_CASES=200000 npm test -- tests/fuzz/fuzz.test.ts
  *
- * A finding prints its seed, the smallest request that was found for it, as bytes, and the answer.
+ * A finding prints its seed, the bytes of its smallest request, and the response.
  */
 const SEED = Number(process.env.FUZZ_SEED || 1)
 const CASES = Number(process.env.FUZZ_CASES || 10_000)
-/** No bound for a test: it ends what would hang for ever. */
+/** Ends a run that hangs. */
 const LIMIT_MS = 120_000 + 60 * CASES
 
 const documents = await readDocuments()
 const operations = operationsOf(documents)
 
 const ROWS = { customers: 60, products: 40, orders: 200 }
-/** What the demo data has already. */
+/** The rows of the demo data. */
 const DEMO = { customers: 4, products: 3, orders: 4 }
 
 describeEachEngine('every operation, called in every way', (engine) => {
@@ -50,7 +50,7 @@ describeEachEngine('every operation, called in every way', (engine) => {
     console.log(`${engine}: ${cases} requests, seed ${SEED}\n${JSON.stringify(byStatus)}\n${JSON.stringify(byKind)}`)
   }, LIMIT_MS)
 
-  it('when it is called, then every answer is one that the documents allow', () => {
+  it('when it is called, then the documents allow every response', () => {
     const { findings } = found
     expect(
       findings.map(({ fault }) => fault),
@@ -58,24 +58,24 @@ describeEachEngine('every operation, called in every way', (engine) => {
     ).toEqual([])
   })
 
-  it('when it has been called, then nothing failed inside', () => {
+  it('when it has been called, then no internal error was logged', () => {
     const failed = system.log.filter((line) => JSON.parse(line).level >= 50 || /unhandled/i.test(line))
     expect(failed).toEqual([])
   })
 
-  it('when all has been sent, then every operation had its share, and its successes, and every kind was there', () => {
+  it('when all is sent, then every operation succeeded and every kind was sent', () => {
     expect(found.cases).toBeGreaterThanOrEqual(Math.min(CASES, 10_000))
     expect(Object.keys(found.successes).sort()).toEqual(operations.map(({ title }) => title).sort())
     expect(Object.keys(found.byKind).sort()).toEqual(kindsOf(documents).sort())
   })
 
-  it('when all has been sent, then the services still answer', async () => {
+  it('when all is sent, then the services are still ready', async () => {
     for (const service of SERVICES) {
       expect((await system[service].get('/ready')).body).toMatchObject({ status: 'ok' })
     }
   })
 
-  it('when all has been sent, then the books balance and no stock is below zero', async () => {
+  it('when all is sent, then the books balance and no stock is below zero', async () => {
     await system.sweeps.releaseExpiredHolds()
     expect(await differencesIn(system)).toEqual([])
     const below = await system.db.selectFrom('products').select('id').where('stock', '<', 0).execute()
@@ -83,7 +83,7 @@ describeEachEngine('every operation, called in every way', (engine) => {
   })
 })
 
-/** Rows, tokens and pages of a system, for requests to name. */
+/** Rows, tokens and pages of a system, to which requests refer. */
 async function makeWorld(system: TestSystem): Promise<World> {
   await atOnce(ROWS.customers, () => newCustomer(system))
   await atOnce(ROWS.products, () => newProduct(system, { stock: 1_000_000 }))

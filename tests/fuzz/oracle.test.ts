@@ -3,7 +3,7 @@ import { operationsOf, readDocuments } from '../../testing/openapi.ts'
 import { type Asked, createOracle, DETAILS } from './oracle.ts'
 import type { RawResponse } from './raw-http.ts'
 
-// Answers made by hand: what the oracle must not let pass.
+// Responses made by hand that the oracle must accept or refuse.
 
 const documents = await readDocuments()
 const operations = operationsOf(documents)
@@ -57,12 +57,12 @@ const confirm = asked('createAndConfirmOrder', '/orchestrator/create-and-confirm
   items: [{ product_id: 1, qty: 1 }],
 })
 
-/** Without what is of one answer alone. */
+/** Faults without the details of one response. */
 function faultsOf(to: Asked, response: RawResponse): string[] {
   return oracle(to, { response, broken: [] }).map((fault) => fault.split(DETAILS)[0] ?? '')
 }
 
-describe('the oracle of answers', () => {
+describe('the oracle', () => {
   it.each([
     ['a creation', add(), answered(201, CUSTOMER, CREATED)],
     ['a refusal of what is forbidden', add({ name: '' }), refused(400, 'validation_failed', { errors: [] })],
@@ -169,7 +169,7 @@ describe('the oracle of answers', () => {
     expect(faultsOf(to, response)).toEqual(faults)
   })
 
-  it('when nothing comes, then that is a fault', () => {
+  it('when no response comes, then that is a fault', () => {
     const broken = ['no answer came within 10 s']
     expect(oracle(read, { broken })).toEqual(broken)
   })

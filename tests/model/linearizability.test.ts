@@ -116,7 +116,7 @@ describe('an order of calls that the model can follow', () => {
     expect(isExplained(branches)).toBe(true)
   })
 
-  it('when orders come while a list is read, then those that were there are on its pages once', () => {
+  it('when orders come while a list is read, then older ones appear exactly once', () => {
     const placing = inTurn(placed(5), placed(6), placed(7))
     const readingWhileOneIsPlaced = (...reading: Step[]) => {
       const later = atOnce(reading, [placed(8)])

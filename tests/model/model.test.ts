@@ -10,23 +10,22 @@ import { anyRace, anySequence, type History } from './histories.ts'
 import { type Checked, checkProperty, type Failure } from './property.ts'
 
 /**
- * Random histories of calls are made, and a model of what the contract says must explain every answer. They come of a
- * seed, so that a red run means the change and not luck; only how calls of one moment meet is up to the machine. To look
- * further:
+ * Makes random histories of calls; a model of the contract must explain every response. A seed decides the calls, so that
+ * a failure is due to the change under test; only the timing of concurrent calls is up to the machine. To look further:
  *
  *     MODEL_SEED=7 MODEL_RUNS=2000 npm test -- tests/model/model.test.ts
  *
- * What the model can't explain is printed as the smallest history that was found, with what plays it again.
+ * A failure prints the smallest history that the model can't explain, and the command that plays it again.
  */
 const SEED = Number(process.env.MODEL_SEED || 1)
 const RUNS = Number(process.env.MODEL_RUNS || 100)
 const PATH = process.env.MODEL_PATH
-/** Less, or another seed, need not meet every case. */
+/** Fewer runs or another seed may miss some cases. */
 const isWhole = SEED === 1 && RUNS >= 100 && !PATH
-/** No bound for a test: it ends what would hang for ever. */
+/** Ends a run that hangs. */
 const LIMIT_MS = 180_000 + 1_000 * RUNS
 
-/** What must have been met in turn, or the test would prove less than it says. */
+/** Cases that must occur in turn, or the test would prove too little. */
 const CASES = [
   'createCustomer: created',
   "createCustomer: created with a deleted one's e-mail",
@@ -151,12 +150,12 @@ describeEachEngine('any history of calls', (engine) => {
     return checked
   }
 
-  it('when one call is made after another, then the model gives the same answers', { timeout: LIMIT_MS }, async () => {
+  it('when calls come in turn, then the model gives the same responses', { timeout: LIMIT_MS }, async () => {
     const { cases } = await expectExplained(anySequence, [system.orders])
     if (isWhole) expect(Object.keys(cases)).toEqual(expect.arrayContaining(CASES))
   })
 
-  it('when callers make theirs at once, then there is an order in which the model gives the same answers', {
+  it('when callers race, then the model explains some order of their calls', {
     timeout: LIMIT_MS,
   }, async () => {
     const other = await startInstance('orders', system, { ORDER_SWEEP_SECONDS: '3600' })
