@@ -96,7 +96,7 @@ async function main(plan: Plan, file: string): Promise<void> {
     const tellsHeap = new URL('soak/heap.ts', import.meta.url).href
     system = await startSystem('services', server, folder, ['--import', tellsHeap])
     generator = fork(fileURLToPath(new URL('generator.ts', import.meta.url)), { execArgv: [] })
-    const found = await soak(plan, underTest(system, generator), server, folder)
+    const found = await soak(plan, underTest(system, generator), server, system.folder)
     print(found)
     saveResults(file, { machine: describeMachine(server.version), workload: WORKLOAD, ...plan, ...found })
     if (found.faults.length > 0 || found.errors > 0) process.exitCode = 1

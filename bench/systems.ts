@@ -50,6 +50,8 @@ export interface System extends RunningSystem {
   name: SystemName
   ports: Ports
   database: BenchDatabase
+  /** Its processes run and log there. */
+  folder: string
 }
 
 const CONFIRMED_ORDERS = 64
@@ -97,6 +99,7 @@ export async function startSystem(
       ended,
       books: database.books,
       database,
+      folder: logs,
       stop,
     }
   } catch (error) {

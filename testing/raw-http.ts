@@ -75,7 +75,7 @@ export class RawConnection {
 
   /** Whether it can send, as far as is known. */
   get open(): boolean {
-    return this.#failure === undefined
+    return this.#failure === undefined && !this.#socket.destroyed
   }
 
   /** Bytes received after the last response. */
