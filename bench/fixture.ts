@@ -2,8 +2,8 @@ import { sql } from 'kysely'
 import { type Env, parseEnv } from '../src/compose/env.ts'
 import { addMinutes } from '../src/platform/core/time.ts'
 import { chunks } from '../src/platform/database/bulk-insert.ts'
-import type { Database } from '../src/platform/database/database.ts'
 import { dialectOf } from '../src/platform/database/dialect.ts'
+import type { Database } from '../src/platform/database/types.ts'
 import {
   addClient,
   addProducts,

@@ -1,9 +1,11 @@
 import { sql } from 'kysely'
 import { type Env, parseEnv } from '../src/compose/env.ts'
+import { DATA_TABLES } from '../src/compose/schema.ts'
 import { addMinutes } from '../src/platform/core/time.ts'
-import { type Database, type DatabaseConfig, openDatabase } from '../src/platform/database/database.ts'
-import { DATA_TABLES } from '../src/platform/database/migrations.ts'
-import { readClock } from '../src/platform/idempotency/idempotency.ts'
+import { readClock } from '../src/platform/database/clock.ts'
+import type { DatabaseConfig } from '../src/platform/database/config.ts'
+import { openDatabase } from '../src/platform/database/open.ts'
+import type { Database } from '../src/platform/database/types.ts'
 import {
   addClient,
   addProducts,

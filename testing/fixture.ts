@@ -2,11 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 import { auditBooks, type Finding } from '../src/audit/service.ts'
+import { seed } from '../src/compose/demo-data.ts'
 import type { Env } from '../src/compose/env.ts'
+import { SCOPES } from '../src/compose/modules.ts'
+import { migrate } from '../src/compose/schema.ts'
 import { createClient, signToken } from '../src/identity/service.ts'
-import { type Database, type DatabaseConfig, ensureDatabase, openDatabase } from '../src/platform/database/database.ts'
-import { migrate, seed } from '../src/platform/database/migrations.ts'
-import { SCOPES } from '../src/platform/http/auth.ts'
+import type { DatabaseConfig } from '../src/platform/database/config.ts'
+import { ensureDatabase, openDatabase } from '../src/platform/database/open.ts'
+import type { Database } from '../src/platform/database/types.ts'
 
 // What tests, benches and fault runs find in a database: its variables, its clients, its products, its audit.
 

@@ -133,6 +133,12 @@ export async function until<T>(
   throw new Error(failure())
 }
 
+/** Variables that make a program on Node run this code in a timer, each time it gets SIGUSR2. */
+export function onSigusr2(code: string): Variables {
+  const script = `process.on('SIGUSR2', () => setTimeout(() => { ${code} }))`
+  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` }
+}
+
 /** Waits for a log line that fits. */
 export function logged(program: Program, fits: (line: LogLine) => boolean): Promise<LogLine> {
   return until(

@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { parseEnv } from '../../src/compose/env.ts'
-import { SCOPES } from '../../src/compose/modules.ts'
-import { migrate } from '../../src/compose/schema.ts'
 import { composeCustomers, composeOrders } from '../../src/compose/services.ts'
 import { serve } from '../../src/platform/http/server.ts'
 import { createLogger } from '../../src/platform/telemetry/logger.ts'

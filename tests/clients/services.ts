@@ -24,13 +24,13 @@ export interface Services {
   urls: Record<ServiceName, string>
   /** Opens the routes that are for the services alone. */
   serviceToken: string
-  /** The folder with the documents as the services serve them. */
+  /** The folder with the document of each, as the service serves it. */
   documents: string
   stop(): Promise<void>
 }
 
 /**
- * On MySQL each service is a process; a SQLite file has one process for all three.
+ * On MySQL each service is a process of its own; a SQLite file has one process that is all three.
  * @param server undefined for SQLite
  */
 export async function startServices(
@@ -69,7 +69,7 @@ export async function startServices(
   }
 }
 
-/** No anonymous access, and rate limits that allow many wrong secrets. */
+/** Open to nobody without a token, and with room for programs that try many wrong secrets. */
 const SETTINGS = {
   NODE_ENV: 'development',
   LOG_LEVEL: 'warn',

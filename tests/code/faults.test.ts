@@ -43,12 +43,12 @@ function answered(id: number, serial: number, status: StoredOrder['status']) {
 }
 
 function orchestrated(id: number, serial: number, correlationId = 'c') {
-  return { success: true, correlationId, data: { order: orderResponse(id, serial, 'CONFIRMED') } }
+  return { success: true, correlationId, data: { order: answered(id, serial, 'CONFIRMED') } }
 }
 
-const CREATED: [number, object] = [201, orderResponse(5, 7, 'CREATED')]
-const CONFIRMED: [number, object] = [200, orderResponse(5, 7, 'CONFIRMED')]
-const CANCELED: [number, object] = [200, orderResponse(5, 7, 'CANCELED')]
+const CREATED: [number, object] = [201, answered(5, 7, 'CREATED')]
+const CONFIRMED: [number, object] = [200, answered(5, 7, 'CONFIRMED')]
+const CANCELED: [number, object] = [200, answered(5, 7, 'CANCELED')]
 const NO_STOCK: [number, object] = [409, { code: 'insufficient_stock' }]
 
 function kindsOf(entries: HistoryEntry[], orders: StoredOrder[], others: FinalState['others'] = []): string[] {
@@ -95,7 +95,7 @@ describe('the judgement of a fault run', () => {
       [order(5, 7, 'CREATED')],
     ],
     [
-      'was confirmed, and then canceled unasked',
+      'was confirmed, and then canceled by nobody',
       'lost',
       [entry('place', 7, CREATED), entry('confirm', 7, CONFIRMED)],
       [order(5, 7, 'CANCELED', { wasConfirmed: true })],
@@ -136,8 +136,8 @@ describe('the judgement of a fault run', () => {
 
   it.each<[OperationKind, object]>([
     ['orchestrate', orchestrated(6, 7)],
-    ['place confirmed', orderResponse(6, 7, 'CONFIRMED')],
-  ])('when %s leaves an order that was never confirmed, then it is unasked', (kind, body) => {
+    ['place confirmed', answered(6, 7, 'CONFIRMED')],
+  ])('when %s leaves an order that was never confirmed, then it is unasked', (kind, answer) => {
     const orders = [order(5, 7, 'CANCELED'), order(6, 7, 'CONFIRMED')]
     expect(kindsOf([entry(kind, 7, [201, answer])], orders)).toEqual(['doubled', 'unasked'])
     expect(kindsOf([entry(kind, 7)], [order(5, 7, 'CREATED')])).toEqual(['unanswered', 'unasked'])
@@ -159,7 +159,7 @@ describe('the judgement of a fault run', () => {
 })
 
 describe('the choices of a fault run', () => {
-  it('when the seed is the same, then the choices are the same, otherwise not', () => {
+  it('when the seed is the same, then so are they, and else they are not', () => {
     const planned = (seed: number) => planFaults('mysql', 60_000, 32, randomOf(seed, 'faults'))
     expect(planned(1)).toEqual(planned(1))
     expect(planned(1)).not.toEqual(planned(2))
@@ -168,7 +168,7 @@ describe('the choices of a fault run', () => {
     expect(kinds).toContain('swallow')
   })
 
-  it('when ten minutes are planned, then over 50 kills and 200 network faults', () => {
+  it('when ten minutes are planned, then they hold more than 50 kills and 200 faults of the network', () => {
     const planned = planFaults('mysql', 600_000, 32, randomOf(3, 'faults'))
     const kills = planned.filter(({ fault }) => fault.kind.startsWith('kill'))
     expect(kills.length).toBeGreaterThan(75)
@@ -177,7 +177,7 @@ describe('the choices of a fault run', () => {
 })
 
 describe('the kills of a cluster', () => {
-  it('when there are as many kills as nodes, then each node is killed once', () => {
+  it('when there are as many as nodes, then each node is killed once', () => {
     const planned = planNodeKills(180_000, 60_000, 3, randomOf(1, 'faults'))
     expect(planned.map(({ atMs }) => atMs)).toEqual([30_000, 90_000, 150_000])
     expect(new Set(planned.map(({ fault }) => 'node' in fault && fault.node))).toEqual(new Set([0, 1, 2]))
@@ -192,7 +192,7 @@ describe('a proxy', () => {
     let asked = 0
     const server = createServer((request, response) => {
       asked++
-      request.resume().on('end', () => response.end(RESPONSE))
+      request.resume().on('end', () => response.end(ANSWER))
     })
     const port = await listen(server)
     const proxy = await openProxy({ host: '127.0.0.1', port })
@@ -214,13 +214,13 @@ describe('a proxy', () => {
   })
 
   it.each([0, 1, 60])(
-    'when a response is cut after %i bytes, then the work is done and the caller fails',
+    'when an answer is cut after %i bytes, then the work is done and the caller does not know',
     async (cutAfter) => {
       const { proxy, ask, asked } = await callThroughProxy()
       proxy.watch({ texts: ['POST /orders '], at: 'answer', act: () => ({ cutAfter }) })
       expect(await ask()).toEqual({ failure: expect.any(String) })
       expect(asked()).toBe(1)
-      expect(await ask()).toEqual({ status: 200, body: RESPONSE })
+      expect(await ask()).toEqual({ status: 200, body: ANSWER })
     },
   )
 
@@ -229,7 +229,7 @@ describe('a proxy', () => {
     proxy.watch({ texts: ['POST /orders '], at: 'departure', act: () => ({ cutAfter }) })
     expect(await ask()).toEqual({ failure: expect.any(String) })
     expect(asked()).toBe(0)
-    expect(await ask()).toEqual({ status: 200, body: RESPONSE })
+    expect(await ask()).toEqual({ status: 200, body: ANSWER })
   })
 
   it('when it is cut or half-closed, then the next connection works', async () => {
@@ -274,9 +274,9 @@ describe('a proxy', () => {
     expect(seen).toBe(1)
   })
 
-  /** A kept connection may be the broken one; a caller that retries gets through. */
+  /** A kept connection may be the broken one; a caller that tries again gets through. */
   async function expectRecovery(ask: () => Promise<Reply>): Promise<void> {
     const replies = [await ask(), await ask()]
-    expect(replies).toContainEqual({ status: 200, body: RESPONSE })
+    expect(replies).toContainEqual({ status: 200, body: ANSWER })
   }
 })

@@ -9,7 +9,15 @@ import { type ApiResponse, apiClient } from '../../testing/api-client.ts'
 import { readBanner } from '../../testing/banner.ts'
 import type { Variables } from '../../testing/fixture.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
-import { addressOf, freshDatabase, logged, startProgram, startThroughNpm, until } from '../../testing/programs.ts'
+import {
+  addressOf,
+  freshDatabase,
+  logged,
+  onSigusr2,
+  startProgram,
+  startThroughNpm,
+  until,
+} from '../../testing/programs.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 
 // Each test starts several programs, on machines that may be busy.

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { type Connection, createConnection } from 'mysql2/promise'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
-import { ensureDatabase, openDatabase, transact } from '../../src/platform/database/database.ts'
-import { migrate, seed } from '../../src/platform/database/migrations.ts'
-import { purgeExpiredKeys } from '../../src/platform/idempotency/idempotency.ts'
+import { seed } from '../../src/compose/demo-data.ts'
+import { migrate } from '../../src/compose/schema.ts'
+import { ensureDatabase, openDatabase } from '../../src/platform/database/open.ts'
+import { transact } from '../../src/platform/database/transaction.ts'
+import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
 import {
   type CrashableServer,
   type DatabaseServer,

@@ -1,6 +1,6 @@
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
-import { openDatabase } from '../../src/platform/database/database.ts'
+import { openDatabase } from '../../src/platform/database/open.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { openProxy } from '../../testing/proxy.ts'
 import { newKey, newProduct } from '../../testing/rows.ts'
@@ -9,7 +9,7 @@ import { type TestSystem, useSystem } from '../../testing/system.ts'
 
 const QUERY_TIMEOUT_MS = 1_000
 const READY_MS = 2_000
-/** Tolerance for a busy machine. */
+/** For a machine that does other things too. */
 const GRACE_MS = 2_500
 
 describe.skipIf(inject('mysql') === null)('a database that does not answer', () => {
@@ -67,7 +67,7 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
     proxy.muteService(true)
     const [responses, ms] = await timed(Promise.all([1, 2, 3, 4].map((id) => api.get(`/orders/${id}`))))
     for (const response of responses) expectProblem(response, 503, 'unavailable')
-    // A caller that gets the connection late begins to wait for its statement only then.
+    // One that came to have the connection begins to wait for its statement then.
     expect(ms).toBeLessThan(2 * QUERY_TIMEOUT_MS + GRACE_MS)
     proxy.muteService(false)
     // The only connection may be one that was being made in the silence: it is waited for until its own time has passed.
@@ -91,7 +91,7 @@ describe.skipIf(inject('mysql') === null)('a database that does not answer', () 
     await expect.poll(async () => (await api.get('/ready')).status, { timeout: 5_000 + GRACE_MS }).toBe(200)
   })
 
-  it('when no connection gets a response, then 503 within the connect timeout', async () => {
+  it('when no connection is answered, then 503 within the time for connecting', async () => {
     const { database } = parseEnv({ DB_CONNECT_TIMEOUT_MS: '300' })
     const proxy = await openProxy({ host: '127.0.0.1', port: system.env.database.port })
     onTestFinished(() => proxy.close())

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
-import { ERRORS } from '../../src/platform/core/errors.ts'
+import { ERRORS } from '../../src/compose/modules.ts'
 import { variablesOf } from '../../testing/fixture.ts'
 import { runProgram } from '../../testing/programs.ts'
 import { newProduct } from '../../testing/rows.ts'
