@@ -3,13 +3,13 @@ import { addMinutes } from '../platform/core/time.ts'
 import { readClock } from '../platform/database/clock.ts'
 import type { Database } from '../platform/database/types.ts'
 
-/** One thing in the books that is not as it must be: what it is about, and the figures that disagree. */
+/** One error in the books: its subject, and the figures that disagree. */
 export type Difference = Record<string, string | number | null>
 
-/** Reads what breaks a promise. Each is one statement, so it sees one moment even while orders are being taken. */
+/** Reads errors in the books. Each query is one statement, so it sees one moment even while orders are placed. */
 type Query = RawBuilder<Difference>
 
-/** Sums are decimals in MySQL, which its driver gives as text. SQLite has no type of this name, and keeps the integer. */
+/** Sums are decimals in MySQL, and the driver returns those as text. SQLite ignores the cast and keeps the integer. */
 function whole(sum: RawBuilder<unknown>): RawBuilder<number> {
   return sql<number>`cast(${sum} as signed)`
 }
@@ -80,7 +80,7 @@ export function wrongConfirmationKeys(): Query {
     order by k.target_id`
 }
 
-/** @param endedBefore holds that ended before this time should have been released by now */
+/** @param endedBefore holds that ended before this time should be released by now */
 export function overdueHolds(endedBefore: string): Query {
   return sql`
     select id as order_id, customer_id, expires_at
@@ -94,7 +94,7 @@ export async function findDifferences(db: Database, query: Query, most: number):
   return rows
 }
 
-/** The database's clock, so many minutes ago. */
+/** The database's time some minutes ago. */
 export async function clockBefore(db: Database, minutes: number): Promise<string> {
   return addMinutes(await readClock(db), -minutes)
 }
@@ -110,21 +110,21 @@ export async function countBooks(db: Database): Promise<{ products: number; orde
   return { products: await count('products'), orders: await count('orders'), keys: await count('idempotency_keys') }
 }
 
-/** A product's stock, and the sums that it must be the difference of. */
+/** A product's stock, and the two sums whose difference it must be. */
 export interface StockAccount {
   product_id: number
   sku: string
   name: string
   stock: number
-  /** What was adjusted, in all. */
+  /** The sum of all adjustments. */
   adjusted: number
   adjustments: number
-  /** What orders that are not canceled took, in all. */
+  /** The sum of what orders that are not canceled took. */
   taken: number
   live_orders: number
 }
 
-/** One statement, so that all of it is of one moment. */
+/** One statement, so that all figures are of one moment. */
 export async function findStockAccount(db: Database, productId: number): Promise<StockAccount | undefined> {
   const { rows } = await sql<StockAccount>`
     select p.id as product_id, p.sku, p.name, p.stock,

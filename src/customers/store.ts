@@ -27,7 +27,7 @@ export interface CustomerFields {
   phone: string | null
 }
 
-/** The unique index that keeps e-mails apart, as each engine names it in an error. */
+/** The unique index on e-mails, as each engine names it in an error. */
 export const EMAIL_INDEX = { index: 'customers_email_key', column: 'customers.email_key' }
 
 export async function insertCustomer(db: Database, fields: CustomerFields, now: DbTime): Promise<number> {
@@ -44,17 +44,17 @@ export function findCustomer(db: Database, id: number): Promise<CustomerRow | un
   return liveCustomers(db).where('id', '=', id).executeTakeFirst()
 }
 
-/** Those of these customers that there are. */
+/** Those of these customers that exist. */
 export function findCustomers(db: Database, ids: readonly number[]): Promise<CustomerRow[]> {
   return liveCustomers(db).where('id', 'in', ids).execute()
 }
 
-/** Like {@link findCustomer}, and nobody else may change it until the transaction ends. */
+/** Like {@link findCustomer}, and locks the customer until the transaction ends. */
 export function lockCustomer(db: Database, id: number): Promise<CustomerRow | undefined> {
   return liveCustomers(db).where('id', '=', id).modifyEnd(dialectOf(db).forUpdate).executeTakeFirst()
 }
 
-/** Like {@link lockCustomer}, and a deleted customer is found too. */
+/** Like {@link lockCustomer}, and finds deleted customers too. */
 export function lockCustomerInternal(db: Database, id: number): Promise<CustomerRow | undefined> {
   const { forUpdate } = dialectOf(db)
   return db.selectFrom('customers').selectAll().where('id', '=', id).modifyEnd(forUpdate).executeTakeFirst()
@@ -70,7 +70,7 @@ export async function updateCustomer(db: Database, id: number, fields: CustomerF
   await indexCustomer(db, id, fields)
 }
 
-/** The row stays for the orders that name it; its e-mail and its words go. */
+/** Keeps the row for the orders that refer to it; frees its e-mail and deletes its words. */
 export async function softDeleteCustomer(db: Database, id: number, now: DbTime): Promise<void> {
   await db
     .updateTable('customers')
@@ -80,7 +80,7 @@ export async function softDeleteCustomer(db: Database, id: number, now: DbTime):
   await deleteWords(db, CUSTOMER_WORDS, id)
 }
 
-/** Writes fields that stand for erased ones, of a customer that the transaction has locked. Its words go. */
+/** Replaces the fields of a customer that the transaction has locked, and deletes its words. */
 export async function eraseCustomer(
   db: Database,
   { id, deleted_at }: CustomerRow,
@@ -99,11 +99,11 @@ export async function eraseCustomer(
 export interface IdList {
   after: number | undefined
   limit: number
-  /** The one customer that may be listed. */
+  /** The only customer that may be listed. */
   only: number | undefined
 }
 
-/** By the index that has the live ones apart: there may be any number of deleted ones between two of them. */
+/** Reads the index of live customers: between two of them there may be any number of deleted ones. */
 export function listCustomers(db: Database, { after = 0, limit, only }: IdList): Promise<CustomerRow[]> {
   return db
     .selectFrom(sql<CustomerRow>`customers`.as<'c'>(sql`c ${dialectOf(db).forceIndex('customers_live')}`))

@@ -24,14 +24,14 @@ import {
 export interface WriteConfig {
   idempotencyTtlMinutes: number
   cancelWindowMinutes: number
-  /** How long a transaction waits for rows that another one has locked, in ms. */
-  lockPatienceMs: number
+  /** How long one run waits for rows that another transaction has locked. */
+  runLockWaitMs: number
 }
 
 /**
  * Confirms, cancels and expires orders in one transaction: their states, the stock that comes back and the records of their
  * keys commit together.
- * @returns for each command its answer, or its refusal: `not_found`, `order_canceled`, `cancel_window_passed`,
+ * @returns for each command its response, or its refusal: `not_found`, `order_canceled`, `cancel_window_passed`,
  *   `idempotency_key_reused`; or `SetAside`, where it does not wait for locks
  * @throws RowsLocked
  */
@@ -49,7 +49,7 @@ export function changeOrders(
     await restartIfAlreadyAnswered(trx, claimsIn(refused))
 
     await restock(trx, returnedBy(transitions, lines), preamble.now)
-    await moveAll(trx, transitions)
+    await updateStates(trx, transitions)
     const responses = new Map([...accepted].map(([command, order]) => [command, responseOf(order, lines)]))
     await storeOutcomes(trx, responses, preamble, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, responses)
@@ -60,27 +60,27 @@ export function changeOrders(
 async function readAndLock(
   trx: Database,
   commands: readonly ChangeCommand[],
-  { lockPatienceMs }: WriteConfig,
+  { runLockWaitMs }: WriteConfig,
 ): Promise<{ preamble: Preamble } & Orders> {
   const claims = commands.flatMap(claimsOf)
   const ids = [...new Set(commands.map(({ orderId }) => orderId))]
   const [clock, orders, lines] = await pipeline(
     trx,
     preambleQuery(trx, claims),
-    withLockWait(trx, lockOrdersQuery(trx, ids), lockPatienceMs),
+    withLockWait(trx, lockOrdersQuery(trx, ids), runLockWaitMs),
     linesQuery(trx, ids),
   )
   return { preamble: await preambleOf(trx, claims, clock), ...ordersOf(ids, orders, lines) }
 }
 
-/** The stock that canceled orders give back. */
+/** The quantities that canceled orders give back. */
 function returnedBy(transitions: readonly OrderRow[], lines: OrderLines): Map<number, number> {
   const canceled = transitions.filter(({ status }) => status === 'CANCELED')
   return quantities(canceled.flatMap(({ id }) => lines.get(id) ?? []))
 }
 
-/** The rows are locked, so all of them move. If one did not, only a fresh start could be right. @throws RestartTransaction */
-async function moveAll(trx: Database, transitions: readonly OrderRow[]): Promise<void> {
+/** The rows are locked, so every transition is made. Otherwise only a fresh start can be right. @throws RestartTransaction */
+async function updateStates(trx: Database, transitions: readonly OrderRow[]): Promise<void> {
   if ((await updateOrderStates(trx, transitions)) !== transitions.length) throw new RestartTransaction()
 }
 

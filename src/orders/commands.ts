@@ -15,9 +15,9 @@ function ownerOf(body: string): number | undefined {
 }
 
 interface Command {
-  /** The key under which it is done once. What is done once by its nature needs none. */
+  /** The key under which it is done once. A command that is idempotent by nature needs none. */
   claim: Claim | undefined
-  /** For whom it is: batches take the shares in turn. */
+  /** Whom the command is for: batches take the shares in turn. */
   share: string
 }
 
@@ -25,16 +25,16 @@ export interface PlaceCommand extends Command, OrderRequest {
   kind: 'place'
   claim: Claim
   origin: OrderOrigin
-  /** The customer as the orchestrator validated it: a part of the answer. */
+  /** The customer as the orchestrator validated it, for the response. */
   customer: CustomerBrief | undefined
 }
 
 export interface ChangeCommand extends Command, ChangeRequest {}
 
-/** All that can be asked of orders. */
+/** Every command of orders. */
 export type OrderCommand = PlaceCommand | ChangeCommand
 
-/** For whom ended holds are released. */
+/** The share of released holds. */
 const RELEASES = 'releases'
 
 /** Releases the hold of an order, if it has ended. */
@@ -46,15 +46,15 @@ export function claimsOf({ claim }: OrderCommand): Claim[] {
   return claim === undefined ? [] : [claim]
 }
 
-/** What a command weighs whose order, and so its lines, is not known yet. */
+/** The weight of a command whose order, and so the number of its lines, is not known yet. */
 const UNREAD_ORDER_WEIGHT = 4
 
-/** How much of a batch the command takes up: its lines. */
+/** How much of a batch a command takes up: the number of its lines. */
 export function weightOf(command: OrderCommand): number {
   return command.kind === 'place' ? command.items.length : UNREAD_ORDER_WEIGHT
 }
 
-/** The rows that a command needs nobody else to hold. */
+/** The rows that a command must lock. */
 export interface Rows {
   orders: readonly number[]
   products: readonly number[]
@@ -62,7 +62,7 @@ export interface Rows {
   claims: readonly Claim[]
 }
 
-/** The names of all rows that a command needs; undefined when only its order tells. */
+/** The names of all rows that a command needs; undefined when only its order can tell. */
 export function rowNamesOf(command: OrderCommand): string[] | undefined {
   if (command.kind === 'cancel' || command.kind === 'expire') return undefined
   return namesOf(rowsOf(command))

@@ -14,13 +14,13 @@ import { claimsOf, namesOf, type OrderCommand } from './commands.ts'
 
 export type Outcome = StoredResponse | AppError | SetAside
 
-/** The commands of a batch, by what is known of their keys. */
+/** The commands of a batch, sorted by their keys. */
 export interface KeyedCommands<C> {
-  /** To be decided: those without a key, and the first of each key. */
+  /** Commands to be decided: those without a key, and the first of each key. */
   firsts: C[]
-  /** What was answered before. */
+  /** Commands whose key has a stored response. */
   answered: Map<C, StoredResponse | AppError>
-  /** Each with the one of `firsts` that has the same key. */
+  /** Later commands of a key, each with its first one. */
   duplicates: Map<C, C>
 }
 
@@ -42,7 +42,7 @@ export function sortByKey<C extends OrderCommand>(
   return sorted
 }
 
-/** The outcome of every command, from the refusals and answers of `firsts`. */
+/** The outcome of every command, from the refusals and responses of `firsts`. */
 export function outcomesOf<C extends OrderCommand>(
   { answered, duplicates }: KeyedCommands<C>,
   refused: ReadonlyMap<C, AppError>,
@@ -58,7 +58,7 @@ export function outcomesOf<C extends OrderCommand>(
   return outcomes
 }
 
-/** A refusal leaves the key free: another request with it is decided by a later run. */
+/** A refusal leaves the key free: a later run decides another request with that key. */
 function outcomeOfDuplicate<C extends OrderCommand>(command: C, first: C, outcome: StoredResponse | AppError): Outcome {
   const isSameRequest = command.claim?.requestHash === first.claim?.requestHash
   if (outcome instanceof AppError) {
@@ -74,7 +74,7 @@ export interface Decided<C, D> {
   refused: Map<C, AppError>
 }
 
-/** Commands and what was decided about each, in their order. */
+/** Sorts commands by what was decided about them. Both lists have the same order. */
 export function sortByDecision<C, D>(commands: readonly C[], decisions: readonly (D | AppError)[]): Decided<C, D> {
   const sorted: Decided<C, D> = { accepted: new Map(), refused: new Map() }
   for (const [i, command] of commands.entries()) {
@@ -89,7 +89,7 @@ export function claimsIn<C extends OrderCommand>(commands: ReadonlyMap<C, unknow
   return [...commands.keys()].flatMap(claimsOf)
 }
 
-/** Writes the answers of the commands that have a key, with the transaction's next statement. */
+/** Stores the responses to commands with a key, with the transaction's next statement. */
 export async function storeOutcomes<C extends OrderCommand>(
   trx: Database,
   responses: ReadonlyMap<C, StoredResponse>,

@@ -9,7 +9,7 @@ import {
 } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
-import type { GroupingConnection } from '../platform/database/pipeline.ts'
+import type { PipelineConnection } from '../platform/database/pipeline.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import type { Principal } from '../platform/http/principal.ts'
 import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
@@ -19,7 +19,7 @@ import { LOCK_ORDER } from './locked-commands.ts'
 import { placeOrders } from './place-orders.ts'
 
 const NOW = '2026-01-05 09:00:00.000'
-const CONFIG = { idempotencyTtlMinutes: 60, cancelWindowMinutes: 60, lockPatienceMs: 500 }
+const CONFIG = { idempotencyTtlMinutes: 60, cancelWindowMinutes: 60, runLockWaitMs: 500 }
 const CALLER: Principal = { id: 'erp', scopes: new Set(), customerId: null }
 
 /** Locks that an insert takes by its foreign keys, on rows that are there already. */
@@ -33,7 +33,7 @@ function recordingDatabase() {
     const ids = idsIn(query)
     return { rows: unsafeCast<R[]>(rowsFor(query, ids)), insertId: 100n, numAffectedRows: BigInt(ids.length) }
   }
-  const connection: GroupingConnection = {
+  const connection: PipelineConnection = {
     executeQuery,
     enqueueWrite: async (query) => void (await executeQuery(query)),
     pipeline: (queries) => Promise.all(queries.map((query) => executeQuery(query))),

@@ -49,7 +49,7 @@ export function transactCommands<C extends OrderCommand>(
   })
 }
 
-/** @throws RestartTransaction when any are locked: a server may have undone the transaction in which it refused a lock */
+/** @throws RestartTransaction when any rows are locked: a server may undo the transaction in which it refuses a lock */
 async function setLockedAside<C extends OrderCommand>(
   trx: Database,
   commands: readonly C[],
@@ -62,13 +62,13 @@ async function setLockedAside<C extends OrderCommand>(
 }
 
 interface WithoutLocks<C> {
-  /** What was answered before: a replay needs no row. */
+  /** Commands with a stored response: a replay needs no row. */
   replays: Map<C, StoredResponse | AppError>
-  /** Each with the names of the rows that it needs and others hold. */
+  /** Commands whose rows others hold, with the names of those rows. */
   locked: Map<C, string[]>
 }
 
-/** Finds the commands that can't be done now, or need not be. The rows of all others it locks, without waiting. */
+/** Finds the commands that cannot be done now, or need not be. Locks the rows of all others, without waiting. */
 async function lockWithoutWaiting<C extends OrderCommand>(
   trx: Database,
   commands: readonly C[],
@@ -104,7 +104,7 @@ function replaysOf<C extends OrderCommand>(
   return replays
 }
 
-/** The rows that the command names, and the products whose stock comes back. */
+/** The rows that the command names, and the products whose stock it gives back. */
 function neededRows(command: OrderCommand, { orders, lines }: Orders, now: DbTime): Rows {
   const own = rowsOf(command)
   const order = command.kind === 'place' ? undefined : orders.get(command.orderId)
@@ -112,6 +112,7 @@ function neededRows(command: OrderCommand, { orders, lines }: Orders, now: DbTim
   return { ...own, products: (lines.get(order.id) ?? []).map((line) => line.product_id) }
 }
 
+/** Locks in the order of `LOCK_ORDER`. */
 async function findLocked(trx: Database, needed: readonly Rows[]): Promise<Rows> {
   const find = (table: 'orders' | 'products' | 'customers') =>
     findLockedIds(

@@ -4,7 +4,7 @@ import { mayActFor } from '../platform/http/principal.ts'
 import { ORDER_ERRORS } from './errors.ts'
 import type { OrderStatus } from './tables.ts'
 
-/** What the rules of an order's states read and change. */
+/** The part of an order that the rules of its states read and change. */
 export interface OrderState {
   readonly id: number
   readonly status: OrderStatus
@@ -21,7 +21,7 @@ export interface TransitionTerms {
   cancelWindowMinutes: number
 }
 
-/** Whether the hold of an unconfirmed order has ended. The sweeper may not have come to it yet. */
+/** Whether the hold of an unconfirmed order has ended. The sweeper may not have released it yet. */
 export function isHoldEnded({ status, expires_at }: OrderState, now: DbTime): boolean {
   return status === 'CREATED' && expires_at !== null && expires_at <= now
 }
@@ -32,8 +32,8 @@ export function atTime<T extends OrderState>(order: T, now: DbTime): T {
 }
 
 /**
- * The order after a transition, or why there is none. `CREATED → CONFIRMED → CANCELED`, `CREATED → CANCELED`, nothing else;
- * an order that is in the state already stays as it is.
+ * The order after a transition, or the refusal. Only `CREATED → CONFIRMED → CANCELED` and `CREATED → CANCELED` exist; an order
+ * that is in the wanted state already stays as it is.
  */
 export function transit<T extends OrderState>(order: T, transition: Transition, terms: TransitionTerms): T | AppError {
   const { now, cancelWindowMinutes } = terms
@@ -71,24 +71,24 @@ function windowPassed(id: number, minutes: number): AppError {
   return new AppError(ORDER_ERRORS.cancel_window_passed, `Order ${id} was confirmed more than ${minutes} minutes ago.`)
 }
 
-/** A change of one order that a caller, or the sweeper, asks for. */
+/** A change of one order, asked for by a caller or by the sweeper. */
 export interface ChangeRequest {
   kind: Transition
   orderId: number
-  /** The customer that the caller is bound to: an order of another customer does not exist for it. */
+  /** The customer that the caller is bound to: orders of other customers do not exist for it. */
   boundTo: number | null
 }
 
 export interface DecidedChanges<T> {
-  /** For each request the order as it leaves it, or its refusal. */
+  /** For each request the order after it, or the refusal. */
   decisions: (T | AppError)[]
-  /** Orders as they came to another state, one after another: one that is confirmed and then canceled is there twice. */
+  /** Each order after each change of its state: an order that is confirmed and then canceled is there twice. */
   transitions: T[]
 }
 
 /**
- * Decides about changes in the order given, each against what those before it made of the order: of two that exclude each
- * other exactly one wins. A refused one may still find that a hold has ended.
+ * Decides about changes one after another, each against what those before it made of the order: of two that exclude each
+ * other, exactly one wins. A refused change may still find that a hold has ended.
  */
 export function decideChanges<T extends OrderState & { readonly customer_id: number }>(
   requests: readonly ChangeRequest[],
@@ -97,7 +97,7 @@ export function decideChanges<T extends OrderState & { readonly customer_id: num
 ): DecidedChanges<T> {
   const current = new Map(orders)
   const transitions: T[] = []
-  const move = (order: T) => {
+  const apply = (order: T) => {
     if (order.status !== current.get(order.id)?.status) transitions.push(order)
     current.set(order.id, order)
   }
@@ -106,7 +106,7 @@ export function decideChanges<T extends OrderState & { readonly customer_id: num
     if (order === undefined || !mayActFor({ customerId: boundTo }, order.customer_id)) return orderNotFound(orderId)
     move(atTime(order, terms.now))
     const decision = transit(order, kind, terms)
-    if (!(decision instanceof AppError)) move(decision)
+    if (!(decision instanceof AppError)) apply(decision)
     return decision
   })
   return { decisions, transitions }

@@ -19,8 +19,8 @@ import { findEndedHolds, insertLines, insertOrders, type NewOrderRow, openHoldsQ
 
 /**
  * Places orders, or places and confirms them, in one transaction: the orders, their lines, their stock and the records of
- * their keys commit together. An order that finds too little stock gets that of holds which have ended.
- * @returns for each command its answer, or its refusal: `customer_not_found`, `product_not_found`, `too_many_holds`,
+ * their keys commit together. An order that finds too little stock is tried again with the stock of ended holds.
+ * @returns for each command its response, or its refusal: `customer_not_found`, `product_not_found`, `too_many_holds`,
  *   `insufficient_stock`, `amount_too_large`, `idempotency_key_reused`; or `SetAside`, where it does not wait for locks
  * @throws RowsLocked
  */
@@ -38,8 +38,8 @@ export async function placeOrders(
 }
 
 /**
- * @returns for each command its outcome. It is set aside where others have locked all of these holds: they may be giving
- *   the stock back at this moment, so a refusal could be wrong
+ * @returns for each command its outcome. When others have locked all of these holds, they may be giving the stock back at
+ *   this moment: a refusal could be wrong, so the commands are set aside
  */
 async function placeAfterRelease(
   db: Database,
@@ -53,7 +53,7 @@ async function placeAfterRelease(
     if (locked !== undefined) return commands.map(() => new SetAside(locked))
     return await placeOrders(db, commands, config, mode)
   } catch (error) {
-    // The others of the batch are placed: a failure is that of these alone.
+    // The other commands of the batch are placed already: only these fail.
     if (error instanceof AppError) return commands.map(() => error)
     throw error
   }
@@ -61,7 +61,7 @@ async function placeAfterRelease(
 
 interface Placed {
   outcomes: Outcome[]
-  /** Orders whose hold has ended and that hold stock which a refused order lacks. */
+  /** Orders whose hold has ended, with stock that a refused order lacks. */
   endedHolds: number[]
 }
 
@@ -79,7 +79,7 @@ async function placeAll(
     await restartIfAlreadyAnswered(trx, claimsIn(refused))
     endedHolds = await findEndedHolds(trx, [...refused.values()].flatMap(shortProducts))
 
-    await reserveStock(trx, takenBy(accepted), preamble.now)
+    await reserveStock(trx, quantitiesOf(accepted), preamble.now)
     const responses = await insertPlacements(trx, accepted, preamble)
     await storeOutcomes(trx, responses, preamble, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, responses)
@@ -104,7 +104,7 @@ async function readAndLock(
     trx,
     preambleQuery(trx, claims),
     liveCustomersQuery(trx, customerIds),
-    withLockWait(trx, lockStockQuery(trx, productsOf(commands)), config.lockPatienceMs),
+    withLockWait(trx, lockStockQuery(trx, productsOf(commands)), config.runLockWaitMs),
   )
   const preamble = await preambleOf(trx, claims, clock)
   const supply = {
@@ -115,24 +115,24 @@ async function readAndLock(
   return { preamble, supply }
 }
 
-/** How many holds each customer has whose holds are limited. Nobody else may place an order for it meanwhile. */
+/** Locks the customers whose holds are limited, so that no other order is placed for them, and counts their holds. */
 async function countOpenHolds(
   trx: Database,
   commands: readonly PlaceCommand[],
   now: DbTime,
-  { lockPatienceMs }: WriteConfig,
+  { runLockWaitMs }: WriteConfig,
 ): Promise<Map<number, number>> {
-  const bounded = commands.filter(({ maxOpenHolds }) => maxOpenHolds !== null)
-  const customerIds = distinct(bounded.map(({ customerId }) => customerId))
+  const limited = commands.filter(({ maxOpenHolds }) => maxOpenHolds !== null)
+  const customerIds = distinct(limited.map(({ customerId }) => customerId))
   const [, counts] = await pipeline(
     trx,
-    withLockWait(trx, lockCustomersQuery(trx, customerIds), lockPatienceMs),
+    withLockWait(trx, lockCustomersQuery(trx, customerIds), runLockWaitMs),
     openHoldsQuery(trx, customerIds, now),
   )
   return new Map(counts.map(({ customer_id, holds }) => [customer_id, holds]))
 }
 
-function takenBy(placements: Placements): Map<number, number> {
+function quantitiesOf(placements: Placements): Map<number, number> {
   return quantities([...placements.values()].flatMap(({ lines }) => lines))
 }
 
@@ -179,9 +179,9 @@ function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }
 }
 
 /**
- * The sweeper releases ended holds, but no order is refused for what they still hold. Orders are locked before products, so
- * this is a transaction of its own.
- * @returns the rows that others have locked, where that are all of these orders; undefined where any is released
+ * Releases ended holds before the sweeper does: no order is refused for stock that they still hold. Its own transaction,
+ * because orders are locked before products.
+ * @returns the locked rows when others have locked all of these orders; undefined when any hold is released
  */
 async function releaseHolds(
   db: Database,
@@ -197,7 +197,7 @@ function isShort(outcome: Outcome | undefined): outcome is AppError {
   return isRefusal(outcome, PRODUCT_ERRORS.insufficient_stock)
 }
 
-/** The products of which a refused order wanted more than there is. */
+/** The products that a refused order lacks. */
 function shortProducts(refusal: AppError): number[] {
   if (!isShort(refusal)) return []
   return unsafeCast<{ lines: { product_id: number }[] }>(refusal.extra).lines.map(({ product_id }) => product_id)

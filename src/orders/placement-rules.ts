@@ -7,18 +7,18 @@ import type { OrderLine } from './store.ts'
 export interface OrderRequest {
   customerId: number
   items: readonly { product_id: number; qty: number }[]
-  /** How long its stock is held, in minutes; null is an order that is confirmed at once. */
+  /** How long its stock is held; null for an order that is confirmed at once. */
   holdMinutes: number | null
-  /** How many unconfirmed orders its customer may have; null is any number. */
+  /** How many unconfirmed orders its customer may have; null for any number. */
   maxOpenHolds: number | null
 }
 
-/** What orders are decided against. */
+/** The facts that orders are decided against. */
 export interface Supply {
   products: ReadonlyMap<number, { readonly price_cents: number; readonly stock: number }>
-  /** The customers that there are. */
+  /** The customers that exist. */
   customers: ReadonlySet<number>
-  /** The unconfirmed orders of each customer whose holds are limited. */
+  /** The number of unconfirmed orders, for each customer whose holds are limited. */
   openHolds: ReadonlyMap<number, number>
 }
 
@@ -28,22 +28,22 @@ export interface Placement {
 }
 
 /**
- * Decides about orders in the order given, each against what those before it left. A refused order takes nothing and leaves
- * the others alone.
+ * Decides about orders one after another, each against the stock that those before it left. A refused order takes nothing and
+ * leaves the others alone.
  * @returns for each request its lines and total, in cents, or its refusal: `customer_not_found`, `product_not_found`,
  *   `too_many_holds`, `insufficient_stock`, `amount_too_large`
  */
 export function decidePlacements(requests: readonly OrderRequest[], supply: Supply): (Placement | AppError)[] {
-  const left = { stock: new Map<number, number>(), openHolds: new Map(supply.openHolds) }
-  const stockOf = (productId: number) => left.stock.get(productId) ?? supply.products.get(productId)?.stock ?? 0
+  const remaining = { stock: new Map<number, number>(), openHolds: new Map(supply.openHolds) }
+  const stockOf = (productId: number) => remaining.stock.get(productId) ?? supply.products.get(productId)?.stock ?? 0
   return requests.map((request) => {
-    const holds = left.openHolds.get(request.customerId) ?? 0
+    const holds = remaining.openHolds.get(request.customerId) ?? 0
     const refusal = refusalOf(request, supply, stockOf, holds)
     if (refusal) return refusal
     const placement = priced(request, supply)
     if (placement instanceof AppError) return placement
-    for (const { product_id, qty } of placement.lines) left.stock.set(product_id, stockOf(product_id) - qty)
-    if (request.holdMinutes !== null) left.openHolds.set(request.customerId, holds + 1)
+    for (const { product_id, qty } of placement.lines) remaining.stock.set(product_id, stockOf(product_id) - qty)
+    if (request.holdMinutes !== null) remaining.openHolds.set(request.customerId, holds + 1)
     return placement
   })
 }
@@ -65,11 +65,11 @@ function refusalOf(
   return short.length > 0 ? insufficientStock(short) : undefined
 }
 
-/** How much of each product is wanted, over all lines. */
+/** The quantity of each product over all lines. */
 export function quantities(lines: Iterable<{ product_id: number; qty: number }>): Map<number, number> {
-  const wanted = new Map<number, number>()
-  for (const { product_id, qty } of lines) wanted.set(product_id, (wanted.get(product_id) ?? 0) + qty)
-  return wanted
+  const totals = new Map<number, number>()
+  for (const { product_id, qty } of lines) totals.set(product_id, (totals.get(product_id) ?? 0) + qty)
+  return totals
 }
 
 function priced({ items }: OrderRequest, { products }: Supply): Placement | AppError {
@@ -77,7 +77,7 @@ function priced({ items }: OrderRequest, { products }: Supply): Placement | AppE
     const unit_price_cents = products.get(product_id)?.price_cents ?? 0
     return { product_id, qty, unit_price_cents, subtotal_cents: unit_price_cents * qty }
   })
-  // Every step of the sum is at or below the total, so a total within the bound was summed without rounding.
+  // No partial sum is above the total: a total within the bound was summed without rounding.
   const totalCents = lines.reduce((sum, line) => sum + line.subtotal_cents, 0)
   return totalCents > Number.MAX_SAFE_INTEGER ? amountTooLarge() : { lines, totalCents }
 }

@@ -47,10 +47,10 @@ import {
 
 /** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
 const BATCH = { maxCommands: 256, maxWeight: 500, maxQueued: 5_000 }
-/** Of the time that a command may wait for locks, the share that it waits in a run, with all others of that run. */
-const PATIENCE_SHARE = 1 / 3
+/** The part of a command's lock wait that it spends in one run: all commands of that run wait with it. */
+const RUN_LOCK_WAIT_SHARE = 1 / 3
 const MAX_READS_AT_ONCE = 100
-const SWEEP = 500
+const SWEEP_PAGE_SIZE = 500
 
 export interface OrdersServiceConfig extends Omit<OrderConfig, 'sweepSeconds'> {
   idempotencyTtlMinutes: number
@@ -71,17 +71,17 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     locks: createLockMemory(),
     lockWaitMs: config.lockWaitMs,
   }
-  const writing = { ...config, lockPatienceMs: Math.ceil(config.lockWaitMs * PATIENCE_SHARE) }
+  const writeConfig = { ...config, runLockWaitMs: Math.ceil(config.lockWaitMs * RUN_LOCK_WAIT_SHARE) }
   const place = createBatcher<PlaceCommand, StoredResponse>(
-    (commands, mode) => placeOrders(db, commands, writing, mode),
+    (commands, mode) => placeOrders(db, commands, writeConfig, mode),
     batching,
   )
   const change = createBatcher<ChangeCommand, StoredResponse>(
-    (commands, mode) => changeOrders(db, commands, writing, mode),
+    (commands, mode) => changeOrders(db, commands, writeConfig, mode),
     batching,
   )
 
-  /** Those that are asked for at the same moment are read together. */
+  /** Orders that are asked for at the same moment are read together. */
   const read = createLoader<number, { row: OrderRow; lines: readonly OrderLine[] }>(async (ids) => {
     const { orders, lines } = await findOrders(db, [...new Set(ids)])
     return ids.map((id) => {
@@ -108,15 +108,14 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         const customer = await customers.getCustomer(input.customer_id, trace)
         if (customer === undefined) throw customerNotFound(input.customer_id)
       } catch (error) {
-        // An order that was placed already stays placed, whatever became of its customer or of Customers since.
+        // A replay must succeed, whatever became of the customer or of the Customers service since.
         return await firstResponse(claim, error)
       }
       return place({ ...commandFor(caller, input, claim, key), ...holdOf(principal, input) })
     },
 
     /**
-     * Places and confirms an order for a customer that the caller has validated: without the customer, only an order that
-     * was placed before is answered.
+     * Places and confirms an order for a customer that the caller has validated. Without the customer, only a replay succeeds.
      * @throws AppError like `placeOrder`
      */
     async placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<StoredResponse> {
@@ -155,25 +154,25 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 
     /** @throws AppError `not_found`, `cancel_window_passed`, `idempotency_key_reused` */
     cancelOrder({ principal }: Caller, orderId: number, key: string | undefined): Promise<StoredResponse> {
-      // It has no members, but an order has been canceled with these: old keys stay good.
+      // The trailing null stands for the empty body: hashes stored by earlier versions must still match.
       const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal, key, orderId, null)
       return change({ kind: 'cancel', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
     },
 
     /**
-     * Cancels the orders whose hold has ended, so that their stock can be sold again. Any number of machines may do
-     * it at once. One whose rows another transaction has locked is passed over: the next sweep comes to it again.
+     * Cancels the orders whose hold has ended, so that their stock can be sold again. Any number of machines may do it at
+     * once. Orders whose rows another transaction has locked are left to the next sweep.
      * @returns how many holds were released
      */
     async releaseExpiredHolds(): Promise<number> {
       let released = 0
       let last: Hold | undefined
       for (;;) {
-        const holds = await findExpiredHolds(db, last, SWEEP)
+        const holds = await findExpiredHolds(db, last, SWEEP_PAGE_SIZE)
         const outcomes = await Promise.allSettled(holds.map(({ id }) => change(releaseHold(id))))
         released += outcomes.filter(isReleased).length
         last = holds.at(-1)
-        if (holds.length < SWEEP) return released
+        if (holds.length < SWEEP_PAGE_SIZE) return released
       }
     },
 
@@ -181,9 +180,9 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     async purgeExpiredKeys(): Promise<number> {
       let purged = 0
       for (;;) {
-        const some = await purgeExpiredKeys(db, SWEEP)
+        const some = await purgeExpiredKeys(db, SWEEP_PAGE_SIZE)
         purged += some
-        if (some < SWEEP) return purged
+        if (some < SWEEP_PAGE_SIZE) return purged
       }
     },
   }
@@ -209,8 +208,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   }
 
   /**
-   * Earlier versions of the orchestrator placed an order under this key, and confirmed it under another one. Their keys are
-   * answered too, for as long as they live.
+   * Earlier versions of the orchestrator placed an order under this key and confirmed it under another one. Replays of those
+   * keys succeed too, as long as they are kept.
    */
   async function finishTwoSteps(
     caller: Caller,
@@ -240,10 +239,10 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 type PlaceInput = z.output<typeof NewOrder>
 type ValidatedInput = z.output<typeof ValidatedOrder>
 
-/** Of an order that is confirmed at once. */
+/** For an order that is confirmed at once. */
 const NO_HOLD = { holdMinutes: null, maxOpenHolds: null }
 
-/** What makes the request what it is: the whole body. The first three have their places since the first version. */
+/** What is hashed: the whole body. The order of the first three is that of the first version: stored hashes must still match. */
 function requestOf({ customer_id, items, hold_minutes, ...more }: PlaceInput): unknown[] {
   const request = [customer_id, items, hold_minutes ?? null]
   return Object.values(more).every((value) => value === undefined) ? request : [...request, more]
@@ -271,7 +270,7 @@ function originOf({ principal, trace }: Caller, key: string | undefined): OrderO
   return { placed_by: callerIdOf(principal), correlation_id: trace.correlationId, key_hash }
 }
 
-/** @throws what made a release fail, unless it was a lock */
+/** @throws the failure of a release, unless it was a lock */
 function isReleased(outcome: PromiseSettledResult<StoredResponse>): boolean {
   if (outcome.status === 'rejected' && !(outcome.reason instanceof RowsLocked)) throw outcome.reason
   return outcome.status === 'fulfilled'

@@ -10,10 +10,10 @@ import type { OrderStatus } from './tables.ts'
 
 type StoredOrder = Selectable<Tables['orders']>
 
-/** Whence an order came: who placed it, in which request and with which key. */
+/** The origin of an order: who placed it, in which request and with which key. */
 export type OrderOrigin = Pick<StoredOrder, 'placed_by' | 'correlation_id' | 'key_hash'>
 
-/** An order, without where it came from: that is for support alone. */
+/** An order without its origin, which is for support alone. */
 export type OrderRow = Omit<StoredOrder, keyof OrderOrigin>
 export type NewOrderRow = Omit<StoredOrder, 'id'>
 
@@ -42,8 +42,8 @@ const LINE_COLUMNS = ['order_id', 'product_id', 'qty', 'unit_price_cents', 'subt
 
 /** Writes the lines of new orders, with the transaction's next statement. */
 export async function insertLines(trx: Database, lines: readonly OwnedLine[]): Promise<void> {
-  for (const some of chunks(lines, dialectOf(trx).rowsPerInsert(LINE_COLUMNS.length))) {
-    await enqueueWrite(trx, bulkInsert('order_items', LINE_COLUMNS, some))
+  for (const chunk of chunks(lines, dialectOf(trx).rowsPerInsert(LINE_COLUMNS.length))) {
+    await enqueueWrite(trx, bulkInsert('order_items', LINE_COLUMNS, chunk))
   }
 }
 
@@ -55,37 +55,37 @@ export interface Orders {
 /** These orders, by id, and their lines. */
 export async function findOrders(db: Database, ids: readonly number[]): Promise<Orders> {
   if (ids.length === 0) return ordersOf(ids, [], [])
-  const sorted = inOrder(ids)
-  const finding = compileOnce(db, `orders ${sorted.length}`, sorted, () => selectOrders(db, sorted))
-  const [rows, lines] = await pipeline(db, finding, linesQuery(db, ids))
+  const sorted = sortIds(ids)
+  const query = compileOnce(db, `orders ${sorted.length}`, sorted, () => selectOrders(db, sorted))
+  const [rows, lines] = await pipeline(db, query, linesQuery(db, ids))
   return ordersOf(ids, rows, lines)
 }
 
-/** Orders that nobody else may change until the transaction ends. Locked in the order of their ids. */
+/** Reads and locks orders until the transaction ends, by ascending ids. */
 export function lockOrdersQuery(trx: Database, ids: readonly number[]): CompiledQuery<OrderRow> | undefined {
   if (ids.length === 0) return undefined
-  const sorted = inOrder(ids)
+  const sorted = sortIds(ids)
   return compileOnce(trx, `orders for update ${sorted.length}`, sorted, () =>
     selectOrders(trx, sorted).modifyEnd(dialectOf(trx).forUpdate),
   )
 }
 
-/** Like {@link lockOrdersQuery}, at once. */
+/** Runs {@link lockOrdersQuery} now. */
 export function lockOrders(trx: Database, ids: readonly number[]): Promise<OrderRow[]> {
-  return selectOrders(trx, inOrder(ids)).modifyEnd(dialectOf(trx).forUpdate).execute()
+  return selectOrders(trx, sortIds(ids)).modifyEnd(dialectOf(trx).forUpdate).execute()
 }
 
 function selectOrders(db: Database, sortedIds: readonly number[]) {
   return db.selectFrom('orders').select(READ_COLUMNS).where('id', 'in', sortedIds).orderBy('id')
 }
 
-function inOrder(ids: readonly number[]): number[] {
+function sortIds(ids: readonly number[]): number[] {
   return [...ids].sort((a, b) => a - b)
 }
 
 type OwnedLine = OrderLine & { order_id: number }
 
-/** The lines of these orders, in the order they were placed in. */
+/** The lines of these orders, in the order in which they were written. */
 export function linesQuery(db: Database, orderIds: readonly number[]): CompiledQuery<OwnedLine> | undefined {
   if (orderIds.length === 0) return undefined
   return compileOnce(db, `order lines ${orderIds.length}`, orderIds, () =>
@@ -108,7 +108,7 @@ function byOrder(orderIds: readonly number[], rows: readonly OwnedLine[]): Order
   return lines
 }
 
-/** Writes new orders. @returns their ids, in their order */
+/** Writes new orders. @returns their ids, in the same order */
 export async function insertOrders(trx: Database, orders: readonly NewOrderRow[], idStep: number): Promise<number[]> {
   if (orders.length === 0) return []
   const { insertId } = await trx.executeQuery(bulkInsert('orders', INSERTED_COLUMNS, orders))
@@ -121,10 +121,10 @@ const STATES_BEFORE: Record<FinalStatus, readonly OrderStatus[]> = {
 }
 
 /**
- * The one way an order changes its state, only where it is in a state before that one now. Confirm, cancel and expiry all
- * pass here, so exactly one of them wins.
- * @param moves orders as they came to another state; one may be confirmed and then canceled
- * @returns how many moves were made
+ * The only way an order changes its state, and only from a state that allows it. Confirm, cancel and expiry all pass here, so
+ * exactly one of them wins.
+ * @param transitions orders after the change; one order may be confirmed and then canceled
+ * @returns how many transitions were made
  */
 export async function updateOrderStates(trx: Database, transitions: readonly OrderRow[]): Promise<number> {
   const confirmed = Map.groupBy(transitions.filter(isIn('CONFIRMED')), ({ confirmed_at }) => confirmed_at)
@@ -134,14 +134,14 @@ export async function updateOrderStates(trx: Database, transitions: readonly Ord
     trx,
     groups.map((group) => transitionQuery(trx, group)),
   )
-  return results.reduce((moved, result) => moved + Number(result?.numAffectedRows ?? 0), 0)
+  return results.reduce((made, result) => made + Number(result?.numAffectedRows ?? 0), 0)
 }
 
 function isIn(status: FinalStatus) {
   return (order: OrderRow) => order.status === status
 }
 
-/** Orders that came to one state at one time. */
+/** Updates orders that come to the same state at the same time. */
 function transitionQuery(trx: Database, orders: readonly OrderRow[]): CompiledQuery | undefined {
   const [first] = orders
   if (first === undefined || first.status === 'CREATED') return undefined
@@ -165,8 +165,8 @@ export interface Hold {
 }
 
 /**
- * Orders whose hold has ended and that nobody confirmed, the longest ended first.
- * @param after the last one of those that were found before
+ * Unconfirmed orders whose hold has ended, the longest ended first.
+ * @param after the last one of the page before
  */
 export function findExpiredHolds(db: Database, after: Hold | undefined, limit: number): Promise<Hold[]> {
   const { now, keysetAfter } = dialectOf(db)
@@ -183,11 +183,11 @@ export function findExpiredHolds(db: Database, after: Hold | undefined, limit: n
     .execute()
 }
 
-/** Ended holds that may be looked at for one order; the sweeper releases what is more. */
+/** How many ended holds are read for refused orders. The sweeper releases the others. */
 const MAX_ENDED_HOLDS = 5_000
 const MAX_RELEASED = 500
 
-/** Orders whose hold has ended, that nobody confirmed, and that hold pieces of these products. */
+/** Unconfirmed orders whose hold has ended, and that have lines of these products. */
 export async function findEndedHolds(db: Database, productIds: readonly number[]): Promise<number[]> {
   if (productIds.length === 0) return []
   const { now, forceIndex } = dialectOf(db)
@@ -238,7 +238,7 @@ export interface OrderFilter {
 /** Newest first. Every combination of filters has an index that yields the rows in this order, and only those. */
 export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[]> {
   const { status, customerIds, from, to } = filter
-  // Of two upper bounds SQLite seeks by the first and steps down to the second: only the lower one is told.
+  // Give SQLite only the tighter upper bound: with two it seeks by the first and scans to the second.
   const after = filter.after && (to === undefined || filter.after.createdAt < to) ? filter.after : undefined
   const [ofStatus, ofCustomer] = [status === undefined ? '' : 'status_', customerIds.length === 0 ? '' : 'customer_']
   let query = ordersByIndex(db, `orders_${ofCustomer}${ofStatus}created`)
@@ -263,7 +263,7 @@ export interface FinalOrders {
   before: DbTime
 }
 
-/** The oldest of them first. @param after the last one that was found before */
+/** Final orders, the oldest first. @param after the last one of the page before */
 export function findFinalOrders(
   db: Database,
   { status, before }: FinalOrders,
@@ -295,7 +295,7 @@ function finalOrders(db: Database, { status, before }: FinalOrders) {
     .where(sql<string>`coalesce(canceled_at, confirmed_at)`, '<', before)
 }
 
-/** Orders placed before a time that a stored answer is about: their callers may yet send the key again. */
+/** Orders placed before a time that still have a stored response: their callers may send the key again. */
 export async function findKeyedOrders(db: Database, placedBefore: DbTime): Promise<Set<number>> {
   const rows = await db
     .selectFrom('idempotency_keys as k')
@@ -308,7 +308,7 @@ export async function findKeyedOrders(db: Database, placedBefore: DbTime): Promi
   return new Set(rows.map(({ target_id }) => target_id))
 }
 
-/** Those of these orders that a stored answer is about which ends at or after a time. */
+/** Those of these orders that have a stored response which is kept until a time or longer. */
 export async function findOrdersKeyedUntil(trx: Database, ids: readonly number[], until: DbTime): Promise<Set<number>> {
   const { forceIndex } = dialectOf(trx)
   const { rows } = await sql<{ target_id: number }>`
@@ -324,7 +324,7 @@ export async function deleteOrders(trx: Database, ids: readonly number[]): Promi
   await trx.deleteFrom('orders').where('id', 'in', ids).execute()
 }
 
-/** What was done with an idempotency key, and the order that it was done to. */
+/** A use of an idempotency key, and the order that it was used for. */
 export interface KeyUseRow extends OrderRow {
   operation: string
   key: string
@@ -334,7 +334,7 @@ export interface KeyUseRow extends OrderRow {
   kept_until: DbTime
 }
 
-/** Uses of these keys, in no order; also past their time, as long as they are there. */
+/** Uses of these keys, unsorted, including expired ones that are not purged yet. */
 export function findUsesOfKeys(
   db: Database,
   operations: readonly string[],
@@ -360,15 +360,15 @@ export function findOrder(db: Database, id: number): Promise<(OrderRow & OrderOr
     .executeTakeFirst()
 }
 
-/** Orders from an id on, up to another one. */
+/** Orders from an id (inclusive) to another one (exclusive). */
 export interface OrderRange {
   from: number
   before: number
 }
 
 /**
- * The range of so many orders before an id, their times, and how many of those since a time do not say where they came
- * from; undefined when there are none.
+ * The range and times of the `size` orders before an id, and how many of those since a time have no origin; undefined when
+ * there are none.
  */
 export async function findPageBefore(db: Database, before: number, size: number, since: DbTime) {
   const page = db
@@ -409,7 +409,7 @@ export interface OriginFilter extends OrderRange {
   placedBy?: readonly string[] | undefined
 }
 
-/** Orders of a range by where they came from, the newest first. No index helps: the whole range is read. */
+/** Orders of a range by their origin, the newest first. No index helps: the whole range is read. */
 export function findOrdersByOrigin(db: Database, filter: OriginFilter): Promise<(OrderRow & OrderOrigin)[]> {
   const { from, before, since, correlationId, keyHashes, placedBy } = filter
   let query = db

@@ -21,7 +21,7 @@ const PRODUCT_WORDS: WordIndex = {
   byOwner: 'product_words_product',
 }
 
-/** The unique index that keeps SKUs apart, as each engine names it in an error. */
+/** The unique index on SKUs, as each engine names it in an error. */
 export const SKU_INDEX = { index: 'products_sku', column: 'products.sku' }
 
 export async function insertProduct(
@@ -42,7 +42,7 @@ export function findProduct(db: Database, id: number): Promise<ProductRow | unde
   return db.selectFrom('products').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
-/** Like {@link findProduct}, and nobody else may change it until the transaction ends. */
+/** Like {@link findProduct}, and locks the product until the transaction ends. */
 export function lockProduct(db: Database, id: number): Promise<ProductRow | undefined> {
   const { forUpdate } = dialectOf(db)
   return db.selectFrom('products').selectAll().where('id', '=', id).modifyEnd(forUpdate).executeTakeFirst()
@@ -64,7 +64,7 @@ export async function updateProduct(
   await insertWords(db, PRODUCT_WORDS, id, tokenize(sku, fields.name))
 }
 
-/** Every change of stock that is not an order's. @returns the adjustment's id */
+/** Writes a change of stock that no order made to the ledger. @returns the adjustment's id */
 export async function insertStockAdjustment(
   db: Database,
   adjustment: { product_id: number; delta: number; reason: string; principal: string },

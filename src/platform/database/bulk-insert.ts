@@ -2,8 +2,8 @@ import { CompiledQuery, type Selectable } from 'kysely'
 import type { Tables } from './tables.ts'
 
 /**
- * One insert of many rows. It is written here because Kysely makes an object of every value first, which for a batch costs
- * more than all else that is done to it. Names are quoted in the one way that both engines take.
+ * One insert of many rows. Kysely would make an object for every value, which costs a batch more than all the rest. Both engines
+ * accept names in backticks.
  */
 export function bulkInsert<T extends keyof Tables, C extends keyof Selectable<Tables[T]> & string>(
   table: T,
@@ -18,7 +18,7 @@ export function bulkInsert<T extends keyof Tables, C extends keyof Selectable<Ta
   return CompiledQuery.raw(sql, values)
 }
 
-/** Rows in portions that one insert may carry. */
+/** Splits rows into chunks that one insert may carry. */
 export function* chunks<T>(rows: readonly T[], size: number): Generator<readonly T[]> {
   for (let i = 0; i < rows.length; i += size) yield rows.slice(i, i + size)
 }

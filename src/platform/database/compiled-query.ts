@@ -5,9 +5,9 @@ import type { Database } from './types.ts'
 const texts: Record<Engine, Map<string, string>> = { mysql: new Map(), sqlite: new Map() }
 
 /**
- * A query whose text is compiled once: for a batch, compiling costs more than sending. It keeps a text for each shape, so
- * shapes must be few.
- * @param shape names the query and how many values it has: all that its text depends on, besides the engine
+ * A query whose text is compiled once: for a batch, compiling costs more than sending. Every shape's text is kept, so there
+ * must be few shapes.
+ * @param shape everything that the text depends on besides the engine: the query's name and its number of values
  * @param values the query's parameters, in their order
  */
 export function compileOnce<R>(

@@ -4,7 +4,7 @@ import type { Database } from './types.ts'
 
 export type Engine = 'mysql' | 'sqlite'
 
-/** All that differs between the two engines. Stores ask for it with {@link dialectOf} and are otherwise written once. */
+/** The differences between the two engines. Stores get them from {@link dialectOf} and are otherwise written once. */
 export interface SqlDialect {
   engine: Engine
   /** The database's clock, UTC with milliseconds. */
@@ -12,28 +12,28 @@ export interface SqlDialect {
   /** How far apart the ids are that the server generates; clusters set it to more than 1. */
   idStep: RawBuilder<number>
   /**
-   * Written after a table's alias: read it by this index and no other. Left to themselves, planners of the MySQL family
-   * take a limit as a hope that the next rows will do, and read all that are newer than a page.
+   * Written after a table's alias: read it by this index and no other. With a limit, planners of the MySQL family may choose
+   * another index in the hope of early matches, and read every row that is newer than the page.
    */
   forceIndex(name: string): RawBuilder<unknown>
   /** Like {@link forceIndex}, for the primary key. */
   byPrimaryKey: RawBuilder<unknown>
   /**
-   * Rows past a place in the order of two columns of an index: `>` when it is read forwards, `<` when backwards. Said in
-   * the other engine's words, each would read its way to the place instead of going there.
+   * Rows after a cursor in the order of two columns of an index: `>` reads forwards, `<` backwards. In the other engine's
+   * form, each engine would scan to the cursor instead of seeking to it.
    */
   keysetAfter(
     columns: readonly [string, string],
     direction: '<' | '>',
-    place: readonly [string, number],
+    cursor: readonly [string, number],
   ): RawBuilder<SqlBool>
-  /** Appended to a select that must lock its rows. SQLite's transactions hold the whole file's write lock already. */
+  /** Appended to a select that must lock its rows. On SQLite the transaction holds the write lock of the whole file. */
   forUpdate: RawBuilder<unknown>
   /** Like `forUpdate`, and fails at once where another transaction has locked a row. */
   forUpdateNoWait: RawBuilder<unknown>
   /**
-   * The same select, which the server ends with an error when it takes longer, be it by waiting for a lock. SQLite's
-   * selects wait for nobody.
+   * The same select with a time limit on the server, which includes waiting for locks. SQLite's selects never wait for a
+   * lock.
    */
   limitTime<R>(select: CompiledQuery<R>, ms: number): CompiledQuery<R>
   /** How many rows one insert may carry: SQLite takes 32,766 values a statement, MySQL a packet of 16 MiB or more. */
@@ -66,11 +66,11 @@ const sqlite: SqlDialect = {
   now: sql<DbTime>`strftime('%Y-%m-%d %H:%M:%f', 'now')`,
   idStep: sql<number>`1`,
   forceIndex: (name) => sql`indexed by ${sql.ref(name)}`,
-  // SQLite has no name for it, and no doubts where nothing else fits.
+  // SQLite has no name for the primary key, and chooses it where no other index fits.
   byPrimaryKey: sql``,
-  keysetAfter: (columns, direction, place) => {
+  keysetAfter: (columns, direction, cursor) => {
     const [a, b] = [sql.ref(columns[0]), sql.ref(columns[1])]
-    return sql`(${a}, ${b}) ${sql.raw(direction)} (${sql.join(place)})`
+    return sql`(${a}, ${b}) ${sql.raw(direction)} (${sql.join(cursor)})`
   },
   forUpdate: sql``,
   forUpdateNoWait: sql``,
@@ -80,7 +80,7 @@ const sqlite: SqlDialect = {
   insertedIds: (insertId, count) => Array.from({ length: count }, (_, i) => Number(insertId) - count + 1 + i),
 }
 
-/** To MariaDB the first comment is a part of the statement; to MySQL and TiDB the second one is. */
+/** MariaDB executes the first comment; MySQL and TiDB execute the second one. */
 export function limitSelectTime<R>(select: CompiledQuery<R>, ms: number): CompiledQuery<R> {
   const head = `/*M!100100 set statement max_statement_time=${ms / 1_000} for */ select /*+ MAX_EXECUTION_TIME(${ms}) */`
   return CompiledQuery.raw(select.sql.replace(/^\s*select\b/i, head), [...select.parameters])

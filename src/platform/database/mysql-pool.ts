@@ -2,7 +2,7 @@ import { setInterval } from 'node:timers'
 import type { Pool, PoolConnection } from 'mysql2'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { isConnectionLost, isPrivilegeMissing, leadsToReader } from './errors.ts'
-import { type MysqlServer, SERVER_QUESTION, serverOf, sessionSettingsOn } from './mysql-server.ts'
+import { type MysqlServer, SERVER_QUERY, serverOf, sessionSettingsOn } from './mysql-server.ts'
 import type { Writers } from './mysql-writers.ts'
 import { createSlots, type GiveBack, untilTime } from './slots.ts'
 
@@ -11,11 +11,11 @@ export interface MysqlPoolOptions {
   connections: number
   /** Where several servers are named: which of them are written. */
   writers?: Writers | undefined
-  /** What every connection is told, and answers, before it is used. */
+  /** Statements that set up every new connection before its first use. */
   session: readonly string[]
-  /** How long it may take to answer that. */
+  /** How long that set-up may take. */
   sessionTimeoutMs: number
-  /** A connection that was idle for longer is ended and not used again: the server is about to do so. */
+  /** A connection that was idle for longer is ended: the server is about to end it. */
   maxIdleMs: number
 }
 
@@ -23,13 +23,13 @@ export interface MysqlPoolOptions {
 export interface Loan {
   connection: PoolConnection
   server: MysqlServer
-  /** Must be called for every error of a statement: some say that the connection is of no more use. */
+  /** Must be called with every error of a statement: after some errors the connection cannot be used again. */
   failed(error: unknown): void
   isUsable(): boolean
   giveBack(): void
 }
 
-/** Reads are outside transactions. A list is a read whose cost depends on what the caller asks for. */
+/** Reads are outside transactions. A list is a read whose cost depends on the caller's filters. */
 export type WorkKind = 'list' | 'read' | 'write'
 
 export interface LendOptions {
@@ -45,8 +45,8 @@ export interface MysqlPool {
   close(): void
 }
 
-/** What is known of a prepared connection. Times are `performance.now()`. */
-interface Known {
+/** A connection that was set up. Times are by `performance.now()`. */
+interface ConnectionState {
   madeAt: number
   usedAt: number
   server: MysqlServer
@@ -56,7 +56,7 @@ const IDLE_CHECK_MS = 1_000
 
 /**
  * How many connections each kind of work may have at once. Reads leave a quarter to transactions. Lists leave half of the
- * rest to lookups, because orders wait for those. Every kind has at least one.
+ * rest to other reads, because writes wait for those. Every kind has at least one.
  */
 export function sharesOf(connections: number): Record<WorkKind, number> {
   const read = Math.max(1, connections - Math.ceil(connections / 4))
@@ -64,17 +64,18 @@ export function sharesOf(connections: number): Record<WorkKind, number> {
 }
 
 /**
- * Lends the connections of the driver's pool, each prepared, and only those that lead where the address leads now: once
- * one turns out to lead to a read-only server, no connection that was made before is used again.
+ * Lends the connections of the driver's pool after setting them up. Once a connection turns out to lead to a read-only server,
+ * no connection that was made before is used again: the address leads to another server now.
  */
 export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPool {
   const shares = sharesOf(options.connections)
   const [lists, reads, all] = [createSlots(shares.list), createSlots(shares.read), createSlots(shares.write)]
   const slotsFor = { list: [lists, reads, all], read: [reads, all], write: [all] }
-  const known = new WeakMap<PoolConnection, Known>()
+  const known = new WeakMap<PoolConnection, ConnectionState>()
   const idle = new Set<PoolConnection>()
   const idleCheck = setInterval(endIdle, IDLE_CHECK_MS).unref()
-  let movedAt = Number.NEGATIVE_INFINITY
+  /** When the address was last seen to lead to another server. */
+  let failedOverAt = Number.NEGATIVE_INFINITY
 
   async function lend({ kind, until }: LendOptions): Promise<Loan> {
     const giveBacks: GiveBack[] = []
@@ -87,14 +88,14 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       giveBackAll()
       throw error
     }
-    const making = connect().then(
+    const connecting = connect().then(
       ({ connection, server }) => loanOf(connection, server, giveBackAll),
       (error) => {
         giveBackAll()
         throw error
       },
     )
-    return untilTime(until, making, (loan) => loan.giveBack())
+    return untilTime(until, connecting, (loan) => loan.giveBack())
   }
 
   async function connect(): Promise<{ connection: PoolConnection; server: MysqlServer }> {
@@ -103,10 +104,13 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       const askedAt = performance.now()
       const connection = await getConnection(pool).catch(doubting)
       idle.delete(connection)
-      const one = known.get(connection)
-      if (one === undefined) return prepare(connection, askedAt)
-      if (one.madeAt > Math.max(movedAt, options.writers?.changedAt() ?? movedAt) && !isIdleTooLong(connection))
-        return { connection, server: one.server }
+      const state = known.get(connection)
+      if (state === undefined) return prepare(connection, askedAt)
+      if (
+        state.madeAt > Math.max(failedOverAt, options.writers?.changedAt() ?? failedOverAt) &&
+        !isIdleTooLong(connection)
+      )
+        return { connection, server: state.server }
       connection.destroy()
     }
   }
@@ -129,11 +133,11 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
   }
 
   async function prepare(connection: PoolConnection, madeAt: number) {
-    const tell = (statements: readonly string[]) => send(connection, statements.join(';'), options.sessionTimeoutMs)
+    const run = (statements: readonly string[]) => send(connection, statements.join(';'), options.sessionTimeoutMs)
     try {
-      const server = serverOf((await tell([...options.session, SERVER_QUESTION])).at(-1))
+      const server = serverOf((await run([...options.session, SERVER_QUERY])).at(-1))
       const settings = sessionSettingsOn(server)
-      if (settings.length > 0) await tell(settings).catch(unlessNotAllowed)
+      if (settings.length > 0) await run(settings).catch(ignoreMissingPrivilege)
       known.set(connection, { madeAt, usedAt: performance.now(), server })
       return { connection, server }
     } catch (error) {
@@ -149,16 +153,16 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
       server,
       failed(error) {
         if (leadsToReader(error) || isConnectionLost(error)) options.writers?.doubt()
-        if (leadsToReader(error)) movedAt = performance.now()
-        // Its answer may still come, and would be taken for that of the next statement.
+        if (leadsToReader(error)) failedOverAt = performance.now()
+        // The late response would be taken for that of the next statement.
         else if (!isTimeout(error)) return
         usable = false
         connection.destroy()
       },
       isUsable: () => usable,
       giveBack() {
-        const one = known.get(connection)
-        if (one) one.usedAt = performance.now()
+        const state = known.get(connection)
+        if (state) state.usedAt = performance.now()
         if (usable) idle.add(connection)
         connection.release()
         giveBackAll()
@@ -174,8 +178,8 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
   return { lend, close }
 }
 
-/** A user who may not set how a session reads, reads as the server is set up. @throws all other errors */
-function unlessNotAllowed(error: unknown): void {
+/** Ignores a missing privilege: the session then reads as the server is configured. @throws all other errors */
+function ignoreMissingPrivilege(error: unknown): void {
   if (!isPrivilegeMissing(error)) throw error
 }
 
@@ -189,7 +193,7 @@ function getConnection(pool: Pool): Promise<PoolConnection> {
   })
 }
 
-/** @returns what came of each statement; of one alone, that */
+/** @returns the result of each statement; for a single statement, its result alone */
 function send(connection: PoolConnection, sql: string, timeout: number): Promise<unknown[]> {
   return new Promise((resolve, reject) => {
     connection.query({ sql, timeout }, (error, results) =>

@@ -1,8 +1,8 @@
 import { unsafeCast } from '../core/unsafe-cast.ts'
 
-/** What a server says of itself. */
+/** What a server says about itself. */
 export interface MysqlServer {
-  /** Host name and port, as the server has them: two addresses of one server have the same name. */
+  /** The server's own host name and port: two addresses of one server have the same name. */
   name: string
   isReadOnly: boolean
   /** A node of a Galera cluster: other nodes' writes can end a transaction between any two of its statements. */
@@ -14,10 +14,10 @@ export interface MysqlServer {
 const READ_ONLY = ['read_only', 'super_read_only', 'innodb_read_only']
 const VARIABLES = ['hostname', 'port', 'wsrep_on', 'wsrep_provider', 'group_replication_group_name', ...READ_ONLY]
 
-/** Asks what the server is. Every server of the family answers, with rows for the variables that it has. */
-export const SERVER_QUESTION = `show variables where variable_name in (${VARIABLES.map((name) => `'${name}'`).join(', ')})`
+/** Asks what kind of server it is. Servers of the whole family answer with the variables that they have. */
+export const SERVER_QUERY = `show variables where variable_name in (${VARIABLES.map((name) => `'${name}'`).join(', ')})`
 
-/** @param rows the server's answer to {@link SERVER_QUESTION} */
+/** @param rows the result of {@link SERVER_QUERY} */
 export function serverOf(rows: unknown): MysqlServer {
   const variables = new Map(
     unsafeCast<{ Variable_name: string; Value: string }[]>(rows).map(({ Variable_name, Value }) => [
@@ -35,7 +35,7 @@ export function serverOf(rows: unknown): MysqlServer {
 }
 
 /**
- * What a session is told on such a server, so that it reads what any other node has committed. A server alone needs none.
+ * The settings with which a session reads everything that other nodes have committed. A single server needs none.
  */
 export function sessionSettingsOn({ isGalera, isGroupMember }: MysqlServer): string[] {
   if (isGalera) return ['set session wsrep_sync_wait = 1']

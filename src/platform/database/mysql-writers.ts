@@ -12,32 +12,32 @@ import { type MysqlServer, SERVER_QUESTION, serverOf } from './mysql-server.ts'
 export interface Candidate extends MysqlServer {
   address: ServerAddress
   canWrite: boolean
-  /** The writer that its row names, and how often that changed; undefined where the table is not there yet. */
+  /** The writer named in its row, and how often that changed; undefined where the table does not exist yet. */
   named: { server: string; epoch: number } | undefined
 }
 
-/** Where the connections of a pool go, when several servers are named. */
+/** Chooses the server of each new connection, where several are named. */
 export interface Writers {
-  /** Resolves once a server is known that can be written. @throws NoWriter */
+  /** Resolves when a server that can be written is known. @throws NoWriter */
   ready(): Promise<void>
-  /** Where the next connection goes. */
+  /** The server of the next connection. */
   next(): ServerAddress
-  /** A connection failed: the servers are asked before the next one is made. */
+  /** A connection failed: before the next one is made, all servers are asked again. */
   doubt(): void
-  /** When another server than before became the one that is written, by `performance.now()`. */
+  /** When the writer last changed, by `performance.now()`. */
   changedAt(): number
   close(): void
 }
 
-/** Told which servers are written, when that changes, and at first. */
+/** Called with the servers that are written: at first, and whenever they change. */
 type OnChange = (addresses: readonly ServerAddress[], isFirst: boolean) => void
 
 const WATCH_MS = 1_000
-/** A node that just lost another one commits only when the cluster has noticed: five seconds, as they are delivered. */
-const CLAIM_LIMIT_MS = 10_000
+/** After the loss of a node, commits wait until the cluster has noticed: five seconds by default. */
+const CLAIM_TIMEOUT_MS = 10_000
 const MAX_ROUNDS = 5
 
-/** The servers that `DB_HOST` means: each of its names, and each address of a name that has several. */
+/** The servers of `DB_HOST`: every address of every name. */
 async function findServers(config: DatabaseConfig): Promise<ServerAddress[]> {
   const found = await Promise.all(hostsOf(config).map(addressesOf))
   return found.flat()
@@ -49,7 +49,7 @@ async function addressesOf({ name, port }: ServerAddress): Promise<ServerAddress
   return found.map(({ address }) => ({ name, host: address, port }))
 }
 
-/** Whether `DB_HOST` may mean several servers: it has several names, or its one name has addresses of several machines. */
+/** Whether `DB_HOST` may mean several servers: several names, or one name with addresses of several machines. */
 export async function hasSeveralServers(config: DatabaseConfig): Promise<boolean> {
   if (hostsOf(config).length > 1) return true
   const machines = (await findServers(config)).map(({ host }) => (LOOPBACK.test(host) ? LOCALHOST : host))
@@ -60,14 +60,14 @@ const LOOPBACK = /^(127\.|::1$)/
 const LOCALHOST = 'localhost'
 
 /**
- * Knows which of several servers is written. One at a time: the one that the database's own row names, so that all processes
- * agree, whenever they start; where that one is gone, the first that can be written takes its place in the row. With
- * `writers: 'all'` every node of a cluster is one, and connections go to each in turn.
+ * Knows which of several servers is written. With `writers: 'one'` a row of the database names it, so that all processes agree
+ * whenever they start; when that server is gone, the row is changed to the first one that can be written. With
+ * `writers: 'all'` every node of a cluster is a writer, and connections go round robin.
  */
 export function createWriters(config: DatabaseConfig, onChange: OnChange): Writers {
   let current: readonly ServerAddress[] = []
   let isDoubted = true
-  let turn = 0
+  let connections = 0
   let changedAt = Number.NEGATIVE_INFINITY
   let election: Promise<void> | undefined
   const watch = setInterval(() => void look().catch(() => {}), WATCH_MS).unref()
@@ -87,12 +87,12 @@ export function createWriters(config: DatabaseConfig, onChange: OnChange): Write
   function change(addresses: readonly ServerAddress[]): void {
     const isFirst = current.length === 0
     current = addresses
-    // Where all are written, the connections to those that stay are as good as before.
+    // With all nodes written, connections to the remaining nodes stay valid.
     if (config.writers === 'one') changedAt = performance.now()
     onChange(addresses, isFirst)
   }
 
-  /** Somebody else may have found the writer gone, or a node may be back. */
+  /** Another process may have chosen another writer, or a node may be back. */
   async function look(): Promise<void> {
     if (current.length === 0 || election) return
     if (config.writers === 'all' || !(await isStillWriter(config, current[0]))) await elect()
@@ -103,7 +103,7 @@ export function createWriters(config: DatabaseConfig, onChange: OnChange): Write
       if (isDoubted) await elect()
     },
     next() {
-      const address = current[turn++ % current.length]
+      const address = current[connections++ % current.length]
       if (address === undefined) throw new NoWriter('no server is known that can be written')
       return address
     },
@@ -139,8 +139,8 @@ function allOf(found: readonly Candidate[]): ServerAddress[] {
 }
 
 /**
- * The server to be written, of those that answered.
- * @returns `isNamed` where the row names it already, or no server has the row yet
+ * Chooses the writer from the servers that answered.
+ * @returns `isNamed` is true when the row names it already, or no server has the row yet
  * @throws NoWriter
  */
 export function chooseWriter(found: readonly Candidate[]): { writer: Candidate; isNamed: boolean } {
@@ -152,15 +152,15 @@ export function chooseWriter(found: readonly Candidate[]): { writer: Candidate; 
   return { writer, isNamed: named === undefined || writer.name === named.server }
 }
 
-/** A server that was away has an older number. */
+/** The newest epoch: a server that was away has an older one. */
 function epochIn(found: readonly Candidate[]): number {
   return Math.max(...found.map(({ named }) => named?.epoch ?? -1))
 }
 
-/** @returns whether the row names it now; not where somebody else was first */
+/** Writes the server into the row. @returns whether the row names it now; false when another process was first */
 async function claim(config: DatabaseConfig, { address, name, named }: Candidate, epoch: number): Promise<boolean> {
   if (named === undefined) return true
-  return onServer(config, address, CLAIM_LIMIT_MS, async (connection, timeout) => {
+  return onServer(config, address, CLAIM_TIMEOUT_MS, async (connection, timeout) => {
     const row = "insert ignore into ??.database_writer (id, server, epoch) values (1, '', 0)"
     await connection.query({ sql: row, timeout }, [config.name])
     const sql = 'update ??.database_writer set server = ?, epoch = ? where id = 1 and epoch = ?'
@@ -169,7 +169,7 @@ async function claim(config: DatabaseConfig, { address, name, named }: Candidate
   }).catch(() => false)
 }
 
-/** What the servers that answer in time say, in the order in which they are named. @throws NoWriter when none does */
+/** The servers that answer in time, in the order of `DB_HOST`. @throws NoWriter when none does */
 async function askAll(config: DatabaseConfig): Promise<Candidate[]> {
   const addresses = await findServers(config)
   const asked = await Promise.allSettled(addresses.map((address) => ask(config, address)))
@@ -185,7 +185,7 @@ function ask(config: DatabaseConfig, address: ServerAddress): Promise<Candidate>
   return onServer(config, address, config.connectTimeoutMs, async (connection, timeout) => {
     const rowsOf = async (sql: string) =>
       unsafeCast<Record<string, string>[]>((await connection.query({ sql, timeout }))[0])
-    const server = serverOf(await rowsOf(SERVER_QUESTION))
+    const server = serverOf(await rowsOf(SERVER_QUERY))
     const state = server.isGalera ? (await rowsOf(NODE_STATE)).map(({ Value }) => Value) : []
     const isApart = server.isGalera && !(state.includes('ON') && state.includes('Primary'))
     return {
@@ -197,7 +197,7 @@ function ask(config: DatabaseConfig, address: ServerAddress): Promise<Candidate>
   })
 }
 
-/** Before the migrations there is no table, and before the first claim no row. */
+/** Before the migrations the table is missing, and before the first claim the row. */
 async function readNamed(connection: Connection, database: string, timeout: number): Promise<Candidate['named']> {
   try {
     const sql = 'select server, epoch from ??.database_writer where id = 1'
@@ -209,7 +209,7 @@ async function readNamed(connection: Connection, database: string, timeout: numb
   }
 }
 
-/** Over a connection of its own, which ends with the work. */
+/** Does work on a connection of its own, which ends with it. */
 async function onServer<T>(
   config: DatabaseConfig,
   address: ServerAddress,

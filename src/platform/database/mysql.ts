@@ -12,28 +12,28 @@ import { unsafeCast } from '../core/unsafe-cast.ts'
 import { limitSelectTime } from './dialect.ts'
 import { isConnectionLost, isTimeLimitReached, isTimeout, leadsToReader, ReadTimedOut, RolledBack } from './errors.ts'
 import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions, type WorkKind } from './mysql-pool.ts'
-import type { GroupingConnection } from './pipeline.ts'
-import { hideValues, refuseOddValues } from './statement-values.ts'
+import type { PipelineConnection } from './pipeline.ts'
+import { hideValues, requirePlainValues } from './statement-values.ts'
 
 const BEGIN = CompiledQuery.raw('begin')
 const COMMIT = CompiledQuery.raw('commit')
 const ROLLBACK = CompiledQuery.raw('rollback')
 
-/** We wait this much longer than the server's own limit: a read that the server gives up keeps its connection. */
-const ANSWER_GRACE_MS = 500
-const MAX_MOVES = 2
+/** We wait this much longer than the server's own limit: a read that the server ends keeps its connection. */
+const RESPONSE_GRACE_MS = 500
+const MAX_RETRIES = 2
 
 /** Times in ms; 0 is no limit. */
 export interface StatementLimits {
   queryTimeoutMs: number
-  /** Of a read outside a transaction, from the moment it is asked for. */
+  /** For a read outside a transaction, including its wait for a connection. */
   readTimeoutMs: number
 }
 
 /**
- * Kysely over mysql2, with fewer round trips than Kysely's own: statements that need not be waited for one by one share a
- * packet. The pool must allow several statements in one query. When one of them fails, the server runs none of those
- * after it; a Galera node might, so there fewer share one.
+ * Kysely over mysql2, with fewer round trips than Kysely's own dialect: statements that need not be waited for one by one
+ * share a packet. The pool must allow several statements in one query. When one fails, the server runs none of those after it;
+ * a Galera node might, so there fewer statements share a packet.
  */
 export function mysqlDialect(pool: Pool, options: MysqlPoolOptions, limits: StatementLimits): Dialect {
   return {
@@ -61,7 +61,7 @@ class MysqlDriver implements Driver {
     return new MysqlConnection(this.#pool, this.#limits)
   }
 
-  /** `begin` travels with the first statement. */
+  /** `begin` is sent with the first statement. */
   async beginTransaction(connection: MysqlConnection): Promise<void> {
     connection.begin()
   }
@@ -86,13 +86,13 @@ class MysqlDriver implements Driver {
   }
 }
 
-/** Takes a connection of the pool with its first statement: only then is it known whether it is a transaction's. */
-class MysqlConnection implements GroupingConnection {
+/** Borrows from the pool with its first statement: only then is it known whether it is part of a transaction. */
+class MysqlConnection implements PipelineConnection {
   readonly #pool: MysqlPool
   readonly #limits: StatementLimits
   #loan: Loan | undefined
   #begun = false
-  #waiting: CompiledQuery[] = []
+  #queued: CompiledQuery[] = []
 
   constructor(pool: MysqlPool, limits: StatementLimits) {
     this.#pool = pool
@@ -101,17 +101,17 @@ class MysqlConnection implements GroupingConnection {
 
   begin(): void {
     this.#begun = true
-    this.#waiting.push(BEGIN)
+    this.#queued.push(BEGIN)
   }
 
-  /** Without its connection the server rolls back by itself. */
+  /** When the connection is lost, the server rolls back by itself. */
   async rollback(): Promise<void> {
-    this.#waiting = []
+    this.#queued = []
     if (this.#loan?.isUsable()) await this.executeQuery(ROLLBACK)
   }
 
   async enqueueWrite(query: CompiledQuery): Promise<void> {
-    this.#waiting.push(query)
+    this.#queued.push(query)
   }
 
   release(): void {
@@ -120,8 +120,8 @@ class MysqlConnection implements GroupingConnection {
 
   async pipeline(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
     if (queries.length === 0) return []
-    const all = [...this.#waiting, ...queries]
-    this.#waiting = []
+    const all = [...this.#queued, ...queries]
+    this.#queued = []
     const results = await this.#run(all).catch((error) => {
       throw withCallSite(error, new Error())
     })
@@ -138,24 +138,25 @@ class MysqlConnection implements GroupingConnection {
     throw new Error('streaming is not supported')
   }
 
-  /** A statement outside a transaction runs again on another connection when its own can't be used any more. */
+  /** A statement outside a transaction runs again on another connection when its own can no longer be used. */
   async #run(queries: readonly CompiledQuery[]): Promise<unknown[]> {
     const kind = this.#begun || this.#limits.readTimeoutMs === 0 ? 'write' : kindOf(queries)
     const isRead = kind !== 'write'
-    const mayMove = !this.#begun && this.#loan === undefined
+    const mayRetry = !this.#begun && this.#loan === undefined
     const until = this.#untilFor(isRead)
-    for (let moves = 0; ; moves++) {
+    for (let retries = 0; ; retries++) {
       try {
         return await this.#runOn(await this.#borrow(kind, until), queries, isRead, until)
       } catch (error) {
-        if (!mayMove || moves === MAX_MOVES || this.#loan === undefined || !isWorthMoving(error, isRead)) throw error
+        if (!mayRetry || retries === MAX_RETRIES || this.#loan === undefined || !isWorthRetrying(error, isRead))
+          throw error
         this.#loan.giveBack()
         this.#loan = undefined
       }
     }
   }
 
-  /** Nothing waits for a free connection longer than for a statement. */
+  /** The wait for a free connection has the limit of a statement. */
   #untilFor(isRead: boolean): number {
     const { queryTimeoutMs, readTimeoutMs } = this.#limits
     const limits = [queryTimeoutMs, isRead ? readTimeoutMs : 0].filter((ms) => ms > 0)
@@ -167,12 +168,12 @@ class MysqlConnection implements GroupingConnection {
     return this.#loan
   }
 
-  /** For a read the wait for its connection is part of its time. */
+  /** A read's time limit includes its wait for a connection. */
   async #runOn(loan: Loan, queries: readonly CompiledQuery[], isRead: boolean, until: number): Promise<unknown[]> {
     if (!isRead) return this.#send(loan, queries, this.#limits.queryTimeoutMs)
     const leftMs = Math.max(1, Math.ceil(until - performance.now()))
     const limited = queries.map((query) => limitSelectTime(query, leftMs))
-    return this.#send(loan, limited, leftMs + ANSWER_GRACE_MS).catch((error) => {
+    return this.#send(loan, limited, leftMs + RESPONSE_GRACE_MS).catch((error) => {
       throw isTimeLimitReached(error) ? new ReadTimedOut('the read took too long', { cause: error }) : error
     })
   }
@@ -183,7 +184,7 @@ class MysqlConnection implements GroupingConnection {
     for (const packet of packetsForGalera(queries)) {
       const checked = this.#begun && !endsTransaction(packet) ? [...packet, NOTHING] : packet
       const outcomes = await this.#sendPacket(loan, checked, timeout)
-      if (checked !== packet) refuseRolledBack(outcomes.pop())
+      if (checked !== packet) requireOpenTransaction(outcomes.pop())
       results.push(...outcomes)
     }
     return results
@@ -192,7 +193,7 @@ class MysqlConnection implements GroupingConnection {
   #sendPacket(loan: Loan, queries: readonly CompiledQuery[], timeout: number): Promise<unknown[]> {
     const sql = queries.map((query) => query.sql).join(';')
     const values = queries.flatMap((query) => query.parameters)
-    refuseOddValues(values)
+    requirePlainValues(values)
     return new Promise((resolve, reject) => {
       loan.connection.query({ sql, values, timeout }, (error, result) => {
         if (!error) return resolve(queries.length > 1 ? unsafeCast<unknown[]>(result) : [result])
@@ -205,8 +206,8 @@ class MysqlConnection implements GroupingConnection {
 }
 
 /**
- * On a Galera node another node's write can roll a transaction back at the end of any of its statements, and MariaDB runs
- * the packet's next statement in autocommit. So every write, and the commit, has a packet of its own.
+ * On a Galera node, another node's write can roll a transaction back after any of its statements, and MariaDB then runs the
+ * packet's next statement in autocommit. So every write and the commit have packets of their own.
  */
 function packetsForGalera(queries: readonly CompiledQuery[]): CompiledQuery[][] {
   const packets: CompiledQuery[][] = []
@@ -220,42 +221,42 @@ function packetsForGalera(queries: readonly CompiledQuery[]): CompiledQuery[][] 
   return packets
 }
 
-/** `begin` and selects, with the comments before them, which to MariaDB are statements' time limits. */
+/** `begin` and selects, after comments: MariaDB's time limits are in comments. */
 const READ = /^\s*(?:\/\*.*?\*\/\s*)*(?:begin|select)\b/i
 
 function endsTransaction([query]: readonly CompiledQuery[]): boolean {
   return query === COMMIT || query === ROLLBACK
 }
 
-/** Its result says in which state the statements before it left the transaction. */
+/** Its result has the state of the transaction after the statements before it. */
 const NOTHING = CompiledQuery.raw('do 0')
 const IN_TRANSACTION = 1
 
-/** @throws RolledBack when the server does not say that the transaction is open */
-function refuseRolledBack(result: unknown): void {
+/** @throws RolledBack when the server's status says that no transaction is open */
+function requireOpenTransaction(result: unknown): void {
   const { serverStatus } = unsafeCast<{ serverStatus: number }>(result)
   if ((serverStatus & IN_TRANSACTION) === 0) throw new RolledBack("another node's write ended the transaction")
 }
 
-/** A write that a read-only server refused changed nothing, and a read changes nothing. */
-function isWorthMoving(error: unknown, isRead: boolean): boolean {
+/** Retrying is safe for reads, and for writes that a read-only server refused. */
+function isWorthRetrying(error: unknown, isRead: boolean): boolean {
   return leadsToReader(error) || (isRead && isConnectionLost(error) && !isTimeout(error))
 }
 
-/** A page of a list has a limit. Selects of user locks and of the schema may take longer than reads of rows. */
+/** Lists have a limit clause. Selects of user locks and of the schema count as writes: they may take longer than reads. */
 function kindOf(queries: readonly CompiledQuery[]): WorkKind {
   if (!queries.every(({ sql }) => /^\s*select\b/i.test(sql) && /\bfrom\s+(?!`information_schema)/i.test(sql)))
     return 'write'
   return queries.some(({ sql }) => /\blimit\b/i.test(sql)) ? 'list' : 'read'
 }
 
-/** The driver's own stack ends at the socket: it does not say whose statement failed. */
-function withCallSite(error: unknown, where: Error): unknown {
-  if (error instanceof Error) error.stack += `\n${where.stack?.split('\n').slice(1).join('\n')}`
+/** The driver's own stack ends at the socket and does not show the caller. */
+function withCallSite(error: unknown, callSite: Error): unknown {
+  if (error instanceof Error) error.stack += `\n${callSite.stack?.split('\n').slice(1).join('\n')}`
   return error
 }
 
-/** Rows, or the server's OK: of how many rows, and of the first id that it generated. */
+/** Rows, or the server's OK with the number of changed rows and the first generated id. */
 function resultOf(result: unknown): QueryResult<unknown> {
   if (Array.isArray(result)) return { rows: result }
   const { insertId, affectedRows } = unsafeCast<{ insertId: number | string; affectedRows: number }>(result)

@@ -3,22 +3,22 @@ import { unsafeCast } from '../core/unsafe-cast.ts'
 import { dialectOf } from './dialect.ts'
 import type { Database } from './types.ts'
 
-/** A connection that can send several statements at once. Each engine's is in its own file. */
-export interface GroupingConnection extends DatabaseConnection {
+/** A connection that can send several statements at once. Each engine has its own in its file. */
+export interface PipelineConnection extends DatabaseConnection {
   enqueueWrite(query: CompiledQuery): Promise<void>
   pipeline(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]>
 }
 
 /**
- * A write of a transaction whose outcome is not needed before the commit: it travels with the next statement, the commit
- * at the latest. Its failure is then that one's.
+ * Queues a write whose result is not needed before the commit. It is sent with the transaction's next statement, at the
+ * latest with the commit, and its failure appears there.
  */
 export function enqueueWrite(trx: Database, query: CompiledQuery): Promise<void> {
-  if (!trx.isTransaction) throw new Error('nothing comes later outside a transaction')
+  if (!trx.isTransaction) throw new Error('a write can be queued inside a transaction only')
   return onConnection(trx, (connection) => connection.enqueueWrite(query))
 }
 
-/** The rows of some queries in one round trip, in their order; none where there is no query. */
+/** Runs queries in one round trip. @returns their rows in the same order; none for an undefined query */
 export async function pipeline<T extends unknown[]>(
   db: Database,
   ...queries: { [I in keyof T]: CompiledQuery<T[I]> | undefined }
@@ -27,7 +27,7 @@ export async function pipeline<T extends unknown[]>(
   return unsafeCast<{ [I in keyof T]: T[I][] }>(results.map((result) => result?.rows ?? []))
 }
 
-/** A locking read that waits no longer than so many ms for rows that another transaction has locked; undefined is none. */
+/** Bounds how long a locking read waits for rows that another transaction has locked. */
 export function withLockWait<R>(
   db: Database,
   query: CompiledQuery<R> | undefined,
@@ -36,7 +36,7 @@ export function withLockWait<R>(
   return query && dialectOf(db).limitTime(query, ms)
 }
 
-/** What came of some writes in one round trip, in their order; undefined where there is no write. */
+/** Runs writes in one round trip. @returns their results in the same order; undefined for an undefined write */
 export async function runPipeline(
   db: Database,
   queries: readonly (CompiledQuery | undefined)[],
@@ -46,6 +46,6 @@ export async function runPipeline(
   return queries.map((query) => query && results.next().value)
 }
 
-function onConnection<T>(db: Database, work: (connection: GroupingConnection) => Promise<T>): Promise<T> {
-  return db.getExecutor().provideConnection((connection) => work(unsafeCast<GroupingConnection>(connection)))
+function onConnection<T>(db: Database, work: (connection: PipelineConnection) => Promise<T>): Promise<T> {
+  return db.getExecutor().provideConnection((connection) => work(unsafeCast<PipelineConnection>(connection)))
 }

@@ -5,9 +5,9 @@ import type { Tables } from './tables.ts'
 import type { Database } from './types.ts'
 
 /**
- * Locks rows without waiting for any.
- * @param lock locks these rows, or fails at once where another transaction holds one of them (`forUpdateNoWait`)
- * @returns the rows that others hold. If there are any, the transaction must not go on: a server may have undone it.
+ * Locks rows without waiting.
+ * @param lock locks these rows, or fails at once when another transaction holds one of them (`forUpdateNoWait`)
+ * @returns the rows that others hold. If there are any, the transaction must end: a server may have undone it
  */
 export async function findLockedRows<T>(
   rows: readonly T[],

@@ -5,14 +5,14 @@ export type GiveBack = () => void
 
 export interface Slots {
   /**
-   * Takes a slot, as soon as those that asked earlier have theirs.
+   * Takes a slot, after those that asked earlier.
    * @param until when to give up, by `performance.now()`
    * @throws PoolExhausted when none became free by then
    */
   take(until: number): Promise<GiveBack>
 }
 
-/** At most `count` at once; the others wait in the order they came in. */
+/** Lends at most `count` slots at once. Others wait in the order of their arrival. */
 export function createSlots(count: number): Slots {
   let free = count
   const waiting = new Set<(giveBack: GiveBack) => void>()
@@ -57,7 +57,7 @@ export function createSlots(count: number): Slots {
   }
 }
 
-/** What comes of the work. What comes too late goes to `late`. @throws PoolExhausted when nothing came by then */
+/** The result of the work. A result that comes too late goes to `late`. @throws PoolExhausted when none came in time */
 export function untilTime<T>(until: number, work: Promise<T>, late: (result: T) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     let over = false

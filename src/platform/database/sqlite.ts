@@ -11,26 +11,26 @@ import {
 } from 'kysely'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { isFileBusy, PoolExhausted } from './errors.ts'
-import type { GroupingConnection } from './pipeline.ts'
+import type { PipelineConnection } from './pipeline.ts'
 import { createSlots, type GiveBack, type Slots } from './slots.ts'
-import { refuseOddValues } from './statement-values.ts'
+import { requirePlainValues } from './statement-values.ts'
 
-const PREPARED_STATEMENTS = 200
+const MAX_PREPARED_STATEMENTS = 200
 
-/** How long a transaction or a write waits for its turn and for other programs that hold the file, together. */
+/** How long a transaction or a write waits, for its slot and for other programs that hold the file together. */
 const MAX_FILE_WAIT_MS = 5_000
 const MAX_PAUSE_MS = 50
-/** The deadline is forgotten when no write found the file held for so long. */
+/** After this long without a write that found the file held, the shared deadline is forgotten. */
 const HELD_MEMORY_MS = 1_000
 const NOT_HELD = { since: Number.NEGATIVE_INFINITY, seen: Number.NEGATIVE_INFINITY }
 
 class TransactionalSqliteAdapter extends SqliteAdapter {
-  /** Migrations run in one transaction here, so two processes that migrate one file at once cannot meet half-way. */
+  /** All migrations run in one transaction: two processes that migrate one file at once never meet half-way. */
   override get supportsTransactionalDdl(): boolean {
     return true
   }
 
-  /** The driver lets one in at a time itself: Kysely's own queue has no time limit. */
+  /** The driver serializes transactions itself, because Kysely's own queue has no time limit. */
   override get supportsMultipleConnections(): boolean {
     return true
   }
@@ -38,9 +38,9 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
 
 /**
  * Kysely over Node's own `node:sqlite`: one connection, handed to one transaction at a time.
- * A transaction takes the write lock when it begins (`BEGIN IMMEDIATE`), so it can never fail half-way for want of it.
+ * A transaction takes the write lock when it begins (`BEGIN IMMEDIATE`), so it never fails half-way for lack of it.
  * The file's busy timeout must be 0: a wait inside SQLite would stop the event loop.
- * @param readTimeoutMs how long a read outside a transaction waits for its turn and the file; 0 is as long as a write
+ * @param readTimeoutMs how long a read outside a transaction waits for its slot and the file; 0 is as long as a write
  */
 export function sqliteDialect(database: DatabaseSync, readTimeoutMs: number): Dialect {
   return {
@@ -87,12 +87,12 @@ class SqliteDriver implements Driver {
   }
 }
 
-/** The one connection to the file, with the statements that it has prepared. */
+/** The one connection to the file, with its prepared statements. */
 class SqliteFile {
   readonly #database: DatabaseSync
   readonly #prepared = new Map<string, ReturnType<DatabaseSync['prepare']>>()
-  readonly turn: Slots = createSlots(1)
-  /** Since when, and when last, a write found that another program holds the file. */
+  readonly slot: Slots = createSlots(1)
+  /** When writes first and last found that another program holds the file. */
   #held = NOT_HELD
 
   constructor(database: DatabaseSync) {
@@ -126,7 +126,7 @@ class SqliteFile {
   }
 
   #run<R>(sql: string, values: readonly unknown[]): QueryResult<R> {
-    refuseOddValues(values)
+    requirePlainValues(values)
     const inputs = unsafeCast<SQLInputValue[]>(values)
     const statement = this.#prepare(sql)
     if (statement.columns().length > 0) return { rows: unsafeCast<R[]>(statement.all(...inputs)) }
@@ -146,14 +146,14 @@ class SqliteFile {
     const known = this.#prepared.get(sql)
     if (known) return known
     const statement = this.#database.prepare(sql)
-    if (this.#prepared.size >= PREPARED_STATEMENTS) this.#prepared.clear()
+    if (this.#prepared.size >= MAX_PREPARED_STATEMENTS) this.#prepared.clear()
     this.#prepared.set(sql, statement)
     return statement
   }
 }
 
-/** Has the file for itself from its first statement until its release. */
-class SqliteConnection implements GroupingConnection {
+/** Holds the file from its first statement until its release. */
+class SqliteConnection implements PipelineConnection {
   readonly #file: SqliteFile
   readonly #readWaitMs: number
   #giveBack: GiveBack | undefined
@@ -168,7 +168,7 @@ class SqliteConnection implements GroupingConnection {
     const hasBegun = this.#giveBack !== undefined
     const until = isRead(sql) ? performance.now() + this.#readWaitMs : this.#file.writesUntil()
     for (let maxMs = 2; ; maxMs = Math.min(2 * maxMs, MAX_PAUSE_MS)) {
-      this.#giveBack ??= await this.#file.turn.take(until)
+      this.#giveBack ??= await this.#file.slot.take(until)
       try {
         return this.#file.run(sql, parameters)
       } catch (cause) {

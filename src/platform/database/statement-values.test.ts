@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { hideValues, refuseOddValues } from './statement-values.ts'
+import { hideValues, requirePlainValues } from './statement-values.ts'
 
 const SQL = 'insert into customers (name, email) values (?, ?)'
 
@@ -45,7 +45,7 @@ it('when a value is the name of an index, then the name of the index stays reada
 it.each([[undefined], [{ a: 1 }], [['a']], [new Date()], [Buffer.from('a')], [Number.NaN], [Infinity], [() => 1]])(
   'when a value is %j, then it is refused',
   (value) => {
-    expect(() => refuseOddValues(['a', value])).toThrow(TypeError)
+    expect(() => requirePlainValues(['a', value])).toThrow(TypeError)
   },
 )
 

@@ -1,14 +1,14 @@
-// The values of a statement: which of them are sent, and that an error tells none.
+// The values of a statement: which of them may be sent, and how errors are kept from showing them.
 
 const MAX_LOGGED_SQL = 2_000
-/** Shorter texts name nobody, and are part of other words. */
+/** Shorter texts identify nobody, and occur inside other words. */
 const MIN_HIDDEN_LENGTH = 3
 
 /**
- * Only plain values become part of a statement. Drivers write an object or a list as several values, or as columns and
- * values, which changes what the statement means.
+ * Refuses values that are not plain. Drivers expand an object or a list into several values, or into columns and values, which
+ * changes the meaning of the statement.
  */
-export function refuseOddValues(values: readonly unknown[]): void {
+export function requirePlainValues(values: readonly unknown[]): void {
   for (const value of values) if (!isPlain(value)) throw new TypeError(`a statement can't carry ${kindOf(value)}`)
 }
 
@@ -29,8 +29,8 @@ interface StatementError {
 }
 
 /**
- * Takes the values out of an error of a statement: they are names and e-mail addresses of others, and errors are logged.
- * @param sql the statement's text, with `?` in the place of its values
+ * Removes the values from a statement's error: errors are logged, and values may be personal data.
+ * @param sql the statement's text, with `?` for its values
  */
 export function hideValues(error: Error & StatementError, sql: string, values: readonly unknown[]): void {
   const { message } = error
@@ -41,9 +41,9 @@ export function hideValues(error: Error & StatementError, sql: string, values: r
   if (error.sql !== undefined) error.sql = sql.slice(0, MAX_LOGGED_SQL)
 }
 
-/** The index's name must stay: it says what was taken. */
+/** The index's name stays: it says which value is taken. */
 const DUPLICATE = /^Duplicate entry .* for key '([^']*)'$/s
-/** What servers quote from a value or from the statement; the name of a column stays. */
+/** Quotations of a value or of the statement. The name of a column stays. */
 const QUOTED_FOR_COLUMN = /\bvalue:? '.*'(?= for (?:column|function) )/s
 const QUOTED = /\b(?:value:?|near|string|argument) '.*'(?= (?:at|in|of) |$)/s
 
