@@ -32,8 +32,8 @@ export function atTime<T extends OrderState>(order: T, now: DbTime): T {
 }
 
 /**
- * The order after a transition, or the refusal. Only `CREATED → CONFIRMED → CANCELED` and `CREATED → CANCELED` exist; an order
- * that is in the wanted state already stays as it is.
+ * The order after a transition, or the refusal. Only `CREATED → CONFIRMED → CANCELED` and `CREATED → CANCELED` exist; an
+ * order that is in the wanted state already stays as it is.
  */
 export function transit<T extends OrderState>(order: T, transition: Transition, terms: TransitionTerms): T | AppError {
   const { now, cancelWindowMinutes } = terms
@@ -104,7 +104,7 @@ export function decideChanges<T extends OrderState & { readonly customer_id: num
   const decisions = requests.map(({ kind, orderId, boundTo }) => {
     const order = current.get(orderId)
     if (order === undefined || !mayActFor({ customerId: boundTo }, order.customer_id)) return orderNotFound(orderId)
-    move(atTime(order, terms.now))
+    apply(atTime(order, terms.now))
     const decision = transit(order, kind, terms)
     if (!(decision instanceof AppError)) apply(decision)
     return decision

@@ -115,7 +115,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     },
 
     /**
-     * Places and confirms an order for a customer that the caller has validated. Without the customer, only a replay succeeds.
+     * Places and confirms an order for a customer that the caller has validated. Without the customer, only a replay
+     * succeeds.
      * @throws AppError like `placeOrder`
      */
     async placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<StoredResponse> {
@@ -242,7 +243,7 @@ type ValidatedInput = z.output<typeof ValidatedOrder>
 /** For an order that is confirmed at once. */
 const NO_HOLD = { holdMinutes: null, maxOpenHolds: null }
 
-/** What is hashed: the whole body. The order of the first three is that of the first version: stored hashes must still match. */
+/** What is hashed: the whole body. The first three keep their order, so that hashes of earlier versions still match. */
 function requestOf({ customer_id, items, hold_minutes, ...more }: PlaceInput): unknown[] {
   const request = [customer_id, items, hold_minutes ?? null]
   return Object.values(more).every((value) => value === undefined) ? request : [...request, more]

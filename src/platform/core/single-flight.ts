@@ -26,8 +26,8 @@ export function createSingleFlight<K, R>(maxAgeMs: number, now = () => performan
 }
 
 /**
- * Equal reads of one turn of the event loop are done once. The read begins after all of them were asked for, so no caller gets
- * a state from before its own question.
+ * Equal reads of one turn of the event loop are done once. The read begins after all of them were asked for, so no caller
+ * gets a state from before its own question.
  */
 export function createSharedReads<Q, R>(read: (query: Q) => Promise<R>): (query: Q) => Promise<R> {
   const gathered = new Map<string, Promise<R>>()

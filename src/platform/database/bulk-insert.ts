@@ -2,8 +2,8 @@ import { CompiledQuery, type Selectable } from 'kysely'
 import type { Tables } from './tables.ts'
 
 /**
- * One insert of many rows. Kysely would make an object for every value, which costs a batch more than all the rest. Both engines
- * accept names in backticks.
+ * One insert of many rows. Kysely would make an object for every value, which costs a batch more than all the rest. Both
+ * engines accept names in backticks.
  */
 export function bulkInsert<T extends keyof Tables, C extends keyof Selectable<Tables[T]> & string>(
   table: T,

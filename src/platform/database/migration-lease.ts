@@ -15,9 +15,9 @@ const LOOKS_BEFORE_TAKEOVER = 15
 const FREE = 0
 
 /**
- * Runs work that changes the schema on one node of a cluster at a time. A server's own locks (`GET_LOCK`) are unknown to other
- * nodes, so the lock is a row that all nodes share. Its holder writes a new number into it every second. No clocks are
- * compared.
+ * Runs work that changes the schema on one node of a cluster at a time. A server's own locks (`GET_LOCK`) are unknown to
+ * other nodes, so the lock is a row that all nodes share. Its holder writes a new number into it every second. No clocks
+ * are compared.
  */
 export async function aloneInCluster<T>(db: Database, work: () => Promise<T>): Promise<T> {
   await makeRow(db)

@@ -64,8 +64,8 @@ export function sharesOf(connections: number): Record<WorkKind, number> {
 }
 
 /**
- * Lends the connections of the driver's pool after setting them up. Once a connection turns out to lead to a read-only server,
- * no connection that was made before is used again: the address leads to another server now.
+ * Lends the connections of the driver's pool after setting them up. Once a connection turns out to lead to a read-only
+ * server, no connection that was made before is used again: the address leads to another server now.
  */
 export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPool {
   const shares = sharesOf(options.connections)

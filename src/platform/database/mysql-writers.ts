@@ -6,7 +6,7 @@ import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { DatabaseConfig } from './config.ts'
 import { isMissingTable, NoWriter } from './errors.ts'
 import { connectionOf, hostsOf, isSocket, type ServerAddress, textOf } from './mysql-connection.ts'
-import { type MysqlServer, SERVER_QUESTION, serverOf } from './mysql-server.ts'
+import { type MysqlServer, SERVER_QUERY, serverOf } from './mysql-server.ts'
 
 /** A server that may be the writer. */
 export interface Candidate extends MysqlServer {
@@ -60,8 +60,8 @@ const LOOPBACK = /^(127\.|::1$)/
 const LOCALHOST = 'localhost'
 
 /**
- * Knows which of several servers is written. With `writers: 'one'` a row of the database names it, so that all processes agree
- * whenever they start; when that server is gone, the row is changed to the first one that can be written. With
+ * Knows which of several servers is written. With `writers: 'one'` a row of the database names it, so that all processes
+ * agree whenever they start; when that server is gone, the row is changed to the first one that can be written. With
  * `writers: 'all'` every node of a cluster is a writer, and connections go round robin.
  */
 export function createWriters(config: DatabaseConfig, onChange: OnChange): Writers {

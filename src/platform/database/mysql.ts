@@ -32,8 +32,8 @@ export interface StatementLimits {
 
 /**
  * Kysely over mysql2, with fewer round trips than Kysely's own dialect: statements that need not be waited for one by one
- * share a packet. The pool must allow several statements in one query. When one fails, the server runs none of those after it;
- * a Galera node might, so there fewer statements share a packet.
+ * share a packet. The pool must allow several statements in one query. When one fails, the server runs none of those after
+ * it; a Galera node might, so there fewer statements share a packet.
  */
 export function mysqlDialect(pool: Pool, options: MysqlPoolOptions, limits: StatementLimits): Dialect {
   return {

@@ -50,5 +50,5 @@ it.each([[undefined], [{ a: 1 }], [['a']], [new Date()], [Buffer.from('a')], [Nu
 )
 
 it('when values are plain, then they are accepted', () => {
-  expect(() => refuseOddValues(['a', 1, 1.5, 2n, true, null, ''])).not.toThrow()
+  expect(() => requirePlainValues(['a', 1, 1.5, 2n, true, null, ''])).not.toThrow()
 })

@@ -5,8 +5,8 @@ const MAX_LOGGED_SQL = 2_000
 const MIN_HIDDEN_LENGTH = 3
 
 /**
- * Refuses values that are not plain. Drivers expand an object or a list into several values, or into columns and values, which
- * changes the meaning of the statement.
+ * Refuses values that are not plain. Drivers expand an object or a list into several values, or into columns and values,
+ * which changes the meaning of the statement.
  */
 export function requirePlainValues(values: readonly unknown[]): void {
   for (const value of values) if (!isPlain(value)) throw new TypeError(`a statement can't carry ${kindOf(value)}`)
