@@ -6,33 +6,32 @@ import type { Services } from './services.ts'
 import type { Execute, Tools } from './tools.ts'
 
 const HERE = fileURLToPath(new URL('.', import.meta.url))
-/** Of one command: far more than any of them takes, and an end for one that hangs. */
+/** Ends a command that hangs; every command takes far less. */
 const LIMIT_MS = 240_000
-/** The client of the demo data. */
 const CLIENT = { CLIENT_ID: 'demo', CLIENT_SECRET: 'demo-secret' }
-/** What every flow prints a line for. */
+/** The number of lines that every flow prints. */
 const STEPS = 9
 
-export interface Ground {
+export interface Fixture {
   tools: Tools
   execute: Execute
   services: Services
-  /** Starts services of the check's own, on each engine that this machine has. */
+  /** Starts services for this check alone, on each engine that this machine has. */
   engines: { engine: string; start(): Promise<Services> }[]
-  /** A folder of the check's own. */
+  /** A folder for this check alone. */
   work: string
 }
 
 export interface Check {
   name: string
   about: string
-  /** Commands that the machine has to have. */
+  /** Commands that must be installed. */
   needs: string[]
   /** @returns what was found @throws Error with what is wrong */
-  run(ground: Ground): Promise<string>
+  run(fixture: Fixture): Promise<string>
 }
 
-/** The longest first, so that two lanes end at about the same time. */
+/** The longest come first, so that two lanes end at about the same time. */
 export const CHECKS: Check[] = [
   {
     name: 'schemathesis',
@@ -53,12 +52,12 @@ export const CHECKS: Check[] = [
   { name: 'postman', about: 'openapi-to-postmanv2 and newman', needs: [], run: checkPostman },
 ]
 
-async function checkJava(ground: Ground): Promise<string> {
-  const { execute, tools, work } = ground
+async function checkJava(fixture: Fixture): Promise<string> {
+  const { execute, tools, work } = fixture
   for (const service of SERVICES) {
     const name = `com.example.${service}`
     const packages = ['--invoker-package', name, '--api-package', `${name}.api`, '--model-package', `${name}.model`]
-    await generate(ground, 'java', service, ['--library', 'native', ...packages])
+    await generate(fixture, 'java', service, ['--library', 'native', ...packages])
   }
   copyFileSync(join(HERE, 'java', 'Flow.java'), join(work, 'Flow.java'))
   const jars = await tools.java()
@@ -67,46 +66,46 @@ async function checkJava(ground: Ground): Promise<string> {
   const sources = SERVICES.map((service) => join(service, 'src', 'main', 'java')).join(delimiter)
   const compile = ['-nowarn', '-d', 'classes', '-cp', classpath, '-sourcepath', sources, 'Flow.java']
   await execute('javac', compile, { cwd: work, limitMs: LIMIT_MS })
-  return runFlow(ground, 'java', ['-cp', classpath, 'Flow'])
+  return runFlow(fixture, 'java', ['-cp', classpath, 'Flow'])
 }
 
-async function checkPython(ground: Ground): Promise<string> {
-  const { tools, work } = ground
-  for (const service of SERVICES) await generate(ground, 'python', service, ['--package-name', `b2b_${service}`])
+async function checkPython(fixture: Fixture): Promise<string> {
+  const { tools, work } = fixture
+  for (const service of SERVICES) await generate(fixture, 'python', service, ['--package-name', `b2b_${service}`])
   const python = join(await tools.python(), 'venv/bin/python')
   const PYTHONPATH = SERVICES.map((service) => join(work, service)).join(delimiter)
-  return runFlow(ground, python, [join(HERE, 'python', 'flow.py')], { PYTHONPATH })
+  return runFlow(fixture, python, [join(HERE, 'python', 'flow.py')], { PYTHONPATH })
 }
 
-async function checkTypescriptFetch(ground: Ground): Promise<string> {
+async function checkTypescriptFetch(fixture: Fixture): Promise<string> {
   for (const service of SERVICES) {
-    await generate(ground, 'typescript-fetch', service, ['--additional-properties', 'importFileExtension=.js'])
+    await generate(fixture, 'typescript-fetch', service, ['--additional-properties', 'importFileExtension=.js'])
   }
-  return runTypescript(ground, 'typescript-fetch')
+  return runTypescript(fixture, 'typescript-fetch')
 }
 
-async function checkOpenapiTypescript(ground: Ground): Promise<string> {
-  const { execute, services, tools, work } = ground
+async function checkOpenapiTypescript(fixture: Fixture): Promise<string> {
+  const { execute, services, tools, work } = fixture
   const command = join(await tools.node(), 'node_modules/.bin/openapi-typescript')
   for (const service of SERVICES) {
     const args = [documentOf(services, service), '-o', `${service}.ts`]
     await execute(command, args, { cwd: work, limitMs: LIMIT_MS })
   }
-  return runTypescript(ground, 'openapi-typescript')
+  return runTypescript(fixture, 'openapi-typescript')
 }
 
-async function runTypescript(ground: Ground, name: string): Promise<string> {
-  const { execute, tools, work } = ground
+async function runTypescript(fixture: Fixture, name: string): Promise<string> {
+  const { execute, tools, work } = fixture
   const node = await tools.node()
   symlinkSync(join(node, 'node_modules'), join(work, 'node_modules'))
   copyFileSync(join(node, 'package.json'), join(work, 'package.json'))
   for (const file of ['flow.ts', 'tsconfig.json']) copyFileSync(join(HERE, name, file), join(work, file))
   await execute('node_modules/.bin/tsc', ['-p', '.'], { cwd: work, limitMs: LIMIT_MS })
-  return runFlow(ground, process.execPath, ['flow.js'])
+  return runFlow(fixture, process.execPath, ['flow.js'])
 }
 
-async function checkGo(ground: Ground): Promise<string> {
-  const { execute, services, work } = ground
+async function checkGo(fixture: Fixture): Promise<string> {
+  const { execute, services, work } = fixture
   cpSync(join(HERE, 'go'), work, { recursive: true })
   const go = (...args: string[]) => execute('go', args, { cwd: work, limitMs: LIMIT_MS })
   for (const service of SERVICES) {
@@ -115,16 +114,16 @@ async function checkGo(ground: Ground): Promise<string> {
     await go('tool', 'oapi-codegen', ...options, documentOf(services, service))
   }
   await go('build', '-o', 'flow', '.')
-  return runFlow(ground, join(work, 'flow'), [])
+  return runFlow(fixture, join(work, 'flow'), [])
 }
 
 /** Runs openapi-generator on one document, as an integrator would. */
-async function generate(ground: Ground, generator: string, service: ServiceName, options: string[]): Promise<void> {
-  const { execute, services, tools, work } = ground
+async function generate(fixture: Fixture, generator: string, service: ServiceName, options: string[]): Promise<void> {
+  const { execute, services, tools, work } = fixture
   const jars = await tools.java()
   const jar = join(jars, readdirSync(jars).find((file) => file.startsWith('openapi-generator-cli')) ?? '')
   const document = documentOf(services, service)
-  // It runs for two seconds: to compile it well would take longer.
+  // The JVM runs for two seconds: optimized compilation would take longer.
   const args = [
     '-XX:TieredStopAtLevel=1',
     '-jar',
@@ -142,14 +141,14 @@ async function generate(ground: Ground, generator: string, service: ServiceName,
 }
 
 async function runFlow(
-  ground: Ground,
+  fixture: Fixture,
   command: string,
   args: string[],
   more?: Record<string, string>,
 ): Promise<string> {
-  const { customers, orders, orchestrator } = ground.services.urls
+  const { customers, orders, orchestrator } = fixture.services.urls
   const env = { ...CLIENT, CUSTOMERS_URL: customers, ORDERS_URL: orders, ORCHESTRATOR_URL: orchestrator, ...more }
-  const output = await ground.execute(command, args, { cwd: ground.work, limitMs: LIMIT_MS, env })
+  const output = await fixture.execute(command, args, { cwd: fixture.work, limitMs: LIMIT_MS, env })
   const steps = output.split('\n').filter((line) => line.startsWith('ok: ')).length
   if (steps !== STEPS) throw new Error(`The flow told of ${steps} steps, not of ${STEPS}:\n${output}`)
   return `the flow's ${steps} steps`
@@ -161,10 +160,10 @@ interface Executed {
   response?: { code: number; stream?: { data: number[] } }
 }
 
-/** Refused for the state that the rows are in, as the order of a collection makes them: not for how it was asked. */
+/** These depend on the state of the rows, which the order of a collection determines, not on the request. */
 const REFUSED_BY_STATE = [304, 404, 409, 412, 422]
 
-async function checkPostman({ execute, services, tools, work }: Ground): Promise<string> {
+async function checkPostman({ execute, services, tools, work }: Fixture): Promise<string> {
   const binaries = join(await tools.node(), 'node_modules/.bin')
   const token = await tokenOf(services)
   const faults: string[] = []
@@ -195,14 +194,14 @@ async function checkPostman({ execute, services, tools, work }: Ground): Promise
 
 function faultOf({ item, request, response }: Executed): string[] {
   const code = response?.code ?? 0
-  // They want the service token, which callers do not have.
+  // Internal routes need the service token, which callers do not have.
   if (request.url.path[0] === 'internal' && code === 401) return []
   if ((code >= 200 && code < 300) || REFUSED_BY_STATE.includes(code)) return []
   const body = Buffer.from(response?.stream?.data ?? []).toString('utf8')
-  return [`${request.method} (${item.name}) was answered ${code}: ${body.slice(0, 500)}`]
+  return [`${request.method} (${item.name}) got ${code}: ${body.slice(0, 500)}`]
 }
 
-async function checkSchemathesis({ engines, execute, tools, work }: Ground): Promise<string> {
+async function checkSchemathesis({ engines, execute, tools, work }: Fixture): Promise<string> {
   const st = join(await tools.python(), 'venv/bin/st')
   const faults: string[] = []
   for (const { engine, start } of engines) {
@@ -236,6 +235,6 @@ async function tokenOf({ urls }: Services): Promise<string> {
     body,
     signal: AbortSignal.timeout(5_000),
   })
-  const answer: { access_token: string } = await response.json()
-  return answer.access_token
+  const token: { access_token: string } = await response.json()
+  return token.access_token
 }

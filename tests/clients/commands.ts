@@ -8,12 +8,12 @@ interface Options {
   cwd: string
   env?: Record<string, string>
   limitMs: number
-  /** Everything that the command writes goes there too. */
+  /** A file that gets all output of the command too. */
   log: string
   signal: AbortSignal
 }
 
-/** Runs a command to its end. @returns what it wrote @throws Error with its last words, unless it ends with 0 in time */
+/** Runs a command to its end. @returns its output @throws Error with its last lines, unless it ends with 0 in time */
 export function execute(command: string, args: readonly string[], options: Options): Promise<string> {
   const { cwd, env, limitMs, log, signal } = options
   const spawning: SpawnOptions = {
@@ -45,7 +45,7 @@ export function execute(command: string, args: readonly string[], options: Optio
   }).finally(() => end.removeEventListener('abort', kill))
 }
 
-/** A command with all that it started. */
+/** Kills a command and all processes that it started. */
 function killGroup(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL')

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createProgram } from '../../scripts/program.ts'
 import { type DatabaseServer, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../../testing/database-server.ts'
-import { CHECKS, type Check, type Ground } from './checks.ts'
+import { CHECKS, type Check, type Fixture } from './checks.ts'
 import { execute, isInstalled } from './commands.ts'
 import { type Services, startServices } from './services.ts'
 import { CACHE, createTools, type Execute } from './tools.ts'
@@ -21,7 +21,7 @@ The tools come from Maven Central, PyPI, npm and the Go module proxy, in the ver
 kept in .cache/clients: minutes the first time, then some two minutes a run. Needs Java 17, Maven, Python 3, Go, and
 MariaDB or MySQL: what is not there is left out and said, and with CI=true it is a failure. Ends with 1 on any failure.`
 
-/** Two cores, and generators that keep one busy. */
+/** The machine has two cores, and each generator keeps one busy. */
 const LANES = 2
 
 const { endInterrupted, fail, interruption, readOptions, tell } = createProgram(HELP)
@@ -67,8 +67,7 @@ async function main(checks: Check[]): Promise<void> {
       outcomes.push(outcome)
     })
   } catch (error) {
-    if (!interruption.aborted)
-      outcomes.push({ name: 'services', state: 'failed', detail: messageOf(error), seconds: 0 })
+    if (!interruption.aborted) outcomes.push({ name: 'services', state: 'failed', detail: tokenize(error), seconds: 0 })
     else endInterrupted(error)
   } finally {
     await services?.stop()
@@ -77,7 +76,7 @@ async function main(checks: Check[]): Promise<void> {
   }
 }
 
-function enginesOf(server: DatabaseServer | undefined, folder: string): Ground['engines'] {
+function enginesOf(server: DatabaseServer | undefined, folder: string): Fixture['engines'] {
   const servers = server === undefined ? [undefined] : [undefined, server]
   return servers.map((its) => {
     const engine = its === undefined ? 'sqlite' : 'mysql'
@@ -97,22 +96,22 @@ function executeIn(log: string): Execute {
   return (command, args, options) => execute(command, args, { ...options, log, signal: interruption })
 }
 
-async function outcomeOf(check: Check, ground: Ground): Promise<Outcome> {
+async function outcomeOf(check: Check, fixture: Fixture): Promise<Outcome> {
   const missing = check.needs.filter((command) => !isInstalled(command))
   if (missing.length > 0) return lacking(check.name, `This machine has no ${missing.join(', no ')}.`)
   tell(`${check.name}: ${check.about} …`)
   const began = performance.now()
   const secondsSince = () => Math.round((performance.now() - began) / 1000)
   try {
-    const detail = await check.run(ground)
+    const detail = await check.run(fixture)
     return { name: check.name, state: 'passed', detail, seconds: secondsSince() }
   } catch (error) {
     interruption.throwIfAborted()
-    return { name: check.name, state: 'failed', detail: messageOf(error), seconds: secondsSince() }
+    return { name: check.name, state: 'failed', detail: tokenize(error), seconds: secondsSince() }
   }
 }
 
-function messageOf(error: unknown): string {
+function tokenize(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
@@ -120,7 +119,7 @@ function lacking(name: string, detail: string): Outcome {
   return { name, state: inCi ? 'failed' : 'skipped', detail, seconds: 0 }
 }
 
-/** Says what came out, and where to look. */
+/** Prints the outcome and where the logs are. */
 function conclude(outcomes: Outcome[], folder: string): void {
   const failed = outcomes.filter(({ state }) => state === 'failed')
   for (const { name, state, detail, seconds } of outcomes) {

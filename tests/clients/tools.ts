@@ -8,27 +8,27 @@ const HERE = fileURLToPath(new URL('.', import.meta.url))
 export const CACHE = fileURLToPath(new URL('../../.cache/clients', import.meta.url))
 const INSTALL_LIMIT_MS = 300_000
 
-/** Runs a command in a folder. @returns what it wrote @throws Error unless it ends with 0 in time */
+/** Runs a command in a folder. @returns its output @throws Error unless it ends with 0 in time */
 export type Execute = (
   command: string,
   args: readonly string[],
   options: { cwd: string; limitMs: number; env?: Record<string, string> },
 ) => Promise<string>
 
-/** Each installs its tools once, in the versions that its files name, and returns the folder that they are in. */
+/** Each installs its tools once, in pinned versions, and returns their folder. */
 export interface Tools {
-  /** The jars of Maven Central: openapi-generator, and what its Java code needs. */
+  /** The jars of Maven Central: openapi-generator and the dependencies of its Java code. */
   java(): Promise<string>
-  /** A virtual environment: Schemathesis, and what generated Python needs. */
+  /** A virtual environment: Schemathesis and the dependencies of generated Python. */
   python(): Promise<string>
   /** The npm packages. */
   node(): Promise<string>
 }
 
 interface Tool {
-  /** What says the versions. They are copied to where the tools will be. */
+  /** The files that pin the versions. They are copied to the folder of the tools. */
   files: string[]
-  /** Run there, one after another. */
+  /** The commands to run there, in order. */
   commands: [string, ...string[]][]
 }
 

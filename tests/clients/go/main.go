@@ -1,4 +1,4 @@
-// The whole flow through what oapi-codegen generated.
+// The whole flow through the code of oapi-codegen.
 package main
 
 import (
@@ -89,5 +89,5 @@ func main() {
 
 	refused := must(atOrders.PlaceOrderWithResponse(ctx, nil, wanted(1_000)))
 	problem := refused.ApplicationproblemJSON409
-	check("too few pieces is a problem document", problem != nil && problem.Code == "insufficient_stock", string(refused.Body))
+	check("too little stock is a problem document", problem != nil && problem.Code == "insufficient_stock", string(refused.Body))
 }

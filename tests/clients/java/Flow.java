@@ -1,4 +1,4 @@
-// The whole flow through what openapi-generator's java generated, with its library `native`.
+// The whole flow through the code of openapi-generator's java, with its library `native`.
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.example.orders.model.Problem;
 import java.util.List;
@@ -64,7 +64,7 @@ public class Flow {
     } catch (com.example.orders.ApiException refused) {
       var problem = com.example.orders.ApiClient.createDefaultObjectMapper()
           .readValue(refused.getResponseBody(), Problem.class);
-      check("too few pieces is a problem document", problem.getCode().equals("insufficient_stock"), problem);
+      check("too little stock is a problem document", problem.getCode().equals("insufficient_stock"), problem);
     }
   }
 

@@ -1,4 +1,4 @@
-// The whole flow through what openapi-typescript generated, and openapi-fetch.
+// The whole flow through the code of openapi-typescript, and openapi-fetch.
 import createClient from 'openapi-fetch'
 import type { paths as CustomersPaths } from './customers.js'
 import type { paths as OrchestratorPaths } from './orchestrator.js'
@@ -60,7 +60,7 @@ const { data: done } = await orchestrator.POST('/orchestrator/create-and-confirm
   params: { header: { 'idempotency-key': `${run}-both` } },
   body: { customer_id: customer.id, items },
 })
-if (!done) throw new Error('no answer of the orchestrator')
+if (!done) throw new Error('no response from the orchestrator')
 check('created and confirmed in one call', done.success && done.data.order.total_cents === TOTAL, done)
 
 const { data: canceled } = await orders.POST('/orders/{id}/cancel', { params: { path } })
@@ -69,4 +69,4 @@ check('it is canceled', canceled?.status === 'CANCELED', canceled)
 const { error } = await orders.POST('/orders', {
   body: { customer_id: customer.id, items: [{ product_id: product.id, qty: 1_000 }] },
 })
-check('too few pieces is a problem document', error?.code === 'insufficient_stock', error)
+check('too little stock is a problem document', error?.code === 'insufficient_stock', error)

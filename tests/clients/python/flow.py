@@ -1,4 +1,4 @@
-"""The whole flow through what openapi-generator's python generated."""
+"""The whole flow through the code of openapi-generator's python."""
 
 import os
 import time
@@ -71,4 +71,4 @@ try:
     orders.place_order(b2b_orders.NewOrder(customer_id=customer.id, items=wanted(b2b_orders, 1_000)))
     raise SystemExit("an order for too much was taken")
 except b2b_orders.exceptions.ConflictException as refused:
-    check("too few pieces is a problem document", refused.data.code == "insufficient_stock", refused)
+    check("too little stock is a problem document", refused.data.code == "insufficient_stock", refused)

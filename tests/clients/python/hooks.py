@@ -1,16 +1,16 @@
-"""What a schema can't say of a request, for Schemathesis."""
+"""Rules for requests that a schema cannot express, for Schemathesis."""
 
 import schemathesis
 
 
 @schemathesis.hook
 def map_case(context, case):
-    """Makes requests that fit the schemas fit what the descriptions say, too."""
+    """Makes valid requests follow the rules of the descriptions, too."""
     if case.meta is not None and case.meta.generation.mode.is_positive:
-        # Two names of one header: they must not say different keys.
+        # Both headers carry the key and must not differ.
         if case.headers:
             case.headers.pop("x-idempotency-key", None)
-        # Only what a page before handed out.
+        # A cursor must come from an earlier page.
         if case.query:
             case.query.pop("cursor", None)
     return case
@@ -18,8 +18,8 @@ def map_case(context, case):
 
 @schemathesis.hook
 def filter_case(context, case):
-    """Preconditions that are no tags are no faults: `If-None-Match` then holds (RFC 9110, section 13.1.2), and a request
-    that was answered before is replayed whatever its preconditions are."""
+    """Malformed preconditions are not refused: `If-None-Match` is then true (RFC 9110, section 13.1.2), and a replay
+    ignores its preconditions."""
     if case.meta is None or not case.meta.generation.mode.is_negative:
         return True
     return getattr(case.meta.phase.data, "parameter", None) not in ("if-match", "if-none-match")

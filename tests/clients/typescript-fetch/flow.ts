@@ -1,4 +1,4 @@
-// The whole flow through what openapi-generator's typescript-fetch generated.
+// The whole flow through the code of openapi-generator's typescript-fetch.
 import * as Customers from './customers/index.js'
 import * as Orchestrator from './orchestrator/index.js'
 import * as Orders from './orders/index.js'
@@ -21,7 +21,7 @@ const token = await auth.issueToken({
 })
 check('a token', token.tokenType === 'Bearer', token)
 
-// This generator leaves out the `Bearer` of a scheme that is OAuth.
+// This generator leaves out the `Bearer` of an OAuth scheme.
 const accessToken = (scheme?: string) => (scheme === 'oauth2' ? `Bearer ${token.accessToken}` : token.accessToken)
 const customers = new Customers.CustomersApi(new Customers.Configuration({ basePath: CUSTOMERS_URL, accessToken }))
 const settings = new Orders.Configuration({ basePath: ORDERS_URL, accessToken })
@@ -66,4 +66,4 @@ const refused: unknown = await orders
   .catch((error: unknown) => error)
 if (!(refused instanceof Orders.ResponseError)) throw new Error('an order for too much was taken')
 const problem = Orders.ProblemFromJSON(await refused.response.json())
-check('too few pieces is a problem document', problem.code === 'insufficient_stock', problem)
+check('too little stock is a problem document', problem.code === 'insufficient_stock', problem)
