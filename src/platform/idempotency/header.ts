@@ -12,18 +12,15 @@ export function idempotencyKey(...given: (string | undefined)[]): string | undef
   for (const text of given) {
     if (text === undefined) continue
     const bare = /^".*"$/.test(text) ? text.slice(1, -1) : text
-    if (!KEY.test(bare)) {
-      throw new AppError(
-        PLATFORM_ERRORS.invalid_idempotency_key,
-        'An idempotency key is 1 to 255 visible ASCII characters.',
-      )
-    }
-    if (key !== undefined && key !== bare) {
-      throw new AppError(PLATFORM_ERRORS.invalid_idempotency_key, 'The request names two different idempotency keys.')
-    }
+    if (!KEY.test(bare)) throw invalidKey('An idempotency key is 1 to 255 visible ASCII characters.')
+    if (key !== undefined && key !== bare) throw invalidKey('The request names two different idempotency keys.')
     key = bare
   }
   return key
+}
+
+function invalidKey(detail: string): AppError {
+  return new AppError(PLATFORM_ERRORS.invalid_idempotency_key, detail)
 }
 
 /** The idempotency key that a request's headers name. @throws AppError `invalid_idempotency_key` */
