@@ -1,21 +1,36 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { HOW_TO_GET_A_SERVER, startDatabaseServer } from './database-server.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
     mysql: { host: string; port: number; user: string; password: string } | null
+    /** The folder in which Node keeps the compiled modules of the programs that tests start. */
+    compileCache: string
   }
 }
 
-/** One database server for the whole run; each test file creates its own databases. */
+/** One database server and one compile cache for the whole run; each test file makes databases of its own in the server. */
 export default async function setup(project: TestProject) {
+  const compileCache = mkdtempSync(join(tmpdir(), 'b2b-orders-compiled-'))
+  project.provide('compileCache', compileCache)
+  const stopServer = await provideDatabaseServer(project)
+  return async () => {
+    await stopServer?.()
+    rmSync(compileCache, { recursive: true, force: true, maxRetries: 3 })
+  }
+}
+
+async function provideDatabaseServer(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   const server = await startDatabaseServer()
   if (server === undefined) {
     if (process.env.CI === 'true') throw new Error(HOW_TO_GET_A_SERVER)
     const line = '='.repeat(100)
     console.warn(`\n${line}\nONLY SQLITE IS TESTED.\n${HOW_TO_GET_A_SERVER}\n${line}\n`)
     project.provide('mysql', null)
-    return
+    return undefined
   }
   console.log(`Testing on SQLite and on ${server.version}`)
   const { host, port, user, password } = server

@@ -3,9 +3,8 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, syml
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
-import { giveCacheTo } from '../scripts/compile-cache.ts'
-import type { Variables } from './fixture.ts'
-import { ROOT } from './programs.ts'
+import { giveCacheTo } from '../../scripts/compile-cache.ts'
+import { compileCache, ROOT, type Variables } from './programs.ts'
 
 /** The files that packing needs, without a developer's `.env` and other tests' builds. */
 const SOURCES = ['package.json', 'package-lock.json', 'serverless.yml', 'scripts', 'src']
@@ -68,7 +67,7 @@ export async function tryToPack(project: string, variables: Variables) {
   const PATH = [join(ROOT, 'node_modules', '.bin'), process.env.PATH].join(delimiter)
   const npm = spawn('npm', ['run', 'package', '--', '--package', out], {
     cwd: project,
-    env: { PATH, HOME: project, ...variables },
+    env: { PATH, HOME: project, ...compileCache(), ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''

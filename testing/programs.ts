@@ -4,16 +4,23 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { onTestFinished } from 'vitest'
-import { parseEnv } from '../src/compose/env.ts'
-import type { Engine } from '../src/platform/database/dialect.ts'
-import { dropDatabase, type Variables } from './fixture.ts'
+import { createConnection } from 'mysql2/promise'
+import { inject, onTestFinished } from 'vitest'
+import type { Engine } from '../../src/platform/dialect.ts'
+import type { Env } from '../../src/platform/env.ts'
 import { freshDatabaseVariables } from './system.ts'
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 export const BINARIES = join(ROOT, 'node_modules', '.bin')
 const SCRIPTS: Record<string, string> = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts
 const LIMIT_MS = 30_000
+
+export type Variables = Record<string, string>
+
+/** Lets the programs of one run share their compiled modules: compiling them takes half the processor time of a start. */
+export function compileCache(): Variables {
+  return { NODE_COMPILE_CACHE: inject('compileCache') }
+}
 
 export interface Ended {
   code: number | null
@@ -63,7 +70,7 @@ export function startCommand(command: string, args: string[], variables: Variabl
   const began = Date.now()
   const child = spawn(command, args, {
     cwd: cwd ?? folder,
-    env: { PATH, HOME: folder, ...variables },
+    env: { PATH, HOME: folder, ...compileCache(), ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A process group of its own, so that its children can be ended with it.
     detached: true,

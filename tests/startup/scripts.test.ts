@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { BINARIES, ROOT } from '../../testing/programs.ts'
-import { withoutOwnSettings } from '../../testing/project.ts'
+import { BINARIES, compileCache, ROOT } from './support/programs.ts'
+import { withoutOwnSettings } from './support/project.ts'
 
 // Every script of package.json, future ones included.
 
@@ -33,7 +33,14 @@ const DB_FILE = join(tmpdir(), `b2b-orders-${randomUUID()}`, 'b2b.sqlite')
 /** Runs a script's command in the project's folder. */
 function run(command: string, option: string, own: Record<string, string> = UNUSABLE) {
   const [runtime = '', ...args] = command.split(' ')
-  const env = { PATH: process.env.PATH, HOME: tmpdir(), ...withoutOwnSettings(), NO_COLOR: '1', ...own }
+  const env = {
+    PATH: process.env.PATH,
+    HOME: tmpdir(),
+    ...compileCache(),
+    ...withoutOwnSettings(),
+    NO_COLOR: '1',
+    ...own,
+  }
   return new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) => {
     const options = { cwd: ROOT, env, timeout: LIMIT_MS }
     execFile(join(BINARIES, runtime), [...args, option], options, (error, stdout, stderr) =>
