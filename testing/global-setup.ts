@@ -7,19 +7,19 @@ import { HOW_TO_GET_A_SERVER, startDatabaseServer } from './database-server.ts'
 declare module 'vitest' {
   interface ProvidedContext {
     mysql: { host: string; port: number; user: string; password: string } | null
-    /** The folder in which Node keeps the compiled modules of the programs that tests start. */
-    compileCache: string
+    /** The folder in which the programs that tests start keep what they share. */
+    caches: string
   }
 }
 
-/** One database server and one compile cache for the whole run; each test file makes databases of its own in the server. */
+/** One database server and one folder of caches for the whole run; each test file makes databases of its own in the server. */
 export default async function setup(project: TestProject) {
-  const compileCache = mkdtempSync(join(tmpdir(), 'b2b-orders-compiled-'))
-  project.provide('compileCache', compileCache)
+  const caches = mkdtempSync(join(tmpdir(), 'b2b-orders-caches-'))
+  project.provide('caches', caches)
   const stopServer = await provideDatabaseServer(project)
   return async () => {
     await stopServer?.()
-    rmSync(compileCache, { recursive: true, force: true, maxRetries: 3 })
+    rmSync(caches, { recursive: true, force: true, maxRetries: 3 })
   }
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
 import { giveCacheTo } from '../../scripts/compile-cache.ts'
-import { compileCache, ROOT, type Variables } from './programs.ts'
+import { ROOT, sharedCaches, type Variables } from './programs.ts'
 
 /** The files that packing needs, without a developer's `.env` and other tests' builds. */
 const SOURCES = ['package.json', 'package-lock.json', 'serverless.yml', 'scripts', 'src']
@@ -67,7 +67,7 @@ export async function tryToPack(project: string, variables: Variables) {
   const PATH = [join(ROOT, 'node_modules', '.bin'), process.env.PATH].join(delimiter)
   const npm = spawn('npm', ['run', 'package', '--', '--package', out], {
     cwd: project,
-    env: { PATH, HOME: project, ...compileCache(), ...variables },
+    env: { PATH, HOME: project, ...sharedCaches(), ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { BINARIES, compileCache, ROOT } from './support/programs.ts'
+import { BINARIES, ROOT, sharedCaches } from './support/programs.ts'
 import { withoutOwnSettings } from './support/project.ts'
 
 // Every script of package.json, future ones included.
@@ -36,7 +36,7 @@ function run(command: string, option: string, own: Record<string, string> = UNUS
   const env = {
     PATH: process.env.PATH,
     HOME: tmpdir(),
-    ...compileCache(),
+    ...sharedCaches(),
     ...withoutOwnSettings(),
     NO_COLOR: '1',
     ...own,
