@@ -3,8 +3,9 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, syml
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
-import { giveCacheTo } from '../../scripts/compile-cache.ts'
-import { ROOT, sharedCaches, type Variables } from './programs.ts'
+import { giveCacheTo } from '../scripts/compile-cache.ts'
+import type { Variables } from './fixture.ts'
+import { ROOT, sharedCaches } from './programs.ts'
 
 /** The files that packing needs, without a developer's `.env` and other tests' builds. */
 const SOURCES = ['package.json', 'package-lock.json', 'serverless.yml', 'scripts', 'src']

@@ -4,18 +4,16 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { createConnection } from 'mysql2/promise'
 import { inject, onTestFinished } from 'vitest'
-import type { Engine } from '../../src/platform/dialect.ts'
-import type { Env } from '../../src/platform/env.ts'
+import { parseEnv } from '../src/compose/env.ts'
+import type { Engine } from '../src/platform/database/dialect.ts'
+import { dropDatabase, type Variables } from './fixture.ts'
 import { freshDatabaseVariables } from './system.ts'
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 export const BINARIES = join(ROOT, 'node_modules', '.bin')
 const SCRIPTS: Record<string, string> = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts
 const LIMIT_MS = 30_000
-
-export type Variables = Record<string, string>
 
 /**
  * Lets the programs of one run share what each would make anew: compiled modules, which are half the processor time of a

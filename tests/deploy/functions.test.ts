@@ -664,9 +664,9 @@ describeEachEngine('the functions', (engine) => {
     const body = { customer_id: 1, items: [{ product_id: product.body.id, qty: 2 }] }
     const placed = await orders.post('/orders', body, { headers: { 'idempotency-key': key } })
     expect(placed.status).toBe(201)
-    const keysetAfter = { expires_at: '2020-01-01 00:00:00.000' }
-    await db.updateTable('orders').set(keysetAfter).where('id', '=', placed.body.id).execute()
-    await db.updateTable('idempotency_keys').set(keysetAfter).where('key', '=', key).execute()
+    const past = { expires_at: '2020-01-01 00:00:00.000' }
+    await db.updateTable('orders').set(past).where('id', '=', placed.body.id).execute()
+    await db.updateTable('idempotency_keys').set(past).where('key', '=', key).execute()
 
     expect(await instances.sweep.invoke(recorded('schedule'))).toEqual({ released: 1, purged: 1 })
     expect((await orders.get(`/orders/${placed.body.id}`)).body.status).toBe('CANCELED')

@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { BINARIES, ROOT, sharedCaches } from './support/programs.ts'
-import { withoutOwnSettings } from './support/project.ts'
+import { BINARIES, ROOT, sharedCaches } from '../../testing/programs.ts'
+import { withoutOwnSettings } from '../../testing/project.ts'
 
 // Every script of package.json, future ones included.
 
