@@ -54,12 +54,14 @@ export class RawHttpError extends Error {
 /** One connection, with one request in flight at a time. */
 export class RawConnection {
   readonly #socket: Socket
+  readonly #limitMs: number
   #received = ''
   #failure: Error | undefined
   #pending: { read: ReadResponse; resolve(response: RawResponse): void; reject(error: Error): void } | undefined
 
   /** @param limitMs the longest silence of the server */
   constructor(port: number, limitMs = MAX_RESPONSE_MS) {
+    this.#limitMs = limitMs
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
     this.#socket.setEncoding('latin1')
     this.#socket.setTimeout(limitMs, () => {
@@ -88,6 +90,8 @@ export class RawConnection {
       if (this.#failure) return reject(this.#failure)
       this.#pending = { read, resolve, reject }
       this.#received = ''
+      // A write restarts the timer, but not while the socket connects.
+      if (this.#socket.connecting) this.#socket.setTimeout(this.#limitMs)
       this.#socket.write(request, 'latin1')
     })
   }
