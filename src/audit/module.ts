@@ -1,1 +1,1 @@
-export const audit = { name: 'audit', scopes: [], errors: {} } as const
+export const audit = { name: 'audit', scopes: [], errors: {}, tables: [] } as const

@@ -1,7 +1,10 @@
 import { z } from 'zod'
-import { type IdentityConfig, identityConfigOf, identityFaults, identityVariables } from '../identity/config.ts'
-import { type OrchestratorConfig, orchestratorConfigOf, orchestratorVariables } from '../orchestrator/config.ts'
-import { type OrderConfig, orderConfigOf, orderVariables } from '../orders/config.ts'
+import { type IdentityConfig, identityFaults } from '../identity/config.ts'
+import { identity } from '../identity/module.ts'
+import type { OrchestratorConfig } from '../orchestrator/config.ts'
+import { orchestrator } from '../orchestrator/module.ts'
+import type { OrderConfig } from '../orders/config.ts'
+import { orders } from '../orders/module.ts'
 import { oneOf, port, type RawVariables, urlWith } from '../platform/core/variables.ts'
 import {
   type DatabaseConfig,
@@ -19,7 +22,7 @@ import { type TelemetryConfig, telemetryConfigOf, telemetryVariables } from '../
 const serviceUrl = urlWith(/^(https?|lambda)$/)
 
 const { HOST, PORT, RATE_LIMIT_PER_MINUTE, ...servingVariables } = httpVariables
-const { LOGIN_ATTEMPTS_PER_MINUTE, ...tokenVariables } = identityVariables
+const { LOGIN_ATTEMPTS_PER_MINUTE, ...tokenVariables } = identity.variables
 
 /** All variables. Faults are listed in this order: addresses first, limits last. */
 const Known = z.object({
@@ -33,13 +36,13 @@ const Known = z.object({
   ...tokenVariables,
   CUSTOMERS_API_BASE: serviceUrl.optional(),
   ORDERS_API_BASE: serviceUrl.optional(),
-  ...orderVariables,
+  ...orders.variables,
   ...idempotencyVariables,
   RATE_LIMIT_PER_MINUTE,
   LOGIN_ATTEMPTS_PER_MINUTE,
   ...servingVariables,
   ...rpcVariables,
-  ...orchestratorVariables,
+  ...orchestrator.variables,
   ...telemetryVariables,
 })
 
@@ -102,7 +105,7 @@ function envOf(vars: z.output<typeof Known>): Env {
   const production = vars.NODE_ENV === 'production'
   const database = databaseConfigOf(vars)
   const { port: own, trustedProxies, ...http } = httpConfigOf(vars, production)
-  const { loginAttemptsPerMinute, ...identity } = identityConfigOf(vars)
+  const { loginAttemptsPerMinute, ...tokens } = identity.configOf(vars)
   return {
     production,
     ports: {
@@ -115,12 +118,12 @@ function envOf(vars: z.output<typeof Known>): Env {
     ordersBase: vars.ORDERS_API_BASE,
     database,
     ...http,
-    ...identity,
+    ...tokens,
     ...idempotencyConfigOf(vars),
     ...rpcConfigOf(vars),
     ...telemetryConfigOf(vars),
-    orders: { ...orderConfigOf(vars), lockWaitMs: database.lockWaitMs },
-    orchestrator: orchestratorConfigOf(vars, production),
+    orders: { ...orders.configOf(vars), lockWaitMs: database.lockWaitMs },
+    orchestrator: orchestrator.configOf(vars, production),
     logins: { attemptsPerMinute: loginAttemptsPerMinute, trustedProxies },
   }
 }

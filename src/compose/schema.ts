@@ -1,10 +1,7 @@
-import { CUSTOMER_TABLES } from '../customers/tables.ts'
-import { IDENTITY_TABLES } from '../identity/tables.ts'
-import { ORDER_TABLES } from '../orders/tables.ts'
 import { findPendingMigrations, runMigrations } from '../platform/database/migrations.ts'
 import { PLATFORM_TABLES, type Tables } from '../platform/database/tables.ts'
 import type { Database } from '../platform/database/types.ts'
-import { PRODUCT_TABLES } from '../products/tables.ts'
+import { MODULES } from './modules.ts'
 
 /** From `src/compose` as well as from the bundles in `dist/entrypoints` and `dist/commands`. */
 export const DB_FOLDER = new URL('../../db/', import.meta.url)
@@ -12,13 +9,10 @@ export const DB_FOLDER = new URL('../../db/', import.meta.url)
 const MIGRATIONS = new URL('migrations/', DB_FOLDER)
 
 /** Every table that holds data, each before those that it refers to. */
-export const DATA_TABLES = [
-  ...ORDER_TABLES,
+export const DATA_TABLES: readonly (keyof Tables)[] = [
   ...PLATFORM_TABLES,
-  ...IDENTITY_TABLES,
-  ...CUSTOMER_TABLES,
-  ...PRODUCT_TABLES,
-] as const satisfies (keyof Tables)[]
+  ...MODULES.toReversed().flatMap<keyof Tables>(({ tables }) => tables),
+]
 
 /** The names of the migrations that the database has not seen yet. */
 export function pendingMigrations(db: Database): Promise<string[]> {

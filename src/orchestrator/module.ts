@@ -1,1 +1,9 @@
-export const orchestrator = { name: 'orchestrator', scopes: [], errors: {} } as const
+import { orchestratorConfigOf, orchestratorVariables } from './config.ts'
+export const orchestrator = {
+  name: 'orchestrator',
+  scopes: [],
+  errors: {},
+  tables: [],
+  variables: orchestratorVariables,
+  configOf: orchestratorConfigOf,
+} as const

@@ -1,4 +1,13 @@
+import { orderConfigOf, orderVariables } from './config.ts'
 import { ORDER_ERRORS } from './errors.ts'
 import { ORDER_SCOPES } from './scopes.ts'
+import { ORDER_TABLES } from './tables.ts'
 
-export const orders = { name: 'orders', scopes: ORDER_SCOPES, errors: ORDER_ERRORS } as const
+export const orders = {
+  name: 'orders',
+  scopes: ORDER_SCOPES,
+  errors: ORDER_ERRORS,
+  tables: ORDER_TABLES,
+  variables: orderVariables,
+  configOf: orderConfigOf,
+} as const

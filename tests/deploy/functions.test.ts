@@ -733,7 +733,7 @@ describeEachEngine('the functions', (engine) => {
     expectProblem(response, 500, 'internal_error')
     expect(response.text).not.toMatch(/customers|select|\bat |\.ts|\.mjs|table/i)
     const { err, correlation_id } = await failureIn(instance, 'failed')
-    expect(err.stack).toMatch(/\bsrc\/(auth|customers|platform)\/\w+\.ts:\d+:\d+/)
+    expect(err.stack).toMatch(/\bsrc\/(identity|customers|platform\/\w+)\/[\w-]+\.ts:\d+:\d+/)
     expect(err.stack).not.toContain('app.mjs')
     expect(correlation_id).toBe(response.headers.get('x-correlation-id'))
   })
@@ -823,7 +823,7 @@ describe('a start that fails', () => {
     for (let i = 0; i < 2; i++) await expect(instance.invoke(event)).rejects.toThrow(/^EnvError: /)
     const { err } = await failureIn(instance, 'the start failed')
     for (const text of given.says) expect(err.message).toContain(text)
-    expect(err.stack).toMatch(/\bsrc\/(platform|entrypoints)\/\w+\.ts:\d+:\d+/)
+    expect(err.stack).toMatch(/\bsrc\/(platform\/\w+|compose|functions)\/[\w-]+\.ts:\d+:\d+/)
     await expectAtRest(instance, 0)
   })
 

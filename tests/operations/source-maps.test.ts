@@ -15,6 +15,6 @@ it('when a bundled function logs an error, then its stack names the sources', as
   const { stdout } = spawnSync('node_modules/.bin/node', [bundle], { env, encoding: 'utf8', timeout: 20_000 })
   const { err } = JSON.parse(stdout)
   expect(err.message).toContain('SERVICE_TOKEN')
-  expect(err.stack).toMatch(/src\/platform\/env\.ts:\d+:\d+/)
+  expect(err.stack).toMatch(/src\/compose\/env\.ts:\d+:\d+/)
   expect(err.stack).not.toContain('index.mjs')
 })
