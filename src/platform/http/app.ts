@@ -25,15 +25,15 @@ import { type ProblemShape, plainProblem } from './problem-document.ts'
 import { limitRequests } from './rate-limit.ts'
 import type { Check } from './readiness.ts'
 
-/** What API Gateway's stage puts in front of every path, and so does the request that the system is tried with. */
+/** API Gateway's stage, a prefix of every path. The request for trying the system has the same prefix. */
 const STAGE = /^\/dev(?=\/|$)/
 const INTERNAL = /^\/internal\//
 const NO_ROUTE = '/internal'
 
-/** Kinds of JSON that the library would take for JSON itself, such as `application/problem+json`. */
+/** Media types that the library would accept as `application/json`, such as `application/problem+json`. */
 const OTHER_JSON = /^application\/[^;]*\+json/i
 
-/** On whose behalf a verb works. */
+/** The principal that a verb works for, with the trace of its request. */
 export interface Caller {
   principal: Principal
   trace: Trace
@@ -43,63 +43,63 @@ export interface AppEnv {
   Variables: {
     authenticator: Authenticator
     fairShare: FairShare
-    /** Absent where the rate is not limited. */
+    /** Undefined where the rate is not limited. */
     limitRate: MiddlewareHandler | undefined
-    /** Whether it was applied. */
+    /** Whether a rate limit was applied: the response then carries its headers. */
     limited: boolean
     principal: Principal
     /** The client id that a token request names. */
     claimedClient: string | undefined
     trace: Trace
-    /** Why the body can't be read, if it can't. */
+    /** Why the body can't be read; undefined when it can. */
     bodyFault: AppError | undefined
-    /** The correlation ids of the calls that a request carries, if it carries several. */
+    /** The correlation ids of a batch's calls; unset for other requests. */
     together: string[]
     reportFailure: ReportFailure
     addToLog: AddToLog
-    /** Logs a line of one of several calls that a request carries. */
+    /** Logs the line of one call of a batch. */
     logCall: AddToLog
   }
 }
 
-/** Adds fields to the line that the log has of a request, or of a call that came in one. */
+/** Adds fields to the log line of a request, or of one call of a batch. */
 export type AddToLog = (fields: Readonly<Record<string, unknown>>) => void
 
-/** Logs why a request failed, if the fault is ours: its caller is not told. A flood's refusals are counted instead. */
+/** Logs the cause of a 5xx, which the response does not show. Refusals by fair share are counted instead. */
 export type ReportFailure = (error: AppError, correlationId: string) => void
 
-/** What every service's app is made from. */
+/** The dependencies of every service's app. */
 export interface ServiceDeps {
   logger: Logger
   authenticator: Authenticator
-  /** Requests a principal may make in a minute; undefined is no limit. */
+  /** Requests of one principal in a minute; undefined is no limit. */
   rateLimitPerMinute?: number | undefined
-  /** Requests that may be under way at once. */
+  /** Requests that may be in flight at once. */
   maxInFlight: number
-  /** What the bodies that are under way may take together. */
+  /** The limit on the bytes of all bodies in flight. */
   bodies: Pick<BodyConfig, 'inFlight' | 'maxBytesInFlight'>
-  /** What the service needs, by name. */
+  /** The parts that the service needs, by name. */
   checks: Readonly<Record<string, Check>>
-  /** Set to true when the process begins to stop: `/ready` then tells the load balancer to look elsewhere. */
+  /** `draining` is true once the process stops: `/ready` then makes the load balancer send requests elsewhere. */
   lifecycle: { draining: boolean; proxyWarned?: boolean }
   signposts: Signposts
   /** The scopes of all services, for the document. */
   scopes: readonly string[]
   /** See {@link addressOf}. */
   trustedProxies: number
-  /** Whether it is for real. Outside production every path works below `/dev` too, and the demo client is named. */
+  /** Outside production every path works below `/dev` too, and the document names the demo client. */
   production: boolean
-  /** Where callers reach the service, for its document. */
+  /** The URL by which callers reach the service, for its document. */
   publicUrl?: string | undefined
-  /** The origins whose pages may call the service from a browser; none is the default. */
+  /** Origins whose pages may call the service from a browser. Default: none. */
   corsOrigins?: readonly string[]
 }
 
 export type ServiceApp = OpenAPIHono<AppEnv>
 
 /**
- * An app with all that the services have in common: correlation, logs, limits, problem documents, health, docs.
- * Its routes are added by the caller.
+ * An app with what all services share: correlation, logs, limits, problem documents, health, docs. The service adds its
+ * own routes.
  */
 export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: ProblemShape = plainProblem): ServiceApp {
   const app = new OpenAPIHono<AppEnv>({
@@ -123,19 +123,19 @@ export function createServiceApp(deps: ServiceDeps, docs: DocsConfig, shape: Pro
   return app
 }
 
-/** A validator's word for a body that could not be read: it does not say why. */
+/** The library's validators report an unreadable body as a 400 without the reason. */
 function isUnreadable(thrown: unknown): boolean {
   return thrown instanceof HTTPException && thrown.status === 400
 }
 
-/** The target of a request as it was sent, where that is known: its URL has been normalized. */
+/** The request target as sent, if known: the URL of a `Request` is already normalized. */
 function targetOf(env: unknown): string | undefined {
   return unsafeCast<{ incoming?: { url?: string } } | undefined>(env)?.incoming?.url
 }
 
 /**
- * The path that routes are found by. Internal routes have one spelling alone, so that a proxy's rule about `/internal/`
- * sees every request for them: `/%69nternal/` and `/x/../internal/` lead nowhere.
+ * The path for routing. Internal routes have only one spelling, so that a proxy's rule for `/internal/` sees every
+ * request to them: `/%69nternal/` and `/x/../internal/` match no route.
  */
 function pathOf(request: Request, target: string | undefined, production: boolean): string {
   const cut = (path: string) => (production ? path : path.replace(STAGE, '') || '/')
@@ -144,22 +144,21 @@ function pathOf(request: Request, target: string | undefined, production: boolea
   return INTERNAL.test(cut(target ?? new URL(request.url).pathname)) ? path : NO_ROUTE
 }
 
-/** On whose behalf the request is made. */
 export function callerOf(c: Context<AppEnv>): Caller {
   return { principal: c.get('principal'), trace: c.get('trace') }
 }
 
 /**
- * Where a resource is that was posted to its collection, such as `orders/5`: relative to the request's own URL (RFC 3986,
- * section 5.2.3), so that it holds behind any stage or prefix.
+ * The `Location` of a resource that was posted to its collection, such as `orders/5`. It is relative to the request's
+ * URL (RFC 3986, section 5.2.3), so that it is right behind any stage or prefix.
  */
 export function locationOf(c: Context, id: number | string): string {
   return `${c.req.path.slice(c.req.path.lastIndexOf('/') + 1)}/${id}`
 }
 
 /**
- * What every request passes first, in one step. It gets its trace; it is refused when too many are under way, or when its
- * body is too large; and when it is done there is a line of it in the log.
+ * The first middleware of every request. It sets the trace, refuses the request when too many are in flight or its body
+ * is too large, and logs one line at the end.
  */
 function receive(
   { authenticator, logger, rateLimitPerMinute, maxInFlight, lifecycle, trustedProxies, production }: ServiceDeps,
@@ -170,7 +169,7 @@ function receive(
   const admission = createLoadShedder(maxInFlight, fairShare, logger)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   const warnOfProxies = production && trustedProxies === 0 ? createProxyWarning(logger, lifecycle) : undefined
-  // The fields are ours and hold no secret: nothing is to be searched for and blotted out.
+  // Request lines hold no secrets: redaction would only cost time.
   const requests = logger.child({}, { redact: [] })
   const reportFailure: ReportFailure = (error, correlation_id) => {
     if (error.status < 500 || error === OVER_SHARE) return
@@ -207,23 +206,23 @@ function receive(
     c.set('authenticator', authenticator)
     c.set('fairShare', fairShare)
     c.set('limitRate', limitRate)
-    // A place is for what has arrived whole: a caller that sends slowly, or nothing more, keeps nobody out.
+    // A request takes a slot only when its body has arrived whole: slow senders must not block others.
     await receiveWhole(c, () => serve(c, next))
     const line = { ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }
-    // The lines of probes would hide the others.
+    // Probes come every few seconds: at `info` their lines would hide all others.
     if (PROBE.test(c.req.path) && !REFUSED_STATUS.has(c.res.status)) requests.debug(line, 'request')
     else requests.info(line, 'request')
   }
 }
 
-/** What the database's fault was, where it is known to be the database's: a neighbour's errors have the same codes. */
+/** The database's fault. Upstream errors are left out: they can have the same codes. */
 function databaseFaultBehind(error: AppError): DatabaseFault | undefined {
   if (!isRefusal(error, PLATFORM_ERRORS.internal_error) && !(error instanceof DatabaseUnavailable)) return undefined
   const fault = databaseFaultOf(error.cause ?? error)
   return fault === 'failed' ? undefined : fault
 }
 
-/** The correlation id that the caller sent, if it sent a good one. */
+/** The correlation id that the caller sent; undefined when it is absent or malformed. */
 export function correlationIdIn(c: Context): string | undefined {
   const asked = c.req.header('x-correlation-id')
   return asked !== undefined && CORRELATION_ID.test(asked) ? asked : undefined
@@ -237,7 +236,7 @@ function traceOf(c: Context<AppEnv>): Trace {
   }
 }
 
-/** The path is the route's template: ids are in the answer's place, never a query or a token. */
+/** The log line of a request. `route` is the template, so that no id, query or token is logged. */
 function lineOf(c: Context<AppEnv>, start: number) {
   return {
     method: c.req.method,
@@ -253,7 +252,7 @@ function lineOf(c: Context<AppEnv>, start: number) {
 
 const REFUSED_STATUS = new Set([401, 403, 429])
 
-/** Where a caller that was not let in comes from, and whom it says it is. Any refusal of a token request counts. */
+/** The address and the claimed client id of a refused caller. Any 4xx to a token request counts as refused. */
 function refusedCallerOf(c: Context<AppEnv>, trustedProxies: number) {
   const { status } = c.res
   const isFailedLogin = c.get('claimedClient') !== undefined && status >= 400 && status < 500
@@ -282,7 +281,7 @@ function refuseUnknown(app: ServiceApp, shape: ProblemShape) {
   }
 }
 
-/** The shapes of paths that begin like the one that was asked for. */
+/** The path templates whose first segment matches the requested path, in singular or plural. */
 function hintAt(app: ServiceApp, path: string): string {
   const singular = (text: string) => text.toLowerCase().replace(/s$/, '')
   const first = singular(path.split('/')[1] ?? '')

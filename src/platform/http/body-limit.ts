@@ -8,9 +8,9 @@ import { sendProblem, toAppError } from './problem-details.ts'
 import type { ProblemShape } from './problem-document.ts'
 
 const MAX_BODY_BYTES = 64 * 1024
-/** Of requests from other services: they may carry the calls of many callers. */
+/** The limit for other services: one request may carry the calls of many callers. */
 const MAX_INTERNAL_BODY_BYTES = 4 * 1024 * 1024
-/** A body as small as most are is received whatever else is: slow callers with large ones keep nobody out. */
+/** Small bodies, as most are, do not count as bytes in flight: slow callers with large bodies must not block them. */
 const MAX_UNCOUNTED_BODY_BYTES = 4 * 1024
 
 const CUT_OFF = new AppError(PLATFORM_ERRORS.malformed_request, 'The body was cut off.')
@@ -22,7 +22,7 @@ const OVERLOADED = new AppError(
   },
 )
 
-/** Larger bodies that are under way now: one count for all services of a process. */
+/** Bytes of larger bodies in flight: one count for all services of a process. */
 export interface BodiesInFlight {
   bytes: number
 }
@@ -37,7 +37,7 @@ export interface BodyConfig {
 
 interface Limit {
   maxBytes: number
-  /** Why a larger one is refused. */
+  /** The refusal of a larger body. */
   refusal: AppError
 }
 
@@ -51,7 +51,7 @@ function limitOf(maxBytes: number): Limit {
   }
 }
 
-/** Goes on when a request's body has arrived whole, and is not too large. Its text is kept for whoever reads it. */
+/** Calls the next middleware when the whole body has arrived and is not too large. Keeps its text for later readers. */
 export function receiveBody(config: BodyConfig, shape: ProblemShape): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const received = await receive(c, limitFor(c, config), config)
@@ -64,7 +64,7 @@ export function receiveBody(config: BodyConfig, shape: ProblemShape): Middleware
   }
 }
 
-/** A large body is for the other services alone: before it is received, the token must have been proven. */
+/** Only other services may send large bodies, so the service token is verified before the body is received. */
 function limitFor(c: Context<AppEnv>, { authenticator, internal }: BodyConfig): Limit {
   if (!internal || !c.req.path.startsWith('/internal/')) return PUBLIC_LIMIT
   try {
@@ -77,7 +77,7 @@ function limitFor(c: Context<AppEnv>, { authenticator, internal }: BodyConfig): 
 
 const NO_BYTES = new Uint8Array(0)
 
-/** The bytes of a body, or why they were refused: then the rest of it is not read. */
+/** The bytes of a body, or its refusal. The rest of a refused body is not read. */
 async function receive(
   c: Context<AppEnv>,
   limit: Limit,
@@ -89,7 +89,7 @@ async function receive(
   const share = openShare(inFlight, maxBytesInFlight)
   try {
     if (Number.isNaN(stated)) return await readStream(c.req.raw.body, limit, share)
-    // What a caller has announced may come at any moment: it counts before it is there.
+    // Announced bytes may arrive at any moment, so they count before they arrive.
     if (!share.growTo(stated)) return OVERLOADED
     const bytes = new Uint8Array(await c.req.arrayBuffer())
     return bytes.length > limit.maxBytes ? limit.refusal : bytes
@@ -102,7 +102,7 @@ async function receive(
 
 /** One request's part of the bytes in flight. */
 interface Share {
-  /** False when there is no room for so many. */
+  /** False when the bytes in flight would exceed their maximum. */
   growTo(bytes: number): boolean
   close(): void
 }
@@ -124,7 +124,7 @@ function openShare(inFlight: BodiesInFlight, max: number): Share {
   }
 }
 
-/** A body that comes in chunks, of which nobody knows how many there will be. */
+/** Reads a chunked body, whose length is unknown until its end. */
 async function readStream(
   stream: ReadableStream<Uint8Array> | null,
   { maxBytes, refusal }: Limit,
@@ -132,7 +132,7 @@ async function readStream(
 ): Promise<Uint8Array | AppError> {
   let bytes = NO_BYTES
   let size = 0
-  // What was refused is let run out by the server, so that its caller can read the refusal.
+  // The server discards the rest of a refused body, so that the caller can read the refusal.
   for await (const part of stream?.values({ preventCancel: true }) ?? []) {
     if (size + part.length > maxBytes) return refusal
     if (!share.growTo(size + part.length)) return OVERLOADED
@@ -142,7 +142,7 @@ async function readStream(
   return bytes.subarray(0, size)
 }
 
-/** Chunks may be of one byte each, and an object for each of them would take more memory than all they hold. */
+/** Chunks may hold one byte each. A list of chunk objects would take more memory than their bytes. */
 function append(bytes: Uint8Array<ArrayBuffer>, size: number, part: Uint8Array, max: number): Uint8Array<ArrayBuffer> {
   const needed = size + part.length
   const roomy = needed <= bytes.length ? bytes : new Uint8Array(Math.min(2 * needed, max))
@@ -151,7 +151,7 @@ function append(bytes: Uint8Array<ArrayBuffer>, size: number, part: Uint8Array, 
   return roomy
 }
 
-/** What is wrong with it matters where it is read, and it may be that nobody reads it. */
+/** A faulty body is refused where it is read: some routes never read it. */
 function keepText(c: Context<AppEnv>, bytes: Uint8Array): void {
   const text = readText(c, bytes)
   if (text instanceof AppError) c.set('bodyFault', text)

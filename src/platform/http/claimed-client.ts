@@ -4,13 +4,13 @@ import type { AppEnv } from './app.ts'
 import { bearerTokenIn } from './principal.ts'
 
 const MAX_SHOWN_CHARACTERS = 100
-/** As long as a secret, a token or a hash. */
+/** Runs at least as long as a secret, a token or a hash. */
 const LONG_RUN = /[\w.+/=-]{43,}/g
 const MIN_CHARACTERS_OF_SECRET = 10
 
 /**
- * Whom a refused request says it is from: the client id of a token request, or the subject of a bearer token. Nobody has
- * verified it. It is shortened for the log, and shows no secret that was sent in the id's place.
+ * The unverified client id of a refused request: from the token request, or the subject of the bearer token. It is
+ * shortened for the log, and hides a secret that was sent as the id.
  */
 export function claimedClientOf(c: Context<AppEnv>): string | undefined {
   const claimed = c.get('claimedClient') ?? claimedSubject(c.req.header('authorization'))

@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
 
-/** What whoever took the request says of its connection: Node's server its socket, Lambda the gateway's event. */
+/** The app's environment: Node's server gives the socket, Lambda the event of the gateway. */
 interface Connection {
   incoming?: { socket: { remoteAddress?: string } }
   requestContext?: { identity?: { sourceIp?: string }; http?: { sourceIp?: string }; elb?: object; serviceArn?: string }
@@ -12,10 +12,10 @@ interface Connection {
 const NOWHERE = 'nowhere'
 
 /**
- * Where a request comes from, as an IPv4 address or an IPv6 network: of those, whoever has one address has them all.
- * @param trustedProxies the proxies of ours that it passes. Each writes at the right end of `X-Forwarded-For` whom it has
- *   it from; what is further left was said by the caller and is not believed. A gateway's event says it by itself; a
- *   load balancer's or VPC Lattice's has passed one proxy at least.
+ * The address of a caller: IPv4, or the IPv6 /64 network, because the holder of one IPv6 address has its whole network.
+ * A gateway's event names the address itself. An event of a load balancer or VPC Lattice has passed at least one proxy.
+ * @param trustedProxies how many trusted proxies a request passes. Each appends its peer to `X-Forwarded-For`; entries
+ *   left of those are caller-controlled and ignored.
  */
 export function addressOf(c: Context, trustedProxies: number): string {
   const own = gatewayAddress(c)
@@ -36,7 +36,7 @@ function gatewayAddress(c: Context): string | undefined {
   return requestContext?.identity?.sourceIp ?? requestContext?.http?.sourceIp
 }
 
-/** Nobody but ALB and VPC Lattice can invoke a function with such an event. */
+/** Only ALB and VPC Lattice can invoke a function with such an event, so it is trusted. */
 function isFromBalancer(c: Context): boolean {
   const { requestContext } = connectionOf(c)
   return requestContext?.elb !== undefined || requestContext?.serviceArn !== undefined
@@ -45,9 +45,9 @@ function isFromBalancer(c: Context): boolean {
 const FORWARDING_HEADERS = ['x-forwarded-for', 'forwarded']
 
 /**
- * Makes a check of requests that warns once a process of a proxy in front that `TRUSTED_PROXIES` does not count: all its
- * callers share one address then, and one login limit.
- * @param process what the services of one process share
+ * Makes a check that warns, once a process, of a proxy that `TRUSTED_PROXIES` does not count. All callers behind such a
+ * proxy share one address, and so one login limit.
+ * @param process the state that the services of one process share
  */
 export function createProxyWarning(logger: Logger, process: { proxyWarned?: boolean }): (c: Context) => void {
   return (c) => {

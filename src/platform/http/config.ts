@@ -25,19 +25,19 @@ export const httpVariables = {
 }
 
 export interface HttpConfig {
-  /** The port of a program that runs one service; undefined, the service's own default holds. */
+  /** The port of a program that runs one service; undefined is the service's default port. */
   port: number | undefined
   serving: ServingLimits
-  /** Requests of one principal. */
+  /** Requests of one principal in a minute; undefined is no limit. */
   rateLimitPerMinute: number | undefined
   /** How many proxies in front append their peer to `X-Forwarded-For`. */
   trustedProxies: number
   corsOrigins: readonly string[]
-  /** Where callers reach the services: `{service}` in it stands for the name of each. */
+  /** The URL by which callers reach the services; `{service}` stands for the name of each. */
   publicUrl: string | undefined
-  /** Requests that a service has under way at once, before it refuses more. */
+  /** Requests that a service may have in flight at once. It refuses more. */
   maxInFlight: number
-  /** Bytes of large bodies that the whole process receives at once. */
+  /** Bytes of large bodies that the whole process may receive at once. */
   maxBodyBytesInFlight: number
 }
 

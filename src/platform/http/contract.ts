@@ -4,7 +4,7 @@ import { int64, MAX_INT32 } from './integers.ts'
 import { type ProblemShape, plainProblem } from './problem-document.ts'
 import { z } from './schema.ts'
 
-// What contracts are made of: pure data, so that a program that only describes or calls a service loads no server.
+// The parts of contracts are pure data, so that a program that only describes or calls a service loads no server.
 
 export const Id = int64(1)
 
@@ -15,32 +15,32 @@ export const Version = int64(1)
 
 export const Timestamp = z.iso.datetime({ precision: 3 }).meta({ description: 'RFC 3339, UTC, milliseconds' })
 
-/** Text of so many characters at most: Unicode's, as JSON Schema and the database count them, and not UTF-16's. */
+/** Text of at most `max` characters: Unicode code points, as JSON Schema and the database count, not UTF-16 units. */
 export const text = (max: number) =>
   z
     .string()
     .refine((text) => text.length <= max || [...text].length <= max, `Too big: at most ${max} characters`)
     .openapi({ maxLength: max })
 
-// As the document must say it: not every reader of patterns knows of `\p{Cc}`.
+// The document shows this pattern, and not every tool knows `\p{Cc}`.
 const CONTROL = '\\x00-\\x1f\\x7f-\\x9f'
 const LINE = new RegExp(`^\\s*[^\\s${CONTROL}]([^${CONTROL}]*[^\\s${CONTROL}])?\\s*$`)
 
-/** One line of text, storable in UTF-8. The space around it counts, but is not kept. */
+/** One line of text, storable in UTF-8. White space around the text counts towards `max` but is trimmed. */
 export const line = (max: number) =>
   text(max)
     .regex(LINE, 'Must be one line of text')
     .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
     .trim()
 
-/** A field of a JSON body that may be left out. `null` says the same, for clients that write every field they know. */
+/** An optional field of a JSON body. `null` means absent, because some clients write every field they know. */
 export const optional = <T extends z.ZodType>(schema: T) =>
   schema
     .nullish()
     .transform((value) => value ?? undefined)
     .optional()
 
-/** A query parameter that may be left out, or be sent without a value. */
+/** An optional query parameter. An empty value means absent. */
 export const emptyIsAbsent = <T extends z.ZodType>(schema: T) =>
   z
     .preprocess((text) => (text === '' ? undefined : text), schema.optional())
@@ -49,13 +49,13 @@ export const emptyIsAbsent = <T extends z.ZodType>(schema: T) =>
 type Access =
   /** The scope that a caller's token must have. */
   | { scope: string; internal?: never }
-  /** For the other services alone. */
+  /** Only for other services. */
   | { internal: true; scope?: never }
 
-/** A route as data: what the document says of it, and who may call it. */
+/** A route as data: its description in the document, and who may call it. */
 export type Route = RouteConfig & Access
 
-/** Keeps the literal types of a route, by which its handler is checked. */
+/** Keeps the literal types of a route: the type of its handler depends on them. */
 export function defineRoute<P extends string, R extends Route & { path: P }>(route: R): R {
   return route
 }
@@ -76,12 +76,12 @@ export const IdParams = z.object({
     }),
 })
 
-/** {@link IdParams} with an id for which a route's example does what the route says, on the demo data. */
+/** {@link IdParams} with an id of the demo data with which the route's example succeeds. */
 export function idParamsLike(example: number) {
   return z.object({ id: IdParams.shape.id.openapi({ example }) })
 }
 
-// Request headers are described here and read where they are used: a validator of headers would copy them all first.
+// Request headers are only described here and read where they are used: a header validator would first copy them all.
 
 interface TextSchema {
   pattern: string
@@ -94,13 +94,13 @@ const TAGS: TextSchema = {
   maxLength: 1024,
 }
 
-/** What a key header may be. A lone pair of quotes is an empty key, which is refused. */
+/** The value of a key header. A lone pair of quotes matches, but is an empty key and refused later. */
 export const KEYS: TextSchema = {
   pattern: '^([!#-~][!-~]{0,254}|"([!-~]{0,253}[!#-~])?|"[!-~]{1,255}")$',
   maxLength: 257,
 }
 
-/** What a write may ask of the version that it finds. */
+/** Preconditions of a write on the current version. */
 export const preconditionHeaders = [
   header(
     'if-match',
@@ -112,7 +112,7 @@ export const preconditionHeaders = [
   header('if-none-match', '`*`, or an `ETag`: if the resource exists, or has that version, 412.', TAGS, '*'),
 ]
 
-/** What a read may say of the version that its caller has. */
+/** The precondition of a read: the version that the caller already has. */
 export const ifNoneMatchHeader = [
   header(
     'if-none-match',
@@ -122,10 +122,10 @@ export const ifNoneMatchHeader = [
   ),
 ]
 
-// Examples show one key everywhere: a key in a body and one in a header must not differ.
+// All examples show one key, because a key in a body and a key in a header must not differ.
 const EXAMPLE_KEY = 'abc-123'
 
-/** What makes a request safe to send again. */
+/** The headers that make a request safe to send again. */
 export const idempotencyHeaders = [
   header(
     'idempotency-key',
@@ -138,8 +138,8 @@ export const idempotencyHeaders = [
 ]
 
 /**
- * {@link idempotencyHeaders} with a key, so that a route's example may be run again: it is replayed then. Swagger UI sends
- * the one of the two that has an `example` of its own; other tools send both, so both have one key.
+ * {@link idempotencyHeaders} with a key, so that running a route's example again gets a replay. Swagger UI sends only
+ * the header with an `example` of its own; other tools send both headers, so both have the same key.
  */
 export function idempotencyHeadersLike(example: string) {
   return idempotencyHeaders.map((header) => {
@@ -148,7 +148,7 @@ export function idempotencyHeadersLike(example: string) {
   })
 }
 
-/** `examples` are shown. Swagger UI would send a single `example`, two keys and two preconditions with every request. */
+/** Uses `examples`, which tools only show. A single `example` would make Swagger UI send every header each time. */
 function header(name: string, description: string, schema: TextSchema, example: string) {
   const described = { type: 'string' as const, ...schema, examples: [example] }
   return { in: 'header' as const, name, required: false, description, schema: described }
@@ -182,7 +182,7 @@ export function locationLike(example: string) {
   return { Location: { description, required: true, schema: { type: 'string' as const }, example } }
 }
 
-/** @param example where the one that the schema's parts make is not right for the route */
+/** @param example replaces the example that the schema's parts make, where that is wrong for the route */
 export function jsonBody<T extends z.ZodType>(schema: T, example?: z.input<T>) {
   const media = { schema, ...(example !== undefined && { example }) }
   return { required: true, content: { 'application/json': media } } as const
@@ -199,7 +199,7 @@ export function jsonResponse<T extends z.ZodType, H extends object>(
   return { description, content: { 'application/json': media }, ...(headers && { headers }) }
 }
 
-/** The refusals that any route can answer with, and those that any route with a token can. */
+/** The refusals of every route, and below those of every route that needs a token. */
 const ANY_ROUTE = [PLATFORM_ERRORS.validation_failed, PLATFORM_ERRORS.internal_error] as const
 const ANY_PROTECTED_ROUTE = [
   PLATFORM_ERRORS.unauthorized,
@@ -223,12 +223,12 @@ export function problems<const D extends readonly ErrorDefinition[]>(...definiti
   return declareProblems(plainProblem, [...definitions, ...ANY_ROUTE])
 }
 
-/** Like {@link problems}, for a route that asks who is calling. */
+/** Like {@link problems}, for a route that needs a token. */
 export function protectedProblems<const D extends readonly ErrorDefinition[]>(...definitions: D) {
   return declareProblems(plainProblem, [...definitions, ...ANY_ROUTE, ...ANY_PROTECTED_ROUTE])
 }
 
-/** Like {@link problems}, for a service that writes its refusals in a shape of its own. */
+/** Like {@link problems}, for a service with its own shape of problem documents. */
 export function declareProblems<const D extends readonly ErrorDefinition[]>(
   shape: ProblemShape,
   definitions: D,
@@ -257,7 +257,7 @@ const retryAfter: HeaderDescription = {
   schema: { type: 'integer', format: 'int32', minimum: 0, maximum: MAX_INT32 },
 }
 
-/** The headers that refusals of a status come with. */
+/** The headers of refusals, by status. */
 const PROBLEM_HEADERS: Partial<Record<ErrorStatus, Record<string, HeaderDescription>>> = {
   401: { 'WWW-Authenticate': { ...challenge, required: true } },
   403: { 'WWW-Authenticate': challenge },
@@ -294,7 +294,7 @@ function problemResponse({ schema, of }: ProblemShape, status: ErrorStatus, defi
   return {
     description: [...new Set(definitions.map(({ title }) => title))].join('; '),
     ...(headers && { headers }),
-    // Only the document asks for it, and few processes are ever asked for their document.
+    // A getter: only the document needs the examples, and few processes ever write their document.
     get content() {
       const examples = Object.fromEntries(definitions.map(exampleOf))
       return { 'application/problem+json': { schema, examples } }

@@ -29,8 +29,8 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 const MAX_AGE_SECONDS = 600
 
 /**
- * Lets pages of these origins call the service from a browser and read what it answers, refusals too. Callers come with
- * tokens: no cookies are let through.
+ * Lets pages of these origins call the service from a browser and read its responses, refusals included. Cookies are
+ * not allowed, because callers authenticate with tokens.
  */
 export function allowOrigins(origins: readonly string[]): MiddlewareHandler<AppEnv> {
   const handle = cors({
@@ -40,7 +40,7 @@ export function allowOrigins(origins: readonly string[]): MiddlewareHandler<AppE
     exposeHeaders: READ,
     maxAge: MAX_AGE_SECONDS,
   })
-  // Any other OPTIONS is a method like the rest, which no route has.
+  // An OPTIONS request that is no preflight goes to the routes, of which none has that method.
   return (c, next) => (c.req.method === 'OPTIONS' && !isPreflight(c) ? next() : handle(c, next))
 }
 

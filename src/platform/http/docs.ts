@@ -16,22 +16,22 @@ import { send } from './response.ts'
 export interface DocsConfig {
   title: string
   description: string
-  /** Whether this service hands out tokens at `/auth/token`. */
+  /** Whether this service issues tokens at `/auth/token`. */
   tokens: boolean
-  /** Whether it has routes for the other services. */
+  /** Whether this service has routes for other services. */
   internal: boolean
 }
 
 export interface Whereabouts {
   production: boolean
-  /** Where callers reach the service, without a slash at its end; undefined, wherever the document was read. */
+  /** The service's URL without a trailing slash; undefined: the URL from which the document was read. */
   publicUrl?: string | undefined
   signposts: Signposts
   /** The scopes that tokens may have. */
   scopes: readonly string[]
 }
 
-/** `/openapi.json` and `/docs`, the latter with Swagger UI's own files, so that it works with no internet. */
+/** Adds `/`, `/openapi.json` and `/docs`. Swagger UI's files come from this service, so no internet is needed. */
 export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Whereabouts): void {
   addHome(app, { ...config, version: packageJson.version }, where.signposts)
   registerSecuritySchemes(app, config, where)
@@ -54,7 +54,7 @@ export function addDocs(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Whe
   app.get('/docs/', (c) => send(c, null, 308, { location: '../docs' }))
 }
 
-/** An `ETag` by what is in it: it is the same on every instance of one version. */
+/** The `ETag` is a hash of the text, so that all instances of one version have the same. */
 function withTag(text: string) {
   return { text, etag: `"${createHash('sha256').update(text).digest('base64url')}"` }
 }
@@ -66,7 +66,7 @@ function writeDocument(app: OpenAPIHono<AppEnv>, config: DocsConfig, where: Wher
   })
 }
 
-/** Swagger UI's own files, from its package. Where a bundle does not carry them they are not found. */
+/** Serves Swagger UI's files from its package. A bundle without the package sends a 404. */
 export function addDocsFiles(app: Hono<AppEnv>): void {
   app.get('/docs/swagger-ui-dist/:file', async (c) => {
     const file = c.req.param('file')
@@ -87,7 +87,7 @@ async function readPackageFile(file: string): Promise<Buffer | undefined> {
 
 const ICON = 'docs/swagger-ui-dist/favicon-32x32.png'
 
-/** A plugin of Swagger UI: refusals are one line below the success, then a line each, so that an operation fits a screen. */
+/** A plugin of Swagger UI: folds all refusals into one line, then into a line each, so that a route fits a screen. */
 const FOLD_REFUSALS = `({ React }) => {
   const { createElement: make, useState } = React
   const fold = (isOpen, setOpen, text) => make('button',
@@ -130,24 +130,24 @@ nav { padding: 10px 20px; font: 14px sans-serif; background: #f0f0f0 }
 
 interface Page {
   text: string
-  /** Lets the page run its own scripts, talk to its own origin, and nothing else. */
+  /** The Content-Security-Policy: the page may only run its own scripts and call its own origin. */
   policy: string
 }
 
-/** Swagger UI's page. Its addresses are relative, so that it holds behind a stage. */
+/** Swagger UI's page. Its links are relative, so that they work behind a stage. */
 async function renderPage(title: string): Promise<Page> {
   const page = swaggerUI({
     title,
     url: 'openapi.json',
     baseUrl: 'docs',
-    // The browser's storage is open to every script of this origin, and outlives the tab: no secret is put there.
+    // Every script of this origin can read the browser's storage, and it outlives the tab: keep no secret there.
     persistAuthorization: false,
     displayRequestDuration: true,
     displayOperationId: false,
     defaultModelsExpandDepth: 0,
     plugins: [FOLD_REFUSALS],
     validatorUrl: '',
-    // Else a wrong secret, answered with the Basic challenge of RFC 6749, opens the browser's own login window.
+    // With credentials, the Basic challenge after a wrong secret (RFC 6749) would open the browser's login window.
     requestInterceptor: "(request) => Object.assign(request, { credentials: 'omit' })",
   })
   const made = await (await new Hono().get('/', page).request('/')).text()
@@ -166,13 +166,13 @@ async function renderPage(title: string): Promise<Page> {
   return { text, policy: policy.join('; ') }
 }
 
-/** To this service's root and to the documentation of the others. */
+/** Links to this service's root and to the documentation of the other services. */
 function renderLinks(c: Context<AppEnv>, { links }: Signposts): string {
   const others = links(c).map(({ title, docs }: ServiceLink) => html` · <a href="${docs}">${title}</a>`)
   return String(html`<nav><a href="${rootFrom(calledPath(c))}">This service</a>${others}</nav>`)
 }
 
-/** A gateway may know a service's root only without the slash at its end. */
+/** The link names the root's own segment: a gateway may know the root only without its trailing slash. */
 function rootFrom(docsPath: string): string {
   const [parent = ''] = docsPath.split('/').slice(-2, -1)
   return parent === '' ? './' : `../${parent}`
@@ -184,14 +184,14 @@ const FILES = new Map([
   ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
 ])
 
-/** OpenAPI has no word for it. */
+/** OpenAPI has no field for this rule. */
 const QUERIES = 'Routes that need a token refuse unknown and repeated query parameters.'
-/** What holds for every body, and no schema can say. */
+/** Rules for every body that no schema can express. */
 const OF_BODIES = 'Send a body without a `Content-Encoding`. An object in it must not have a field twice.'
 
 /**
- * The document, from the routes themselves. Without a public address its server is wherever the document was read, so it
- * holds behind a stage.
+ * Makes the document from the routes. Without a public URL its server is relative to the document's own URL, so that it
+ * is right behind a stage.
  */
 function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig, { publicUrl }: Whereabouts) {
   return app.getOpenAPI31Document({
@@ -207,23 +207,23 @@ function describe(app: OpenAPIHono<AppEnv>, { title, description }: DocsConfig, 
   })
 }
 
-/** As the routes come, but what every service has at the end. */
+/** Tags in the order of the routes. Health comes last, because every service has it. */
 function tagsOf(app: OpenAPIHono<AppEnv>): string[] {
   const tags = new Set(app.openAPIRegistry.definitions.flatMap((it) => (it.type === 'route' && it.route.tags) || []))
   tags.delete(HEALTH_TAG)
   return [...tags, HEALTH_TAG]
 }
 
-/** A JSON replacer: where no tokens are handed out there is no OAuth flow to name, and callers are left with `bearer`. */
+/** A JSON replacer. A service that issues no tokens has no OAuth flow, so only `bearer` remains. */
 function withoutOAuth(key: string, value: unknown): unknown {
   if (key !== 'security' || !Array.isArray(value)) return value
   return value.filter((requirement: object) => !('oauth2' in requirement))
 }
 
-/** The client of the demo data and its secret are examples for trying the system. Production refuses them. */
+/** Examples name the demo client and its secret, which production refuses. */
 const DEMO = /\bdemo\b/
 
-/** A JSON replacer. */
+/** A JSON replacer: removes examples that name the demo client. */
 function withoutDemo(key: string, value: unknown): unknown {
   return key === 'example' && typeof value === 'string' && DEMO.test(value) ? undefined : value
 }

@@ -1,16 +1,16 @@
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c]
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d]
 
-/** An object and the names of its members so far, or an array; and where in it the scan is. */
+/** An object with its member names so far, or an array. `at` is the current member's name or the current index. */
 interface Scope {
   names: Set<string> | undefined
   at: string | number
 }
 
 /**
- * The path of the first member that an object in a JSON text has twice, such as `items.0.qty`; undefined where none has.
- * Of two such members some readers take the first and some the last (RFC 8259, section 4): what one has checked, another
- * would not do. One pass, at about the cost of `JSON.parse`. What it says of a text that is no JSON means nothing.
+ * The path of the first duplicate member in a JSON text, such as `items.0.qty`; undefined without one. Of duplicates
+ * some readers take the first, others the last (RFC 8259, section 4): one could check what another does not use.
+ * One pass, about the cost of `JSON.parse`. For text that is not JSON the result means nothing.
  */
 export function findDoubledMember(text: string): string | undefined {
   const scopes: Scope[] = []
@@ -42,12 +42,12 @@ export function findDoubledMember(text: string): string | undefined {
   return undefined
 }
 
-/** The first scope is that of the text itself. */
+/** The first scope is the text itself and has no part in the path. */
 function pathTo([, ...scopes]: Scope[]): string {
   return scopes.map(({ at }) => at).join('.')
 }
 
-/** Where the quote is that ends a string; the text's end where none does. */
+/** The index of the quote that ends a string, or the text's length without one. */
 function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start); end !== -1; end = text.indexOf('"', end + 1)) {
     let escapes = end
@@ -57,7 +57,7 @@ function endOfString(text: string, start: number): number {
   return text.length
 }
 
-/** Names are the same that are so once their escapes are read. */
+/** Unescapes a name: names that differ only in their escapes are duplicates. */
 function nameOf(written: string): string {
   if (!written.includes('\\')) return written
   try {

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 
-/** What a write asks of the version that it finds (RFC 9110, section 13): the headers of these names. */
+/** The values of `If-Match` and `If-None-Match` (RFC 9110, section 13); undefined when absent. */
 export interface Preconditions {
   ifMatch: string | undefined
   ifNoneMatch: string | undefined
@@ -11,14 +11,13 @@ export function etagOf({ version }: { version: number }): string {
   return `"${version}"`
 }
 
-/** The preconditions that a request's headers name. */
 export function preconditionsOf(c: Context): Preconditions {
   return { ifMatch: c.req.header('if-match'), ifNoneMatch: c.req.header('if-none-match') }
 }
 
 /**
- * @param found the resource as it is now
- * @param kind what it is, for the refusal
+ * @param found the current resource
+ * @param kind the resource's name in the refusal
  * @throws AppError `precondition_failed`
  */
 export function requireVersion(preconditions: Preconditions, found: { version: number }, kind: string): void {
@@ -38,14 +37,14 @@ export function requireVersion(preconditions: Preconditions, found: { version: n
 }
 
 /**
- * Whether a list of entity tags, or `*`, names the version that was found. A weak tag names the same version as the
- * strong one: proxies that compress make tags weak, and no two states of a resource have one version.
+ * Whether a list of entity tags, or `*`, names the current version. A weak tag equals the strong one: compressing
+ * proxies weaken tags, and no two states of a resource share a version.
  */
 export function namesVersion(tags: string, found: { version: number }): boolean {
   return namesTag(tags, etagOf(found))
 }
 
-/** Whether a list of entity tags, or `*`, names this one. */
+/** Whether a list of entity tags, or `*`, names `etag`. Weak and strong tags are equal. */
 export function namesTag(tags: string, etag: string): boolean {
   if (tags.trim() === '*') return true
   return tags.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag)

@@ -1,7 +1,7 @@
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { callerIdOf, type Principal, SERVICE_ID } from './principal.ts'
 
-/** Why a principal's request is refused while others are served. */
+/** The refusal of a principal that has its share in flight. Other principals are still served. */
 export const OVER_SHARE = new AppError(
   PLATFORM_ERRORS.overloaded,
   'Too many of your requests are in progress. Try again soon.',
@@ -10,23 +10,23 @@ export const OVER_SHARE = new AppError(
   },
 )
 
-/** So many tokens of refused callers are remembered. */
+/** How many tokens of refused callers are kept. */
 const MAX_REMEMBERED = 1_000
 
 export interface FairShare {
   /**
-   * Does a principal's work, unless the principal has its share under way.
-   * @param authorization the header that proved the principal
+   * Does a principal's work, unless the principal has its share in flight.
+   * @param authorization the header by which the principal was authenticated
    * @throws AppError `overloaded`
    */
   run<T>(principal: Principal, work: () => Promise<T>, authorization?: string): Promise<T>
-  /** Whether the bearer was refused and still has its share under way: then nobody need ask again who is calling. */
+  /** Whether the token was refused and its principal's share is still in flight. No new verification is needed then. */
   isTaken(authorization: string | undefined): boolean
 }
 
 /**
- * One principal has at most half of the requests that may be under way, so that a flood makes its own sender wait. A
- * service that calls for somebody else takes from that caller's share; one that calls for itself has no bound.
+ * One principal may have at most half of `maxInFlight`, so that a flood slows down only its sender. A service that
+ * calls on behalf of a caller takes from that caller's share; a service that calls for itself has no limit.
  */
 export function createFairShare(maxInFlight: number): FairShare {
   const maxOfOne = Math.max(1, Math.floor(maxInFlight / 2))
@@ -41,7 +41,7 @@ export function createFairShare(maxInFlight: number): FairShare {
   }
 
   function remember({ id, onBehalfOf }: Principal, authorization = ''): void {
-    // A service's token is that of many callers.
+    // A service token stands for many callers, so it does not identify the refused one.
     if (onBehalfOf !== undefined) return
     if (refused.size >= MAX_REMEMBERED) refused.clear()
     refused.set(authorization, id)

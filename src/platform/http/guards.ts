@@ -3,7 +3,7 @@ import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import type { AppEnv } from './app.ts'
 import { actFor } from './principal.ts'
 
-/** For callers with a token that has this scope. */
+/** Lets callers pass whose token has this scope, within their rate and fair share. */
 export function requireScope(scope: string): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const authorization = c.req.header('authorization')
@@ -19,7 +19,7 @@ export function requireScope(scope: string): MiddlewareHandler<AppEnv> {
   }
 }
 
-/** For the other services alone. */
+/** Lets only other services pass. */
 export function requireServiceToken(): MiddlewareHandler<AppEnv> {
   return (c, next) => {
     c.set('principal', c.get('authenticator').service(c.req.header('authorization')))

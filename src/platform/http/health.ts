@@ -30,7 +30,8 @@ const ReadinessShape = z
   .openapi('Readiness')
 
 /**
- * `/health`: the process answers. `/ready`: what it needs can be used, and it is not about to stop; a 503 has `checks` too.
+ * Adds `/health` (the process runs) and `/ready` (all essential parts can be used, and the process is not stopping).
+ * A 503 of a failed check has `checks` too.
  */
 export function addHealthRoutes(
   app: ServiceApp,
@@ -76,7 +77,7 @@ export function addHealthRoutes(
   })
 }
 
-/** Says once that readiness changed, and why: probes come every few seconds. */
+/** Logs only changes of readiness, with the cause: probes come every few seconds. */
 function createChangeLog(logger: Logger): (readiness: Readiness) => void {
   let last = 'ok'
   return ({ status, checks, causes }) => {

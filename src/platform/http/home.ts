@@ -7,18 +7,18 @@ import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AppEnv } from './app.ts'
 import { send } from './response.ts'
 
-/** Another service. */
+/** A link to another service. */
 export interface ServiceLink {
   title: string
-  /** Its `/` as this request's caller reaches it: absolute, or relative to this service's root. */
+  /** The service's `/` for this request's caller: absolute, or relative to this service's root. */
   home: string
-  /** Its `/docs`. */
+  /** The service's `/docs`. */
   docs: string
 }
 
-/** Where a caller goes on from a service's root. */
+/** What a service's root links to. */
 export interface Signposts {
-  /** The other services, as far as their addresses are known. */
+  /** The other services whose URLs are known. */
   links(c: Context): readonly ServiceLink[]
   /** A command that tries the system on its demo data; undefined where there is none. */
   tryIt(c: Context): string | undefined
@@ -34,8 +34,8 @@ const JSON_TYPE = 'application/json'
 const HTML_TYPE = 'text/html'
 
 /**
- * `/`: where to go on, as a page for browsers and as JSON for others. All links are relative to the URL that was called,
- * so that they hold behind a stage or a prefix. It leads to the OpenAPI document and so is no part of it.
+ * Adds `/`: links as a page for browsers, as JSON for other callers. Links are relative to the called URL, so that they
+ * work behind a stage or a prefix. `/` links to the OpenAPI document, so it is not part of it.
  */
 export function addHome(app: OpenAPIHono<AppEnv>, home: Home, signposts: Signposts): void {
   app.get('/', (c) => {
@@ -67,19 +67,19 @@ function sendPage(c: Context<AppEnv>, home: Home, signposts: Signposts): Respons
   })
 }
 
-/** A path below the service's root, relative to the URL that was called: that may lack the slash at its end, as `/dev` does. */
+/** Makes root-relative paths relative to the called URL, which may lack its trailing slash, as `/dev` does. */
 function fromRoot(c: Context): (path: string) => string {
   const path = calledPath(c)
   const last = path.slice(path.lastIndexOf('/') + 1)
   return (target) => (last === '' || URL.canParse(target) ? target : `${last}/${target}`)
 }
 
-/** What a gateway's event says of the path that was called: the app does not see its stage and prefix. */
+/** The called path in a gateway's event. The app's own URL lacks the stage and prefix. */
 interface GatewayEvent {
   requestContext?: { path?: string; http?: { path?: string } }
 }
 
-/** The path as the caller wrote it, with all that gateways take off it. */
+/** The path that the caller used, with the stage and prefix that gateways remove. */
 export function calledPath(c: Context): string {
   const { requestContext } = unsafeCast<GatewayEvent>(c.env ?? {})
   return requestContext?.path ?? requestContext?.http?.path ?? new URL(c.req.url).pathname

@@ -2,26 +2,26 @@ import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type FairShare, OVER_SHARE } from './fair-share.ts'
 
-/** Health probes, which come every few seconds. They are never shed: they matter most under overload and cost almost nothing. */
+/** Health probes are never shed: they matter most under overload, and cost almost nothing. */
 export const PROBE = /^\/(health|ready|internal\/ping)$/
 
 const OVERLOADED = new AppError(PLATFORM_ERRORS.overloaded, 'Too many requests are in progress. Try again soon.', {
   retry_after: 1,
 })
 /**
- * A batch needs several turns of the event loop, and a turn serves all that is there to be served: refusals by the
- * thousand would make turns so long that hardly a batch got done.
+ * A batch needs several turns of the event loop, and each turn serves everything that is ready. Thousands of refusals
+ * in one turn would make turns so long that batches would hardly progress.
  */
 const REFUSALS_A_TURN = 32
 const REFUSALS_REPORTED_EVERY_MS = 1_000
 
-/** A service's places: so many requests may be under way at once. To refuse one more must cost less than to serve it. */
+/** Bounds the requests that a service has in flight. A refusal must cost less than serving the request. */
 export interface LoadShedder {
-  /** Why there is no place for a request, as far as its path and its `Authorization` header tell. */
+  /** The refusal of a request, by its path and its `Authorization` header alone; undefined when a slot is free. */
   refusalOf(path: string, authorization: string | undefined): AppError | undefined
-  /** Does the work in a place. */
+  /** Runs the work in a slot. */
   take(work: () => Promise<void>): Promise<void>
-  /** Waits until it is a refused request's turn to be told. It has no place meanwhile. */
+  /** Waits until a refusal may be sent. A refused request holds no slot meanwhile. */
   tellRefusal(): Promise<void>
 }
 
@@ -50,7 +50,7 @@ export function createLoadShedder(maxInFlight: number, fairShare: FairShare, log
   }
 }
 
-/** Lets so many go on in each turn of the event loop, in the order they came. */
+/** Lets `aTurn` waiters continue in each turn of the event loop, in the order of their arrival. */
 function createPerTickLimiter(aTurn: number): () => Promise<void> {
   let waiting: (() => void)[] = []
   const turn = () => {
@@ -66,7 +66,7 @@ function createPerTickLimiter(aTurn: number): () => Promise<void> {
     })
 }
 
-/** One line for all refusals of a second: a line for each would keep the service busy with those it can't serve. */
+/** Logs one line a second for all refusals: a line for each would spend the service's time on refused requests. */
 function createRefusalReport(logger: Logger): () => void {
   let refused = 0
   return () => {

@@ -54,10 +54,10 @@ export interface Page<T> {
 }
 
 /**
- * One page of a keyset list. The caller reads one row more than the page holds; it tells whether there is a next one.
+ * One page of a keyset list. The caller reads one row more than the limit: that row shows whether a next page exists.
  * @param list the list's name, so that a cursor of another list is refused
- * @param keyOf the row's place in the list's order
- * @param end the last place that was looked at, when rows may follow although the page is not full
+ * @param keyOf the row's position in the list's order
+ * @param end the last position that was searched, when rows may follow although the page is not full
  */
 export function cutPage<T>(
   list: string,
@@ -81,8 +81,8 @@ function encodeCursor(values: (string | number)[]): string {
 }
 
 /**
- * The place a cursor names, as its list's key; undefined without a cursor.
- * @throws AppError `validation_failed` for anything that this list did not hand out
+ * The position in a cursor, as its list's key; undefined without a cursor.
+ * @throws AppError `validation_failed` for a cursor that this list did not make
  */
 export function readCursor<T extends z.ZodTuple>(
   list: string,
@@ -104,7 +104,7 @@ export function readCursor<T extends z.ZodTuple>(
   }
 }
 
-/** RFC 8288. Relative to the request, so that it holds behind any prefix a gateway adds. */
+/** The `Link` header (RFC 8288). It is relative to the request, so that it is right behind a gateway's prefix. */
 export function nextLink(requestUrl: string, page: Page<unknown>): Record<string, string> {
   if (page.next_cursor === null) return {}
   const query = new URL(requestUrl).searchParams
@@ -112,15 +112,15 @@ export function nextLink(requestUrl: string, page: Page<unknown>): Record<string
   return { link: `<?${query}>; rel="next"` }
 }
 
-/** Each word of a search is a condition of the query: those past this many are not asked for. */
+/** Each word of a search is one condition of the query. Words past this limit are ignored. */
 const MAX_WORDS = 60
 
 const ById = z.tuple([Id])
 const ByWord = z.tuple([z.string().max(64), Id])
 
 /**
- * A page of a list that goes by id, or, with a search, by the word that matched. The two have cursors of their own.
- * @throws AppError `validation_failed` for a cursor that this list did not hand out
+ * A page of a list in the order of ids, or, with a search, of the matched words. Each order has its own cursors.
+ * @throws AppError `validation_failed` for a cursor that this list did not make
  */
 export async function searchablePage<Row extends { id: number }>(
   list: string,

@@ -1,7 +1,7 @@
 import { sha256 } from '../core/crypto.ts'
 import { PRINCIPAL_ID, type Trace } from '../telemetry/trace.ts'
 
-/** Who is calling. `customerId` is set for a client that is bound to one customer and must see no other. */
+/** The one who makes a request. `customerId` is set for a bound client, which must see no other customer. */
 export interface Principal {
   id: string
   scopes: ReadonlySet<string>
@@ -10,28 +10,28 @@ export interface Principal {
   onBehalfOf?: string
 }
 
-/** Turns an `Authorization` header into a principal, or throws `unauthorized` or `invalid_token`. */
+/** Turns an `Authorization` header into a principal. Both methods throw AppError `unauthorized` or `invalid_token`. */
 export interface Authenticator {
-  /** A JWT, or the service token. */
+  /** Accepts a JWT or a service token. */
   caller(authorization: string | undefined, trace: Trace): Promise<Principal>
-  /** The service token alone: what opens `/internal/*`. */
+  /** Accepts only a service token, which alone opens `/internal/*`. */
   service(authorization: string | undefined): Principal
 }
 
-/** The id of another service, which calls on behalf of callers whose rate it has limited itself. */
+/** The id of another service. Its requests have no rate limit, because it limits its own callers. */
 export const SERVICE_ID = 'service'
 
-/** The id of a caller without a token, where that is allowed. */
+/** The id of a caller without a token, where requests without one are allowed. */
 export const ANONYMOUS_ID = 'anonymous'
 
-/** @param scopes what the service token may do besides `/internal/*` */
+/** @param scopes the scopes that the service token has besides its access to `/internal/*` */
 export function servicePrincipal(scopes: readonly string[]): Principal {
   return { id: SERVICE_ID, scopes: new Set(scopes), customerId: null }
 }
 
 /**
- * The principal, with the caller that it says it works for. Only the service is believed: any other caller could spend
- * somebody else's share.
+ * The principal, with the caller that it works for. Only a service may name that caller: other principals could use up
+ * another caller's share.
  */
 export function actFor(principal: Principal, callerId: string | undefined): Principal {
   if (principal.id !== SERVICE_ID || callerId === undefined || !PRINCIPAL_ID.test(callerId)) return principal
@@ -43,14 +43,14 @@ export function callerIdOf({ id, onBehalfOf = id }: Principal): string {
   return onBehalfOf
 }
 
-/** Whether a caller may know of a customer and act for it. To a client bound to one customer no other exists. */
+/** Whether a principal may see a customer and act for it. For a bound client other customers do not exist. */
 export function mayActFor({ customerId }: Pick<Principal, 'customerId'>, id: number): boolean {
   return customerId === null || customerId === id
 }
 
 /**
- * Subjects come from the issuer of tokens: a long or unusual one is told apart by its hash, and one that looks like such
- * a hash is hashed itself.
+ * The id of the principal with this subject. The issuer chooses subjects freely, so long or unusual ones are hashed. A
+ * subject that looks like such a hash is hashed too, so that two subjects never share an id.
  */
 export function principalId(subject: string): string {
   return /^(?!sha256:)[\w.:@|-]{1,100}$/.test(subject) ? `client:${subject}` : `client:sha256:${sha256(subject)}`
@@ -58,7 +58,7 @@ export function principalId(subject: string): string {
 
 const BEARER = /^Bearer +([\w.~+/=-]+)$/i
 
-/** The bearer token in an `Authorization` header. */
+/** The bearer token in an `Authorization` header; undefined when the header has another form. */
 export function bearerTokenIn(authorization: string): string | undefined {
   const [, token] = BEARER.exec(authorization) ?? []
   return token

@@ -7,7 +7,7 @@ import type { AppEnv } from './app.ts'
 import type { ProblemShape } from './problem-document.ts'
 import { send } from './response.ts'
 
-/** What was thrown, as the refusal a caller may see. What we did not foresee is a 500 that says nothing. */
+/** Turns a thrown value into a refusal for the caller. Unexpected errors become a 500 that shows no cause. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error
   if (error instanceof HTTPException) {
@@ -42,7 +42,7 @@ function problemHeaders(error: AppError): Record<string, string> {
   return headers
 }
 
-/** RFC 6750: says how to authenticate, and what was wrong with the attempt. */
+/** The `WWW-Authenticate` header (RFC 6750): how to authenticate, and what was wrong with the attempt. */
 function challengeOf(error: AppError): string | undefined {
   const { challenge } = error.definition
   if (challenge === undefined) return undefined
@@ -59,8 +59,8 @@ function faultsOf(error: AppError): string[] {
 const MAX_LISTED_ERRORS = 50
 
 /**
- * The refusal for input that a schema did not take, with a line for each of its first faults.
- * @param queries the values of each name in the query
+ * The refusal of input that does not match a schema, with at most {@link MAX_LISTED_ERRORS} entries.
+ * @param queries the values of each query parameter, by name
  */
 export function validationError(
   target: string,

@@ -2,7 +2,7 @@ import type { AppError, ErrorExtra } from '../core/errors.ts'
 import { int32, MAX_INT32 } from './integers.ts'
 import { z } from './schema.ts'
 
-/** RFC 9457. The one shape of every refusal, of every service. */
+/** A problem document (RFC 9457): the shape of refusals, unless a service has its own {@link ProblemShape}. */
 export const Problem = z
   .looseObject({
     type: z
@@ -30,7 +30,7 @@ export interface ProblemDocument extends ErrorExtra {
   request_id: string
 }
 
-/** How a service writes its refusals. */
+/** The shape of a service's refusals: its schema, and how to make one. */
 export interface ProblemShape {
   schema: z.ZodType
   of(error: AppError, requestId: string): object

@@ -7,7 +7,7 @@ import { SERVICE_ID } from './principal.ts'
 
 const COMMON = { windowMs: 60_000, standardHeaders: 'draft-7' } as const
 
-/** Requests of one principal in a minute. Every answer says what is left of them. */
+/** Limits the requests of one principal in a minute. Every response carries the remaining number. */
 export function limitRequests(perMinute: number): MiddlewareHandler<AppEnv> {
   const limiter = rateLimiter<AppEnv>({
     ...COMMON,
@@ -28,30 +28,30 @@ export function limitRequests(perMinute: number): MiddlewareHandler<AppEnv> {
 }
 
 export interface LoginLimits {
-  /** Failed attempts of one client id from one address. */
+  /** Failed attempts of one client id from one address, in a minute. */
   attemptsPerMinute: number
   /** See {@link addressOf}. */
   trustedProxies: number
 }
 
-/** How many client ids may fail from one address before the address itself has to wait. */
+/** How many client ids may use up their attempts at one address before the address itself must wait. */
 const FAILING_CLIENTS_PER_ADDRESS = 10
 
 /**
- * Failed attempts to get a token in a minute: of one client id from one address, and of one address, which may be that of
- * many callers. An attempt counts until it is known to be right, so that many at once are no way around it. Only the
- * refusal tells of the limit.
+ * Limits failed token requests in a minute, by client id and address, and by address, which many callers may share. An
+ * attempt counts as failed until it succeeds, so that parallel attempts can't pass the limit. Only the refusal carries
+ * the limit's headers.
  */
 export function limitLogins({ attemptsPerMinute, trustedProxies }: LoginLimits) {
   const address = (c: Context<AppEnv>) => addressOf(c, trustedProxies)
   return {
     limitAddress: limitFailures(attemptsPerMinute * FAILING_CLIENTS_PER_ADDRESS, address),
-    /** Goes by the `claimedClient` that was set before. */
+    /** Reads `claimedClient`, which must be set before. */
     limitClient: limitFailures(attemptsPerMinute, (c) => `${address(c)} ${clientKey(c.get('claimedClient'))}`),
   }
 }
 
-/** What no client id can be counts as one, so that odd ids don't fill the memory. */
+/** All invalid client ids share one key, so that they don't fill the memory. */
 function clientKey(claimed: string | undefined): string {
   return claimed !== undefined && /^[\x21-\x7e]{1,64}$/.test(claimed) ? claimed : ''
 }
@@ -73,7 +73,7 @@ function limitFailures(limit: number, keyGenerator: (c: Context<AppEnv>) => stri
   })
 }
 
-/** Refused for its client's limit, an attempt must not count for its address: one broken client would lock out all. */
+/** A 429 for a client's limit must not count for the address: one broken client would lock out all others there. */
 function isFailedAttempt(status: number): boolean {
   return status >= 400 && status < 500 && status !== 429
 }

@@ -5,13 +5,13 @@ import { databaseFaultOf } from '../database/errors.ts'
 
 /** One part that a service needs. */
 export interface Check {
-  /** Without it the service can do nothing; without another one it is degraded. */
+  /** Without an essential part the service can do nothing; without another part it is degraded. */
   essential: boolean
   /** Resolves when the part can be used. @throws CheckFailed, or what the database's driver throws */
   ask(): Promise<void>
 }
 
-/** A part can't be used, in a stable word that tells nothing of how the system is built. */
+/** A part can't be used. `word` is stable, and reveals nothing about how the system is built. */
 export class CheckFailed extends Error {
   readonly word: string
 
@@ -25,16 +25,16 @@ export interface Readiness {
   status: 'ok' | 'degraded' | 'unavailable'
   /** By part: `ok`, or why it can't be used. */
   checks: Record<string, string>
-  /** What the parts said that can't be used. */
+  /** The errors of the parts that can't be used. */
   causes: unknown[]
 }
 
-/** So that the answer is there within the two seconds that a load balancer may wait. */
+/** A load balancer may wait only two seconds for the response. */
 const CHECK_LIMIT_MS = 1_500
 
 /**
- * Asks all parts at once. Those who ask while a part is being asked share its answer: a database or a neighbour that is
- * silent costs one connection, however many probes come.
+ * Checks all parts at once. Probes share a check that is already running, so that a silent database or service costs
+ * one connection, however many probes come.
  */
 export function createReadiness(checks: Readonly<Record<string, Check>>): () => Promise<Readiness> {
   const share = createSingleFlight<string, void>(Number.POSITIVE_INFINITY)

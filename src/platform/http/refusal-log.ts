@@ -2,12 +2,12 @@ import type { Logger } from '../telemetry/logger.ts'
 
 const REPORTED_EVERY_MS = 1_000
 
-/** Counts one more refusal: its kind, such as a status, and the address that it went to, where that is known. */
+/** Counts one refusal by its kind, such as a status. `address` is the caller's, where it is known. */
 export type CountRefusal = (kind: string, address?: string | undefined) => void
 
 /**
- * One line a second for all that is refused before an app sees it, with one of the addresses: whoever sends by the
- * thousand what is no request must not fill the log too.
+ * Logs one line a second for all refusals before an app saw the request, with the first known address. A line for each
+ * would let a flood of malformed requests fill the log.
  */
 export function createRefusalLog(logger: Logger): CountRefusal {
   let refused: Record<string, number> = {}

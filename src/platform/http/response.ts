@@ -7,7 +7,7 @@ import type { AppEnv } from './app.ts'
 import type { Route } from './contract.ts'
 import { etagOf, namesVersion } from './etag.ts'
 
-/** Answers are data: nothing to keep, to run, to frame, or to guess the type of (OWASP's cheat sheet for REST). */
+/** Responses are data: not to be cached, run, framed or sniffed (OWASP's REST Security Cheat Sheet). */
 export const ALWAYS: Readonly<Record<string, string>> = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -25,8 +25,8 @@ export const ALWAYS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Answers with what every answer carries. The headers are given as they are: to set them one by one on a response that
- * is there already costs more than all else that is done to it.
+ * Sends a response with the headers that all responses carry. Headers are passed to the constructor: setting them one
+ * by one on an existing response costs more than everything else here.
  */
 export function send(
   c: Context<AppEnv>,
@@ -36,13 +36,13 @@ export function send(
 ): Response {
   const trace = c.get('trace')
   const all = { ...ALWAYS, ...(trace && { 'x-correlation-id': trace.correlationId }), ...headers }
-  // Where the rate is limited, what is left of it was set on the context before.
+  // A rate limiter has set its headers on the context: only `newResponse` includes them.
   return c.get('limited') ? c.newResponse(body, status, all) : new Response(body, { status, headers: all })
 }
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 
-/** Sends a value as JSON, typed so that the route's own declaration of its answers is held to it. */
+/** Sends a value as JSON. Its type lets the compiler check it against the responses that the route declares. */
 export function sendJson<T, S extends StatusCode>(
   c: Context<AppEnv>,
   value: T,
@@ -54,9 +54,10 @@ export function sendJson<T, S extends StatusCode>(
 }
 
 /**
- * Sends a stored response byte for byte, so that the first one and its replays are the same. A 204 has no body, and so no
- * content type.
- * @param route the route whose response it is
+ * Sends a stored response byte for byte, so that the first response and its replays are equal. A 204 has no body, so it
+ * has no content type.
+ * @param route the route that declares the response
+ * @throws Error when the route does not declare the status
  */
 export function sendStored<R extends Route>(
   c: Context<AppEnv>,
@@ -72,12 +73,12 @@ export function sendStored<R extends Route>(
   return unsafeCast<RouteConfigToTypedResponse<R>>(response)
 }
 
-/** The `ETag` of the resource in an answer: of a replay it is the version that the first answer told. */
+/** The `ETag` of the resource in a stored response. A replay gets the version of the first response. */
 export function etagOfStored({ body }: StoredResponse): string {
   return etagOf(unsafeCast<{ version: number }>(JSON.parse(body)))
 }
 
-/** Sends a resource with its `ETag`, or that alone when `If-None-Match` names the version that there is. */
+/** Sends a resource with its `ETag`, or a 304 with only the `ETag` when `If-None-Match` names the current version. */
 export function sendVersioned<T extends { version: number }>(c: Context<AppEnv>, resource: T) {
   const headers = { etag: etagOf(resource) }
   const known = c.req.header('if-none-match')

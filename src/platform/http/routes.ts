@@ -8,16 +8,16 @@ import { z } from './schema.ts'
 
 const NO_QUERY = z.strictObject({})
 
-/** Like the library's own, but a route that also has answers without a body is not free to send whatever it likes. */
+/** The library's type lets a route with a bodiless response send anything; this type checks every response. */
 type StrictHandler<R extends Route> =
   RouteHandler<R, AppEnv> extends Handler<infer E, infer P, infer I>
     ? Handler<E, P, I, RouteConfigToTypedResponse<R> | Promise<RouteConfigToTypedResponse<R>>>
     : never
 
 /**
- * Adds a route of a contract to an app, with the guard that it asks for. Its query is strict: a misspelled filter must not
- * be answered with everything, so a route that names no query takes none.
- * @param first what runs before the guard, so that a refused request has it too
+ * Adds a route of a contract to an app, with its guard. Queries are strict, and a route that declares no query accepts
+ * none: a misspelled filter must not return all rows.
+ * @param first middleware that runs before the guard, so that it applies to refused requests too
  */
 export function addRoute<R extends Route>(
   app: ServiceApp,
@@ -29,10 +29,10 @@ export function addRoute<R extends Route>(
   app.openapi({ ...operationOf(route), middleware }, unsafeCast<RouteHandler<RouteConfig, AppEnv>>(handler))
 }
 
-/** The route as the document has it. Tools that take only one of its security schemes take the first: any token does. */
+/** The route for the document. Tools that use only one security scheme use the first: `bearer` works with any token. */
 function operationOf({ scope, internal, request, ...operation }: Route): RouteConfig {
   const security = internal ? [{ serviceToken: [] }] : [{ bearer: [scope] }, { oauth2: [scope] }]
-  // Tools that publish documents leave out what is `x-internal`.
+  // Tools that publish documents leave out operations with `x-internal`.
   const access = { security, ...(internal && { 'x-internal': true }) }
   return { ...access, ...operation, request: { query: NO_QUERY, ...request } }
 }
@@ -45,7 +45,7 @@ function isBodyOptional({ request }: Route): boolean {
   return request?.body !== undefined && request.body.required !== true
 }
 
-/** For a body that may be left out: no bytes are no body, whatever content type a client announces with them. */
+/** For an optional body: zero bytes mean no body, whatever content type the request names. */
 const acceptEmptyBody: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.req.header('content-type') !== undefined && (await c.req.text()) === '') {
     const { url, method, headers } = c.req.raw

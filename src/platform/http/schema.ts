@@ -1,7 +1,7 @@
 import { extendZodWithOpenApi } from '@asteasolutions/zod-to-openapi'
 import { z } from 'zod'
 
-// Contracts take `z` from here: from Hono's package it would bring Hono itself into them.
+// Contracts import `z` from here: Hono's package would load Hono with it.
 extendZodWithOpenApi(z)
 
 export { z }

@@ -12,19 +12,19 @@ import { ALWAYS } from './response.ts'
 
 export interface Serving {
   port: number
-  /** Stops accepting, lets what runs finish, resolves when nothing is left. */
+  /** Stops accepting, lets requests in flight finish, and resolves when no connection is left. */
   close(): Promise<void>
 }
 
-/** What a caller may take. All times in ms. */
+/** Limits on what callers may use. All times in ms. */
 export interface ServingLimits {
-  /** A request must have arrived whole within this time of its first byte, its headers within half of it. */
+  /** A request must arrive whole within this time of its first byte, its headers within half of the time. */
   requestMs: number
-  /** How long a connection is kept without a request. Longer than a load balancer's own time, so that it is never the one surprised. */
+  /** How long an idle connection is kept: longer than a load balancer keeps it, so that the balancer closes first. */
   keepAliveMs: number
-  /** How long nothing may come or go while there is a request: such a caller does not take its answer. */
+  /** How long a connection may transfer nothing during a request: its caller does not read the response. */
   stallMs: number
-  /** Connections that are open at once. One more is closed. */
+  /** Connections that may be open at once. A further one is closed. */
   maxConnections: number
   /** The address to listen on; undefined is every address of the machine. */
   host?: string | undefined
@@ -34,24 +34,24 @@ const LIMITS: ServingLimits = { requestMs: 15_000, keepAliveMs: 65_000, stallMs:
 const MAX_HEADERS_BYTES = 16 * 1024
 const MAX_HEADERS = 100
 const LATE_CHECK_MS = 1_000
-/** New connections are accepted one a turn of the event loop; past these the kernel would drop them. */
+/** The listen backlog. Node accepts one connection a turn of the event loop; the kernel drops those past it. */
 const MAX_UNACCEPTED = 4_096
 const IDLE_CHECK_MS = 50
-/** How long a stop waits, after the last answer, for the rest of requests that have come in part. */
+/** How long a stop waits, after the last response, for the rest of requests that have arrived in part. */
 const PART_WAIT_MS = 1_000
-/** How long a caller that was refused and cut off may take to read why. What it sends meanwhile is dropped. */
+/** How long a refused caller may take to read the refusal. Its input is dropped, then its connection destroyed. */
 const LINGER_MS = 500
-/** What an HTTP/1.0 request without `Host` asks. Nothing that is answered depends on it. */
+/** The host of an HTTP/1.0 request without `Host`. No response depends on it. */
 const NO_HOST = 'localhost'
 
-/** What a request came by: an app sees it as its environment. */
+/** The connection of a request. An app sees it as its environment. */
 interface Connection {
   incoming: IncomingMessage | Http2ServerRequest
 }
 
 /**
- * Serves an app over HTTP. Port 0 takes a free one. Rejects when the port can't be had.
- * @param logger told of what is refused before the app sees it
+ * Serves an app over HTTP. Port 0 takes a free port. Rejects when the server can't listen on the port.
+ * @param logger logs refusals of requests that the app did not see
  */
 export function serve(
   app: { fetch: (request: Request, connection: Connection) => Response | Promise<Response> },
@@ -66,7 +66,7 @@ export function serve(
     keepAliveTimeout: keepAliveMs,
     connectionsCheckingInterval: LATE_CHECK_MS,
     maxHeaderSize: MAX_HEADERS_BYTES,
-    // Node's own refusal is no problem document.
+    // `hasValidHost` checks the header: Node's own refusal is no problem document.
     requireHostHeader: false,
   }
   const handle = (request: Request, connection: Connection) => {
@@ -74,13 +74,13 @@ export function serve(
     if (!NAMES_USER.test(request.url) && hasValidHost(incoming)) return app.fetch(request, connection)
     return refuse(MALFORMED, countRefusal, incoming.socket.remoteAddress)
   }
-  // What can't be handed to an app: its host or its target is none.
+  // A request with an invalid host or target can't be handed to the app.
   const errorHandler = (error: unknown) => refuse(error instanceof RequestError ? MALFORMED : UNFORESEEN, countRefusal)
   const server = createServer(serverOptions, getRequestListener(handle, { errorHandler, hostname: NO_HOST }))
   server.timeout = stallMs
   server.maxHeadersCount = MAX_HEADERS
   server.on('clientError', createConnectionRefusal(trackResponses(server), countRefusal))
-  // Whatever a caller expects besides, it gets an answer.
+  // Ignores an unknown `Expect` header, which Node would refuse with a 417.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   const unused = trackUnused(server)
   const inFlight = trackUnderWay(server)
@@ -94,7 +94,7 @@ export function serve(
   })
 }
 
-/** Such a URL is an error (RFC 9110, section 4.2.4), and what reads a body can't be made of it. */
+/** User information in a URL is an error (RFC 9110, section 4.2.4), and no `Request` can be made from such a URL. */
 const NAMES_USER = /^https?:\/\/[^/?#]*@/
 
 const REFUSALS: Record<string, AppError> = {
@@ -107,13 +107,13 @@ const REFUSALS: Record<string, AppError> = {
 const MALFORMED = new AppError(PLATFORM_ERRORS.malformed_request, 'The request could not be read as HTTP/1.1.')
 const UNFORESEEN = new AppError(PLATFORM_ERRORS.internal_error, 'The request failed. It may be sent again.')
 
-/** RFC 9112, section 3.2: HTTP/1.1 names its host, and no request names two. */
+/** RFC 9112, section 3.2: an HTTP/1.1 request has a `Host`, and no request has two. */
 function hasValidHost({ httpVersion, headers, rawHeaders }: Connection['incoming']): boolean {
   const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host')
   return hosts.length < 2 && (httpVersion === '1.0' || Boolean(headers.host))
 }
 
-/** The answer to the last request of each connection. */
+/** The response to the last request of each connection. */
 function trackResponses(server: Server): WeakMap<Duplex, ServerResponse> {
   const answers = new WeakMap<Duplex, ServerResponse>()
   server.on('request', (request, response) => answers.set(request.socket, response))
@@ -121,19 +121,19 @@ function trackResponses(server: Server): WeakMap<Duplex, ServerResponse> {
 }
 
 /**
- * What never became a request is answered with a problem document all the same, and its connection ends: at once when
- * the caller has read that, and soon in any case.
+ * Sends a problem document for input that never became a request, then ends the connection: at once when the caller has
+ * read the document, and after {@link LINGER_MS} in any case.
  */
 function createConnectionRefusal(answers: WeakMap<Duplex, ServerResponse>, countRefusal: CountRefusal) {
   const refused = new WeakSet<Duplex>()
   return (error: NodeJS.ErrnoException, socket: Duplex): void => {
-    // What follows the refused part of a stream is no request either.
+    // Bytes after the refused part of a stream are no request either.
     if (refused.has(socket)) return
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
     refused.add(socket)
     const response = answers.get(socket)
     if (response?.req.complete && !response.writableEnded) {
-      // A refusal now would be read as the answer to the request before, which may have been done.
+      // A refusal now would be read as the response to the previous request, which may have succeeded.
       response.shouldKeepAlive = false
       return
     }
@@ -164,7 +164,7 @@ function refusalOf(error: AppError) {
   return { status: problem.status, headers, body: JSON.stringify(problem) }
 }
 
-/** Connections without a request so far, such as browsers and load balancers open ahead of need. */
+/** Connections without a request so far. Browsers and load balancers open such connections ahead of need. */
 function trackUnused(server: Server): ReadonlySet<Socket> {
   const unused = new Set<Socket>()
   server.on('connection', (socket) => {
@@ -175,7 +175,7 @@ function trackUnused(server: Server): ReadonlySet<Socket> {
   return unused
 }
 
-/** The answers that are not out yet, with their requests. */
+/** The responses that are not finished yet, with their requests. */
 function trackUnderWay(server: Server): ReadonlySet<ServerResponse> {
   const inFlight = new Set<ServerResponse>()
   server.on('request', (_, response) => {
@@ -185,7 +185,7 @@ function trackUnderWay(server: Server): ReadonlySet<ServerResponse> {
   return inFlight
 }
 
-/** Each open connection takes a descriptor and some memory, whoever has opened it. */
+/** Bounds open connections: each takes a file descriptor and some memory, even before its first request. */
 function boundConnections(server: Server, max: number, countRefusal: CountRefusal): void {
   let open = 0
   server.on('connection', (socket) => {
@@ -202,12 +202,12 @@ function boundConnections(server: Server, max: number, countRefusal: CountRefusa
 function drain(server: Server, unused: ReadonlySet<Socket>, inFlight: ReadonlySet<ServerResponse>): Promise<void> {
   return new Promise((resolve) => {
     let respondedAt = performance.now()
-    // A kept-alive connection becomes idle only when its answer is out; until then it holds the server open.
-    // An unused one would too, for as long as its first request may take to come: Node does not count it as idle.
+    // A kept-alive connection becomes idle only after its response; until then it holds the server open.
+    // Node does not count an unused connection as idle: it would hold the server open until its request times out.
     const idle = setInterval(() => {
       server.closeIdleConnections()
       for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
-      // A request that has not come whole has had no effect: its caller may send it again, elsewhere.
+      // A request that has not arrived whole has had no effect: its caller may send it again to another instance.
       if ([...inFlight].some(({ req }) => req.complete)) respondedAt = performance.now()
       else if (performance.now() - respondedAt > PART_WAIT_MS) server.closeAllConnections()
     }, IDLE_CHECK_MS)
