@@ -1,7 +1,7 @@
 import { AwsV4Signer } from 'aws4fetch'
 import type { Fetch, Fetched } from './http-fetch.ts'
 
-/** What Lambda sets for a function: whose right it is to call a service of AWS, and where that service is. */
+/** Environment variables, of which Lambda sets the AWS credentials and the region. */
 type Variables = Readonly<Record<string, string | undefined>>
 
 export interface AwsRequest {
@@ -13,8 +13,8 @@ export interface AwsRequest {
 
 /**
  * Posts requests to a service of AWS, signed (Signature Version 4) with the credentials of the environment.
- * `AWS_ENDPOINT_URL_<SERVICE>` names another address, as it does for Amazon's own tools.
- * @param send where the requests go
+ * `AWS_ENDPOINT_URL_<SERVICE>` sets another address, as for Amazon's own tools.
+ * @param send sends the signed requests
  */
 export function createAwsClient(service: 'lambda' | 'ssm', variables: Variables, send: Fetch) {
   return async ({ path, headers, body, signal }: AwsRequest): Promise<Fetched> => {
@@ -33,7 +33,7 @@ export function createAwsClient(service: 'lambda' | 'ssm', variables: Variables,
   }
 }
 
-/** The domains of AWS beyond amazonaws.com, by how their regions' names begin. */
+/** The domains of AWS other than amazonaws.com, by the prefix of their regions. */
 const DOMAINS = {
   'cn-': 'amazonaws.com.cn',
   'eusc-': 'amazonaws.eu',
@@ -48,7 +48,7 @@ function endpointOf(service: string, region: string): string {
   return `https://${service}.${region}.${domain}`
 }
 
-/** @throws Error when they are not there: outside Lambda somebody has to set them */
+/** @throws Error when the credentials are not set: only Lambda sets them by itself */
 function credentialsOf({ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN }: Variables) {
   if (!AWS_ACCESS_KEY_ID || !AWS_SECRET_ACCESS_KEY) {
     throw new Error('AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set to call a service of AWS')

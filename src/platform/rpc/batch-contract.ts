@@ -3,7 +3,7 @@ import { int32 } from '../http/integers.ts'
 import { z } from '../http/schema.ts'
 import { CORRELATION_ID, TRACEPARENT } from '../telemetry/trace.ts'
 
-// Calls of one moment from one service to another travel in one request. Each is answered as it would have been alone.
+// Simultaneous calls from one service to another share one request. Each gets the result that it would get alone.
 
 export const MAX_BATCHED_CALLS = 100
 

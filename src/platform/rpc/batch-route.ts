@@ -22,7 +22,7 @@ interface CallResponse {
   body: string
 }
 
-/** Does each of the calls, and answers them in their order. Each has a line in the log, as it would have alone. */
+/** Does every call of a batch. Results keep the order of the calls, and each call gets its own log line. */
 export async function handleEach<C extends BatchedCall>(
   c: Context<AppEnv>,
   calls: readonly C[],

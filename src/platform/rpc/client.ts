@@ -10,25 +10,25 @@ import type { Fetch } from './http-fetch.ts'
 
 /** How one service reaches another. */
 export interface Upstream {
-  /** Where the service is; any path in it is kept, a trailing slash does not matter. */
+  /** The service's URL. Its path is kept, and a trailing slash does not matter. */
   base: string
   fetch: Fetch
   token: string
   /** The time limit of each call, in milliseconds. */
   timeoutMs: number
-  /** How often a call may be made that meets a network fault or a 429, 502, 503 or 504. */
+  /** The most attempts of one call. A network fault or a 429, 502, 503 or 504 leads to the next attempt. */
   attempts: number
 }
 
-/** What is asked of a neighbour. */
+/** A request to an upstream. */
 interface UpstreamRequest {
   method: 'GET' | 'POST'
   path: string
-  /** Absent where it is asked for several callers, each with a trace of its own. */
+  /** Absent when the request carries calls of several callers, each with its own trace. */
   trace?: Trace
   body?: unknown
   idempotencyKey?: string
-  /** The id of the caller that the call is made for. */
+  /** The id of the caller on whose behalf the call is made. */
   onBehalfOf?: string
   /** Ends the call earlier than its own time limit. */
   signal?: AbortSignal | undefined
@@ -36,31 +36,31 @@ interface UpstreamRequest {
 
 export interface Call<T extends z.ZodType> extends UpstreamRequest {
   trace: Trace
-  /** What the answer must look like. A neighbour is input too. */
+  /** The schema of the response: upstream responses are untrusted input too. */
   responseSchema: T
-  /** The refusals, besides those of the platform, that reach the caller as they are. */
+  /** Refusals that reach the caller unchanged, besides those of the platform. */
   refusals?: readonly ErrorDefinition[]
 }
 
-/** A call that travels with others. One that has a path can also be made alone. */
+/** A call that shares a request with others. A call with a method and a path can also be made alone. */
 export type BatchedCall<T extends z.ZodType> = Omit<Call<T>, 'method' | 'path'> &
   Partial<Pick<Call<T>, 'method' | 'path'>>
 
-/** A shared call, with what it is as an item of the one request. */
+/** A call with `shared`, the call as an item of a batch request. */
 type BatchableCall = BatchedCall<z.ZodType> & { shared: object }
 
 export interface Reply<T> {
   value: T
-  /** The neighbour sent its stored first answer again. */
+  /** The upstream sent a stored response again. */
   replayed: boolean
 }
 
-/** What came back for one call. */
+/** The response to one call. */
 interface Reached {
   status: number
   body: unknown
   replayed: boolean
-  /** What its `Retry-After` says, in seconds. */
+  /** Seconds, from the `Retry-After` header. */
   retryAfter?: number | undefined
 }
 
@@ -68,19 +68,19 @@ const PASSING_STATUS = new Set([429, 502, 503, 504])
 const MAX_PAUSE_MS = 1_000
 
 /**
- * Calls a neighbour, again after a short random wait while its failure may be a passing one: so a call must be safe to
- * repeat, by its nature or by its idempotency key. It waits for as long as the neighbour asks for, unless that is longer
- * than a call may take: then the refusal says when to try again.
- * @throws AppError the neighbour's own refusal; `upstream_failed` when it answered with a fault or nonsense;
- *   `unavailable` when it could not be reached; `deadline_exceeded` when it took too long
+ * Calls an upstream and retries transient failures after a short random pause. So a call must be safe to repeat, by its
+ * nature or by its idempotency key. The pause includes the upstream's `Retry-After`; when that exceeds the call's time
+ * limit, the refusal carries it instead.
+ * @throws AppError the upstream's own refusal; `upstream_failed` for a fault or an invalid response of the upstream;
+ *   `unavailable` when the upstream can't be reached; `deadline_exceeded` when the upstream takes too long
  */
 export function callService<T extends z.ZodType>(upstream: Upstream, call: Call<T>): Promise<Reply<z.output<T>>> {
   return withRetries(upstream, call, () => reach(upstream, call))
 }
 
 /**
- * Like {@link callService}, for calls of which many are made at once: those of one moment travel in one request to
- * `path`, where each is answered as it would have been alone.
+ * Like {@link callService}, for many calls at once. Simultaneous calls share one request to `path`, and each gets the
+ * result that it would get alone.
  */
 export function createBatchedCalls(upstream: Upstream, path: string) {
   const enqueue = createLoader<BatchableCall, Reached>(async (calls) => {
@@ -90,7 +90,7 @@ export function createBatchedCalls(upstream: Upstream, path: string) {
     return reachTogether(upstream, path, calls)
   }, MAX_BATCHED_CALLS)
 
-  /** @param shared the call as an item of the one request */
+  /** @param shared the call as an item of the batch request */
   return <T extends z.ZodType>(call: BatchedCall<T>, shared: object): Promise<Reply<z.output<T>>> =>
     withRetries(upstream, call, async () => {
       if (call.signal?.aborted) throw tooLate(call.signal.reason)
@@ -115,7 +115,7 @@ async function withRetries<T extends z.ZodType>(
   }
 }
 
-/** In seconds. In a shared answer the problem document says it, for one call has no header of its own. */
+/** In seconds. A call of a batch has no header of its own, so its problem document carries the value. */
 function retryAfterOf({ retryAfter, body }: Reached): number | undefined {
   const { retry_after } = unsafeCast<{ retry_after?: unknown }>(body ?? {})
   return retryAfter ?? (typeof retry_after === 'number' ? retry_after : undefined)
@@ -138,8 +138,8 @@ function readReply<T extends z.ZodType>(
 }
 
 /**
- * Asks whether a neighbour can be called with our token. One of an earlier version, which does not know the path, answers
- * 404: it is there.
+ * Checks that the upstream can be reached and accepts the service token. A 404 counts as success: an upstream of an
+ * earlier version does not have this path.
  * @throws CheckFailed `unreachable`, `too_slow`, `token_refused`, `failed`
  */
 export async function pingService(upstream: Upstream): Promise<void> {
@@ -153,7 +153,7 @@ export async function pingService(upstream: Upstream): Promise<void> {
   throw new CheckFailed(word, { cause: `${upstream.base} answered ${reached.status}` })
 }
 
-/** Waits, or less when the signal ends it. */
+/** Resolves after `ms`, or earlier when the signal aborts. */
 function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms)
@@ -165,13 +165,13 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   })
 }
 
-/** For a neighbour's refusal that means: there is none. @throws all other refusals */
+/** Turns an upstream's `not_found` into undefined. @throws all other errors */
 export function unlessNotFound(error: unknown): undefined {
   if (isRefusal(error, PLATFORM_ERRORS.not_found)) return undefined
   throw error
 }
 
-/** Work that another does, until the signal ends the wait for it. @throws AppError `deadline_exceeded` */
+/** Waits for shared work until the signal aborts; the work itself goes on. @throws AppError `deadline_exceeded` */
 export async function raceAbort<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
   if (signal === undefined) return work
   try {
@@ -201,7 +201,7 @@ function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
   )
 }
 
-/** Goes its own way, if it has one. */
+/** Makes a single call: by its own method and path if it has them, else as a batch of one. */
 async function reachAlone(upstream: Upstream, path: string, call: BatchableCall): Promise<Reached | AppError> {
   if (isWhole(call)) return reach(upstream, call).catch(asRefusal)
   const [reached] = await reachTogether(upstream, path, [call])
@@ -225,11 +225,11 @@ async function reachTogether(
   const trace = calls.length === 1 ? calls[0]?.trace : undefined
   const question = { method: 'POST', path, body: { calls: items }, ...(trace && { trace }) } as const
   const outcome = await reach(upstream, question).catch(asRefusal)
-  // A neighbour of another version does not know the way, or does not take one of the calls: each goes alone.
+  // An upstream of another version may not know the batch route, or may refuse one of the calls: make each alone.
   if (calls.length > 1 && !(outcome instanceof AppError) && [400, 404, 405, 413].includes(outcome.status)) {
     return Promise.all(calls.map((call) => reachAlone(upstream, path, call)))
   }
-  // What was said to all of them was said to each.
+  // The outcome of the whole request is the outcome of each call.
   if (outcome instanceof AppError || outcome.status !== 200) return calls.map(() => outcome)
   const parsed = BatchResponse.safeParse(outcome.body)
   if (parsed.success && parsed.data.results.length === calls.length) return parsed.data.results
@@ -250,12 +250,12 @@ async function exchange(upstream: Upstream, call: UpstreamRequest, signal: Abort
   return { status: response.status, body: parseJson(await response.text()), replayed, retryAfter }
 }
 
-/** A date, which `Retry-After` may be too, is no number of seconds. */
+/** The seconds in `Retry-After`; undefined for its other form, a date. */
 function secondsIn(header: string | null): number | undefined {
   return header !== null && /^\d{1,6}$/.test(header) ? Number(header) : undefined
 }
 
-/** A page instead of JSON is no answer either: it becomes undefined, which no schema takes. */
+/** A body that is not JSON, such as a proxy's page, becomes undefined, which no response schema accepts. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -277,7 +277,7 @@ function headersOf(upstream: Upstream, call: UpstreamRequest): Record<string, st
   }
 }
 
-/** Tunnels for laptops show browsers a page of their own first, unless a header asks them not to. */
+/** Laptop tunnels send an interstitial page first, unless a header turns it off. */
 function interstitialHeader(base: string): Record<string, string> {
   const { hostname } = new URL(base)
   if (hostname.endsWith('.loca.lt')) return { 'bypass-tunnel-reminder': 'true' }
@@ -285,7 +285,7 @@ function interstitialHeader(base: string): Record<string, string> {
   return {}
 }
 
-/** A problem document turned back into the error it was. */
+/** Turns an upstream's problem document back into an AppError. */
 function refusalOf(reached: Reached, refusals: readonly ErrorDefinition[], base: string): AppError {
   const seconds = retryAfterOf(reached)
   const when = seconds === undefined ? {} : { retry_after: seconds }
@@ -297,12 +297,12 @@ function refusalOf(reached: Reached, refusals: readonly ErrorDefinition[], base:
   )
   const known = [...Object.values(PLATFORM_ERRORS), ...refusals].find((definition) => definition.code === code)
   if (known !== undefined && typeof detail === 'string') {
-    // Our token, or our idea of its paths, is wrong there: a fault between the services, not of the caller.
+    // The upstream refuses this service's token or path: the fault is between the services, not the caller's.
     const ours = [401, 403, 405].includes(reached.status) || known === PLATFORM_ERRORS.route_not_found
     if (ours || reached.status === 500) return upstreamFailed(reached.status, base)
     if (known.status === reached.status) {
       if (reached.status < 500) return new AppError(known, detail, extra)
-      // Why a service failed is for the log, not for the caller; when to try again is.
+      // Only the log shows why the upstream failed. The caller needs just the time to retry.
       return new AppError(known, `${known.title}.`, when, { cause: `${who.cause}: ${detail}` })
     }
   }
@@ -311,7 +311,7 @@ function refusalOf(reached: Reached, refusals: readonly ErrorDefinition[], base:
   return upstreamFailed(reached.status, base)
 }
 
-/** Who answered what is for the log. */
+/** Only the log shows the upstream and its status. */
 function upstreamFailed(status: number, base: string): AppError {
   const hint = status === 401 || status === 403 ? ': is SERVICE_TOKEN one of its tokens?' : ''
   return serviceFailed('A service failed.', `${base} answered ${status}${hint}`)

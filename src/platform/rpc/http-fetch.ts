@@ -1,6 +1,6 @@
 import { Agent, request } from 'node:http'
 
-/** The part of `fetch` that calls between services need. `fetch` itself is one. */
+/** The part of `fetch` that calls between services need. The global `fetch` fits this type. */
 export type Fetch = (url: string, init: FetchInit) => Promise<Fetched> | Fetched
 
 export interface FetchInit {
@@ -17,15 +17,15 @@ export interface Fetched {
   text(): Promise<string>
 }
 
-/** For the other services: plain HTTP through {@link createHttpFetch}, HTTPS, as tunnels have it, through `fetch`. */
+/** For calls to services: HTTP through {@link createHttpFetch}, HTTPS (used by tunnels) through `fetch`. */
 export function createServiceFetch(): Fetch {
   const httpFetch = createHttpFetch()
   return (url, init) => (url.startsWith('http:') ? httpFetch(url, init) : fetch(url, init))
 }
 
 /**
- * HTTP over connections that are kept. It takes a third of what `fetch` takes for a request, and none of the processor
- * time that the first use of `fetch` takes to load it.
+ * HTTP over kept-alive connections. A request costs a third of one by `fetch`, and nothing is loaded at first use: the
+ * first `fetch` spends processor time on that.
  */
 export function createHttpFetch(): Fetch {
   const plain = new Agent({ keepAlive: true })

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { AwsRequest } from './aws.ts'
 import type { Fetch, Fetched, FetchInit } from './http-fetch.ts'
 
-/** The scheme of a service that is a function: `lambda://customers-api-dev`. */
+/** The URL scheme of a service that is a Lambda function, such as `lambda://customers-api-dev`. */
 export const LAMBDA = 'lambda:'
 
 const Result = z.object({
@@ -12,9 +12,9 @@ const Result = z.object({
 })
 
 /**
- * A `fetch` for addresses such as `lambda://customers-api-dev/internal/customers/1`: it invokes that function. Nobody
- * can send such a request who has not the right to invoke it, and no gateway lies between.
- * @throws Error when the function could not be invoked, or ended without an answer
+ * A `fetch` that invokes a function, for URLs such as `lambda://customers-api-dev/internal/customers/1`. Only holders
+ * of the right to invoke the function can send such a request, and no gateway lies between.
+ * @throws Error when the function can't be invoked, or ends without a response
  */
 export function createLambdaFetch(post: (request: AwsRequest) => Promise<Fetched>): Fetch {
   return async (url, init) => {
@@ -25,7 +25,7 @@ export function createLambdaFetch(post: (request: AwsRequest) => Promise<Fetched
       body: JSON.stringify(invocationOf(url, init)),
       signal: init.signal,
     })
-    // More instances are busy than there may be: what a caller does with 429 is right here too.
+    // Lambda's concurrency limit is reached: callers handle this like any other 429.
     if (invoked.status === 429) return { status: 429, headers: { get: () => null }, text: async () => '' }
     const failure = invoked.headers.get('x-amz-function-error')
     if (invoked.status !== 200 || failure !== null) throw new Error(failureOf(hostname, invoked, failure))
@@ -35,8 +35,8 @@ export function createLambdaFetch(post: (request: AwsRequest) => Promise<Fetched
 }
 
 /**
- * The event of such a request: like that of an HTTP API, with `direct` besides. A gateway makes its events itself, so no
- * caller of it can add that.
+ * The event for an invocation: an HTTP API's event with `direct` added. A gateway makes its own events, so its callers
+ * can't add `direct`.
  */
 function invocationOf(url: string, { method, headers, body }: FetchInit) {
   const { pathname, search } = new URL(url)
