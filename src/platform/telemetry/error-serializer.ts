@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { stdSerializers } from 'pino'
 
 /**
- * A thrown value as it is logged. An error's stack names the sources. Node's `--enable-source-maps` reads the bundle's map at
- * every start, which costs a third of the start and 67 MiB; this reads it at the first error.
+ * The log form of a thrown value. An error's stack names the source files. Node's `--enable-source-maps` reads the
+ * bundle's map at every start, which costs a third of the start and 67 MiB. This function reads it at the first error.
  */
 export function serializeError(thrown: unknown): unknown {
   if (!(thrown instanceof Error)) return thrown
@@ -20,7 +20,7 @@ function toSources(stack: string): string {
   try {
     map ??= new SourceMap(JSON.parse(readFileSync(`${fileURLToPath(import.meta.url)}.map`, 'utf8')))
   } catch {
-    // No map: the program runs from its sources.
+    // Without a map the program runs from its sources.
     return stack
   }
   const read = map

@@ -3,9 +3,7 @@ import { serializeError } from './error-serializer.ts'
 
 export type { Logger }
 
-/**
- * JSON lines on standard output, or pretty ones on a terminal. The redacted fields never show a value.
- */
+/** Logs JSON lines to standard output, or pretty lines to a terminal. Values of redacted fields are hidden. */
 export async function createLogger(level: string): Promise<Logger> {
   const options = {
     level,
