@@ -14,7 +14,7 @@ const MAX_REQUEST_BYTES = 4 * 1024
 
 export function addTokenRoute(app: ServiceApp, tokens: TokenService, limits: LoginLimits): void {
   const { limitAddress, limitClient } = limitLogins(limits)
-  // `app.openapi` would hold every body to the form's schema and to the JSON's: here it is one or the other.
+  // `app.openapi` would check every body against both the form's and the JSON's schema: a body has only one form.
   app.openAPIRegistry.registerPath(issueToken)
   app.post(issueToken.path, noteClient, limitAddress, limitClient, async (c) => {
     if (await isTooLarge(c)) throw TOO_LARGE
@@ -32,7 +32,7 @@ export function addTokenRoute(app: ServiceApp, tokens: TokenService, limits: Log
 const TOO_LARGE_DETAIL = `The body is larger than ${MAX_REQUEST_BYTES / 1024} KiB.`
 const TOO_LARGE = new AppError(PLATFORM_ERRORS.payload_too_large, TOO_LARGE_DETAIL, { error: 'invalid_request' })
 
-/** Notes the client id that a request names, be the rest of it right or wrong: limits and the log go by it. */
+/** Sets the claimed client id even when the rest of the request is invalid: limits and the log need the id. */
 const noteClient: MiddlewareHandler<AppEnv> = async (c, next) => {
   const basic = basicCredentials(c.req.header('authorization'))
   c.set('claimedClient', basic?.clientId ?? (await clientIdInBody(c)) ?? '')
@@ -47,7 +47,7 @@ async function clientIdInBody(c: Context<AppEnv>): Promise<string | undefined> {
   return NamesClient.safeParse(body).data?.client_id
 }
 
-/** A body that is no text is refused where it is read. */
+/** False for an unreadable body, which is refused where it is read. */
 function isTooLarge(c: Context<AppEnv>): Promise<boolean> {
   return c.req.arrayBuffer().then(
     ({ byteLength }) => byteLength > MAX_REQUEST_BYTES,
@@ -55,7 +55,7 @@ function isTooLarge(c: Context<AppEnv>): Promise<boolean> {
   )
 }
 
-/** For the services that have no database to look into. */
+/** Adds the route by which services without a database look up a client. */
 export function addClientRoute(app: ServiceApp, tokens: TokenService): void {
   addRoute(app, getInternalClient, async (c) => {
     const { id } = c.req.valid('param')
@@ -70,7 +70,7 @@ export function addClientRoute(app: ServiceApp, tokens: TokenService): void {
 const MEDIA_TYPE = /^application\/(json|x-www-form-urlencoded) *(;|$)/i
 
 /**
- * A parameter that a form repeats is a list, which the schema of a known one does not take.
+ * The body as an object. A repeated form parameter becomes a list, which the schemas of known parameters refuse.
  * @throws AppError `unsupported_media_type`, `malformed_json`
  */
 async function readBody(c: Context<AppEnv>): Promise<unknown> {
@@ -81,7 +81,7 @@ async function readBody(c: Context<AppEnv>): Promise<unknown> {
   return isForm ? formIn(await c.req.text()) : c.req.json().catch(refuseMalformedJson)
 }
 
-/** Not by `formData`, whose first use loads all of Node's `fetch`. */
+/** Parses a form without `formData`, whose first use loads all of Node's `fetch`. */
 function formIn(text: string): Record<string, unknown> {
   const form = new Map<string, string | string[]>()
   for (const [name, value] of new URLSearchParams(text)) {
@@ -105,7 +105,10 @@ function refuseMalformedJson(error: unknown): never {
   throw new AppError(PLATFORM_ERRORS.malformed_json, 'The body could not be parsed as JSON.')
 }
 
-/** From the Basic header, or else from the body's fields (RFC 6749, section 2.3.1). */
+/**
+ * Credentials from the Basic header, or else from the body's fields (RFC 6749, section 2.3.1).
+ * @throws AppError `invalid_client`
+ */
 function credentialsOf(
   authorization: string | undefined,
   id: string | null | undefined,

@@ -16,57 +16,57 @@ import { createRemoteKeys } from './jwks.ts'
 
 export interface AuthConfig {
   jwt: {
-    /** What tokens are signed with. */
+    /** Signs tokens. */
     secret: string
-    /** Tokens signed with it are taken too, while one secret takes the other's place. */
+    /** Tokens signed with this secret are accepted too, while one secret replaces the other. */
     otherSecret?: string | undefined
     issuer: string
     audience: string
     jwksUrl: string | undefined
-    /** With `jwksUrl`: whom the provider's tokens may be meant for; absent, only `audience`. */
+    /** With `jwksUrl`: the audiences that the provider's tokens may name. Default: only `audience`. */
     audiences?: readonly string[]
-    /** With `jwksUrl`: where the provider's tokens say what; absent, where our own do. */
+    /** With `jwksUrl`: the claims that the provider's tokens use. Default: those of tokens issued here. */
     claims?: ClaimNames
   }
   serviceTokens: readonly string[]
-  /** What they may do besides `/internal/*`. */
+  /** The scopes of service tokens, besides their access to `/internal/*`. */
   serviceScopes?: readonly string[]
   /**
-   * Asked of the client that a token of our own names. Absent, every token is good that is signed: an identity provider
-   * withdraws its own.
+   * Looks up the client of a token issued here. Absent: every signed token is accepted. An identity provider revokes
+   * its own tokens, so they need no look-up.
    */
   findClient?: FindClient | undefined
-  /** Whether a token is taken whose client nobody knows: outside production they are signed without asking. */
+  /** Accepts tokens of unknown clients: outside production tokens are signed without a look-up of the client. */
   takesUnknownClients?: boolean
-  /** Who calls when nobody says so; absent, such a call is refused. */
+  /** The principal of requests without a token. Absent: such requests are refused. */
   anonymous?: Principal
 }
 
-/** What is to be known of a client whose token is shown. */
+/** The state of a client that decides whether its tokens are accepted. */
 export interface ClientStatus {
   disabled: boolean
-  /** Tokens issued before it are not taken. In ms since 1970; null when all are. */
+  /** Tokens issued before this time are refused. In ms since 1970; null when all are accepted. */
   tokensNotBefore: number | null
 }
 
-/** How a client stands; undefined when there is none of this id. */
+/** Looks up a client's status; undefined when no client has this id. */
 export type FindClient = (id: string, trace: Trace) => Promise<ClientStatus | undefined>
 
-/** The names under which tokens say what decides here. */
+/** The names of the claims that decide what a token allows. */
 export interface ClaimNames {
-  /** Absent, the scopes are in `scope` and `scp`. */
+  /** Absent: the scopes are in `scope` and `scp`. */
   scopes?: string | undefined
-  /** A scope counts only with this before it. */
+  /** Only scopes with this prefix count; the prefix is removed. */
   scopePrefix: string
   /** The customer that the bearer is bound to. */
   customer: string
   audience: string
 }
 
-/** RFC 7519 names, RFC 8693 `scope`; `customer_id` is ours. */
+/** Names of RFC 7519, `scope` of RFC 8693, and `customer_id`, which is this system's own. */
 const OWN_CLAIMS: ClaimNames = { scopes: 'scope', scopePrefix: '', customer: 'customer_id', audience: 'aud' }
 
-/** What a token must say of its bearer. A subject that is no Unicode text would share its hash with others. */
+/** The claims that every token needs. Malformed Unicode is refused: different malformed subjects would share a hash. */
 const Claims = z.object({
   sub: z
     .string()
@@ -76,7 +76,7 @@ const Claims = z.object({
   iat: z.number().optional(),
 })
 
-/** As a number, or as text: some providers have no other kind of claim. */
+/** A number, or text: some providers have only text claims. */
 const CustomerId = z.union([
   z.int().positive(),
   z
@@ -86,7 +86,7 @@ const CustomerId = z.union([
     .pipe(z.int()),
 ])
 
-/** @param now the time, in ms since 1970 */
+/** @param now gives the time, in ms since 1970 */
 export function createAuthenticator(config: AuthConfig, now = () => Date.now()): Authenticator {
   const { jwksUrl, claims: names = OWN_CLAIMS } = config.jwt
   const verifyToken = jwksUrl === undefined ? ownTokens(config.jwt, now) : providerTokens(config.jwt, jwksUrl, now)
@@ -133,7 +133,7 @@ function scopesOf(payload: JWTPayload, { scopes, scopePrefix }: ClaimNames): Set
   )
 }
 
-/** Why the tokens of a client are not taken, or this one is not; undefined when they are. */
+/** Makes a check of a token's client. It returns the fault; undefined when the token is accepted. */
 function asking({ findClient, takesUnknownClients = false }: AuthConfig) {
   return async ({ sub, iat }: z.output<typeof Claims>, trace: Trace): Promise<TokenFault | undefined> => {
     if (findClient === undefined) return undefined
@@ -151,13 +151,13 @@ const MAX_REMEMBERED_SECONDS = 60
 
 interface Verified {
   principal: Principal
-  /** When the token expires, in seconds since 1970. */
+  /** The token's expiry, in seconds since 1970. */
   exp: number
 }
 
 /**
- * Who the tokens of the last minute were found to name, so that a caller's next request need not prove it again. A token
- * is forgotten when it expires, and after a minute in any case: then a key, a client, a token that was withdrawn counts.
+ * Keeps the principals of verified tokens, so that a caller's next request skips verification. An entry ends when its
+ * token expires, after a minute at the latest: from then on a revoked key, client or token is refused.
  */
 function rememberVerified(now: () => number) {
   const known = new Map<string, { principal: Principal; until: number }>()
@@ -178,7 +178,7 @@ function rememberVerified(now: () => number) {
       known.delete(token)
       return undefined
     },
-    /** Requests that show one token at one time share one proof. */
+    /** Simultaneous requests with the same token share one verification. */
     join(token: string, verify: () => Promise<Verified>): Promise<Principal> {
       const shared = inFlight.get(token)
       if (shared) return shared
@@ -194,10 +194,10 @@ function rememberVerified(now: () => number) {
 
 const OWN_ALGORITHM = 'HS256'
 const PROVIDER_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
-/** How far an issuer's clock may be from this machine's. */
+/** The most that an issuer's clock may differ from this machine's. */
 const LEEWAY_SECONDS = 5
 
-/** A token of our own: what {@link createAuthenticator} takes where no identity provider is set up. */
+/** Signs a token that {@link createAuthenticator} accepts when no identity provider is set up. */
 export function signClaims(claims: Record<string, unknown>, secret: string): Promise<string> {
   return sign(claims, secret, OWN_ALGORITHM)
 }
@@ -217,7 +217,7 @@ function ownTokens({ secret, otherSecret, ...jwt }: AuthConfig['jwt'], now: () =
       try {
         return await verify(token)
       } catch (error) {
-        // The token was signed with one secret: what is wrong with it there says more than that the other does not fit.
+        // Only one secret signed the token. A fault found with that one says more than the other's bad signature.
         if (!(refusal instanceof AppError) || refusal.cause === 'signature') refusal = error
       }
     }
@@ -244,7 +244,7 @@ function verifyBy(
   { issuer, audiences, audienceClaim }: TokenRules,
   now: () => number,
 ): VerifyToken {
-  // `iat` decides nothing here: the clock of the machine that issued the token may run a little ahead of ours.
+  // `iat` is not checked here: the issuer's clock may run a little ahead of this machine's.
   const options = { issuer, algorithms, requiredClaims: ['exp', 'sub'], clockTolerance: LEEWAY_SECONDS }
   return async (token) => {
     const verified = await jwtVerify(token, getKey, { ...options, currentDate: new Date(now()) }).catch(refuseToken)
@@ -256,12 +256,12 @@ function verifyBy(
   }
 }
 
-/** A provider's bad key is a fault of the tokens that name it; only keys that can't be fetched are not. */
+/** A provider's unusable key makes its tokens invalid. Only a failed fetch of the keys, an AppError, is passed on. */
 function refuseToken(error: unknown): never {
   throw error instanceof AppError ? error : invalidToken(faultOf(error))
 }
 
-/** Why a token is refused: for the log alone. */
+/** Why a token is refused. Only the log shows it. */
 export type TokenFault =
   | 'missing'
   | 'malformed'
@@ -287,7 +287,7 @@ const FAULTS: Record<string, TokenFault> = {
 }
 const FAULTY_CLAIMS: Record<string, TokenFault> = { nbf: 'not_yet_valid', iss: 'issuer', aud: 'audience' }
 
-/** What jose found. */
+/** The fault in an error of jose. */
 function faultOf(error: unknown): TokenFault {
   if (!(error instanceof Error)) return 'malformed'
   const { code = '', claim = '' } = unsafeCast<{ code?: string; claim?: string }>(error)
@@ -295,7 +295,7 @@ function faultOf(error: unknown): TokenFault {
   return FAULTS[code] ?? 'malformed'
 }
 
-/** Other types, such as `logout+jwt`, are signed by the same keys and mean something else (RFC 8725, section 3.11). */
+/** The same keys sign other types, such as `logout+jwt`, which mean something else (RFC 8725, section 3.11). */
 function isAccessToken(type: unknown): boolean {
   return type === undefined || (typeof type === 'string' && /^(application\/)?(at\+)?jwt$/i.test(type))
 }
@@ -313,7 +313,7 @@ function bearer(authorization: string | undefined): string {
   return token
 }
 
-/** The caller is not told which of these it is. */
+/** The response does not show the fault. */
 function invalidToken(fault: TokenFault): AppError {
   const detail = 'The token is malformed, expired, or not meant for this service.'
   return new AppError(PLATFORM_ERRORS.invalid_token, detail, {}, { cause: fault })

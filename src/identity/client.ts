@@ -4,8 +4,8 @@ import type { FindClient } from './authenticator.ts'
 import { ClientStatus } from './contract.ts'
 
 /**
- * How the clients of our own tokens stand, as Customers knows it.
- * @param limitMs the time that all attempts may take together
+ * Asks the Customers service for the status of clients, for the check of their tokens.
+ * @param limitMs the time limit of all attempts together
  */
 export function createClientsClient(upstream: Upstream, limitMs: number): FindClient {
   return async (id, trace) => {

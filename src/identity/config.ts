@@ -44,7 +44,7 @@ export interface IdentityConfig {
   jwt: JwtConfig
   /** The first is sent, all are accepted. */
   serviceTokens: string[]
-  /** Failed attempts of one client id from one address. */
+  /** Failed attempts of one client id from one address, in a minute. */
   loginAttemptsPerMinute: number
 }
 
@@ -108,7 +108,7 @@ function productionFaults(vars: RawVariables): string[] {
   const { JWT_SECRET, SERVICE_TOKEN, JWKS_URL } = vars
   const { jwtSecrets, serviceTokens } = secretsOf(vars)
   const faults: string[] = []
-  // With an identity provider nothing is signed here.
+  // With an identity provider no tokens are signed here.
   if (JWKS_URL === undefined) faults.push(...weaknesses('JWT_SECRET', JWT_SECRET))
   faults.push(...weaknesses('SERVICE_TOKEN', SERVICE_TOKEN))
   if (jwtSecrets.some((secret) => serviceTokens.includes(secret))) {

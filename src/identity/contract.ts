@@ -6,12 +6,12 @@ import { z } from '../platform/http/schema.ts'
 import { IDENTITY_ERRORS } from './errors.ts'
 
 /**
- * RFC 6749, section 4.4. JSON says the same as a form. Parameters that it does not name, such as `audience` and
- * `resource`, are ignored (section 3.2). A form has no null, so the document names none.
+ * A token request (RFC 6749, section 4.4), as a form or as JSON. Unknown parameters, such as `audience` and `resource`,
+ * are ignored (section 3.2). Forms have no null, so the document declares no nullable field.
  */
 export const TokenRequest = z
   .object({
-    // Another one has a code of its own, `unsupported_grant_type`.
+    // Any text is valid here: other grant types get their own code, `unsupported_grant_type`.
     grant_type: z.string().openapi({ enum: ['client_credentials'], example: 'client_credentials' }),
     client_id: optional(z.string()).openapi({ type: 'string', example: 'demo' }),
     client_secret: optional(z.string()).openapi({ type: 'string', example: 'demo-secret' }),

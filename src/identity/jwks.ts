@@ -7,10 +7,10 @@ const FETCH_TIMEOUT_MS = 2_000
 const PAUSE_AFTER_FAILURE_MS = 5_000
 
 /**
- * An identity provider's public keys, fetched when a token names a key that is not known yet. A fetch follows no
- * redirect; after one that failed, the provider is left alone for five seconds.
+ * An identity provider's public keys, fetched when a token names an unknown key. A fetch follows no redirect. After a
+ * failed fetch the next one waits at least five seconds.
  * The returned lookup throws AppError `unavailable` while the keys can't be fetched.
- * @param now the time, in ms since 1970
+ * @param now gives the time, in ms since 1970
  */
 export function createRemoteKeys(url: string, now: () => number): JWTVerifyGetKey {
   let pausedUntil = 0
@@ -26,7 +26,7 @@ export function createRemoteKeys(url: string, now: () => number): JWTVerifyGetKe
   return createRemoteJWKSet(new URL(url), { timeoutDuration: FETCH_TIMEOUT_MS, [customFetch]: fetchOrPause })
 }
 
-/** RFC 7517, section 5. A member that is no object can't be anybody's key, and must not spoil the others. */
+/** RFC 7517, section 5. An entry that is no object is no key. It is dropped, so that the other keys stay usable. */
 const KeySet = z.object({ keys: z.array(z.unknown()) }).transform(({ keys }) => ({ keys: keys.filter(isObject) }))
 
 function isObject(value: unknown): boolean {
@@ -41,7 +41,7 @@ async function fetchKeySet(href: string, options: RequestInit): Promise<z.output
   return keySet
 }
 
-/** @throws Error when the body is larger than a key set may be, without reading the rest of it */
+/** @throws Error when the body is larger than {@link MAX_KEY_SET_BYTES}. The rest of the body is not read. */
 async function readText(response: Response): Promise<string> {
   const decoder = new TextDecoder()
   let bytes = 0

@@ -11,7 +11,7 @@ import { type ApiClient, findClient, findClientNow, findClients, insertClient, u
 const { invalid_client, invalid_scope } = IDENTITY_ERRORS
 
 export interface TokenConfig extends Pick<JwtConfig, 'secret' | 'issuer' | 'audience' | 'ttlSeconds'> {
-  /** Client ids that get no token, whatever the database says of them. */
+  /** Client ids that get no token, whatever their status in the database. */
   refusedClients?: readonly string[]
 }
 
@@ -30,14 +30,14 @@ export interface IssuedToken {
 
 export type TokenService = ReturnType<typeof createTokenService>
 
-/** Secrets are 256 random bits of our own making, so one round of SHA-256 hides them as well as a slow hash would. */
+/** Compared for an unknown client. Secrets are 256 generated random bits: SHA-256 protects them like a slow hash. */
 const DUMMY_HASH = sha256(randomSecret())
 
 export function createTokenService(db: Database, config: TokenConfig) {
   return {
     /**
-     * A token for a client that proves who it is (RFC 6749, section 4.4).
-     * @param asked scopes, separated by spaces; undefined means all that the client has
+     * Issues a token to a client with the right secret (RFC 6749, section 4.4).
+     * @param asked scopes, separated by spaces; undefined means all scopes of the client
      * @throws AppError `invalid_client`, `invalid_scope`
      */
     async issueToken({ clientId, clientSecret }: Credentials, asked: string | undefined): Promise<IssuedToken> {
@@ -49,7 +49,7 @@ export function createTokenService(db: Database, config: TokenConfig) {
       return signToken(config, { clientId, scope, customerId: client.customer_id }, issueTimeOf(client))
     },
 
-    /** For whoever is shown a token of this client. */
+    /** The client's status, for checking its tokens; undefined when no client has this id. */
     async findStatus(id: string): Promise<ClientStatus | undefined> {
       const client = await findClient(db, id)
       if (client === undefined) return undefined
@@ -63,7 +63,7 @@ export function createTokenService(db: Database, config: TokenConfig) {
   }
 }
 
-/** Not before the time from which the client's tokens are taken: that is a little ahead of the clock just after a rotation. */
+/** In ms since 1970, never before `tokens_from`: right after a rotation that time is a little ahead of the clock. */
 function issueTimeOf({ now, tokens_from }: { now: DbTime; tokens_from: DbTime | null }): number {
   return msOf(laterOf(now, tokens_from ?? now))
 }
@@ -79,8 +79,8 @@ function narrowScope(granted: string, asked: string | undefined): string {
 }
 
 /**
- * Signs a token without asking whether the client exists: for `issueToken`, and for development.
- * @param issuedAt in ms since 1970. By the database's clock it can be held against the time of a rotation, exactly.
+ * Signs a token without checking that the client exists: for `issueToken`, and for development.
+ * @param issuedAt in ms since 1970. A time of the database's clock compares exactly with the time of a rotation.
  */
 export async function signToken(
   config: TokenConfig,
@@ -105,7 +105,7 @@ export async function signToken(
   }
 }
 
-/** Makes a client and returns its secret, which is kept nowhere: only its hash is. */
+/** Makes a client and returns its secret. Only the secret's hash is stored. */
 export async function createClient(
   db: Database,
   client: { id: string; name: string; scopes: readonly string[]; customerId: number | null },
@@ -121,7 +121,7 @@ export async function createClient(
   return { clientSecret }
 }
 
-/** A client as those see it who look after clients: nothing here proves who it is. */
+/** A client for administrators, without the secret's hash. */
 export interface ClientSummary {
   id: string
   name: string
@@ -129,11 +129,11 @@ export interface ClientSummary {
   customer_id: number | null
   created_at: string
   disabled_since: string | null
-  /** Tokens issued before it are not taken. */
+  /** Tokens issued before this time are refused. */
   tokens_not_before: string | null
 }
 
-/** Every client, the oldest first. */
+/** All clients, the oldest first. */
 export async function listClients(db: Database): Promise<ClientSummary[]> {
   const clients = await findClients(db)
   return clients.map(({ id, name, scope, customer_id, created_at, disabled_at, tokens_from }) => ({
@@ -148,9 +148,9 @@ export async function listClients(db: Database): Promise<ClientSummary[]> {
 }
 
 /**
- * Gives a client a new secret. From then on the old one gets no token, and no token that it got is taken.
- * @returns the secret, and since when the client is disabled: then the new one gets no token either. Undefined when there
- *   is no such client
+ * Gives a client a new secret. The old secret then gets no token, and all tokens issued with it are refused.
+ * @returns the secret, and the time since which the client is disabled (a disabled client gets no token); undefined
+ *   when no client has this id
  */
 export async function rotateSecret(
   db: Database,
@@ -165,8 +165,9 @@ export async function rotateSecret(
 }
 
 /**
- * From then on the client gets no token, and none that it has is taken: not even when it is enabled again.
- * @returns since when it is disabled, and whether it was before; undefined when there is no such client
+ * Disables a client: it gets no token, and its tokens are refused, even after it is enabled again.
+ * @returns the time since which the client is disabled, and whether it was disabled before; undefined when no client
+ *   has this id
  */
 export async function disableClient(db: Database, id: string): Promise<{ since: string; before: boolean } | undefined> {
   const client = await findClient(db, id)
@@ -177,7 +178,7 @@ export async function disableClient(db: Database, id: string): Promise<{ since: 
   return { since: toRfc3339(since), before: client.disabled_at !== null }
 }
 
-/** The client gets tokens again. @returns since when it was disabled; undefined when there is no such client */
+/** Lets a client get tokens again. @returns since when it was disabled; undefined when no client has this id */
 export async function enableClient(db: Database, id: string): Promise<{ disabledSince: string | null } | undefined> {
   const client = await findClient(db, id)
   if (client === undefined) return undefined
@@ -185,12 +186,12 @@ export async function enableClient(db: Database, id: string): Promise<{ disabled
   return { disabledSince: toRfc3339OrNull(client.disabled_at) }
 }
 
-/** How far the clocks of the servers of one cluster may be apart. */
+/** The most that the clocks of a cluster's servers may differ. */
 const MAX_CLOCK_SKEW_MS = 5_000
 
 /**
- * Must run after the secret changed or the client was disabled: every token that was issued until then has an earlier `iat`,
- * also one by the clock of another node. Each withdrawal has a later time than the one before.
+ * Must run after the secret changed or the client was disabled: every token issued until then has an `iat` before the
+ * new `tokens_from`, even by the clock of another node. Each revocation has a later time than the one before.
  */
 async function revokeTokens(db: Database, { id, tokens_from }: ApiClient): Promise<void> {
   const from = addMs(await readClock(db), MAX_CLOCK_SKEW_MS)

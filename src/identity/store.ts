@@ -7,7 +7,7 @@ import type { Database } from '../platform/database/types.ts'
 
 export type ApiClient = Selectable<Tables['api_clients']>
 
-/** Ids are visible ASCII. MySQL cannot compare the column with other characters, and ignores trailing spaces. */
+/** Ids are visible ASCII: MySQL can't compare the column with other characters, and ignores trailing spaces. */
 const CLIENT_ID = /^[\x21-\x7e]{1,64}$/
 
 export async function findClient(db: Database, id: string): Promise<ApiClient | undefined> {
@@ -15,14 +15,14 @@ export async function findClient(db: Database, id: string): Promise<ApiClient | 
   return await db.selectFrom('api_clients').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
-/** Like {@link findClient}, with the database's time of the read. */
+/** Like {@link findClient}, with `now`, the database's time of the read. */
 export async function findClientNow(db: Database, id: string): Promise<(ApiClient & { now: DbTime }) | undefined> {
   if (!CLIENT_ID.test(id)) return undefined
   const now = dialectOf(db).now.as('now')
   return db.selectFrom('api_clients').selectAll().select(now).where('id', '=', id).executeTakeFirst()
 }
 
-/** Every client, without its secret's hash. */
+/** All clients, the oldest first, without the hashes of their secrets. */
 export function findClients(db: Database): Promise<Omit<ApiClient, 'secret_hash'>[]> {
   return db
     .selectFrom('api_clients')

@@ -16,5 +16,5 @@ declare module '../platform/database/tables.ts' {
   }
 }
 
-/** Each before those that it refers to. */
+/** Each table stands before the tables that it refers to. */
 export const IDENTITY_TABLES = ['api_clients'] as const
