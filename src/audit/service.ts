@@ -24,15 +24,15 @@ import {
 
 export interface Finding {
   check: string
-  /** What must hold. */
+  /** The rule that the books must keep. */
   promise: string
-  /** What does not hold, at most {@link MAX_DIFFERENCES} of it. Empty: the promise is kept. */
+  /** The differences found, at most {@link MAX_DIFFERENCES}. Empty when the rule is kept. */
   differences: Difference[]
 }
 
 export interface Audit {
   balanced: boolean
-  /** How much there was to look at. */
+  /** The number of rows that the audit covered. */
   counted: { products: number; orders: number; keys: number }
   findings: Finding[]
 }
@@ -40,8 +40,8 @@ export interface Audit {
 export const MAX_DIFFERENCES = 100
 
 /**
- * Proves the books: reads only, and may run while orders are being taken.
- * @param sweepSeconds how often ended holds are released; one that is late by two sweeps and a minute counts as lost
+ * Checks the books. The audit only reads, and orders may be placed while it runs.
+ * @param sweepSeconds how often ended holds are released; a hold that is late by two sweeps and a minute counts as lost
  */
 export async function auditBooks(db: Database, { sweepSeconds }: { sweepSeconds: number }): Promise<Audit> {
   const sweptBy = await clockBefore(db, 1 + (2 * sweepSeconds) / 60)
@@ -66,7 +66,7 @@ export async function auditBooks(db: Database, { sweepSeconds }: { sweepSeconds:
   return { balanced, counted: await countBooks(db), findings }
 }
 
-/** What a product's stock must be, and what makes that number. */
+/** A product's stock, with the figures that explain it. */
 export interface Explanation extends StockAccount {
   expected: number
   newest_adjustments: { id: number; delta: number; reason: string; principal: string; created_at: string }[]
@@ -74,9 +74,10 @@ export interface Explanation extends StockAccount {
 }
 
 /**
- * Reads only, and may run while orders are being taken: the sums are of one moment, the lists of a moment just after it.
- * @param most how many rows a list has; the sums are of all rows
- * @returns undefined when there is no such product
+ * Reads what explains a product's stock. Orders may be placed meanwhile: the sums are of one moment, the lists of a
+ * moment just after it.
+ * @param most the maximum number of rows in each list; the sums cover all rows
+ * @returns undefined when the product does not exist
  */
 export async function explainStock(db: Database, productId: number, most: number): Promise<Explanation | undefined> {
   const account = await findStockAccount(db, productId)
@@ -97,26 +98,26 @@ function expectedOf({ adjusted, taken }: StockAccount): number {
 
 export interface Fix {
   productId: number
-  /** What is right: the number that the product has, or the one that its ledger and orders make. */
+  /** Which number is right: the product's stock, or the one that its ledger and orders make. */
   trust: 'stock' | 'ledger'
-  /** How much more the stock is than expected: what somebody saw, and wants mended. */
+  /** Stock minus expected stock, as the operator saw it. The fix is written only if the excess is still the same. */
   excess: number
-  /** For the ledger, where the stock is trusted. */
+  /** The reason of the new ledger row, where the stock is trusted. */
   reason: string
 }
 
 export type Fixed =
   | { done: 'stock set'; before: number; after: number }
   | { done: 'adjustment added'; id: number; delta: number }
-  /** Nothing was written: the excess is another one by now, or the ledger makes less than nothing. */
+  /** Nothing was written: the excess has changed, or the corrected stock would be negative. */
   | { done: 'nothing'; why: 'changed' | 'below zero' }
 
-/** Who wrote the adjustments that a fix adds. */
+/** The principal of the adjustments that a fix adds. */
 const FIXER = 'audit:books'
 
 /**
- * Writes one thing after which stock, ledger and orders agree. Orders may be taken meanwhile: each changes the stock and
- * the sums alike, so the excess stays the same, and only another fix could write it twice.
+ * Writes one change after which stock, ledger and orders agree. Orders may be placed meanwhile: each changes the stock
+ * and the sums alike, so the excess stays the same. Fixes run one at a time, so none is written twice.
  * @throws RowsLocked
  */
 export function fixStock(db: Database, { productId, trust, excess, reason }: Fix): Promise<Fixed> {

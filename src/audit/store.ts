@@ -6,10 +6,13 @@ import type { Database } from '../platform/database/types.ts'
 /** One error in the books: its subject, and the figures that disagree. */
 export type Difference = Record<string, string | number | null>
 
-/** Reads errors in the books. Each query is one statement, so it sees one moment even while orders are placed. */
+/** Finds errors in the books. Each query is one statement, so it sees one moment even while orders are placed. */
 type Query = RawBuilder<Difference>
 
-/** Sums are decimals in MySQL, and the driver returns those as text. SQLite ignores the cast and keeps the integer. */
+/**
+ * Casts a sum to an integer. Sums are decimals in MySQL, and the driver returns decimals as text. SQLite ignores the
+ * cast and keeps the integer.
+ */
 function whole(sum: RawBuilder<unknown>): RawBuilder<number> {
   return sql<number>`cast(${sum} as signed)`
 }
@@ -94,7 +97,7 @@ export async function findDifferences(db: Database, query: Query, most: number):
   return rows
 }
 
-/** The database's time some minutes ago. */
+/** The database's time `minutes` ago. */
 export async function clockBefore(db: Database, minutes: number): Promise<string> {
   return addMinutes(await readClock(db), -minutes)
 }
@@ -110,7 +113,7 @@ export async function countBooks(db: Database): Promise<{ products: number; orde
   return { products: await count('products'), orders: await count('orders'), keys: await count('idempotency_keys') }
 }
 
-/** A product's stock, and the two sums whose difference it must be. */
+/** A product's stock, and the two sums that explain it: `stock` is `adjusted` minus `taken`. */
 export interface StockAccount {
   product_id: number
   sku: string
@@ -119,12 +122,12 @@ export interface StockAccount {
   /** The sum of all adjustments. */
   adjusted: number
   adjustments: number
-  /** The sum of what orders that are not canceled took. */
+  /** The sum of the quantities of live orders. */
   taken: number
   live_orders: number
 }
 
-/** One statement, so that all figures are of one moment. */
+/** Uses one statement, so that all figures are of one moment. */
 export async function findStockAccount(db: Database, productId: number): Promise<StockAccount | undefined> {
   const { rows } = await sql<StockAccount>`
     select p.id as product_id, p.sku, p.name, p.stock,
@@ -154,7 +157,7 @@ export function findAdjustments(db: Database, productId: number, limit: number) 
     .execute()
 }
 
-/** The newest lines of a product in orders that are not canceled. */
+/** The newest lines of a product in live orders. */
 export function findLiveLines(db: Database, productId: number, limit: number) {
   return db
     .selectFrom('order_items as i')
