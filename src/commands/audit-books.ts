@@ -80,7 +80,7 @@ function trustOf(text: string | undefined): Fix['trust'] | undefined {
   return text === 'ledger' || text === 'stock' ? text : undefined
 }
 
-/** @throws UsageError for options that say nothing without another one */
+/** @throws UsageError for an option that has no effect without another one */
 function refuseUnfit({ fix, explain, limit, trust, reason, yes }: Record<string, string | boolean | undefined>): void {
   if (fix !== undefined && trust !== 'ledger' && trust !== 'stock') {
     throw new UsageError('--fix needs --trust ledger or --trust stock.', HELP)

@@ -34,7 +34,7 @@ await runCommand(HELP, async (env) => {
   console.log(`${to} is a copy of ${file}.`)
 })
 
-/** An empty file that only its owner may read: SQLite fills it. @throws StartError */
+/** Creates an empty file that only its owner may read. SQLite fills it later. @throws StartError */
 function createPrivate(path: string): void {
   try {
     closeSync(openSync(path, 'wx', OWNER_ONLY))
@@ -43,7 +43,7 @@ function createPrivate(path: string): void {
   }
 }
 
-/** SQLite does not wait until the disk has all of a copy. */
+/** Flushes a copy to the disk: SQLite does not wait for that. */
 function keep(path: string): void {
   const file = openSync(path, 'r+')
   fsyncSync(file)

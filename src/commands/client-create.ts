@@ -15,7 +15,7 @@ const HELP = `Makes an API client and prints its secret, once: only a hash of it
 
 const MAX_NAME = 200
 
-/** They are about more than one customer, so a client bound to one has no use for them. */
+/** These scopes cover more than one customer, so a bound client has no use for them. */
 const UNBOUND_SCOPES = ['customers:write', 'products:write', 'support:read']
 
 await runCommand(HELP, async (env) => {

@@ -40,7 +40,7 @@ async function makeUser(db: Database, { name, password, database }: User): Promi
   await sql`grant select, insert, update, delete on ${patternOf(database)} to ${name}@'%'`.execute(db)
 }
 
-/** All tables of a database, as `grant` names them: there an underscore alone would stand for any character. */
+/** All tables of a database, as `grant` names them. An unescaped underscore in a grant stands for any character. */
 function patternOf(database: string) {
   return sql.raw(`\`${database.replaceAll('`', '``').replace(/[_%\\]/g, '\\$&')}\`.*`)
 }

@@ -40,19 +40,19 @@ const OPTIONS = {
 type KeyUse = KeySearch['data'][number]
 type Options = ReturnType<typeof optionsOf>
 
-/** An order, and what is known of the key that it was looked for with. */
+/** An order, with what is stored about the key of the search. */
 interface Finding {
   order: FoundOrder
-  /** Which API its caller called; null when that can't be told. */
+  /** The API that the caller used; null when it is unknown. */
   via: KeyUse['via'] | null
   uses: Pick<KeyUse, 'operation' | 'status' | 'created_at' | 'expires_at'>[]
 }
 
 interface Outcome {
   findings: Finding[]
-  /** How far back was looked; null when time did not matter. */
+  /** The start of the searched period; null when the search had no period. */
   since: string | null
-  /** Orders of that time that do not say where they came from. */
+  /** The number of orders in the period that have no origin. */
   unrecorded: number
   kept: Awaited<ReturnType<OrderSupport['keptSince']>>
 }
@@ -116,7 +116,7 @@ async function findOne(support: OrderSupport, id: number): Promise<Outcome> {
   return { findings, since: null, unrecorded: 0, kept: await support.keptSince() }
 }
 
-/** Remembered keys have an index. What is older is looked for among all orders, the newest first. */
+/** Stored keys have an index, so they are searched first. Older orders are scanned, the newest first. */
 async function searchBack(support: OrderSupport, options: Options): Promise<Outcome> {
   const { key, correlationId, client, days } = options
   const kept = await support.keptSince()
@@ -144,7 +144,7 @@ function viaOf({ key_hash }: FoundOrder, key: string | undefined): Finding['via'
   return key_hash === sha256(key) ? 'orders' : 'orchestrator'
 }
 
-/** Says on standard error how far a long search is. */
+/** Reports the progress of a long search on standard error. */
 function createProgress(everyMs = 1_000) {
   let last = Date.now()
   return (scanned: number, backTo: string) => {

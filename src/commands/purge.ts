@@ -51,14 +51,14 @@ function daysOf(age = ''): number {
   return days
 }
 
-/** An order that may yet be canceled, or that a key may stand for, is not final. */
+/** An order is not final while it can still be canceled, or while a key may refer to it. */
 function refuseShort(days: number, { orders, idempotencyTtlMinutes }: Env): void {
   const open = Math.max(orders.cancelWindowMinutes, idempotencyTtlMinutes)
   if (days * MINUTES_PER_DAY > open) return
   throw new StartError('--older-than must be longer than CANCEL_WINDOW_MINUTES and IDEMPOTENCY_TTL_HOURS.')
 }
 
-/** Lets work save lines in a new file: they are on the disk before the work goes on. */
+/** Lets `work` save lines in a new file. A save resolves when its lines are on the disk. */
 async function saveTo<T>(
   path: string,
   work: (save: (lines: readonly string[]) => Promise<void>) => Promise<T>,
@@ -72,7 +72,7 @@ async function saveTo<T>(
   return work(save).finally(() => closeSync(file))
 }
 
-/** @throws StartError when the file is at fault */
+/** @throws StartError when the file can't be used */
 function attempt<T>(path: string, use: () => T): T {
   try {
     return use()
