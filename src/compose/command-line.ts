@@ -5,7 +5,7 @@ import { SCOPES, type Scope } from './modules.ts'
 import { run } from './process.ts'
 import { StartError } from './start-failure.ts'
 
-/** A command line that can't be understood, with the help that says how it should look. */
+/** A command line that can't be understood. The message ends with the help. */
 export class UsageError extends StartError {
   constructor(fault: string, help: string) {
     super(`${fault}\n\n${help}`)
@@ -13,15 +13,17 @@ export class UsageError extends StartError {
 }
 
 /**
- * Runs a command, which answers no callers and so needs no secrets. `--help` prints the help and does nothing.
- * @param failure the exit code of a command that could not do its work
+ * Runs a command. Commands serve no callers, so they need no secrets. `--help` prints the help and does nothing else.
+ * @param failure the exit code of a command that failed
  */
 export async function runCommand(help: string, command: (env: Env) => Promise<void>, failure = 1): Promise<void> {
   if (process.argv.some((argument) => argument === '--help' || argument === '-h')) console.log(help)
   else await run((env) => command(withoutQueryTimeout(env)), { serves: false, failure })
 }
 
-/** A migration or an audit of a large database takes longer than a caller would wait. */
+/**
+ * Commands have no query timeout: a migration or an audit of a large database takes longer than a caller would wait.
+ */
 function withoutQueryTimeout(env: Env): Env {
   return { ...env, database: { ...env.database, queryTimeoutMs: 0, readTimeoutMs: 0 } }
 }
@@ -46,9 +48,9 @@ export function readOptionsAndRest<O extends ParseArgsOptionsConfig>(options: O,
 }
 
 /**
- * Asks the person at the terminal before something that can't be taken back.
- * @param yes the answer was given on the command line
- * @throws StartError when the answer is no, and when there is no terminal to ask on
+ * Asks for confirmation before a change that can't be undone.
+ * @param yes whether the command line confirms the change already
+ * @throws StartError when the user declines, and when there is no terminal
  */
 export async function askToGoOn(question: string, yes: boolean): Promise<void> {
   if (yes) return
@@ -83,7 +85,7 @@ export function readPositive(text: string | undefined, option: string, help: str
 
 const DAYS = /^(\d{1,5})d$/
 
-/** A length of time such as `30d`, in days; undefined when it is no such thing. */
+/** A length of time such as `30d`, in days. Undefined for any other text. */
 export function readDays(text: string): number | undefined {
   const [, days] = DAYS.exec(text) ?? []
   return days === undefined ? undefined : Number(days)

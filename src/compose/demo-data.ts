@@ -6,13 +6,12 @@ import { transact } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
 import { DATA_TABLES, DB_FOLDER } from './schema.ts'
 
-/** What a database holds: no rows, the demo data and what was done with it since, or anything else. */
+/** The content of a database: no rows, the demo data (perhaps changed since), or other data. */
 export type Holding = 'nothing' | 'demo data' | 'other data'
 
-/** No caller has this principal, and rows of the ledger never change: see db/seed.sql. */
+/** Marks the demo data in the ledger. No caller has this principal, and ledger rows never change: see db/seed.sql. */
 const SEED_PRINCIPAL = 'seed'
 
-/** What the database holds now. */
 export async function findHolding(db: Database): Promise<Holding> {
   const seeded = await db
     .selectFrom('stock_adjustments')
@@ -33,8 +32,8 @@ async function isEmpty(db: Database): Promise<boolean> {
 }
 
 /**
- * Puts the demo data into an empty database, all of it or none; changes nothing in any other. Safe to run twice, and from
- * many machines at once.
+ * Inserts the demo data into an empty database, in one transaction. Any other database stays unchanged. Running it
+ * twice, or on many machines at once, is safe.
  * @returns what the database held before
  */
 export async function seed(db: Database): Promise<Holding> {
@@ -45,18 +44,18 @@ export async function seed(db: Database): Promise<Holding> {
       return holding
     })
   } catch (error) {
-    // A service wrote rows after the tables were found empty. The demo data was rolled back.
+    // A service wrote rows after the tables were found empty. The transaction with the demo data was rolled back.
     if (isAnyDuplicate(error)) return findHolding(db)
     throw error
   }
 }
 
-/** Deletes every row and puts the demo data in. Services may run meanwhile: they see the rows before, or those after. */
+/** Deletes every row and inserts the demo data. Services may run meanwhile: they see the old rows or the new ones. */
 export async function resetDemoData(db: Database): Promise<void> {
   const { engine } = dialectOf(db)
   await aloneInTransaction(db, async (trx) => {
     for (const table of DATA_TABLES) await trx.deleteFrom(table).execute()
-    // New ids then follow those of the demo data.
+    // Without a reset of the counters, new ids would not follow those of the demo data.
     if (engine === 'sqlite') await sql`delete from sqlite_sequence`.execute(trx)
     await insertDemoData(trx)
   })
@@ -66,7 +65,7 @@ export async function resetDemoData(db: Database): Promise<void> {
   }
 }
 
-/** The tables whose ids the server counts. */
+/** The tables whose ids the database server generates. */
 async function findCountedTables(db: Database): Promise<string[]> {
   const tables = await db.introspection.getTables()
   return tables
@@ -78,7 +77,7 @@ function insertDemoData(trx: Database): Promise<void> {
   return runStatements(trx, new URL('seed.sql', DB_FOLDER))
 }
 
-/** One program at a time: two that find the tables empty would both fill them. */
+/** Only one program does this at a time: two that find the tables empty would both fill them. */
 function aloneInTransaction<T>(db: Database, work: (trx: Database) => Promise<T>): Promise<T> {
   return transact(db, async (trx) => {
     await lockMaintenance(trx)

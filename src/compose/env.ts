@@ -18,13 +18,13 @@ import { type IdempotencyConfig, idempotencyConfigOf, idempotencyVariables } fro
 import { type RpcConfig, rpcConfigOf, rpcVariables } from '../platform/rpc/config.ts'
 import { type TelemetryConfig, telemetryConfigOf, telemetryVariables } from '../platform/telemetry/config.ts'
 
-/** Where a service is; one that is a function has an address such as `lambda://customers-api-dev`. */
+/** The address of a service. A Lambda function has an address such as `lambda://customers-api-dev`. */
 const serviceUrl = urlWith(/^(https?|lambda)$/)
 
 const { HOST, PORT, RATE_LIMIT_PER_MINUTE, ...servingVariables } = httpVariables
 const { LOGIN_ATTEMPTS_PER_MINUTE, ...tokenVariables } = identity.variables
 
-/** All variables. Faults are listed in this order: addresses first, limits last. */
+/** All variables, in the order in which their faults are listed: addresses first, limits last. */
 const Known = z.object({
   NODE_ENV: oneOf('development', 'test', 'production').default('development'),
   HOST,
@@ -70,7 +70,7 @@ interface ParseOptions {
   file?: RawVariables
 }
 
-/** What is wrong with the environment, as one message with a line for each fault. */
+/** The faults of the environment in one message, a line each. */
 export class EnvError extends Error {
   readonly faults: readonly string[]
 
@@ -82,13 +82,13 @@ export class EnvError extends Error {
 }
 
 /**
- * Reads the environment. An empty variable counts as absent: docker-compose passes unset ones as empty.
- * @param serves whether the program has callers, and so needs secrets that are fit for production
+ * Reads the environment. An empty variable counts as absent: docker-compose passes unset variables as empty.
+ * @param serves whether the program serves callers, and so needs secrets that are fit for production
  * @param file the variables of a `.env`; a variable that is set in the environment wins, even an empty one
  * @throws EnvError naming every variable that is wrong, missing, or too weak for production
  */
 export function parseEnv(record: RawVariables, { serves = true, file = {} }: ParseOptions = {}): Env {
-  // Deno shows a program only the variables it may see and no list of them, so read each by its name.
+  // Deno gives a program no list of the variables that it may read, so each is read by its name.
   const entries = VARIABLES.map((name) => [name, record[name] ?? file[name]] as const)
   const given = Object.fromEntries(entries.filter(([, value]) => value !== undefined && value !== ''))
   const parsed = Known.safeParse(given)

@@ -7,27 +7,27 @@ import { type ErrorDefinition, PLATFORM_ERRORS } from '../platform/core/errors.t
 import type { Tables } from '../platform/database/tables.ts'
 import { products } from '../products/module.ts'
 
-/** What a domain says of itself. Every function's bundle reads all of these at its start, so they stay light. */
+/** A domain's description. Every function's bundle loads all modules at its start, so modules must stay light. */
 interface Module {
   name: string
   scopes: readonly string[]
-  /** Its refusals, by their codes. */
+  /** The domain's refusals, by code. */
   errors: Readonly<Record<string, ErrorDefinition>>
-  /** Each before those that it refers to. */
+  /** The domain's tables, each before the tables that it refers to. */
   tables: readonly (keyof Tables)[]
-  /** The environment variables that it reads, and the configuration made of them. */
+  /** The environment variables that the domain reads, and the function that makes its configuration of them. */
   variables?: object
   configOf?: unknown
 }
 
-/** The domains, each after those whose tables its own refer to. The documents list the scopes in this order. */
+/** The domains, each after those whose tables its own tables refer to. The documents list the scopes in this order. */
 export const MODULES = [customers, products, orders, orchestrator, identity, audit] as const satisfies readonly Module[]
 
 export type Scope = (typeof MODULES)[number]['scopes'][number]
 
 export const SCOPES: readonly Scope[] = MODULES.flatMap<Scope>(({ scopes }) => scopes)
 
-/** Every refusal that a caller can meet. */
+/** Every refusal that a caller can receive. */
 export const ERRORS: readonly ErrorDefinition[] = [{ errors: PLATFORM_ERRORS }, ...MODULES].flatMap(({ errors }) =>
   Object.values<ErrorDefinition>(errors),
 )

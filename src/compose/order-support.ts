@@ -5,7 +5,7 @@ import type { Database } from '../platform/database/types.ts'
 import { ANONYMOUS_ID, principalId } from '../platform/http/principal.ts'
 import type { Env } from './env.ts'
 
-/** What answers whether an order was placed, by whichever API. */
+/** Composes the search for orders, which covers Orders and the orchestrator. */
 export function composeSupport({ idempotencyTtlMinutes }: Env, db: Database): OrderSupport {
   const principalsOf = async (client: string | undefined) => {
     if (client === ANONYMOUS_ID) return [ANONYMOUS_ID, principalId(client)]

@@ -18,9 +18,9 @@ const PARENT_CHECK_MS = 250
 const LAST_LINES_MS = 200
 
 /**
- * Runs a program. What stops it from starting is told in one message, without a stack trace.
- * @param options.failure the exit code then
- * @param options.fail tells it, and ends the process
+ * Runs a program. A known reason for a failure is reported in one message, without a stack trace.
+ * @param options.failure the exit code of a failure
+ * @param options.fail reports the failure, and ends the process
  */
 export async function run(
   program: (env: Env) => Promise<void>,
@@ -49,43 +49,49 @@ function explain(error: unknown): string {
   return isSystemError(error) ? error.message : (error.stack ?? error.message)
 }
 
-/** What the operating system or the network refused. The message says what and where; no stack trace would add to it. */
+/**
+ * Whether the operating system or the network refused something. The message says what and where, so a stack trace
+ * would add nothing.
+ */
 export function isSystemError(error: Error): boolean {
   return 'syscall' in error && 'code' in error
 }
 
-/** The address that could not be listened on, or the name that means none. */
+/** The address that can't be listened on, or the host name that has no address. */
 function whereOf(error: Error): string {
   return 'address' in error ? String(error.address) : 'hostname' in error ? String(error.hostname) : ''
 }
 
 const EVERYWHERE = ['0.0.0.0', '::']
 
-/** The address of a service as a caller on this machine writes it. */
+/** The URL of a service, for callers on this machine. */
 export function urlOf({ serving: { host } }: Env, port: number): string {
   if (host === undefined || host === '127.0.0.1' || EVERYWHERE.includes(host)) return `http://localhost:${port}`
   return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`
 }
 
-/** Who can reach the services. */
+/** The addresses at which the services can be reached, in words. */
 export function audienceOf({ serving: { host } }: Env): string {
   if (host === undefined || EVERYWHERE.includes(host)) return 'all addresses of this machine'
   return `${host} alone (HOST chooses another address)`
 }
 
-/** Opens the database, brought up to date; tells where it was looked for when it is not there. */
+/**
+ * Opens the database for services: outside production it is created and migrated, in production it must be migrated.
+ * @throws StartError naming the database that can't be used
+ */
 export function openPreparedDatabase(env: Env, logger: Logger): Promise<Database> {
   return withDatabaseErrors(env, async () => {
     if (!env.production) await ensureDatabase(env.database)
     const db = await openDatabase(env.database, { logger })
     await prepare(env, db, logger)
-    // A server that can't be written now may be one that fails over; a file that can't be written stays so.
+    // A server that can't be written now may fail over, so it is not tested. A file that can't be written stays so.
     if (env.database.host === undefined) await writeNothing(db)
     return db
   })
 }
 
-/** Does something with the database that is set up. @throws StartError saying which database it was, and what it said */
+/** Runs work with the configured database. @throws StartError naming the database, with the reason of its failure */
 export async function withDatabaseErrors<T>(env: Env, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
@@ -97,7 +103,7 @@ export async function withDatabaseErrors<T>(env: Env, work: () => Promise<T>): P
   }
 }
 
-/** Which variables to look at. */
+/** The variables to check, by error code. */
 const REMEDIES: Record<string, string> = {
   ECONNREFUSED: 'Does it run there? Check DB_HOST and DB_PORT.',
   ENOTFOUND: 'Check DB_HOST.',
@@ -133,7 +139,10 @@ function fileRemedyFor(error: unknown): string {
   return FILE_REMEDIES[sqliteCode(error) ?? 0] ?? 'Check DB_FILE.'
 }
 
-/** Opens the database as it is; `readOnly` is for commands that only read. @throws StartError when it is not migrated */
+/**
+ * Opens the database without migrating it; `readOnly` is for commands that only read.
+ * @throws StartError when the database is not migrated
+ */
 export async function openMigratedDatabase(env: Env, { readOnly = false } = {}): Promise<Database> {
   const { host, file } = env.database
   if (readOnly && host === undefined && !existsSync(file)) {
@@ -152,7 +161,10 @@ async function refusePending(env: Env, db: Database): Promise<void> {
   )
 }
 
-/** Outside production the schema is brought up to date, and a new database gets the demo data. */
+/**
+ * Outside production, migrates the database and puts the demo data into a new one. Production refuses pending
+ * migrations.
+ */
 async function prepare(env: Env, db: Database, logger: Logger): Promise<void> {
   if (env.production) return refusePending(env, db)
   const done = await migrate(db)
@@ -166,9 +178,9 @@ export function describeDatabase({ host, port, name, file }: DatabaseConfig): st
 }
 
 /**
- * On SIGTERM, on Ctrl-C, and when the npm that started it is stopped: `/ready` says no, nothing new is accepted, what
- * runs is finished, then all is closed and the process ends with 0. It ends with 1 if that takes longer than a platform
- * would wait. An uncaught error stops it in the same way, with 1; a second one ends it at once.
+ * Drains and exits with 0 on SIGTERM, on Ctrl-C, and when the npm that started the process ends. The exit code is 1 if
+ * the drain takes longer than a platform waits (`MAX_DRAIN_MS`), and after an uncaught error. A second uncaught error
+ * ends the process at once.
  */
 export function stopGracefully(
   lifecycle: { draining: boolean },
@@ -202,13 +214,16 @@ export function stopGracefully(
   onParentExit(() => stop('npm is gone'))
 }
 
-/** Nothing is left that holds the process open but the log, whose last lines are being written: it may finish. */
+/** Only the log may still hold the process open. It gets `LAST_LINES_MS` to write its last lines. */
 function end(code: number): void {
   process.exitCode ||= code
   setTimeout(() => process.exit(), LAST_LINES_MS).unref()
 }
 
-/** npm starts its scripts through a shell, and a signal to npm ends that shell but never reaches the program. */
+/**
+ * npm starts its scripts through a shell. A signal to npm ends that shell but never reaches the program, so the program
+ * watches its parent process.
+ */
 export function onParentExit(stop: () => void): void {
   if (process.env.npm_lifecycle_event === undefined) return
   const parent = process.ppid

@@ -2,7 +2,7 @@ import type { Env } from './env.ts'
 import { run } from './process.ts'
 import { failStart } from './start-failure.ts'
 
-/** Runs a service. It takes no options: `--help` prints the help and does nothing, and any other argument is refused. */
+/** Runs a service. `--help` prints the help and does nothing else. Any other argument is refused. */
 export async function runService(help: string, program: (env: Env) => Promise<void>): Promise<void> {
   const given = process.argv.slice(2)
   if (given.some((argument) => argument === '--help' || argument === '-h')) return console.log(help)

@@ -1,8 +1,9 @@
 import { type Env, EnvError } from './env.ts'
 
 /**
- * Where the other services are: what their variables say, or outside production their ports on this machine.
- * @param needed those without which the program can't work
+ * The addresses of the other services. A service without a variable is at its port on this machine.
+ * @param needed the services without which the program can't work
+ * @throws EnvError in production, when the variable of a needed service is missing
  */
 export function findServiceUrls(env: Env, needed: readonly ('customers' | 'orders')[]) {
   const variables = {

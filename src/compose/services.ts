@@ -32,16 +32,16 @@ import { SCOPES } from './modules.ts'
 import { composeSupport } from './order-support.ts'
 import { signpostsOf } from './signposts.ts'
 
-/** What stands in `PUBLIC_URL` for the name of a service. */
+/** Stands for the name of a service in `PUBLIC_URL`. */
 export const SERVICE_IN_URL = '{service}'
 
 export interface Lifecycle {
   draining: boolean
-  /** Whether a proxy that nobody counted was warned of. */
+  /** Whether the log has already warned of a proxy that `TRUSTED_PROXIES` does not count. */
   proxyWarned?: boolean
 }
 
-/** Where another service is: an address, or its verbs in this process. */
+/** How another service is reached: at an address, or by its verbs in this process. */
 export type ServiceLocation<Service> = string | Service
 
 const ANONYMOUS: Principal = { id: ANONYMOUS_ID, scopes: new Set(['orders:write']), customerId: null }
@@ -80,7 +80,8 @@ export function composeOrders(
     products: createProductsService(db, env),
     tokens,
     logins: env.logins,
-    // Without Customers nothing is placed, but orders are read, confirmed and canceled, and placed ones are replayed.
+    // Customers is not essential: without it no order is placed, but orders are still read, confirmed, canceled and
+    // replayed.
     checks: {
       database: essential(() => probeWrites(db)),
       customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
@@ -89,11 +90,11 @@ export function composeOrders(
   return { app, orders, sweep: () => sweep(orders), jobs: [sweeperJob(orders, env.orders.sweepSeconds)] }
 }
 
-/** Where the orchestrator's upstreams are. It has no database, so it asks Customers for the status of a client. */
+/** The orchestrator's upstreams. The orchestrator has no database, so it asks Customers for the status of a client. */
 export interface OrchestratorUpstreams {
   customers: ServiceLocation<CustomersService>
   orders: ServiceLocation<OrdersService>
-  /** Where Customers is in this process. */
+  /** Finds the status of a client, where Customers runs in this process. */
   findClient?: FindClient | undefined
 }
 
@@ -132,7 +133,7 @@ function reachCustomers(customers: ServiceLocation<CustomersService>, env: Env):
   return singleFlight(client, 2 * env.httpTimeoutMs)
 }
 
-/** Of all services in this process. */
+/** One count for all services in this process. */
 const bodiesInFlight = { bytes: 0 }
 
 function common(env: Env, service: string, logger: Logger, lifecycle: Lifecycle) {
@@ -156,7 +157,7 @@ function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous
   })
 }
 
-/** Undefined where an identity provider issues the tokens. The demo client is refused in production. */
+/** Undefined where an identity provider issues the tokens. Production refuses the demo client. */
 function tokensOf(env: Env, db: Database) {
   if (env.jwt.jwksUrl !== undefined) return undefined
   return createTokenService(db, { ...env.jwt, refusedClients: env.production ? ['demo'] : [] })

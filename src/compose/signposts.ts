@@ -4,7 +4,7 @@ import { calledPath, type ServiceLink, type Signposts } from '../platform/http/h
 import { LAMBDA } from '../platform/rpc/lambda-fetch.ts'
 import type { Env } from './env.ts'
 
-/** Where each service lies below the root of the REST API of serverless.yml. */
+/** The prefix of each service below the root of the REST API in serverless.yml. */
 const SERVICES = {
   orchestrator: { title: 'Orchestrator', prefix: '' },
   customers: { title: 'Customers', prefix: 'customers-api/' },
@@ -16,8 +16,8 @@ export type ServiceName = keyof typeof SERVICES
 const NAMES: readonly ServiceName[] = ['orchestrator', 'customers', 'orders']
 
 /**
- * What leads from a service to the others. An address is told only where it is known to lead there: behind the REST API
- * of serverless.yml, and outside production.
+ * Links from one service to the others. An address is shown only where it is known to work: behind the REST API of
+ * serverless.yml, and outside production.
  */
 export function signpostsOf(own: ServiceName, env: Env): Signposts {
   const links = (c: Context): ServiceLink[] =>
@@ -33,7 +33,7 @@ export function signpostsOf(own: ServiceName, env: Env): Signposts {
   return { links, tryIt }
 }
 
-/** The request that the README prints, as lines. */
+/** The lines of the request that the README shows. */
 export function demoCurl(orchestrator: string): string[] {
   const body =
     '{"customer_id":1,"items":[{"product_id":1,"qty":2}],"idempotency_key":"abc-123","correlation_id":"req-789"}'
@@ -43,19 +43,25 @@ export function demoCurl(orchestrator: string): string[] {
   ]
 }
 
-/** A gateway may know a service's root only without the slash. That of its stage has one. */
+/**
+ * The home link has no slash at its end: a gateway may know a service's root only without it. A stage's root keeps its
+ * slash.
+ */
 function linkTo(title: string, root: string): ServiceLink {
   return { title, home: root.replace(/(?<!\.\.)\/$/, ''), docs: `${root}docs` }
 }
 
-/** With a slash at the end. */
+/** The root of a service, with a slash at the end. */
 function rootOf(name: ServiceName, own: ServiceName, env: Env, c: Context): string | undefined {
   if (isBehindRestApi(own, env, c)) return `${'../'.repeat(own === 'orchestrator' ? 0 : 1)}${SERVICES[name].prefix}`
   if (env.production) return undefined
   return configuredAddress(name, env, c) ?? siblingAddress(name, own, env, c)
 }
 
-/** The prefix says so. The orchestrator has none, but reaches its upstreams as functions. */
+/**
+ * The prefix in the path shows the REST API. The orchestrator has no prefix, but there its upstreams are Lambda
+ * functions.
+ */
 function isBehindRestApi(own: ServiceName, env: Env, c: Context): boolean {
   const { requestContext } = unsafeCast<{ requestContext?: { path?: string } }>(c.env ?? {})
   if (requestContext?.path === undefined) return false
@@ -65,7 +71,7 @@ function isBehindRestApi(own: ServiceName, env: Env, c: Context): boolean {
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
 
-/** What a variable says, if a browser can reach it: names within a container network have no dot. */
+/** The configured address, if a browser can reach it. Host names within a container network have no dot. */
 function configuredAddress(name: ServiceName, env: Env, c: Context): string | undefined {
   const base = { orchestrator: undefined, customers: env.customersBase, orders: env.ordersBase }[name]
   if (base === undefined || base.startsWith(LAMBDA)) return undefined
@@ -74,14 +80,17 @@ function configuredAddress(name: ServiceName, env: Env, c: Context): string | un
   return isReachable ? base.replace(/\/*$/, '/') : undefined
 }
 
-/** At its own port on the host that was called, if this service was called at its own port too and not through a proxy. */
+/**
+ * The other service's port on the host that was called. Undefined behind a proxy: the request must have used this
+ * service's own port.
+ */
 function siblingAddress(name: ServiceName, own: ServiceName, env: Env, c: Context): string | undefined {
   const address = directAddress(env.ports[own], c)
   if (address === undefined || env.ports[name] === 0) return undefined
   return Object.assign(new URL(address), { port: String(env.ports[name]) }).href
 }
 
-/** The address that was called, if the service listens at this very port. */
+/** The address that was called, if its port is the one at which the service listens. */
 function directAddress(port: number, c: Context): string | undefined {
   const { incoming } = unsafeCast<{ incoming?: { socket: { localPort?: number } } }>(c.env ?? {})
   const url = new URL('/', c.req.url)

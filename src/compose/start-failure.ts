@@ -2,10 +2,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import { parseEnv as parseFile } from 'node:util'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
-/** A start that can't go on, in words for whoever started it. */
+/** A start that failed for a known reason. The message is for the person who started the program. */
 export class StartError extends Error {}
 
-/** What `.env` in the folder of the start says. @throws StartError when it can't be read */
+/** Reads `.env` in the working directory. @throws StartError when the file can't be read */
 export function readEnvFile(): ReturnType<typeof parseFile> {
   try {
     return existsSync('.env') ? parseFile(readFileSync('.env', 'utf8')) : {}
@@ -36,7 +36,7 @@ export async function failStart(message: string, code = 1): Promise<never> {
   process.exit(code)
 }
 
-/** The environment itself may be what is wrong. */
+/** Reads one variable without `parseEnv`: the environment itself may be the reason of the failure. */
 function isProduction(): boolean {
   try {
     return (process.env.NODE_ENV ?? readEnvFile().NODE_ENV) === 'production'
