@@ -1,4 +1,4 @@
-// The program of the image: runs the service that SERVICE names.
+// The program of the container image. It runs the service that SERVICE names.
 import { extname } from 'node:path'
 import { failStart } from '../compose/start-failure.ts'
 
@@ -8,5 +8,5 @@ const { SERVICE = '' } = process.env
 if (!SERVICES.includes(SERVICE)) {
   await failStart(`SERVICE: must be one of: ${SERVICES.join(', ')}`)
 }
-// As a URL, so that the bundler leaves each service in the file of its own.
+// A URL, so that the bundler keeps each service in its own file.
 await import(new URL(`${SERVICE}${extname(import.meta.url)}`, import.meta.url).href)
