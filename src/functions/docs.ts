@@ -6,5 +6,5 @@ import { behindGateway } from './gateway.ts'
 const app = new Hono<AppEnv>()
 addDocsFiles(app)
 
-/** Swagger UI's own files for every service, so that the other functions need not carry them. */
+/** Serves Swagger UI's files for every service, so that the other functions need not carry them. */
 export const handler = behindGateway(app, ['/customers-api', '/orders-api'])

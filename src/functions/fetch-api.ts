@@ -1,18 +1,18 @@
 /**
- * `Headers`, `Request` and `Response` as a function needs them. Node's own load all of its `fetch` (undici), which takes
- * more processor time than all else that Node does at a start. The bundler puts these in their place
- * (`scripts/bundling.ts`). They do what Node's do with a body that is whole: a function is given no other.
+ * `Headers`, `Request` and `Response` for functions. Node's own load undici, which takes more processor time than the
+ * rest of Node's start, so the bundler replaces them with these (`scripts/bundling.ts`). They behave like Node's for
+ * whole bodies: a function gets no other body.
  */
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const SPACE_AROUND = /^[\t\n\r ]+|[\t\n\r ]+$/g
-/** RFC 9110, section 5.5. */
+/** Forbidden by RFC 9110, section 5.5. */
 const FORBIDDEN_IN_VALUE = /[\0\r\n]|[^\0-\xff]/
 
 type HeadersInput = Iterable<readonly [string, string]> | Readonly<Record<string, string>>
 
 class FunctionHeaders {
-  /** By their names in lower case. */
+  /** Header values, by name in lower case. */
   readonly #values = new Map<string, string[]>()
 
   constructor(init: HeadersInput = []) {
@@ -49,7 +49,7 @@ class FunctionHeaders {
     for (const [name, value] of this) visit.call(self, value, name, this)
   }
 
-  /** Sorted by name; each cookie for itself. */
+  /** The headers sorted by name. Each cookie is an entry of its own. */
   *entries(): Generator<[string, string]> {
     for (const name of [...this.#values.keys()].sort()) {
       if (name === 'set-cookie') for (const cookie of this.getSetCookie()) yield [name, cookie]
@@ -87,7 +87,7 @@ function normalized(value: string): string {
 
 type Content = string | Uint8Array<ArrayBuffer> | ArrayBuffer | ReadableStream<Uint8Array<ArrayBuffer>> | null
 
-/** What requests and responses have in common. A body can be read once. */
+/** The common part of requests and responses. A body can be read once. */
 class Message {
   readonly headers: FunctionHeaders
   readonly #content: Content
@@ -150,7 +150,7 @@ class FunctionRequest extends Message {
   readonly url: string
   readonly method: string
 
-  /** @throws TypeError when it is no request that could be sent */
+  /** @throws TypeError for a request that can't be sent */
   constructor(input: string | URL, { method = 'GET', headers, body }: RequestInput = {}) {
     super(body, headers)
     const url = new URL(input)

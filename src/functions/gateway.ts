@@ -4,11 +4,10 @@ import { sameSecret } from '../platform/core/crypto.ts'
 
 /**
  * A handler for the events of a REST API (v1), an HTTP API (v2), a function URL, a load balancer (ALB) and VPC Lattice
- * (v2): all reach the same paths. The app never sees the stage or the prefix that the gateway has in front of them; its
- * links are relative, so they hold there.
- * Other functions invoke this one directly (`platform/rpc/lambda-fetch.ts`); a gateway's events can't look like that.
- * @param prefixes the paths below which the app lies at the gateway, e.g. `/orders-api`
- * @param serviceTokens they open nothing to those who come through a gateway
+ * (v2). The app sees no stage and no prefix; its links are relative, so they work behind both. Other functions invoke
+ * it directly (`platform/rpc/lambda-fetch.ts`), with events that no gateway can send.
+ * @param prefixes the paths below which the gateway serves the app, e.g. `/orders-api`
+ * @param serviceTokens tokens that are removed from the requests of a gateway
  */
 export function behindGateway<E extends Env>(
   app: Hono<E>,
@@ -29,8 +28,8 @@ const INTERNAL = /^(\/dev)?\/internal(?=\/|$)/
 const NOWHERE = '/internal'
 
 /**
- * The app without what is for services alone: its internal routes are not there, and a service token is no token. The
- * second holds however a path is written.
+ * The app for callers behind a gateway: it has no internal routes, and service tokens are removed. Without the token,
+ * internal routes stay closed however a path is written.
  */
 function forOutsiders<E extends Env>(app: Hono<E>, serviceTokens: readonly string[]): Hono<E> {
   const isServiceToken = (token: string) => serviceTokens.map((known) => sameSecret(known, token)).includes(true)
@@ -42,7 +41,7 @@ function forOutsiders<E extends Env>(app: Hono<E>, serviceTokens: readonly strin
   })
 }
 
-/** VPC Lattice's query, which the adapter reads as a part of the path alone. */
+/** The query of a VPC Lattice event: the adapter reads a query only as a part of the path. */
 function latticeQuery({ requestContext, ...event }: LambdaEvent): string {
   if (!('serviceArn' in requestContext) || !('path' in event)) return ''
   const [, inPath] = event.path.split('?')
@@ -52,7 +51,7 @@ function latticeQuery({ requestContext, ...event }: LambdaEvent): string {
   return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs)}`
 }
 
-/** A REST API takes the stage off itself, an HTTP API leaves it. */
+/** A REST API removes the stage from the path, an HTTP API keeps it. */
 function withoutStage(event: LambdaEvent): string {
   if (!('rawPath' in event)) return event.path.replace(/\?.*$/s, '')
   const { stage } = event.requestContext

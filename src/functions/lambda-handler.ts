@@ -5,7 +5,7 @@ import { createLogger, type Logger } from '../platform/telemetry/logger.ts'
 import { behindGateway } from './gateway.ts'
 import { withParameters } from './parameters.ts'
 
-/** What a function starts with. Its work is made once for each instance, and used by all of its invocations. */
+/** The input of a function's start. The start runs once for each instance, and all invocations share its result. */
 export interface Start {
   env: Env
   logger: Logger
@@ -13,7 +13,7 @@ export interface Start {
 
 /**
  * A handler for requests.
- * @param prefixes the paths below which the service lies at the gateway, e.g. `/orders-api`
+ * @param prefixes the paths below which the gateway serves the service, e.g. `/orders-api`
  */
 export function onRequests(
   service: string,
@@ -26,15 +26,15 @@ export function onRequests(
   return async (event, context) => (await started())(event, context)
 }
 
-/** A handler for the ticks of a schedule. */
+/** A handler for scheduled events. */
 export function onSchedule<T>(service: string, compose: (start: Start) => Promise<() => Promise<T>>) {
   const started = startOnce(service, { serves: false }, compose)
   return async (): Promise<T> => (await started())()
 }
 
 /**
- * In Lambda the work begins at once, in the time before the first invocation, which has a whole processor. A start that
- * failed is logged, and tried again by the next invocation.
+ * In Lambda the start begins before the first invocation, when it has a whole processor. A failed start is logged, and
+ * the next invocation tries it again.
  */
 function startOnce<T>(
   service: string,

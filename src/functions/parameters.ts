@@ -11,16 +11,16 @@ const MAX_READ_MS = 3_000
 const Answer = z.object({ Parameters: z.array(z.object({ Name: z.string(), Value: z.string() })) })
 
 /**
- * The environment with what `SSM_PARAMETERS` names, which is read from SSM: `/b2b-orders/dev/service-token` becomes
- * `SERVICE_TOKEN`. A variable that is set is not asked for.
- * @throws EnvError naming the parameters that are not there
+ * The environment, completed from SSM: the parameter `/b2b-orders/dev/service-token` in `SSM_PARAMETERS` becomes
+ * `SERVICE_TOKEN`. The parameter of a variable that is set is not read.
+ * @throws EnvError naming the missing parameters
  */
 export async function withParameters(variables: Variables, send: Fetch): Promise<Variables> {
   const names = (variables.SSM_PARAMETERS ?? '').split(',').filter((name) => name !== '')
   const wanted = names.filter((name) => !variables[variableOf(name)])
   if (wanted.length === 0) return variables
   const found = await readParameters(wanted, variables, send)
-  // With an identity provider, no token is signed here.
+  // With an identity provider no token is signed here, so the JWT secret may be missing.
   const missing = wanted.filter((name) => !found.has(name) && !(variables.JWKS_URL && name.endsWith('/jwt-secret')))
   if (missing.length > 0) {
     throw new EnvError(missing.map((name) => `${variableOf(name)}: SSM has no parameter ${name}`))
@@ -35,7 +35,7 @@ function variableOf(name: string): string {
     .toUpperCase()
 }
 
-/** The values of those that are there, by their names. @throws Error saying what SSM answered, without a value */
+/** The values of the existing parameters, by name. @throws Error with SSM's response, without any value */
 async function readParameters(names: string[], variables: Variables, send: Fetch): Promise<Map<string, string>> {
   const post = createAwsClient('ssm', variables, send)
   const body = JSON.stringify({ Names: names, WithDecryption: true })
