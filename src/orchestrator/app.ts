@@ -20,7 +20,7 @@ export interface OrchestratorDeps extends ServiceDeps {
   orchestrator: OrchestratorService
 }
 
-/** The orchestrator, a pure function of what it is given. */
+/** The orchestrator's app, a pure function of its dependencies. */
 export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDeps): ServiceApp {
   const docs = {
     title: 'Orchestrator',
@@ -35,7 +35,8 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
     createAndConfirmOrder,
     async (c) => {
       const input = c.req.valid('json')
-      // A key of this request alone: its retries at Orders are one order, the same request sent again is another one.
+      // Without a caller's key, each request has its own key: retries at Orders are one order, but a repeated request
+      // is another order.
       const key = keyOf(c, input) ?? crypto.randomUUID()
       if (input.correlation_id === undefined && correlationIdIn(c) === undefined) {
         c.set('trace', { ...c.get('trace'), correlationId: correlationIdOf(c.get('principal').id, key) })
@@ -43,7 +44,7 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
       c.get('addToLog')({ customer_id: input.customer_id })
       const { value, replayed } = await orchestrator.createAndConfirm(callerOf(c), input, key)
       c.get('addToLog')({ order_id: orderIdIn(value), replayed })
-      // The text goes out as it was stored: a replay is the same bytes.
+      // The stored text is sent unchanged: a replay has the same bytes.
       const body = `{"success":true,"correlationId":${JSON.stringify(c.get('trace').correlationId)},"data":${value}}`
       return sendStored(c, createAndConfirmOrder, { status: 201, body, replayed })
     },
@@ -55,7 +56,7 @@ export function createOrchestratorApp({ orchestrator, ...deps }: OrchestratorDep
 
 const BodyCorrelation = z.object({ correlation_id: z.string().regex(CORRELATION_ID) })
 
-/** The correlation id that a body names is taken before the guard, so that a refused request has it too. */
+/** The correlation id is read from the body before the guard runs, so that a refused request has it too. */
 const takeCorrelationId: MiddlewareHandler<AppEnv> = async (c, next) => {
   const body = BodyCorrelation.safeParse(await c.req.json().catch(() => undefined))
   if (body.success) c.set('trace', { ...c.get('trace'), correlationId: body.data.correlation_id })
@@ -67,7 +68,7 @@ function keyOf(c: Context<AppEnv>, { idempotency_key }: { idempotency_key?: stri
   return idempotencyKey(idempotency_key, c.req.header('idempotency-key'), c.req.header('x-idempotency-key'))
 }
 
-/** Quotes within a JSON text are escaped, so no customer's name looks like this. */
+/** Quotes within a JSON string are escaped, so no customer's name matches this. */
 const ORDER_ID = /"order":\{"id":(\d+)/
 
 function orderIdIn(text: string): number | undefined {

@@ -6,7 +6,7 @@ export const orchestratorVariables = {
 }
 
 export interface OrchestratorConfig {
-  /** The answer comes within this time, whatever the other services do. */
+  /** The response is sent within this time, however long the upstreams take. */
   deadlineMs: number
   /** Whether callers need no token. */
   public: boolean
@@ -18,7 +18,7 @@ export function orchestratorConfigOf(
 ): OrchestratorConfig {
   return {
     deadlineMs: vars.ORCHESTRATOR_DEADLINE_MS,
-    // Outside production one curl must be enough to try the system; production is open only where it is said.
+    // Outside production one curl must be enough to try the system. Production is open only where the variable says so.
     public: vars.ORCHESTRATOR_PUBLIC ?? !production,
   }
 }

@@ -40,7 +40,7 @@ const ConfirmedOrderData = z
   })
   .openapi('ConfirmedOrderData')
 
-/** A plain boolean: of a literal, generated Python clients make an enum of texts, and refuse every answer. */
+/** A plain boolean: for a literal, generated Python clients make an enum of strings and refuse every response. */
 const success = (value: boolean) => z.boolean().meta({ description: `Always ${value}`, example: value })
 
 export const ConfirmedOrder = z
@@ -74,8 +74,8 @@ const FailureReason = z
   .openapi('FailureReason')
 
 /**
- * A problem document that also carries the orchestrator's envelope, for callers who know only that. One object and no
- * `allOf`: with `additionalProperties` in both its parts, Go clients can't be generated.
+ * A problem document with the orchestrator's envelope, for callers that know only the envelope. It is one object
+ * without `allOf`: Go clients can't be generated from two parts that both have `additionalProperties`.
  */
 export const Failure = z
   .looseObject({ ...Problem.shape, success: success(false), correlationId: z.string(), error: FailureReason })

@@ -16,8 +16,9 @@ type Input = z.output<typeof CreateAndConfirm>
 export type OrchestratorService = ReturnType<typeof createOrchestratorService>
 
 /**
- * Validates the customer through Customers, then has Orders create and confirm the order in one transaction. It keeps no
- * state: its key at Orders derives from the caller's own, so the same request at whatever moment is the same order.
+ * Validates the customer through Customers, then has Orders create and confirm the order in one transaction. The
+ * orchestrator keeps no state: its key at Orders derives from the caller's key, so a repeated request is the same order
+ * at any time.
  */
 export function createOrchestratorService(
   customers: CustomersClient,
@@ -26,9 +27,9 @@ export function createOrchestratorService(
 ) {
   return {
     /**
-     * @returns the JSON text of the customer and the order, as the key first got them
-     * @throws AppError the refusal of Orders; `customer_not_found`; `upstream_failed`, `unavailable`, `deadline_exceeded`
-     *   where a service is at fault
+     * @returns the JSON text of the customer and the order, as it was first stored for the key
+     * @throws AppError any refusal of Orders; `customer_not_found`; `upstream_failed`, `unavailable`,
+     *   `deadline_exceeded` when an upstream fails
      */
     createAndConfirm(caller: Caller, input: Input, key: string): Promise<Reply<string>> {
       return withTimeLimit(deadlineMs, (deadline) => placeOrder(caller, input, key, deadline))
@@ -44,13 +45,13 @@ export function createOrchestratorService(
       orders.placeOrder({ ...order, customer }, keyAtOrders(caller.principal.id, key), caller, deadline)
     const customer = await findCustomer(order.customer_id, caller, deadline)
     if (!(customer instanceof AppError)) return place(customer)
-    // An order that was placed already stays placed, whatever became of its customer or of Customers since.
+    // A replay must succeed, even if the customer is deleted by now or Customers does not respond.
     return place(null).catch((error) => {
       throw isRefusal(error, PLATFORM_ERRORS.idempotency_key_reused) ? error : customer
     })
   }
 
-  /** The customer, or why there is none. */
+  /** The customer, or the reason why there is none. */
   async function findCustomer(id: number, { trace }: Caller, deadline: AbortSignal): Promise<Customer | AppError> {
     try {
       const customer = await customers.getCustomer(id, trace, deadline)
