@@ -27,7 +27,7 @@ export interface CustomersDeps extends ServiceDeps {
   logins: LoginLimits
 }
 
-/** The Customers API, a pure function of what it is given. */
+/** The Customers API's app, a pure function of its dependencies. */
 export function createCustomersApp({ customers, tokens, logins, ...deps }: CustomersDeps): ServiceApp {
   const app = createServiceApp(deps, {
     title: 'Customers',

@@ -10,7 +10,7 @@ export type CustomerBrief = z.output<typeof CustomerBriefSchema>
 
 export interface CustomersClient {
   /**
-   * The customer, or undefined when there is none.
+   * @returns undefined when the customer does not exist
    * @throws AppError `upstream_failed`, `unavailable`, `deadline_exceeded`
    */
   getCustomer(id: number, trace: Trace, signal?: AbortSignal): Promise<CustomerValue | undefined>
@@ -33,18 +33,19 @@ export function createCustomersClient(upstream: Upstream): CustomersClient {
   }
 }
 
-/** Customers in the same process. */
+/** A client of Customers in the same process. */
 export function createLocalCustomersClient(customers: Pick<CustomersService, 'getCustomerInternal'>): CustomersClient {
   return { getCustomer: (id, _, signal) => raceAbort(signal, customers.getCustomerInternal(id).catch(unlessNotFound)) }
 }
 
-/** Older lookups are not joined: they may show a customer as it was before a change. */
+/** Older lookups are not shared: they may show a customer as it was before a change. */
 const MAX_SHARED_AGE_MS = 5
 
 /**
- * Callers that ask for one customer at one moment share one lookup. The lookup may be a little older than the call: an order
- * checks its customer once more in its own transaction, and a customer that was not found is looked up again.
- * @param limitMs the time that all attempts of a lookup may take together
+ * Callers that ask for the same customer at the same moment share one lookup, which may be a little older than the
+ * call. That is safe: an order checks its customer again in its own transaction, and a customer that was not found is
+ * looked up again.
+ * @param limitMs the time limit of a lookup, for all its attempts together
  */
 export function singleFlight(client: CustomersClient, limitMs: number): CustomersClient {
   const share = createSingleFlight<number, CustomerValue | undefined>(MAX_SHARED_AGE_MS)

@@ -27,7 +27,7 @@ import { z } from '../platform/http/schema.ts'
 import { BatchResponse, batchedCalls } from '../platform/rpc/batch-contract.ts'
 import { CUSTOMER_ERRORS } from './errors.ts'
 
-/** RFC 5322's dot-atom, at a name of the DNS. */
+/** RFC 5322's dot-atom, at a DNS name. */
 const EMAIL =
   /^\s*[\w~!#$%&\x27*+/=?^\x60{|}-]+(\.[\w~!#$%&\x27*+/=?^\x60{|}-]+)*@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?\s*$/
 
@@ -51,7 +51,7 @@ export const Customer = z
   })
   .openapi('Customer')
 
-/** What an order's answer shows of its customer. */
+/** What an order's response shows of its customer. */
 export const CustomerBrief = Customer.pick({ id: true, name: true, email: true, phone: true }).openapi('CustomerBrief')
 
 const CustomerPage = pageOf(Customer).openapi('CustomerPage')

@@ -3,9 +3,9 @@ import { compileOnce } from '../platform/database/compiled-query.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import type { Database } from '../platform/database/types.ts'
 
-// What another domain may read and lock of customers, inside its own transaction.
+// The reads and locks of customers that another domain may do inside its own transaction.
 
-/** The customers of these that exist now, whatever an earlier lookup said. */
+/** The customers among these ids that exist now. An earlier lookup may be out of date. */
 export function liveCustomersQuery(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {
   if (ids.length === 0) return undefined
   return compileOnce(trx, `live customers ${ids.length}`, ids, () =>
@@ -13,7 +13,7 @@ export function liveCustomersQuery(trx: Database, ids: readonly number[]): Compi
   )
 }
 
-/** Locks customers, by ascending ids: until the transaction ends, no other places an order for them or changes them. */
+/** Locks customers by ascending ids: until the transaction ends, no other one places their orders or changes them. */
 export function lockCustomersQuery(trx: Database, ids: readonly number[]): CompiledQuery<{ id: number }> | undefined {
   if (ids.length === 0) return undefined
   const sorted = [...ids].sort((a, b) => a - b)

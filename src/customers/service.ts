@@ -47,9 +47,9 @@ export interface CustomersConfig {
 
 export type CustomersService = ReturnType<typeof createCustomersService>
 
-/** What can be done with customers. A caller that is bound to one customer sees no other. */
+/** The verbs of customers. A bound client sees only its own customer. */
 export function createCustomersService(db: Database, config: CustomersConfig) {
-  /** Those that are asked for at the same moment are read together. */
+  /** Customers that are asked for at the same moment are read together. */
   const getCustomerInternal = createLoader<number, Customer>(async (ids) => {
     const rows = await findCustomers(db, [...new Set(ids)])
     const customers = new Map(rows.map((row) => [row.id, presentCustomer(row)]))
@@ -78,7 +78,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
       return presentCustomer(found(await findCustomer(db, id), id))
     },
 
-    /** For the other services, which may know every customer. @throws AppError `not_found` */
+    /** For other services, which may read every customer. @throws AppError `not_found` */
     getCustomerInternal,
 
     /** @throws AppError `validation_failed` for a cursor of another list */
@@ -128,8 +128,8 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     },
 
     /**
-     * Deleted customers can be erased too. What orders were answered is blanked after the customer itself: one sent at this
-     * very moment may keep the data in its stored answer until its key ends.
+     * Erases a customer's personal data, also from a deleted customer. Stored responses of orders are rewritten after
+     * the customer: an order placed at this moment may keep the data in its stored response until its key expires.
      * @throws AppError `bound_client`, `not_found`, `idempotency_key_reused`
      */
     async eraseCustomer(caller: Caller, id: number, key: string | undefined): Promise<StoredResponse> {
@@ -141,7 +141,7 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
         await rewriteResponses(trx, [CREATE_CUSTOMER, REPLACE_CUSTOMER], id, (body) => erasedBody(id, body))
         return { id }
       })
-      // Also for a replay: the first request may have ended between the two.
+      // A replay rewrites them too: the first request may have stopped after its transaction.
       await rewriteResponsesStartingWith(db, `{"customer":{"id":${id},`, (body) => erasedBrief(id, body))
       return response
     },
@@ -160,7 +160,7 @@ function presentCustomer({
   return { id, name, email, phone, created_at: toRfc3339(created_at), updated_at: toRfc3339(updated_at), version }
 }
 
-/** What stands in the place of personal data. No caller can take the e-mail: its domain has one part only. */
+/** The values that replace personal data. No caller can have this e-mail: its domain has only one part. */
 function erasedFields(id: number): CustomerFields {
   return { name: 'Erased customer', email: `erased-${id}@invalid`, phone: null }
 }
@@ -170,17 +170,20 @@ function isErased({ id, name, email, phone }: CustomerRow): boolean {
   return name === erased.name && email === erased.email && phone === erased.phone
 }
 
-/** A stored answer without the personal data in it; its times and version stay. */
+/** A stored response without its personal data. Its times and version stay. */
 function erasedBody(id: number, body: string): string {
   return JSON.stringify({ ...unsafeCast<Customer>(JSON.parse(body)), ...erasedFields(id) })
 }
 
-/** The same of an answer to the orchestrator, which begins with its customer. */
+/** A stored response to the orchestrator without personal data. Such a response begins with its customer. */
 function erasedBrief(id: number, body: string): string {
   return JSON.stringify({ ...unsafeCast<object>(JSON.parse(body)), customer: { id, ...erasedFields(id) } })
 }
 
-/** What is hashed: the whole body. Since the first version an absent phone is null, and stored hashes must still match. */
+/**
+ * The part of a request that is hashed: the whole body. An absent phone is hashed as null, as in the first version, so
+ * that stored hashes still match.
+ */
 function requestOf(input: z.output<typeof NewCustomer>): unknown {
   return { ...input, phone: input.phone ?? null }
 }
@@ -189,7 +192,7 @@ function fieldsOf({ name, email, phone }: z.output<typeof NewCustomer>): Custome
   return { name, email, phone: phone ?? null }
 }
 
-/** A bound client may read its customer and change none. Of another customer it does not even learn that much. */
+/** A bound client may read its customer, but change none. Other customers do not exist for it. */
 function forbidBoundClient({ principal }: Caller, id?: number): void {
   if (id !== undefined && !mayActFor(principal, id)) throw customerNotFound(id)
   if (principal.customerId !== null) {

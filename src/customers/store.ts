@@ -27,7 +27,7 @@ export interface CustomerFields {
   phone: string | null
 }
 
-/** The unique index on e-mails, as each engine names it in an error. */
+/** The unique index on e-mails, as each engine's errors name it. */
 export const EMAIL_INDEX = { index: 'customers_email_key', column: 'customers.email_key' }
 
 export async function insertCustomer(db: Database, fields: CustomerFields, now: DbTime): Promise<number> {
@@ -44,7 +44,7 @@ export function findCustomer(db: Database, id: number): Promise<CustomerRow | un
   return liveCustomers(db).where('id', '=', id).executeTakeFirst()
 }
 
-/** Those of these customers that exist. */
+/** The customers among these ids that exist. */
 export function findCustomers(db: Database, ids: readonly number[]): Promise<CustomerRow[]> {
   return liveCustomers(db).where('id', 'in', ids).execute()
 }
@@ -70,7 +70,10 @@ export async function updateCustomer(db: Database, id: number, fields: CustomerF
   await indexCustomer(db, id, fields)
 }
 
-/** Keeps the row for the orders that refer to it; frees its e-mail and deletes its words. */
+/**
+ * Marks a customer as deleted. The row stays for the orders that refer to it; its e-mail is free again and its words
+ * are deleted.
+ */
 export async function softDeleteCustomer(db: Database, id: number, now: DbTime): Promise<void> {
   await db
     .updateTable('customers')
@@ -99,11 +102,13 @@ export async function eraseCustomer(
 export interface IdList {
   after: number | undefined
   limit: number
-  /** The only customer that may be listed. */
+  /** The only customer that the caller may list. */
   only: number | undefined
 }
 
-/** Reads the index of live customers: between two of them there may be any number of deleted ones. */
+/**
+ * Reads the index of live customers: in the primary key, any number of deleted customers may lie between two live ones.
+ */
 export function listCustomers(db: Database, { after = 0, limit, only }: IdList): Promise<CustomerRow[]> {
   return db
     .selectFrom(sql<CustomerRow>`customers`.as<'c'>(sql`c ${dialectOf(db).forceIndex('customers_live')}`))

@@ -18,5 +18,5 @@ declare module '../platform/database/tables.ts' {
   }
 }
 
-/** Each before those that it refers to. */
+/** Each table comes before the tables that it refers to. */
 export const CUSTOMER_TABLES = ['customer_words', 'customers'] as const
