@@ -55,7 +55,8 @@ export const ProductChange = z
   .refine((change) => Object.values(change).some((value) => value !== undefined), 'Name at least one field to change')
   .openapi('ProductChange', {
     minProperties: 1,
-    // Not every field that is there may be null. Neither `type` nor `properties`: generators would make models of them.
+    // At least one given field must not be null. This uses neither `type` nor `properties`, because generators would
+    // make a model of either.
     not: { additionalProperties: { enum: [null] } },
   })
 

@@ -36,7 +36,7 @@ export interface ProductsConfig {
 
 export type ProductsService = ReturnType<typeof createProductsService>
 
-/** What can be done with products and their stock. Whatever changes a count by hand writes it to the ledger. */
+/** The verbs of products and their stock. The ledger records every change of a count that no order made. */
 export function createProductsService(db: Database, config: ProductsConfig) {
   return {
     /** @throws AppError `sku_taken`, `idempotency_key_reused` */
@@ -97,7 +97,7 @@ export function createProductsService(db: Database, config: ProductsConfig) {
     },
 
     /**
-     * @param preconditions of the product
+     * @param preconditions conditions on the version of the product
      * @throws AppError `not_found`, `precondition_failed`, `insufficient_stock`, `amount_too_large`,
      *   `idempotency_key_reused`
      */

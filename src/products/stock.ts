@@ -6,7 +6,7 @@ import { enqueueWrite } from '../platform/database/pipeline.ts'
 import type { Database } from '../platform/database/types.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
-// What another domain may do with stock, inside its own transaction.
+// The changes of stock that another domain may make inside its own transaction.
 
 export interface StockRow {
   id: number
@@ -15,8 +15,8 @@ export interface StockRow {
 }
 
 /**
- * Reads and locks prices and stock of these products until the transaction ends. By ascending ids: two transactions that want
- * the same products wait for each other instead of deadlocking.
+ * Reads prices and stock, and locks them until the transaction ends. The locks go by ascending ids: two transactions
+ * that need the same products wait for each other instead of deadlocking.
  */
 export function lockStockQuery(trx: Database, ids: readonly number[]): CompiledQuery<StockRow> | undefined {
   if (ids.length === 0) return undefined
@@ -31,17 +31,17 @@ export function lockStockQuery(trx: Database, ids: readonly number[]): CompiledQ
   )
 }
 
-/** Takes quantities from the stock of many products, with the transaction's next statement. */
+/** Takes quantities from the stock. The change is sent with the transaction's next statement. */
 export function reserveStock(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
   return addToStock(trx, quantities, -1, now)
 }
 
-/** Gives quantities back to the stock of many products, with the transaction's next statement. */
+/** Returns quantities to the stock. The change is sent with the transaction's next statement. */
 export function restock(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
   return addToStock(trx, quantities, 1, now)
 }
 
-/** Changes the stock of products by signed quantities, with the transaction's next statement. */
+/** Adds signed quantities to the stock. The change is sent with the transaction's next statement. */
 export function changeStock(trx: Database, deltas: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
   return addToStock(trx, deltas, 1, now)
 }
@@ -63,13 +63,10 @@ async function addToStock(
   await enqueueWrite(trx, CompiledQuery.raw(update, [...deltas, now, ...ids]))
 }
 
-/** The principal of ledger rows that stand for orders which were taken out of the database. */
+/** The principal of ledger rows that replace archived orders. */
 const ARCHIVER = 'purge'
 
-/**
- * Keeps the books balanced when orders that took these quantities are deleted: the ledger has one row a product for all of
- * them.
- */
+/** Keeps the books balanced when orders with these quantities are deleted: each product gets one ledger row for them. */
 export async function recordArchivedOrders(
   trx: Database,
   quantities: ReadonlyMap<number, number>,
@@ -99,7 +96,7 @@ async function addToAdjustment(trx: Database, id: number, delta: number, now: Db
     .execute()
 }
 
-/** Reads and locks the stock of a product until the transaction ends. 0 where there is no product. */
+/** Reads the stock of a product and locks it until the transaction ends. 0 when the product does not exist. */
 export async function lockStock(trx: Database, id: number): Promise<number> {
   return (await lockProduct(trx, id))?.stock ?? 0
 }

@@ -21,7 +21,7 @@ const PRODUCT_WORDS: WordIndex = {
   byOwner: 'product_words_product',
 }
 
-/** The unique index on SKUs, as each engine names it in an error. */
+/** The unique index on SKUs, as each engine's errors name it. */
 export const SKU_INDEX = { index: 'products_sku', column: 'products.sku' }
 
 export async function insertProduct(

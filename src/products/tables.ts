@@ -25,5 +25,5 @@ declare module '../platform/database/tables.ts' {
   }
 }
 
-/** Each before those that it refers to. */
+/** Each table comes before the tables that it refers to. */
 export const PRODUCT_TABLES = ['stock_adjustments', 'product_words', 'products'] as const
