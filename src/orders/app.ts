@@ -40,7 +40,7 @@ export interface OrdersDeps extends ServiceDeps {
   logins: LoginLimits
 }
 
-/** The Orders API, products and stock included: a pure function of what it is given. */
+/** The app of the Orders API, with products and stock. It is a pure function of its dependencies. */
 export function createOrdersApp({ orders, support, products, tokens, logins, ...deps }: OrdersDeps): ServiceApp {
   const app = createServiceApp(deps, {
     title: 'Orders',
@@ -107,12 +107,12 @@ function keyRequired(): AppError {
   return new AppError(idempotency_key_required, 'Send an X-Idempotency-Key (or Idempotency-Key) header.')
 }
 
-/** Where the customer stands in an order that was written as JSON: its members have one order, see `presentOrder`. */
+/** Finds the customer in an order's JSON. The members of that JSON have a fixed order, see `presentOrder`. */
 const CUSTOMER = /^\{"id":\d+,"customer_id":(\d+)/
 
 /**
- * Has the log say which order a request was about, so that it answers what became of it.
- * @param known what is known before, also if the request fails
+ * Adds the order of a request to its log entry, so that the log can show what happened to an order.
+ * @param known what is known before the work, and logged even if the work fails
  */
 async function logged(
   addToLog: AddToLog,

@@ -19,14 +19,14 @@ import {
   type OrderRow,
 } from './store.ts'
 
-/** Orders of one transaction: few, so that nobody waits long for what it locks. */
+/** Few orders for each transaction, so that its locks are short. */
 const BATCH = 200
 
 const FINAL: readonly FinalStatus[] = ['CONFIRMED', 'CANCELED']
 
 export type ArchiveCounts = Record<FinalStatus, number>
 
-/** How many orders were placed, and then confirmed or canceled, before a time. */
+/** Counts the orders that were placed, and then confirmed or canceled, before a time. */
 export async function countArchivable(db: Database, before: DbTime): Promise<ArchiveCounts> {
   const counts = { CONFIRMED: 0, CANCELED: 0 }
   for (const status of FINAL) counts[status] = await countFinalOrders(db, { status, before })
@@ -34,14 +34,14 @@ export async function countArchivable(db: Database, before: DbTime): Promise<Arc
 }
 
 export interface Archived extends ArchiveCounts {
-  /** Orders that stay because a key still stands for them, or because they changed meanwhile. */
+  /** Orders that stay in the database, because a key refers to them or because they changed meanwhile. */
   kept: number
 }
 
 /**
- * Takes final orders out of the database. Each batch is handed over before it is deleted, so no order is ever lost; where a
- * run was cut off, an order may be handed over again by the next one. What confirmed orders took stays in the ledger.
- * @param save keeps orders, each a line of JSON as callers see it and with its origin, before it resolves
+ * Moves final orders out of the database. Each batch is saved before it is deleted, so no order is lost; after an
+ * interrupted run, the next one may save an order again. The ledger keeps the quantities of confirmed orders.
+ * @param save stores lines of JSON before it resolves; each is an order as callers see it, with its origin
  */
 export async function archiveOrders(
   db: Database,
@@ -84,7 +84,7 @@ function originOf({ placed_by, correlation_id, key_hash }: OrderOrigin): OrderOr
   return { placed_by, correlation_id, key_hash }
 }
 
-/** Deletes those of the orders that are still as they were saved, and that no key names. */
+/** Deletes the saved orders that have not changed since, and that no key refers to. */
 async function removeOrders(
   trx: Database,
   saved: readonly OrderRow[],

@@ -24,15 +24,14 @@ import {
 export interface WriteConfig {
   idempotencyTtlMinutes: number
   cancelWindowMinutes: number
-  /** How long one run waits for rows that another transaction has locked. */
+  /** How long one run waits for rows that another transaction has locked, in ms. */
   runLockWaitMs: number
 }
 
 /**
- * Confirms, cancels and expires orders in one transaction: their states, the stock that comes back and the records of their
- * keys commit together.
- * @returns for each command its response, or its refusal: `not_found`, `order_canceled`, `cancel_window_passed`,
- *   `idempotency_key_reused`; or `SetAside`, where it does not wait for locks
+ * Confirms, cancels and expires orders in one transaction: states, returned stock and stored responses commit together.
+ * @returns for each command its response or its refusal (`not_found`, `order_canceled`, `cancel_window_passed`,
+ *   `idempotency_key_reused`); or `SetAside`, in a run that does not wait for locks
  * @throws RowsLocked
  */
 export function changeOrders(
@@ -56,7 +55,7 @@ export function changeOrders(
   })
 }
 
-/** All that the decisions need, in one round trip. */
+/** Reads and locks everything that the decisions need, in one round trip. */
 async function readAndLock(
   trx: Database,
   commands: readonly ChangeCommand[],
@@ -73,13 +72,16 @@ async function readAndLock(
   return { preamble: await preambleOf(trx, claims, clock), ...ordersOf(ids, orders, lines) }
 }
 
-/** The quantities that canceled orders give back. */
+/** The quantities that canceled orders return to the stock. */
 function returnedBy(transitions: readonly OrderRow[], lines: OrderLines): Map<number, number> {
   const canceled = transitions.filter(({ status }) => status === 'CANCELED')
   return quantities(canceled.flatMap(({ id }) => lines.get(id) ?? []))
 }
 
-/** The rows are locked, so every transition is made. Otherwise only a fresh start can be right. @throws RestartTransaction */
+/**
+ * The rows are locked, so every transition must succeed. If one fails, the decisions must be made again.
+ * @throws RestartTransaction
+ */
 async function updateStates(trx: Database, transitions: readonly OrderRow[]): Promise<void> {
   if ((await updateOrderStates(trx, transitions)) !== transitions.length) throw new RestartTransaction()
 }

@@ -10,13 +10,13 @@ import { SERVICE_SCOPES } from './scopes.ts'
 import type { OrdersService } from './service.ts'
 
 /**
- * Calls count for their caller, not for this service.
- * @throws AppError what Orders answered with, or `upstream_failed`, `unavailable`, `deadline_exceeded`
+ * Fair shares count a call for its caller, not for the calling service.
+ * @throws AppError the refusal of Orders, or `upstream_failed`, `unavailable`, `deadline_exceeded`
  */
 export interface OrdersClient {
   /**
-   * Places and confirms an order for a customer that was validated.
-   * @returns the JSON text of the customer and the order, the same bytes for ever
+   * Places and confirms an order for a validated customer.
+   * @returns the JSON text of the customer and the order; every replay has the same bytes
    */
   placeOrder(
     order: z.output<typeof ValidatedOrder>,
@@ -28,7 +28,7 @@ export interface OrdersClient {
 
 const PlacedOrderText = z.string().startsWith('{')
 
-/** The refusals of an order that reach the orchestrator's callers. */
+/** The refusals of Orders that are passed on to the orchestrator's callers. */
 const REFUSALS = [ORDER_ERRORS, PRODUCT_ERRORS, CUSTOMER_ERRORS].flatMap((errors) => Object.values(errors))
 
 export function createOrdersClient(upstream: Upstream): OrdersClient {
@@ -43,7 +43,7 @@ export function createOrdersClient(upstream: Upstream): OrdersClient {
   }
 }
 
-/** Orders in the same process. */
+/** A client of Orders in the same process. */
 export function createLocalOrdersClient(orders: Pick<OrdersService, 'placeValidatedOrder'>): OrdersClient {
   const service = servicePrincipal(SERVICE_SCOPES)
   return {

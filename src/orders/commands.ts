@@ -9,15 +9,18 @@ export const PLACE_ORDER: Operation = { name: 'orders.place', status: 201, targe
 export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order', ownerOf }
 export const CANCEL_ORDER: Operation = { name: 'orders.cancel', status: 200, targetType: 'order', ownerOf }
 
-/** The customer of an order. A response to the orchestrator has none on its first level: it serves every customer. */
+/**
+ * The customer of a stored response. A response to the orchestrator has no `customer_id` at its top level, because the
+ * orchestrator serves every customer.
+ */
 function ownerOf(body: string): number | undefined {
   return unsafeCast<{ customer_id?: number }>(JSON.parse(body)).customer_id
 }
 
 interface Command {
-  /** The key under which it is done once. A command that is idempotent by nature needs none. */
+  /** The claim of the command's key. A command that is idempotent without a key has none. */
   claim: Claim | undefined
-  /** Whom the command is for: batches take the shares in turn. */
+  /** The caller that the command counts for. Batches take one command of each share in turn. */
   share: string
 }
 
@@ -25,19 +28,18 @@ export interface PlaceCommand extends Command, OrderRequest {
   kind: 'place'
   claim: Claim
   origin: OrderOrigin
-  /** The customer as the orchestrator validated it, for the response. */
+  /** The customer as the orchestrator validated it. It becomes a part of the response. */
   customer: CustomerBrief | undefined
 }
 
 export interface ChangeCommand extends Command, ChangeRequest {}
 
-/** Every command of orders. */
 export type OrderCommand = PlaceCommand | ChangeCommand
 
-/** The share of released holds. */
+/** The share of the commands that release ended holds. */
 const RELEASES = 'releases'
 
-/** Releases the hold of an order, if it has ended. */
+/** Makes the command that releases an order's hold, if the hold has ended. */
 export function releaseHold(orderId: number): ChangeCommand {
   return { kind: 'expire', orderId, boundTo: null, claim: undefined, share: RELEASES }
 }
@@ -46,10 +48,10 @@ export function claimsOf({ claim }: OrderCommand): Claim[] {
   return claim === undefined ? [] : [claim]
 }
 
-/** The weight of a command whose order, and so the number of its lines, is not known yet. */
+/** The weight of a command whose order has not been read, so that the number of its lines is unknown. */
 const UNREAD_ORDER_WEIGHT = 4
 
-/** How much of a batch a command takes up: the number of its lines. */
+/** How much of a batch a command takes up: the number of its lines, where that is known. */
 export function weightOf(command: OrderCommand): number {
   return command.kind === 'place' ? command.items.length : UNREAD_ORDER_WEIGHT
 }
@@ -62,13 +64,13 @@ export interface Rows {
   claims: readonly Claim[]
 }
 
-/** The names of all rows that a command needs; undefined when only its order can tell. */
+/** The names of all rows that a command needs. Undefined when they depend on its order. */
 export function rowNamesOf(command: OrderCommand): string[] | undefined {
   if (command.kind === 'cancel' || command.kind === 'expire') return undefined
   return namesOf(rowsOf(command))
 }
 
-/** The rows that the command itself names. */
+/** The rows that are known from the command alone. */
 export function rowsOf(command: OrderCommand): Rows {
   const claims = claimsOf(command)
   if (command.kind !== 'place') return { orders: [command.orderId], products: [], customers: [], claims }

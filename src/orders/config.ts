@@ -11,9 +11,9 @@ export const orderVariables = {
 export interface OrderConfig {
   /** How long the stock of an unconfirmed order is held, unless the caller says otherwise. */
   holdMinutes: number
-  /** How long a client that is bound to a customer may have stock held. */
+  /** The longest hold that a bound client may ask for. */
   maxHoldMinutes: number
-  /** How many unconfirmed orders the customer of such a client may have. */
+  /** How many unconfirmed orders the customer of a bound client may have. */
   maxOpenHolds: number
   /** How long after its confirmation an order may be canceled. */
   cancelWindowMinutes: number

@@ -70,7 +70,7 @@ export const ValidatedOrder = z
       description: 'The customer as it is now; null when there is none or it is unknown: then only a replay succeeds',
     }),
   })
-  // Without a customer it places nothing: the examples in the documentation may be executed.
+  // The example has no customer and so places nothing: readers may run the examples of the documentation.
   .openapi('ValidatedOrder', { example: { customer_id: 1, items: [{ product_id: 1, qty: 2 }], customer: null } })
 
 export const OrderItem = z
@@ -117,12 +117,12 @@ const OrderPage = pageOf(OrderSummary).openapi('OrderPage')
 const DATE =
   '(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|' +
   '(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'
-/** Of RFC 3339 what `Date` reads: no leap seconds, and no small letters. */
+/** The part of RFC 3339 that `Date` parses: no leap seconds, and no lower-case letters. */
 const TIME = 'T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d+)?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)'
 
 /**
- * A time, or a date for the moment when it begins in UTC. One pattern, because clients can be generated from no union of
- * two formats.
+ * A time, or a date that means its first moment in UTC. It is one pattern, because clients can't be generated from a
+ * union of two formats.
  */
 const Instant = z.string().regex(new RegExp(`^${DATE}(${TIME})?$`), {
   error: ({ input }) =>
@@ -146,12 +146,12 @@ export const OrderQuery = PageQuery.extend({
   }),
 })
 
-/** Where a page of orders ended: the time and id of its last one. */
+/** The end of a page of orders: the time and id of its last order. */
 export const OrderCursor = z.tuple([Timestamp, Id])
 
 export const CancelOrder = z
   .strictObject({})
-  // Generated Java sends `null` for a body that is left out.
+  // Generated Java clients send `null` when the caller gives no body.
   .nullable()
   .transform((order) => order ?? {})
   .openapi('CancelOrder')
@@ -229,7 +229,7 @@ export const listOrders = defineRoute({
   },
 })
 
-/** Orders 2 and 4 of the demo data, after the examples of these routes. */
+/** Orders 2 and 4 of the demo data, as they are after the examples of these routes have run. */
 const CONFIRMED = {
   id: 2,
   customer_id: 2,
@@ -342,7 +342,7 @@ export const cancelOrder = defineRoute({
   },
 })
 
-/** A key is read as from a header: the app refuses a text that is none. */
+/** The schema allows any text, as for a header. The app refuses a text that is no key. */
 export const KeyQuery = z.strictObject({
   key: z.string().openapi({
     ...KEYS,

@@ -14,13 +14,13 @@ import { claimsOf, namesOf, type OrderCommand } from './commands.ts'
 
 export type Outcome = StoredResponse | AppError | SetAside
 
-/** The commands of a batch, sorted by their keys. */
+/** The commands of a batch, sorted by what is known about their keys. */
 export interface KeyedCommands<C> {
-  /** Commands to be decided: those without a key, and the first of each key. */
+  /** The commands to decide: those without a key, and the first command of each key. */
   firsts: C[]
   /** Commands whose key has a stored response. */
   answered: Map<C, StoredResponse | AppError>
-  /** Later commands of a key, each with its first one. */
+  /** The later commands of a key, each with the first command of that key. */
   duplicates: Map<C, C>
 }
 
@@ -58,7 +58,7 @@ export function outcomesOf<C extends OrderCommand>(
   return outcomes
 }
 
-/** A refusal leaves the key free: a later run decides another request with that key. */
+/** A refusal leaves the key free, so a different request with that key is set aside: a later run decides it. */
 function outcomeOfDuplicate<C extends OrderCommand>(command: C, first: C, outcome: StoredResponse | AppError): Outcome {
   const isSameRequest = command.claim?.requestHash === first.claim?.requestHash
   if (outcome instanceof AppError) {
@@ -74,7 +74,7 @@ export interface Decided<C, D> {
   refused: Map<C, AppError>
 }
 
-/** Sorts commands by what was decided about them. Both lists have the same order. */
+/** Separates accepted commands from refused ones. `decisions[i]` belongs to `commands[i]`. */
 export function sortByDecision<C, D>(commands: readonly C[], decisions: readonly (D | AppError)[]): Decided<C, D> {
   const sorted: Decided<C, D> = { accepted: new Map(), refused: new Map() }
   for (const [i, command] of commands.entries()) {

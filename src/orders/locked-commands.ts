@@ -18,16 +18,16 @@ import { isHoldEnded } from './order-states.ts'
 import { findOrders, type Orders } from './store.ts'
 
 /**
- * The tables in the order in which every transaction of orders locks their rows, each by ascending ids: transactions that
- * want the same rows then wait for each other instead of deadlocking. Customers come after products, because the foreign
- * key of a new order locks its customer when the order is written. Keys are sorted by themselves.
+ * The order in which every transaction locks tables, each by ascending ids: transactions then wait instead of
+ * deadlocking. Customers come after products, because the foreign key of a new order locks its customer when the order
+ * is written. Keys are locked in their own order.
  */
 export const LOCK_ORDER = ['orders', 'products', 'customers', 'idempotency_keys'] as const
 
 /**
- * Does commands in one transaction. In a run that does not wait for locks, those whose rows another transaction has locked
- * are set aside first, and `work` gets the others.
- * @param work gives each command that it is given its outcome
+ * Runs commands in one transaction. A run that does not wait for locks first sets aside the commands whose rows another
+ * transaction has locked; `work` gets the others.
+ * @param work returns an outcome for each command that it gets
  * @throws RowsLocked
  */
 export function transactCommands<C extends OrderCommand>(
@@ -49,7 +49,7 @@ export function transactCommands<C extends OrderCommand>(
   })
 }
 
-/** @throws RestartTransaction when any rows are locked: a server may undo the transaction in which it refuses a lock */
+/** @throws RestartTransaction when rows are locked: a server may roll back a transaction in which it refuses a lock */
 async function setLockedAside<C extends OrderCommand>(
   trx: Database,
   commands: readonly C[],
@@ -64,11 +64,13 @@ async function setLockedAside<C extends OrderCommand>(
 interface WithoutLocks<C> {
   /** Commands with a stored response: a replay needs no row. */
   replays: Map<C, StoredResponse | AppError>
-  /** Commands whose rows others hold, with the names of those rows. */
+  /** Commands whose rows other transactions have locked, with the names of those rows. */
   locked: Map<C, string[]>
 }
 
-/** Finds the commands that cannot be done now, or need not be. Locks the rows of all others, without waiting. */
+/**
+ * Finds the commands that are replays, and those whose rows are locked. Locks the rows of all others, without waiting.
+ */
 async function lockWithoutWaiting<C extends OrderCommand>(
   trx: Database,
   commands: readonly C[],
@@ -104,7 +106,7 @@ function replaysOf<C extends OrderCommand>(
   return replays
 }
 
-/** The rows that the command names, and the products whose stock it gives back. */
+/** The rows that the command names, and the products whose stock the command may return. */
 function neededRows(command: OrderCommand, { orders, lines }: Orders, now: DbTime): Rows {
   const own = rowsOf(command)
   const order = command.kind === 'place' ? undefined : orders.get(command.orderId)
@@ -112,7 +114,7 @@ function neededRows(command: OrderCommand, { orders, lines }: Orders, now: DbTim
   return { ...own, products: (lines.get(order.id) ?? []).map((line) => line.product_id) }
 }
 
-/** Locks in the order of `LOCK_ORDER`. */
+/** Follows `LOCK_ORDER`. */
 async function findLocked(trx: Database, needed: readonly Rows[]): Promise<Rows> {
   const find = (table: 'orders' | 'products' | 'customers') =>
     findLockedIds(

@@ -7,7 +7,7 @@ import type { OrderLine, OrderRow } from './store.ts'
 export type Order = z.output<typeof OrderSchema>
 export type OrderSummary = z.output<typeof OrderSummarySchema>
 
-/** An order as callers see it. The order of the members is part of it: stored answers are these very bytes. */
+/** An order as callers see it. The order of the members must not change: stored responses contain these bytes. */
 export function presentOrder(row: OrderRow, lines: readonly OrderLine[]): Order {
   return {
     id: row.id,
@@ -24,7 +24,7 @@ export function presentOrder(row: OrderRow, lines: readonly OrderLine[]): Order 
   }
 }
 
-/** An order that was just placed. With the customer it is what the orchestrator answers. */
+/** An order that was just placed. With its customer, it is the response to the orchestrator. */
 export function presentPlacedOrder(row: OrderRow, lines: readonly OrderLine[], customer: CustomerBrief | undefined) {
   const order = presentOrder(row, lines)
   if (customer === undefined) return order

@@ -4,7 +4,7 @@ import { mayActFor } from '../platform/http/principal.ts'
 import { ORDER_ERRORS } from './errors.ts'
 import type { OrderStatus } from './tables.ts'
 
-/** The part of an order that the rules of its states read and change. */
+/** The fields of an order that the state rules read and change. */
 export interface OrderState {
   readonly id: number
   readonly status: OrderStatus
@@ -21,19 +21,19 @@ export interface TransitionTerms {
   cancelWindowMinutes: number
 }
 
-/** Whether the hold of an unconfirmed order has ended. The sweeper may not have released it yet. */
+/** Whether an unconfirmed order's hold has ended, even if the sweeper has not released it yet. */
 export function isHoldEnded({ status, expires_at }: OrderState, now: DbTime): boolean {
   return status === 'CREATED' && expires_at !== null && expires_at <= now
 }
 
-/** The order as it is at this time: one whose hold has ended is canceled. */
+/** The order at a time. An order whose hold has ended counts as canceled. */
 export function atTime<T extends OrderState>(order: T, now: DbTime): T {
   return isHoldEnded(order, now) ? cancel(order, now) : order
 }
 
 /**
- * The order after a transition, or the refusal. Only `CREATED → CONFIRMED → CANCELED` and `CREATED → CANCELED` exist; an
- * order that is in the wanted state already stays as it is.
+ * The order after a transition, or the refusal. Orders only go `CREATED → CONFIRMED → CANCELED` or `CREATED → CANCELED`.
+ * An order that is in the wanted state already stays unchanged.
  */
 export function transit<T extends OrderState>(order: T, transition: Transition, terms: TransitionTerms): T | AppError {
   const { now, cancelWindowMinutes } = terms
@@ -71,7 +71,7 @@ function windowPassed(id: number, minutes: number): AppError {
   return new AppError(ORDER_ERRORS.cancel_window_passed, `Order ${id} was confirmed more than ${minutes} minutes ago.`)
 }
 
-/** A change of one order, asked for by a caller or by the sweeper. */
+/** A change of one order, requested by a caller or by the sweeper. */
 export interface ChangeRequest {
   kind: Transition
   orderId: number
@@ -80,15 +80,15 @@ export interface ChangeRequest {
 }
 
 export interface DecidedChanges<T> {
-  /** For each request the order after it, or the refusal. */
+  /** For each request the changed order, or the refusal. */
   decisions: (T | AppError)[]
-  /** Each order after each change of its state: an order that is confirmed and then canceled is there twice. */
+  /** The order after each transition. An order that is confirmed and then canceled appears twice. */
   transitions: T[]
 }
 
 /**
- * Decides about changes one after another, each against what those before it made of the order: of two that exclude each
- * other, exactly one wins. A refused change may still find that a hold has ended.
+ * Decides changes one after another. Each change sees the results of the earlier ones, so exactly one of two
+ * conflicting changes succeeds. A refused change may still find that a hold has ended.
  */
 export function decideChanges<T extends OrderState & { readonly customer_id: number }>(
   requests: readonly ChangeRequest[],

@@ -18,10 +18,11 @@ import { decidePlacements, type Placement, quantities, type Supply } from './pla
 import { findEndedHolds, insertLines, insertOrders, type NewOrderRow, openHoldsQuery } from './store.ts'
 
 /**
- * Places orders, or places and confirms them, in one transaction: the orders, their lines, their stock and the records of
- * their keys commit together. An order that finds too little stock is tried again with the stock of ended holds.
- * @returns for each command its response, or its refusal: `customer_not_found`, `product_not_found`, `too_many_holds`,
- *   `insufficient_stock`, `amount_too_large`, `idempotency_key_reused`; or `SetAside`, where it does not wait for locks
+ * Places orders, and confirms some of them, in one transaction: orders, lines, stock and stored responses commit
+ * together. An order with too little stock is tried again with the stock of ended holds.
+ * @returns for each command its response or its refusal (`customer_not_found`, `product_not_found`, `too_many_holds`,
+ *   `insufficient_stock`, `amount_too_large`, `idempotency_key_reused`); or `SetAside`, in a run that does not wait for
+ *   locks
  * @throws RowsLocked
  */
 export async function placeOrders(
@@ -38,8 +39,9 @@ export async function placeOrders(
 }
 
 /**
- * @returns for each command its outcome. When others have locked all of these holds, they may be giving the stock back at
- *   this moment: a refusal could be wrong, so the commands are set aside
+ * Commands are set aside when other transactions have locked all of these holds. Those may be returning the stock at
+ * this moment, so a refusal could be wrong.
+ * @returns for each command its outcome
  */
 async function placeAfterRelease(
   db: Database,
@@ -53,7 +55,7 @@ async function placeAfterRelease(
     if (locked !== undefined) return commands.map(() => new SetAside(locked))
     return await placeOrders(db, commands, config, mode)
   } catch (error) {
-    // The other commands of the batch are placed already: only these fail.
+    // The other commands of the batch are already placed, so the error must fail only these.
     if (error instanceof AppError) return commands.map(() => error)
     throw error
   }
@@ -61,7 +63,7 @@ async function placeAfterRelease(
 
 interface Placed {
   outcomes: Outcome[]
-  /** Orders whose hold has ended, with stock that a refused order lacks. */
+  /** Orders with an ended hold whose stock a refused order needs. */
   endedHolds: number[]
 }
 
@@ -90,8 +92,8 @@ async function placeAll(
 type Placements = ReadonlyMap<PlaceCommand, Placement>
 
 /**
- * All that the decisions need, in one round trip. Replays lock rows that they do not need: they are rare, and checking
- * first would cost every batch a round trip.
+ * Reads and locks everything that the decisions need, in one round trip. Replays lock rows that they do not need:
+ * replays are rare, and checking first would cost every batch a round trip.
  */
 async function readAndLock(
   trx: Database,
@@ -115,7 +117,7 @@ async function readAndLock(
   return { preamble, supply }
 }
 
-/** Locks the customers whose holds are limited, so that no other order is placed for them, and counts their holds. */
+/** Counts the holds of customers with a limit, and locks these customers so that no other order is placed for them. */
 async function countOpenHolds(
   trx: Database,
   commands: readonly PlaceCommand[],
@@ -179,9 +181,10 @@ function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }
 }
 
 /**
- * Releases ended holds before the sweeper does: no order is refused for stock that they still hold. Its own transaction,
- * because orders are locked before products.
- * @returns the locked rows when others have locked all of these orders; undefined when any hold is released
+ * Releases ended holds before the sweeper does, so that no order is refused for lack of their stock. The release is a
+ * transaction of its own, because orders are locked before products.
+ * @returns the locked rows, when other transactions have locked all of these orders; undefined when any hold is
+ *   released
  */
 async function releaseHolds(
   db: Database,
@@ -197,7 +200,7 @@ function isShort(outcome: Outcome | undefined): outcome is AppError {
   return isRefusal(outcome, PRODUCT_ERRORS.insufficient_stock)
 }
 
-/** The products that a refused order lacks. */
+/** The products of which a refused order needs more stock. */
 function shortProducts(refusal: AppError): number[] {
   if (!isShort(refusal)) return []
   return unsafeCast<{ lines: { product_id: number }[] }>(refusal.extra).lines.map(({ product_id }) => product_id)

@@ -7,9 +7,9 @@ import type { OrderLine } from './store.ts'
 export interface OrderRequest {
   customerId: number
   items: readonly { product_id: number; qty: number }[]
-  /** How long its stock is held; null for an order that is confirmed at once. */
+  /** How long the order's stock is held, in minutes; null for an order that is confirmed at once. */
   holdMinutes: number | null
-  /** How many unconfirmed orders its customer may have; null for any number. */
+  /** How many unconfirmed orders the order's customer may have; null for any number. */
   maxOpenHolds: number | null
 }
 
@@ -28,9 +28,8 @@ export interface Placement {
 }
 
 /**
- * Decides about orders one after another, each against the stock that those before it left. A refused order takes nothing and
- * leaves the others alone.
- * @returns for each request its lines and total, in cents, or its refusal: `customer_not_found`, `product_not_found`,
+ * Decides orders one after another, each against the stock that the earlier ones left. A refused order takes no stock.
+ * @returns for each request its lines and total in cents, or its refusal: `customer_not_found`, `product_not_found`,
  *   `too_many_holds`, `insufficient_stock`, `amount_too_large`
  */
 export function decidePlacements(requests: readonly OrderRequest[], supply: Supply): (Placement | AppError)[] {
@@ -77,7 +76,7 @@ function priced({ items }: OrderRequest, { products }: Supply): Placement | AppE
     const unit_price_cents = products.get(product_id)?.price_cents ?? 0
     return { product_id, qty, unit_price_cents, subtotal_cents: unit_price_cents * qty }
   })
-  // No partial sum is above the total: a total within the bound was summed without rounding.
+  // No partial sum is above the total, so a total within the bound was added up without rounding.
   const totalCents = lines.reduce((sum, line) => sum + line.subtotal_cents, 0)
   return totalCents > Number.MAX_SAFE_INTEGER ? amountTooLarge() : { lines, totalCents }
 }

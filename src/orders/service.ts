@@ -45,9 +45,9 @@ import {
   type OrderRow,
 } from './store.ts'
 
-/** A run holds its locks for all its commands, so it is kept short; the queue is what a busy second brings. */
+/** A run locks rows for all its commands, so a batch must stay small. The queue holds the commands of a busy second. */
 const BATCH = { maxCommands: 256, maxWeight: 500, maxQueued: 5_000 }
-/** The part of a command's lock wait that it spends in one run: all commands of that run wait with it. */
+/** The share of a command's lock wait that one run may use. All commands of a run wait together, so it is small. */
 const RUN_LOCK_WAIT_SHARE = 1 / 3
 const MAX_READS_AT_ONCE = 100
 const SWEEP_PAGE_SIZE = 500
@@ -60,9 +60,13 @@ export interface OrdersServiceConfig extends Omit<OrderConfig, 'sweepSeconds'> {
 
 export type OrdersService = ReturnType<typeof createOrdersService>
 
-/** What can be done with orders. Writes of one moment share a transaction; each caller still gets its own answer. */
+/**
+ * The verbs of orders. Writes that arrive at the same moment share a transaction, but each caller gets its own
+ * response.
+ */
 export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersServiceConfig) {
-  // Two, for they seldom want the same rows: while the database does the one, the other is decided.
+  // Placing and changing have one batcher each, because they seldom need the same rows. While the database runs one
+  // batch, the process decides the other.
   const batching = {
     ...BATCH,
     rowsOf: rowNamesOf,
@@ -81,7 +85,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     batching,
   )
 
-  /** Orders that are asked for at the same moment are read together. */
+  /** Orders that are requested at the same moment are read together. */
   const read = createLoader<number, { row: OrderRow; lines: readonly OrderLine[] }>(async (ids) => {
     const { orders, lines } = await findOrders(db, [...new Set(ids)])
     return ids.map((id) => {
@@ -95,7 +99,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   return {
     /**
      * @throws AppError `customer_not_found`, `product_not_found`, `too_many_holds`, `insufficient_stock`,
-     *   `amount_too_large`, `idempotency_key_reused`, and those of the customers client
+     *   `amount_too_large`, `idempotency_key_reused`, and the errors of the customers client
      */
     async placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<StoredResponse> {
       const { principal, trace } = caller
@@ -108,16 +112,16 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         const customer = await customers.getCustomer(input.customer_id, trace)
         if (customer === undefined) throw customerNotFound(input.customer_id)
       } catch (error) {
-        // A replay must succeed, whatever became of the customer or of the Customers service since.
+        // A replay must succeed, even if the customer is deleted by now or Customers does not respond.
         return await firstResponse(claim, error)
       }
       return place({ ...commandFor(caller, input, claim, key), ...holdOf(principal, input) })
     },
 
     /**
-     * Places and confirms an order for a customer that the caller has validated. Without the customer, only a replay
+     * Places and confirms an order for a customer that the caller has validated. Without a customer, only a replay
      * succeeds.
-     * @throws AppError like `placeOrder`
+     * @throws AppError the same errors as `placeOrder`
      */
     async placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<StoredResponse> {
       const { customer, ...order } = input
@@ -155,15 +159,15 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 
     /** @throws AppError `not_found`, `cancel_window_passed`, `idempotency_key_reused` */
     cancelOrder({ principal }: Caller, orderId: number, key: string | undefined): Promise<StoredResponse> {
-      // The trailing null stands for the empty body: hashes stored by earlier versions must still match.
+      // The null stands for the empty body. Without it, hashes that earlier versions stored would not match.
       const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal, key, orderId, null)
       return change({ kind: 'cancel', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
     },
 
     /**
-     * Cancels the orders whose hold has ended, so that their stock can be sold again. Any number of machines may do it at
-     * once. Orders whose rows another transaction has locked are left to the next sweep.
-     * @returns how many holds were released
+     * Cancels orders whose hold has ended, so that their stock can be sold again. Any number of machines may do it at
+     * the same time. Orders whose rows another transaction has locked are left to the next sweep.
+     * @returns the number of released holds
      */
     async releaseExpiredHolds(): Promise<number> {
       let released = 0
@@ -177,7 +181,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       }
     },
 
-    /** Removes idempotency records past their time. @returns how many */
+    /** Deletes expired idempotency keys. @returns their number */
     async purgeExpiredKeys(): Promise<number> {
       let purged = 0
       for (;;) {
@@ -209,8 +213,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   }
 
   /**
-   * Earlier versions of the orchestrator placed an order under this key and confirmed it under another one. Replays of those
-   * keys succeed too, as long as they are kept.
+   * Earlier versions of the orchestrator placed an order with this key and confirmed it with another one. Replays of
+   * such a pair succeed while both keys are kept.
    */
   async function finishTwoSteps(
     caller: Caller,
@@ -240,10 +244,13 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 type PlaceInput = z.output<typeof NewOrder>
 type ValidatedInput = z.output<typeof ValidatedOrder>
 
-/** For an order that is confirmed at once. */
+/** The terms of an order that is confirmed at once. */
 const NO_HOLD = { holdMinutes: null, maxOpenHolds: null }
 
-/** What is hashed: the whole body. The first three keep their order, so that hashes of earlier versions still match. */
+/**
+ * The part of a request that is hashed: the whole body. The first three members keep their order, so that hashes of
+ * earlier versions still match.
+ */
 function requestOf({ customer_id, items, hold_minutes, ...more }: PlaceInput): unknown[] {
   const request = [customer_id, items, hold_minutes ?? null]
   return Object.values(more).every((value) => value === undefined) ? request : [...request, more]
@@ -271,7 +278,7 @@ function originOf({ principal, trace }: Caller, key: string | undefined): OrderO
   return { placed_by: callerIdOf(principal), correlation_id: trace.correlationId, key_hash }
 }
 
-/** @throws the failure of a release, unless it was a lock */
+/** @throws the error of a failed release, unless its rows were locked */
 function isReleased(outcome: PromiseSettledResult<StoredResponse>): boolean {
   if (outcome.status === 'rejected' && !(outcome.reason instanceof RowsLocked)) throw outcome.reason
   return outcome.status === 'fulfilled'

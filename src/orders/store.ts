@@ -13,7 +13,7 @@ type StoredOrder = Selectable<Tables['orders']>
 /** The origin of an order: who placed it, in which request and with which key. */
 export type OrderOrigin = Pick<StoredOrder, 'placed_by' | 'correlation_id' | 'key_hash'>
 
-/** An order without its origin, which is for support alone. */
+/** An order without its origin, which only support sees. */
 export type OrderRow = Omit<StoredOrder, keyof OrderOrigin>
 export type NewOrderRow = Omit<StoredOrder, 'id'>
 
@@ -40,7 +40,7 @@ const READ_COLUMNS = ['id', ...ORDER_COLUMNS] as const
 const INSERTED_COLUMNS = [...ORDER_COLUMNS, ...ORIGIN_COLUMNS] as const
 const LINE_COLUMNS = ['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'] as const
 
-/** Writes the lines of new orders, with the transaction's next statement. */
+/** Writes the lines of new orders. They are sent with the transaction's next statement. */
 export async function insertLines(trx: Database, lines: readonly OwnedLine[]): Promise<void> {
   for (const chunk of chunks(lines, dialectOf(trx).rowsPerInsert(LINE_COLUMNS.length))) {
     await enqueueWrite(trx, bulkInsert('order_items', LINE_COLUMNS, chunk))
@@ -52,7 +52,7 @@ export interface Orders {
   lines: OrderLines
 }
 
-/** These orders, by id, and their lines. */
+/** Orders by id, with their lines. */
 export async function findOrders(db: Database, ids: readonly number[]): Promise<Orders> {
   if (ids.length === 0) return ordersOf(ids, [], [])
   const sorted = sortIds(ids)
@@ -61,7 +61,7 @@ export async function findOrders(db: Database, ids: readonly number[]): Promise<
   return ordersOf(ids, rows, lines)
 }
 
-/** Reads and locks orders until the transaction ends, by ascending ids. */
+/** Reads orders and locks them until the transaction ends, by ascending ids. */
 export function lockOrdersQuery(trx: Database, ids: readonly number[]): CompiledQuery<OrderRow> | undefined {
   if (ids.length === 0) return undefined
   const sorted = sortIds(ids)
@@ -85,7 +85,7 @@ function sortIds(ids: readonly number[]): number[] {
 
 type OwnedLine = OrderLine & { order_id: number }
 
-/** The lines of these orders, in the order in which they were written. */
+/** The lines of orders, in the order in which they were written. */
 export function linesQuery(db: Database, orderIds: readonly number[]): CompiledQuery<OwnedLine> | undefined {
   if (orderIds.length === 0) return undefined
   return compileOnce(db, `order lines ${orderIds.length}`, orderIds, () =>
@@ -121,10 +121,10 @@ const STATES_BEFORE: Record<FinalStatus, readonly OrderStatus[]> = {
 }
 
 /**
- * The only way an order changes its state, and only from a state that allows it. Confirm, cancel and expiry all pass here, so
- * exactly one of them wins.
- * @param transitions orders after the change; one order may be confirmed and then canceled
- * @returns how many transitions were made
+ * The only function that changes the state of an order, and only from a state that allows the change. Confirm, cancel
+ * and expiry all use it, so exactly one of them succeeds.
+ * @param transitions orders after the change; an order may be confirmed and then canceled
+ * @returns the number of transitions made
  */
 export async function updateOrderStates(trx: Database, transitions: readonly OrderRow[]): Promise<number> {
   const confirmed = Map.groupBy(transitions.filter(isIn('CONFIRMED')), ({ confirmed_at }) => confirmed_at)
@@ -141,7 +141,7 @@ function isIn(status: FinalStatus) {
   return (order: OrderRow) => order.status === status
 }
 
-/** Updates orders that come to the same state at the same time. */
+/** Updates orders that reach the same state at the same time. */
 function transitionQuery(trx: Database, orders: readonly OrderRow[]): CompiledQuery | undefined {
   const [first] = orders
   if (first === undefined || first.status === 'CREATED') return undefined
@@ -165,8 +165,8 @@ export interface Hold {
 }
 
 /**
- * Unconfirmed orders whose hold has ended, the longest ended first.
- * @param after the last one of the page before
+ * Unconfirmed orders whose hold has ended, earliest end first.
+ * @param after the last order of the previous page
  */
 export function findExpiredHolds(db: Database, after: Hold | undefined, limit: number): Promise<Hold[]> {
   const { now, keysetAfter } = dialectOf(db)
@@ -183,11 +183,11 @@ export function findExpiredHolds(db: Database, after: Hold | undefined, limit: n
     .execute()
 }
 
-/** How many ended holds are read for refused orders. The sweeper releases the others. */
+/** The number of ended holds that are read for refused orders. The sweeper releases the rest. */
 const MAX_ENDED_HOLDS = 5_000
 const MAX_RELEASED = 500
 
-/** Unconfirmed orders whose hold has ended, and that have lines of these products. */
+/** Unconfirmed orders whose hold has ended and that have lines of these products. */
 export async function findEndedHolds(db: Database, productIds: readonly number[]): Promise<number[]> {
   if (productIds.length === 0) return []
   const { now, forceIndex } = dialectOf(db)
@@ -209,7 +209,7 @@ export async function findEndedHolds(db: Database, productIds: readonly number[]
   return [...new Set(rows.map((row) => row.id))]
 }
 
-/** Counts the unconfirmed orders of these customers whose hold has not ended. */
+/** Counts the holds of these customers that have not ended. */
 export function openHoldsQuery(
   trx: Database,
   customerIds: readonly number[],
@@ -227,7 +227,7 @@ export function openHoldsQuery(
 
 export interface OrderFilter {
   status?: OrderStatus | undefined
-  /** All of these must be the order's customer. */
+  /** The order's customer must equal each of these ids. */
   customerIds: readonly number[]
   from?: DbTime | undefined
   to?: DbTime | undefined
@@ -235,7 +235,7 @@ export interface OrderFilter {
   limit: number
 }
 
-/** Newest first. Every combination of filters has an index that yields the rows in this order, and only those. */
+/** Newest first. Each combination of filters has an index that yields exactly these rows in this order. */
 export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[]> {
   const { status, customerIds, from, to } = filter
   // Give SQLite only the tighter upper bound: with two it seeks by the first and scans to the second.
@@ -257,13 +257,13 @@ export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[
 
 export type FinalStatus = Exclude<OrderStatus, 'CREATED'>
 
-/** Orders of a status that were placed, and then confirmed or canceled, before a time. */
+/** Selects orders of a status that were placed, and then confirmed or canceled, before a time. */
 export interface FinalOrders {
   status: FinalStatus
   before: DbTime
 }
 
-/** Final orders, the oldest first. @param after the last one of the page before */
+/** Final orders, oldest first. @param after the last order of the previous page */
 export function findFinalOrders(
   db: Database,
   { status, before }: FinalOrders,
@@ -295,7 +295,7 @@ function finalOrders(db: Database, { status, before }: FinalOrders) {
     .where(sql<string>`coalesce(canceled_at, confirmed_at)`, '<', before)
 }
 
-/** Orders placed before a time that still have a stored response: their callers may send the key again. */
+/** Orders placed before a time that have a stored response: their callers may send the key again. */
 export async function findKeyedOrders(db: Database, placedBefore: DbTime): Promise<Set<number>> {
   const rows = await db
     .selectFrom('idempotency_keys as k')
@@ -308,7 +308,7 @@ export async function findKeyedOrders(db: Database, placedBefore: DbTime): Promi
   return new Set(rows.map(({ target_id }) => target_id))
 }
 
-/** Those of these orders that have a stored response which is kept until a time or longer. */
+/** The orders among these ids with a stored response that is kept until a time or longer. */
 export async function findOrdersKeyedUntil(trx: Database, ids: readonly number[], until: DbTime): Promise<Set<number>> {
   const { forceIndex } = dialectOf(trx)
   const { rows } = await sql<{ target_id: number }>`
@@ -324,7 +324,7 @@ export async function deleteOrders(trx: Database, ids: readonly number[]): Promi
   await trx.deleteFrom('orders').where('id', 'in', ids).execute()
 }
 
-/** A use of an idempotency key, and the order that it was used for. */
+/** A use of an idempotency key, with the order of its stored response. */
 export interface KeyUseRow extends OrderRow {
   operation: string
   key: string
@@ -334,7 +334,7 @@ export interface KeyUseRow extends OrderRow {
   kept_until: DbTime
 }
 
-/** Uses of these keys, unsorted, including expired ones that are not purged yet. */
+/** The uses of these keys, unsorted. Expired uses are included until they are purged. */
 export function findUsesOfKeys(
   db: Database,
   operations: readonly string[],
@@ -360,15 +360,15 @@ export function findOrder(db: Database, id: number): Promise<(OrderRow & OrderOr
     .executeTakeFirst()
 }
 
-/** Orders from an id (inclusive) to another one (exclusive). */
+/** Orders from an id (inclusive) to another id (exclusive). */
 export interface OrderRange {
   from: number
   before: number
 }
 
 /**
- * The range and times of the `size` orders before an id, and how many of those since a time have no origin; undefined when
- * there are none.
+ * A page of a scan: the id range and times of the `size` orders before an id, and how many of them since a time have no
+ * origin. Undefined when the page is empty.
  */
 export async function findPageBefore(db: Database, before: number, size: number, since: DbTime) {
   const page = db
@@ -390,7 +390,7 @@ export async function findPageBefore(db: Database, before: number, size: number,
   return orders === 0 ? undefined : { first, oldest, newest, orders, unrecorded }
 }
 
-/** Who placed the orders of a range. */
+/** The principals that placed the orders of a range. */
 export async function findPlacers(db: Database, { from, before }: OrderRange): Promise<string[]> {
   const rows = await db
     .selectFrom('orders')
@@ -409,7 +409,7 @@ export interface OriginFilter extends OrderRange {
   placedBy?: readonly string[] | undefined
 }
 
-/** Orders of a range by their origin, the newest first. No index helps: the whole range is read. */
+/** Orders of a range by their origin, newest first. No index helps, so the whole range is read. */
 export function findOrdersByOrigin(db: Database, filter: OriginFilter): Promise<(OrderRow & OrderOrigin)[]> {
   const { from, before, since, correlationId, keyHashes, placedBy } = filter
   let query = db

@@ -24,25 +24,25 @@ import {
 
 const OPERATIONS = [PLACE_ORDER, CONFIRM_ORDER, CANCEL_ORDER].map(({ name }) => name)
 const KEYS_A_STATEMENT = 100
-/** Orders that one statement of a scan looks at: few, so that no statement takes long. */
+/** The number of orders that one statement of a scan reads. It is low, so that no statement takes long. */
 const ORDERS_A_STATEMENT = 5_000
-/** Orders that a scan finds at most. */
+/** The maximum number of orders that a scan finds. */
 const MAX_FOUND = 100
 
 export type KeySearch = z.output<typeof KeySearchSchema>
 
 export interface SupportConfig {
   idempotencyTtlMinutes: number
-  /** The keys under which Orders may know what the orchestrator did with a caller's key. */
+  /** The keys at Orders that the orchestrator may have derived from a caller's key. */
   derivedKeys(principalId: string, key: string): string[]
-  /** The principals that a client may be, or all that are known. */
+  /** The principal ids that a client may have. Without a client, all known ones. */
   principalsOf(client: string | undefined): Promise<string[]>
 }
 
-/** An order as support sees it: who placed it, in which request and with which key. */
+/** An order as support sees it, with its origin. */
 export type FoundOrder = OrderSummary & OrderOrigin
 
-/** What to scan orders for. */
+/** The criteria of a scan for orders. */
 export interface OriginSearch {
   key?: string | undefined
   correlationId?: string | undefined
@@ -52,16 +52,16 @@ export interface OriginSearch {
 
 export interface Scanned {
   found: FoundOrder[]
-  /** Orders that do not say where they came from: the version before this one placed them. */
+  /** The number of orders without an origin. The version before this one placed them. */
   unrecorded: number
 }
 
 export type OrderSupport = ReturnType<typeof createOrderSupport>
 
-/** Answers whether an order was placed. It only reads. */
+/** Finds out whether an order was placed. It only reads. */
 export function createOrderSupport(db: Database, config: SupportConfig) {
   return {
-    /** What was done to orders with a key, for callers of the API. @throws AppError `bound_client` */
+    /** The uses of a key, for callers of the API. @throws AppError `bound_client` */
     async searchKey({ principal }: Caller, key: string, client: string | undefined): Promise<KeySearch> {
       if (principal.customerId !== null) {
         throw new AppError(
@@ -81,8 +81,8 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
     },
 
     /**
-     * Orders by where they came from, the newest first. There is no index for it, so all orders back to a time are read.
-     * @param onProgress told now and then how many orders were read, and how far back in time that is
+     * Finds orders by their origin, newest first. No index helps, so all orders back to a time are read.
+     * @param onProgress gets the number of orders read so far, and the time of the oldest one
      */
     async scanOrders(search: OriginSearch, onProgress: (scanned: number, backTo: string) => void): Promise<Scanned> {
       const found: FoundOrder[] = []
@@ -121,7 +121,7 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
     }
   }
 
-  /** Since when keys are remembered, by the database's clock. */
+  /** The start of the period for which keys are kept, by the database's clock. */
   async function keptSince() {
     const { idempotencyTtlMinutes } = config
     const now = await readClock(db)
@@ -142,18 +142,21 @@ export function createOrderSupport(db: Database, config: SupportConfig) {
   }
 }
 
-/** A client that is bound to a customer may have keys of its own for each: see `claimantOf` of the idempotency keys. */
+/**
+ * A bound client may have keys that belong to its id and its customer (see `claimantOf` in
+ * platform/idempotency/claim.ts).
+ */
 function isOf(principal: string, principals: readonly string[]): boolean {
   return principals.some((id) => principal === id || principal.startsWith(`${id}#`))
 }
 
-/** The first use comes first; of one moment, an order is placed before it is confirmed. */
+/** Earlier uses come first. At the same time, placing an order comes before confirming it. */
 function byTime(a: KeyUseRow, b: KeyUseRow): number {
   if (a.used_at !== b.used_at) return a.used_at < b.used_at ? -1 : 1
   return OPERATIONS.indexOf(a.operation) - OPERATIONS.indexOf(b.operation)
 }
 
-/** @param caller whose key the orchestrator made this one of, if it was that */
+/** @param caller the caller's principal id, where the orchestrator derived this key */
 function presentUse(use: KeyUseRow, caller: string | undefined): KeySearch['data'][number] {
   return {
     operation: use.operation,

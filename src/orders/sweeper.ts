@@ -13,7 +13,7 @@ export async function sweep(orders: Pick<OrdersService, 'releaseExpiredHolds' | 
   return { released, purged }
 }
 
-/** The sweep as a job. Says in the log what it did, if that is anything. */
+/** The sweep as a job. It logs only a sweep that changed something. */
 export function sweeperJob(orders: Parameters<typeof sweep>[0], everySeconds: number): Job {
   return {
     name: 'sweep',

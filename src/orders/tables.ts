@@ -29,5 +29,5 @@ declare module '../platform/database/tables.ts' {
 
 export type OrderStatus = 'CREATED' | 'CONFIRMED' | 'CANCELED'
 
-/** Each before those that it refers to. */
+/** Each table comes before the tables that it refers to. */
 export const ORDER_TABLES = ['order_items', 'orders'] as const
