@@ -28,7 +28,7 @@ for (const name of FUNCTIONS) {
   console.log(`${name}  ${Math.round(statSync(file).size / 1024)} KiB`)
 }
 
-// Swagger UI's files are the docs function's alone: the others need not carry them.
+// Only the docs function needs Swagger UI's files.
 copyDocsFiles(`${OUT}/docs`)
 
 function readFolder(): string {

@@ -7,8 +7,8 @@ createProgram(`Bundles every entrypoint and command into dist/, each one file th
 
   npm run build`).readNothing()
 
-// Bundles every program: dist/entrypoints and dist/commands lie as deep as their sources, so that `../../db` is the
-// folder of migrations from there too.
+// Bundles every program. dist/entrypoints and dist/commands are as deep as their sources, so `../../db` is the folder
+// of migrations for both.
 const programs = ['src/entrypoints', 'src/commands'].flatMap((folder) =>
   readdirSync(folder).map((file) => `${folder}/${file}`),
 )

@@ -3,21 +3,21 @@ import { createRequire } from 'node:module'
 import { decode, encode, type SourceMapSegment } from '@jridgewell/sourcemap-codec'
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
 
-/** How every bundle of ours is made. */
+/** The options that all bundles share. */
 export const forNode = {
   bundle: true,
   platform: 'node',
   target: 'node20',
   format: 'esm',
-  // pino-pretty is for terminals of developers; Swagger UI's files are read, not imported.
+  // Only developers' terminals need pino-pretty. Swagger UI's files are read, not imported.
   external: ['pino-pretty', 'swagger-ui-dist'],
-  // mysql2 is CommonJS and requires Node's own modules.
+  // mysql2 is CommonJS, so it loads Node's own modules by `require`.
   banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
 } as const satisfies BuildOptions
 
 const DOCS_FILES = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
 
-/** Puts Swagger UI's files beside bundles in `folder`, as the package they come from: so the bundles find them. */
+/** Copies Swagger UI's files to `folder`, in the package folder where the bundles look for them. */
 export function copyDocsFiles(folder: string): void {
   const copy = `${folder}/node_modules/swagger-ui-dist`
   mkdirSync(copy, { recursive: true })
@@ -26,9 +26,7 @@ export function copyDocsFiles(folder: string): void {
   }
 }
 
-/**
- * `node:http` by `require`: an import reads all that it exports, and one of these, `WebSocket`, loads Node's `fetch`.
- */
+/** Loads `node:http` by `require`. An import reads every export, and the export `WebSocket` loads Node's `fetch`. */
 const requireHttp: Plugin = {
   name: 'require node:http',
   setup({ onResolve, onLoad }) {
@@ -39,23 +37,23 @@ const requireHttp: Plugin = {
   },
 }
 
-/** A function that starts reads all that is in its bundle, so what none of them can use is left out of it. */
+/** Removes code that no function can use: a function reads its whole bundle when it starts. */
 const trims: Plugin[] = [
-  // zod carries its messages in fifty languages, all of them reachable; ours is English.
+  // zod includes its messages in fifty languages; only the English ones are used.
   replaceModule(/zod[\\/]v4[\\/]locales[\\/]index\.c?js$/, () => "export { default as en } from './en.js'"),
-  // Our schemas are written as code: none is made from JSON Schema.
+  // All schemas are written as code, so none is made from JSON Schema.
   replaceModule(/zod[\\/]v4[\\/]classic[\\/]from-json-schema\.js$/, () => 'export const fromJSONSchema = undefined'),
-  // mysql2 decodes what is not in an encoding of Node's own with these: all text comes in the connection's utf8mb4, or
-  // in MySQL's older utf8 (CESU-8), which is among the internal ones.
+  // mysql2 needs these to decode encodings that Node lacks. All text arrives in the connection's utf8mb4, or in MySQL's
+  // older utf8 (CESU-8), which is one of the internal encodings.
   replaceModule(/iconv-lite[\\/]encodings[\\/]index\.js$/, () => "module.exports = require('./internal.js')"),
-  // What writes logs from a thread of its own: we let none.
+  // Writes logs from a thread of its own, which no service uses.
   replaceModule(/pino[\\/]lib[\\/]transport\.js$/, () => 'module.exports = undefined'),
-  // Four thousand names of errors, as one text that is parsed when the first error comes.
+  // Four thousand names of errors become one text, which is parsed at the first error.
   replaceModule(/mysql2[\\/]lib[\\/]constants[\\/]errors\.js$/, asData),
   requireHttp,
 ]
 
-/** Bundles one Lambda function to one file, with all it needs and nothing else. */
+/** Bundles one Lambda function into one file that contains everything it needs. */
 export async function bundleFunction(source: string, outfile: string, plugins = trims): Promise<Metafile> {
   const { metafile } = await build({
     entryPoints: [source],
@@ -78,7 +76,7 @@ interface SourceMapFile {
   mappings: string
 }
 
-/** Leaves of the sources of packages only their lines in a source map, for their columns and names would be half of a zip. */
+/** For packages, keeps only the lines in a source map: columns and names would take half of the zip. */
 function thinOut(file: string): void {
   const map: SourceMapFile = JSON.parse(readFileSync(file, 'utf8'))
   const names = new Map<string, number>()
@@ -109,7 +107,7 @@ function replaceModule(path: RegExp, contentsOf: (path: string) => string): Plug
   }
 }
 
-/** A CommonJS module that exports nothing but numbers and texts. */
+/** Makes a CommonJS module whose exports are parsed at their first use. Exports must be numbers and strings. */
 function asData(path: string): string {
   const json = JSON.stringify(createRequire(import.meta.url)(path))
   return `let all

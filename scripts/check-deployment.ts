@@ -1,5 +1,5 @@
-// Whether the environment may be deployed from: ends with 1, and with all that is wrong, where it may not. The rules for
-// secrets are those of a start in production.
+// Checks whether this environment may be deployed from. If not, it prints every fault and exits with 1. Secrets must
+// meet the rules of a start in production.
 import { EnvError, parseEnv } from '../src/compose/env.ts'
 import { randomSecret } from '../src/platform/core/crypto.ts'
 
@@ -26,7 +26,7 @@ function faultsOfPath(): string[] {
   return path === undefined || ABSOLUTE_PATH.test(path) ? [] : ['SECRETS_SSM_PATH: must be a path like /b2b-orders/dev']
 }
 
-/** Secrets that are in SSM need not be here; those that are here have to be good ones all the same. */
+/** Secrets that SSM holds may be missing here. Secrets that are set here must be strong enough all the same. */
 function faultsOfVariables(): readonly string[] {
   const elsewhere = path === undefined ? {} : { SERVICE_TOKEN: randomSecret(), JWT_SECRET: randomSecret() }
   try {

@@ -6,7 +6,7 @@ export function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
   return exitCode !== null || signalCode !== null
 }
 
-/** As a platform would: asked first, then made to. */
+/** Ends a process as a platform does: SIGTERM first, SIGKILL if that takes too long. */
 export async function endProcess(child: ChildProcess): Promise<void> {
   if (hasEnded(child)) return
   const ended = new Promise((resolve) => child.once('exit', resolve))

@@ -1,5 +1,6 @@
-// Runs before every script of package.json, so that each works straight after `git clone`: makes sure that the packages of
-// package-lock.json are here. Runs on the Node that started npm; the lockfile's `node` package then runs everything else.
+// Runs before every script of package.json and installs the packages of package-lock.json if they are missing, so that
+// each script works straight after `git clone`. This file runs on the Node that started npm, everything else on the
+// lockfile's package `node`.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs'
@@ -9,13 +10,13 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const MODULES = join(ROOT, 'node_modules')
-/** Packages are installed here and then renamed into place, so that an interrupted install leaves nothing half done. */
+/** Packages are installed here and then renamed, so that an interrupted install leaves nothing incomplete. */
 const STAGE = join(ROOT, '.installing')
 const HEARTBEAT_MS = 1_000
 const STALE_MS = 15_000
 const POLL_MS = 200
 const PROGRESS_MS = process.stderr.isTTY ? 500 : 10_000
-/** The first Node that runs the TypeScript of `src` as it is. */
+/** The oldest Node that runs the TypeScript of `src` unchanged. */
 const OLDEST_NODE = [22, 18]
 const WINDOWS = process.platform === 'win32'
 
@@ -30,7 +31,7 @@ for (;;) {
   else await install(reason)
 }
 
-/** Why packages have to be installed; undefined where they need not be. Ends where they must not be. */
+/** Why packages must be installed; undefined if they are complete. Exits if they must not be installed. */
 function reasonToInstall() {
   const installed = readPackages(join(MODULES, '.package-lock.json'))
   if (installed === undefined) return refuseIfOmitted() ?? 'Installing the packages of package-lock.json, once'
@@ -40,13 +41,13 @@ function reasonToInstall() {
   return undefined
 }
 
-/** Who told npm to leave development packages out means it, also before the first install. */
+/** `omit=dev` also counts before the first install: nothing is installed, and a message says what to run. */
 function refuseIfOmitted() {
   if (!/\bdev\b/.test(process.env.npm_config_omit ?? '')) return undefined
   return fail('No packages are installed, and npm is set to omit those of development. Run: npm ci --omit=dev')
 }
 
-/** A server that installed with `--omit=dev` gets no development packages: it is told what is missing. */
+/** A server that installed with `--omit=dev` gets no development packages. A message says what is missing. */
 function checkProduction(installed) {
   const production = needed().filter(([, { dev, devOptional }]) => !dev && !devOptional)
   if (differs(installed, production)) fail('package-lock.json has changed. Run: npm ci --omit=dev')
@@ -66,7 +67,7 @@ function isProductionOnly(installed) {
   return !needed().some(([path, { dev }]) => dev && path in installed)
 }
 
-/** The packages of the lockfile that every machine must have. Optional ones are for some machines. */
+/** The lockfile's packages that every machine needs. Optional packages are only for some machines. */
 function needed() {
   return Object.entries(locked).filter(([path, { optional }]) => path !== '' && !optional)
 }
@@ -91,7 +92,7 @@ function readPackages(file) {
   }
 }
 
-/** Whether this process may install now: one at a time does. */
+/** Takes the lock if it is free: only one process installs at a time. */
 function lock() {
   try {
     mkdirSync(STAGE)
@@ -142,7 +143,7 @@ async function install(reason) {
   console.error(`Installed in ${Math.round((Date.now() - began) / 1000)} s.`)
 }
 
-/** In a group of its own, so that Ctrl-C comes to us alone and ends all that npm started. */
+/** npm gets its own process group. Ctrl-C then reaches only this process, which ends the whole group. */
 function startNpm() {
   const own = ([name]) => !/^npm_(package|lifecycle)_|^npm_config_(local_prefix|omit)$/.test(name)
   return spawn('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--no-progress', '--loglevel=error'], {
@@ -170,7 +171,7 @@ function endGroup(child) {
     if (WINDOWS) child.kill()
     else process.kill(-child.pid, 'SIGKILL')
   } catch {
-    // It has ended already.
+    // The process has already ended.
   }
 }
 
@@ -197,14 +198,14 @@ function place() {
   unlock()
 }
 
-/** Moved first, so that the name is free at once even if something still writes there. */
+/** Renames the folder before deleting it, so that its name is free at once even if a process still writes there. */
 function remove(folder) {
   const moved = `${folder}-${process.pid}`
   try {
     renameSync(folder, moved)
     rmSync(moved, { recursive: true, force: true, maxRetries: 5 })
   } catch {
-    // Another process has moved it already, or still writes into it: what is left is no lock.
+    // Another process has already renamed the folder, or still writes into it. The rest of it is no lock.
   }
 }
 

@@ -1,4 +1,4 @@
-// Runs the functions on this machine, as API Gateway and Lambda would: the bundles that are deployed, under /dev.
+// Runs the deployed bundles on this machine, below /dev, as API Gateway and Lambda would.
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -34,11 +34,11 @@ await run(async (env) => {
   const all = args.includes('--all')
   const port = await freePort(env.ports.own ?? env.ports.orchestrator)
   if (all) await prepareDatabase(env)
-  // Functions invoke each other there; nobody has asked for a port of it, so any will do where its own is taken.
+  // Functions invoke each other through this port. If it is in use, any other port will do.
   const lambdaPort = await freePort(port === LAMBDA_PORT ? 0 : LAMBDA_PORT).catch(() => freePort(0))
   setVariables(env, all, lambdaPort)
   const ports = ['--httpPort', String(port), '--lambdaPort', String(lambdaPort)]
-  // In this process: there is no other one to be left when this one ends.
+  // Serverless runs in this process, so that no child process can be left behind.
   const serverless = new URL('../node_modules/serverless/bin/serverless.js', import.meta.url)
   process.argv = [
     process.argv0,
@@ -53,7 +53,7 @@ await run(async (env) => {
   await import(serverless.href)
 })
 
-/** The port, or for 0 one that is free. Rejects when it is in use. */
+/** Returns the port, or for 0 a free one. Rejects when the port is in use. */
 async function freePort(port) {
   const probe = createServer().listen(port, 'localhost')
   await once(probe, 'listening')
@@ -63,13 +63,13 @@ async function freePort(port) {
   return found
 }
 
-/** As `npm start` does it: outside production it is migrated, and a new one gets the demo data. */
+/** Prepares the database like `npm start`: outside production it is migrated, and a new one gets the demo data. */
 async function prepareDatabase(env) {
   const db = await openPreparedDatabase(env, (await createLogger(env.logLevel)).child({ service: 'offline' }))
   await db.destroy()
 }
 
-/** What a deployment would have of its account, and the defaults of development. Empty is none. */
+/** Sets the variables that a deployment takes from its account, and the defaults of development. Empty means unset. */
 function setVariables(env, all, lambdaPort) {
   if (existsSync('.env')) process.loadEnvFile('.env')
   const [customers, orders] = all
@@ -86,12 +86,12 @@ function setVariables(env, all, lambdaPort) {
     DB_USER: env.database.user,
     DB_PASS: env.database.password,
     ...(all && invoking(lambdaPort)),
-    // The process of Orders sweeps by itself; without it, the sweep function does.
+    // Without `--all`, the Orders process sweeps by itself, so the sweep function does not run.
     ...(!all && { OFFLINE_FUNCTIONS: 'orchestrator,docs' }),
   })
 }
 
-/** What a function needs to invoke another: here any key will do. */
+/** The variables with which a function invokes another. Any key will do here. */
 function invoking(lambdaPort) {
   return {
     AWS_ENDPOINT_URL_LAMBDA: `http://localhost:${lambdaPort}`,

@@ -3,8 +3,8 @@ import { isSystemError } from '../src/compose/process.ts'
 import { StartError } from '../src/compose/start-failure.ts'
 
 /**
- * What programs have in common at their edges: the command line, progress, and being stopped.
- * Ctrl-C and SIGTERM end `interruption`, whose reason is thrown by the work that heeds it.
+ * The common parts of programs: the command line, progress, and interruption. Ctrl-C and SIGTERM abort the signal
+ * `interruption`; work that heeds the signal throws its reason.
  */
 export function createProgram(help: string) {
   const began = performance.now()
@@ -15,13 +15,13 @@ export function createProgram(help: string) {
     process.exit(1)
   })
 
-  /** Says what is wrong with how it was called, and how it should be; ends with 1. */
+  /** Prints what is wrong with the command line, with the help. Exits with 1. */
   function fail(message: string): never {
     console.error(`${message}\n\n${help}`)
     process.exit(1)
   }
 
-  /** The command line, `--help` included, or {@link fail}. */
+  /** Reads the command line, `--help` included. Calls {@link fail} for a wrong one. */
   function readOptions<const O extends ParseArgsOptionsConfig>(options: O) {
     try {
       return parseArgs({ options: { ...options, help: { type: 'boolean', short: 'h' } } }).values
@@ -36,20 +36,20 @@ export function createProgram(help: string) {
     fail,
     readOptions,
 
-    /** For a program that takes no options: `--help` prints the help and ends with 0. */
+    /** For a program without options. `--help` prints the help and exits with 0. */
     readNothing(): void {
       if (!readOptions({}).help) return
       console.log(help)
       process.exit(0)
     },
 
-    /** A line of progress, with the seconds that have passed. */
+    /** Prints a line of progress, with the seconds since the start. */
     tell(line: string): void {
       const seconds = Math.round((performance.now() - began) / 1000)
       console.error(`${String(seconds).padStart(4)} s  ${line}`)
     },
 
-    /** What is left to do with what the work threw: of an interruption to say so, and to end with 130. @throws all else */
+    /** Reports an interruption and sets the exit code 130. @throws any other error */
     endInterrupted(error: unknown): void {
       if (!interrupted.signal.aborted) throw error
       console.error('Interrupted.')

@@ -30,7 +30,7 @@ interface Edge {
   typeOnly: boolean
 }
 
-/** The imports between rooms, each once; to the rest of the code the platform is one room. */
+/** The imports between rooms, each once. Outside the platform, imports of its rooms count as imports of one room. */
 async function readEdges(): Promise<Edge[]> {
   const baseDir = fileURLToPath(new URL('..', import.meta.url))
   const { output } = await cruise(['src'], { ...config.options, baseDir })
@@ -55,7 +55,7 @@ function edgeBetween(source: string, resolved: string): Omit<Edge, 'typeOnly'> |
   return { from, to: room.startsWith(PLATFORM) && !from.startsWith(PLATFORM) ? 'platform' : room }
 }
 
-/** A folder of `src`; those of the platform are rooms of their own. */
+/** The folder of `src` that contains a file. Each folder of the platform is a room of its own. */
 function roomOf(path: string): string | undefined {
   return /^src\/((?:platform\/)?[^/]+)\//.exec(path)?.[1]
 }
@@ -64,7 +64,7 @@ function lineOf({ from, to, typeOnly }: Edge): string {
   return `${nodeOf(from)} ${typeOnly ? '-.->' : '-->'} ${nodeOf(to)}`
 }
 
-/** Mermaid takes no slash in the name of a box. */
+/** The names of Mermaid's nodes can't contain a slash, so the label shows the room. */
 function nodeOf(room: string): string {
   return room.startsWith(PLATFORM) ? `${room.replace('/', '_')}[${room.slice(PLATFORM.length)}]` : room
 }

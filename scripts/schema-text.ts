@@ -12,8 +12,8 @@ const HEADER = `-- The tables as the migrations in db/migrations leave them on M
 `
 
 /**
- * db/schema.sql of a migrated MySQL or MariaDB database. Tables come in the order in which the migrations name them,
- * each after those that it references.
+ * The text of db/schema.sql for a migrated MySQL or MariaDB database. The order of the tables follows the migrations,
+ * but each table comes after the tables that it references.
  */
 export async function schemaText(db: Database): Promise<string> {
   const migrations = migrationsText()
@@ -48,9 +48,9 @@ async function tableNames(db: Database): Promise<string[]> {
 }
 
 /**
- * What `SHOW CREATE TABLE` says, laid out to be read, and without what MySQL and MariaDB say differently: display widths
- * of integers, quotes around numbers, charsets that are the table's own, spare parentheses, the order of checks.
- * @param quoted the names that must be quoted: those that the migrations quote
+ * The result of `SHOW CREATE TABLE` in a readable layout, without what MySQL and MariaDB write differently: display
+ * widths of integers, quotes around numbers, charsets equal to the table's, needless parentheses, the order of checks.
+ * @param quoted the names to quote, which are those that the migrations quote
  */
 export function canonicalTable(shown: string, quoted: ReadonlySet<string>): string {
   const [head = '', ...lines] = shown.split('\n')
@@ -72,11 +72,11 @@ const TOKEN = /`(?:[^`]|``)*`|'(?:[^'\\]|''|\\.)*'|-\d[\d.]*|[\w.]+|[<>=!]+|\S/g
 
 function tokensOf(text: string): string[] {
   const tokens = text.match(TOKEN) ?? []
-  // MySQL says of each text which charset it was written in: `_utf8mb4'CREATED'`.
+  // MySQL writes the charset before each string: `_utf8mb4'CREATED'`.
   return tokens.filter((token, i) => !(token.startsWith('_') && tokens[i + 1]?.startsWith("'")))
 }
 
-/** A column as its name, its type and the rest. */
+/** A column's name, its type and the rest. */
 function columnOf([name = '', ...rest]: string[], charset: string, collation: string): string[][] {
   let type = rest.slice(0, rest[1] === '(' ? rest.indexOf(')') + 1 : 1)
   let attributes = rest.slice(type.length)
@@ -116,7 +116,7 @@ function aligned(rows: string[][]): string[] {
   return rows.map(([name = '', type = '', rest = '']) => `${name.padEnd(names)} ${type.padEnd(types)} ${rest}`)
 }
 
-/** Words that have a space between them and a parenthesis; all others are functions and types. */
+/** Keywords with a space before a parenthesis. Functions and types have none. */
 const SPACED = new Set(['KEY', 'CHECK', 'AS', 'IN', 'AND', 'OR', 'XOR', 'NOT', 'BETWEEN', 'LIKE', 'DIV', 'MOD'])
 
 function textOf(tokens: string[], quoted: ReadonlySet<string>): string {
@@ -143,10 +143,10 @@ function isFunction(word: string): boolean {
   return /^\w/.test(word) && !SPACED.has(word.toUpperCase())
 }
 
-/** An expression as a tree: a list is what stands in parentheses. */
+/** An expression as a tree. A list is the content of parentheses. */
 type Expression = (string | Expression)[]
 
-/** The same tokens, the expression after CHECK or AS without the parentheses that the operators' ranks make spare. */
+/** The tokens without needless parentheses in the expression after CHECK or AS: operator precedence decides. */
 function withPlainExpression(tokens: string[]): string[] {
   const start = tokens.findIndex((token, i) => tokens[i + 1] === '(' && (token === 'CHECK' || token === 'AS')) + 1
   if (start === 0) return tokens
@@ -155,7 +155,7 @@ function withPlainExpression(tokens: string[]): string[] {
   return [...tokens.slice(0, start), ...flat([expression]), ...rest]
 }
 
-/** Takes tokens up to the parenthesis that closes the expression, and it too. */
+/** Removes the tokens up to and including the parenthesis that closes the expression. */
 function parse(tokens: string[]): Expression {
   const expression: Expression = []
   for (let token = tokens.shift(); token !== undefined && token !== ')'; token = tokens.shift()) {
@@ -179,7 +179,7 @@ function plain(expression: Expression): Expression {
   })
 }
 
-/** How tightly the loosest operator of an expression binds. */
+/** The rank of the operator that binds least in an expression. */
 function looseness(expression: Expression): number {
   return Math.min(...expression.map((_, i) => rankAt(expression, i) || Number.POSITIVE_INFINITY))
 }
@@ -187,11 +187,11 @@ function looseness(expression: Expression): number {
 const RANKS = [['OR'], ['XOR'], ['AND'], ['NOT'], ['BETWEEN'], [], ['+', '-'], ['*', '/', '%', 'DIV', 'MOD']]
 const COMPARISON = 6
 
-/** How tightly the operator at a place binds; 0 where there is none. */
+/** The rank of the operator at an index; 0 if there is none. A higher rank binds more. */
 function rankAt(expression: Expression, at: number): number {
   const word = wordAt(expression, at)
   if (/^[<>=!]+$/.test(word) || ['IS', 'IN', 'LIKE'].includes(word)) return COMPARISON
-  // `IS NOT NULL` and `NOT IN` are one operator; so is `BETWEEN … AND`, whose AND joins no conditions.
+  // `IS NOT NULL` and `NOT IN` are one operator each. So is `BETWEEN … AND`: its AND joins no conditions.
   if (word === 'NOT' && (wordAt(expression, at - 1) === 'IS' || rankAt(expression, at + 1) > 0)) return COMPARISON
   if (word === 'AND' && wordAt(expression, at - 2) === 'BETWEEN') return rankAt(expression, at - 2)
   return RANKS.findIndex((words) => words.includes(word)) + 1

@@ -1,5 +1,5 @@
-// Builds the functions' bundles before serverless packs, deploys or runs them, so that it never takes old ones; and packs
-// nothing that is not fit for production.
+// Builds the functions' bundles before serverless packs, deploys or runs them, so that it never uses old ones. It
+// refuses to pack what is unfit for production.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
@@ -8,7 +8,7 @@ const CHECK = fileURLToPath(new URL('check-deployment.ts', import.meta.url))
 const NODE = fileURLToPath(new URL('../node_modules/.bin/node', import.meta.url))
 const SECRETS = ['SERVICE_TOKEN', 'JWT_SECRET', 'DB_PASS']
 const DEPLOYED = '.build'
-// A folder of its own: functions that run here must not lose their files while others are packed.
+// A separate folder: packing must not remove the files of functions that run here.
 const OFFLINE = '.offline'
 
 export default class ServerlessBuild {
@@ -47,7 +47,7 @@ export default class ServerlessBuild {
   }
 }
 
-/** What may not go into production is not packed. @throws what is wrong, for whoever deploys */
+/** Stops the packing of an environment that is unfit for production. @throws the faults, for the operator */
 function refuseUnfit({ serviceDir, classes }, NODE_ENV) {
   const { status, stderr } = spawnSync(NODE, [CHECK], {
     cwd: serviceDir,
@@ -58,8 +58,8 @@ function refuseUnfit({ serviceDir, classes }, NODE_ENV) {
 }
 
 /**
- * The stage is a resource of its own (serverless.yml), with its limits and its log; so the deployment makes none. A
- * deployment keeps the gateway's responses as they are when it is made, so they come first.
+ * serverless.yml defines the stage as a resource with limits and a log, so the deployment must not create it. A
+ * deployment captures the gateway's responses at its creation, so the responses must be created first.
  */
 function adaptDeployment({ Resources }) {
   const [responses, deployments] = ['GatewayResponse', 'Deployment'].map((type) =>
@@ -71,15 +71,15 @@ function adaptDeployment({ Resources }) {
   }
 }
 
-/** One function is deployed without the template, which alone knows its role by name: it keeps the one that it has. */
+/** The deployment of a single function has no template to look up its role, so the function keeps its current role. */
 function keepRole({ functions, provider: { remoteFunctionData } }, name) {
   functions[name].role = remoteFunctionData.Configuration.Role
 }
 
-/** What a deployment has defaults of its own for; here those of development hold. */
+/** These variables have defaults of their own in a deployment. Functions that run here use those of development. */
 const DEPLOYED_DEFAULTS = ['ORCHESTRATOR_PUBLIC', 'CUSTOMERS_API_BASE', 'ORDERS_API_BASE', 'DB_TLS']
 
-/** Functions that run here are for development, unless somebody says otherwise, and ask nobody for secrets. */
+/** Functions that run here default to development, and read no secrets from SSM. */
 function settleHere({ provider, functions }) {
   provider.environment.NODE_ENV = process.env.NODE_ENV || 'development'
   for (const { environment } of Object.values(functions)) {
@@ -89,7 +89,7 @@ function settleHere({ provider, functions }) {
   }
 }
 
-/** Points the functions to their bundles; of those that OFFLINE_FUNCTIONS does not name, none is run. */
+/** Points the functions to their bundles, and removes those that OFFLINE_FUNCTIONS does not name. */
 function runFrom(folder, functions) {
   const wanted = process.env.OFFLINE_FUNCTIONS?.split(',') ?? Object.keys(functions)
   for (const [name, definition] of Object.entries(functions)) {
