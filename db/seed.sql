@@ -1,6 +1,6 @@
--- Demo data, for both engines. It goes into an empty database, in one transaction: see `seed` in src/platform/database/migrations.ts.
--- The four orders balance with the stock: what was adjusted, less what live orders took, is what is there.
--- The examples of /docs remove customer 4, confirm order 2 and cancel order 4. The first order that is placed is the fifth.
+-- Demo data for both engines. `seed` in src/compose/demo-data.ts inserts it into an empty database, in one transaction.
+-- The four orders balance with the stock, which is the adjustments less the quantities of live orders. The examples of
+-- /docs remove customer 4, confirm order 2 and cancel order 4. The next order gets id 5.
 
 INSERT INTO customers (id, name, email, email_key, phone, created_at, updated_at) VALUES
   (1, 'ACME Corp', 'ops@acme.com', 'ops@acme.com', '555-1234', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
@@ -24,7 +24,7 @@ INSERT INTO product_words (word, product_id) VALUES
   ('mon', 2), ('27', 2), ('monitor', 2),
   ('cab', 3), ('usbc', 3), ('cable', 3), ('usb', 3), ('c', 3), ('2', 3), ('m', 3);
 
--- No caller has the principal `seed`: these rows say that the demo data was put in.
+-- No caller has the principal `seed`. These rows mark a database with demo data.
 INSERT INTO stock_adjustments (id, product_id, delta, reason, principal, created_at) VALUES
   (1, 1, 5000, 'initial stock', 'seed', '2026-01-05 09:00:00.000'),
   (2, 2, 1000, 'initial stock', 'seed', '2026-01-05 09:00:00.000'),
@@ -42,6 +42,6 @@ INSERT INTO order_items (id, order_id, product_id, qty, unit_price_cents, subtot
   (3, 3, 3, 10, 990, 9900),
   (4, 4, 1, 3, 129900, 389700);
 
--- The demo client, all scopes: id `demo`, secret `demo-secret`. Refused in production.
+-- The demo client has all scopes. Its id is `demo`, its secret `demo-secret`. Production refuses it.
 INSERT INTO api_clients (id, name, secret_hash, scope, customer_id, created_at) VALUES
   ('demo', 'Demo', 'cd577fe2561ebff23505db0bb006300c7cdecbd46bc0e03c449afafaca2c25bf', 'customers:read customers:write products:read products:write orders:read orders:write support:read', NULL, '2026-01-05 09:00:00.000');
