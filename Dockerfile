@@ -1,9 +1,9 @@
-# One image for every service; SERVICE says which: customers, orders or orchestrator.
+# One image for every service. SERVICE names the service: customers, orders or orchestrator.
 
 FROM node:24-bookworm-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
-# No install scripts: they only bring runtimes for development, and this image has its own Node.
+# Install scripts only fetch runtimes for development, and this image has its own Node.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
 COPY scripts scripts
@@ -13,16 +13,17 @@ RUN npm run build
 FROM node:24-bookworm-slim
 WORKDIR /app
 ENV NODE_ENV=production SERVICE=customers PORT=3000
-# glibc gives threads heaps of their own. Two for all of Node's threads take some 5 % off the memory under load, and no time.
+# glibc gives threads heaps of their own. Two heaps for all threads save about 5 % of the memory under load, and cost no
+# time.
 ENV MALLOC_ARENA_MAX=2
 COPY --from=build /build/dist dist
 COPY db db
 COPY package.json ./
-# By its number, so that Kubernetes can see that it is not root (runAsNonRoot).
+# A numeric user, so that Kubernetes can verify that it is not root (runAsNonRoot).
 USER 1000:1000
 EXPOSE 3000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# What a request leaves behind is soon garbage. Half of the usual room for it takes a tenth off the memory and costs no time that
-# could be measured; a quarter would cost a fifth more processor time.
+# Most objects of a request are garbage soon. Half of the usual space for them saves a tenth of the memory and costs no
+# measurable time; a quarter would cost a fifth more processor time.
 CMD ["node", "--max-semi-space-size=8", "dist/entrypoints/service.js"]
