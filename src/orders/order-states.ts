@@ -32,8 +32,8 @@ export function atTime<T extends OrderState>(order: T, now: DbTime): T {
 }
 
 /**
- * The order after a transition, or the refusal. Orders only go `CREATED → CONFIRMED → CANCELED` or `CREATED → CANCELED`.
- * An order that is in the wanted state already stays unchanged.
+ * The order after a transition, or the refusal. The only transitions are `CREATED → CONFIRMED → CANCELED` and
+ * `CREATED → CANCELED`. An order that is in the wanted state already stays unchanged.
  */
 export function transit<T extends OrderState>(order: T, transition: Transition, terms: TransitionTerms): T | AppError {
   const { now, cancelWindowMinutes } = terms

@@ -66,7 +66,7 @@ async function addToStock(
 /** The principal of ledger rows that replace archived orders. */
 const ARCHIVER = 'purge'
 
-/** Keeps the books balanced when orders with these quantities are deleted: each product gets one ledger row for them. */
+/** Keeps the books balanced when orders with these quantities are deleted: each product gets one ledger row. */
 export async function recordArchivedOrders(
   trx: Database,
   quantities: ReadonlyMap<number, number>,
