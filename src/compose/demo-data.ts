@@ -56,7 +56,8 @@ export async function resetDemoData(db: Database): Promise<void> {
   await aloneInTransaction(db, async (trx) => {
     for (const table of DATA_TABLES) await trx.deleteFrom(table).execute()
     // Without a reset of the counters, new ids would not follow those of the demo data.
-    if (engine === 'sqlite') await sql`delete from sqlite_sequence`.execute(trx)
+    if (engine === 'sqlite')
+      await sql`delete from sqlite_sequence where name in (${sql.join(DATA_TABLES)})`.execute(trx)
     await insertDemoData(trx)
   })
   if (engine === 'sqlite') return
@@ -65,12 +66,11 @@ export async function resetDemoData(db: Database): Promise<void> {
   }
 }
 
-/** The tables whose ids the database server generates. */
+/** The product's tables whose ids the database server generates. The database may have tables of others. */
 async function findCountedTables(db: Database): Promise<string[]> {
   const tables = await db.introspection.getTables()
-  return tables
-    .filter(({ columns }) => columns.some(({ isAutoIncrementing }) => isAutoIncrementing))
-    .map(({ name }) => name)
+  const counted = tables.filter(({ columns }) => columns.some(({ isAutoIncrementing }) => isAutoIncrementing))
+  return DATA_TABLES.filter((table) => counted.some(({ name }) => name === table))
 }
 
 function insertDemoData(trx: Database): Promise<void> {

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
+import { sql } from 'kysely'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { parse } from 'yaml'
+import { resetDemoData } from '../../src/compose/demo-data.ts'
 import { DATA_TABLES } from '../../src/compose/schema.ts'
 import { createCustomersService } from '../../src/customers/service.ts'
 import type { Variables } from '../../testing/fixture.ts'
@@ -98,6 +100,18 @@ describeEachEngine('npm run demo:reset', (engine) => {
     expect(await onTerminal('demo-reset', variables, 'y\n')).toMatchObject({ code: 0 })
     expect(await run('audit:books', variables)).toMatchObject({ code: 0 })
     expect((await contents()).customers).toHaveLength(4)
+  })
+
+  it('when the database has a table of others, then the reset leaves it as it is', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    const id = sql.raw(engine === 'mysql' ? 'int primary key auto_increment' : 'integer primary key autoincrement')
+    await sql`create table others (id ${id})`.execute(db)
+    await sql`insert into others (id) values (100)`.execute(db)
+    await sql`delete from others`.execute(db)
+    await resetDemoData(db)
+    await sql`insert into others (id) values (null)`.execute(db)
+    expect((await sql`select id from others`.execute(db)).rows).toEqual([{ id: 101 }])
   })
 
   it('when it is production, then it is refused', async () => {
