@@ -198,7 +198,7 @@ export class ConnectionPool {
  * For load: trusts the server to send nothing after the response. A chunked body keeps its framing; JSON has no line
  * that is a lone zero, so that the last chunk ends it.
  */
-export function readQuickly(received: string): RawResponse | undefined {
+function readQuickly(received: string): RawResponse | undefined {
   const end = received.indexOf(END_OF_HEAD)
   if (end === -1) return undefined
   const head = received.slice(0, end)

@@ -32,7 +32,7 @@ export function urlAt(port: number): string {
 }
 
 /** Where the program of a service is, from its sources. */
-export function sourceOf(name: string): string {
+function sourceOf(name: string): string {
   return fileURLToPath(new URL(`../src/entrypoints/${name}.ts`, import.meta.url))
 }
 

@@ -15,9 +15,6 @@ interface Module {
   errors: Readonly<Record<string, ErrorDefinition>>
   /** The domain's tables, each before the tables that it refers to. */
   tables: readonly (keyof Tables)[]
-  /** The environment variables that the domain reads, and the function that makes its configuration of them. */
-  variables?: object
-  configOf?: unknown
 }
 
 /** The domains, each after those whose tables its own tables refer to. The documents list the scopes in this order. */

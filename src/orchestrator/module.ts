@@ -1,4 +1,5 @@
 import { orchestratorConfigOf, orchestratorVariables } from './config.ts'
+
 export const orchestrator = {
   name: 'orchestrator',
   scopes: [],
