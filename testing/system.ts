@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type Connection, createConnection } from 'mysql2/promise'
 import { pino } from 'pino'
-import { afterAll, beforeAll, describe, inject } from 'vitest'
+import { afterAll, beforeAll, describe, inject, onTestFinished } from 'vitest'
 import { seed } from '../src/compose/demo-data.ts'
 import { type Env, parseEnv } from '../src/compose/env.ts'
 import { SCOPES, type Scope } from '../src/compose/modules.ts'
@@ -46,6 +47,14 @@ export async function createTestDatabase(engine: Engine, { migrated = true } = {
     rmSync(folder, { recursive: true, force: true })
   }
   return { db, variables, drop }
+}
+
+/** A connection to the database of a system, beside its pool. It ends with the test. */
+export async function openSession({ env }: Pick<TestSystem, 'env'>): Promise<Connection> {
+  const { host = '', port, user, password, name } = env.database
+  const session = await createConnection({ host, port, user, password, database: name })
+  onTestFinished(() => session.destroy())
+  return session
 }
 
 /** The three services on free ports, over a new database with the demo data. */

@@ -1,5 +1,4 @@
-import { createConnection } from 'mysql2/promise'
-import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
 import type { ApiResponse } from '../../testing/api-client.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import {
@@ -12,7 +11,7 @@ import {
   statusCounts,
   stockOf,
 } from '../../testing/rows.ts'
-import { useSystem } from '../../testing/system.ts'
+import { openSession, useSystem } from '../../testing/system.ts'
 
 const LOCK_WAIT_MS = 1_500
 /** The tolerated delay of an order that needs no locked row. */
@@ -25,9 +24,7 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
 
   /** Begins a transaction in another session, runs the statement, and leaves it open. */
   async function leaveOpen(statement: string, values: unknown[]) {
-    const { host, port, user, password, name } = system.env.database
-    const session = await createConnection({ host: host ?? '', port, user, password, database: name })
-    onTestFinished(() => session.end())
+    const session = await openSession(system)
     await session.query('begin')
     await session.query(statement, values)
     return {

@@ -1,10 +1,9 @@
 import { sql } from 'kysely'
-import { createConnection } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { openDatabase } from '../../src/platform/database/open.ts'
 import { startInstance } from '../../testing/instances.ts'
 import { newProduct } from '../../testing/rows.ts'
-import { useSystem } from '../../testing/system.ts'
+import { openSession, useSystem } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
 
@@ -15,13 +14,6 @@ const GRACE_MS = 5_000
 
 describe.skipIf(inject('mysql') === null)('a transaction whose host is gone', () => {
   const system = useSystem('mysql')
-
-  async function rawConnection() {
-    const { host = '', port, user, password, name } = system.env.database
-    const connection = await createConnection({ host, port, user, password, database: name })
-    onTestFinished(() => connection.destroy())
-    return connection
-  }
 
   it('when a process falls silent in mid-transaction, then its locks end soon', async () => {
     const product = await newProduct(system, { stock: 5 })
@@ -38,7 +30,7 @@ describe.skipIf(inject('mysql') === null)('a transaction whose host is gone', ()
     })
     const ended = expect(silent).rejects.toThrow()
     await locked.promise
-    const other = await rawConnection()
+    const other = await openSession(system)
     const lock = 'select id from products where id = ? for update'
     await expect(other.query(`${lock} nowait`, [product.id])).rejects.toThrow()
     await other.query('set session innodb_lock_wait_timeout = 60')
@@ -54,7 +46,7 @@ describe.skipIf(inject('mysql') === null)('a transaction whose host is gone', ()
     const db = await openDatabase({ ...system.env.database, pool: 2 })
     onTestFinished(() => db.destroy())
     const { rows } = await sql<{ id: number }>`select connection_id() as id`.execute(db)
-    const admin = await rawConnection()
+    const admin = await openSession(system)
     const isOpen = async () => {
       const [found] = await admin.query('select id from information_schema.processlist where id = ?', [rows[0]?.id])
       return Array.isArray(found) && found.length > 0
@@ -66,7 +58,7 @@ describe.skipIf(inject('mysql') === null)('a transaction whose host is gone', ()
 
   it('when the server ends idle connections, then the next requests do not notice', async () => {
     const { api } = await startInstance('orders', system, { DB_POOL: '2' })
-    const admin = await rawConnection()
+    const admin = await openSession(system)
     expect((await api.get('/products/1')).status).toBe(200)
     const { name } = system.env.database
     const [rows] = await admin.query(

@@ -1,4 +1,4 @@
-import { type Connection, createConnection } from 'mysql2/promise'
+import type { Connection } from 'mysql2/promise'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { composeCustomers } from '../../src/compose/services.ts'
 import { openDatabase } from '../../src/platform/database/open.ts'
@@ -8,7 +8,7 @@ import { apiClient } from '../../testing/api-client.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { newProduct } from '../../testing/rows.ts'
 import { serveOrders } from '../../testing/services.ts'
-import { useSystem } from '../../testing/system.ts'
+import { openSession, useSystem } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -19,13 +19,6 @@ const GRACE_MS = 2_500
 
 describe.skipIf(inject('mysql') === null)('reads of a slow database', () => {
   const system = useSystem('mysql')
-
-  async function rawConnection() {
-    const { host = '', port, user, password, name } = system.env.database
-    const connection = await createConnection({ host, port, user, password, database: name })
-    onTestFinished(() => connection.destroy())
-    return connection
-  }
 
   /** Customers and Orders over one pool. */
   async function servicesOverOnePool(pool: number) {
@@ -41,7 +34,7 @@ describe.skipIf(inject('mysql') === null)('reads of a slow database', () => {
 
   /** Blocks all reads of customers until the test ends. */
   async function lockCustomers() {
-    const connection = await rawConnection()
+    const connection = await openSession(system)
     await connection.query('lock tables customers write')
     return connection
   }
@@ -50,7 +43,7 @@ describe.skipIf(inject('mysql') === null)('reads of a slow database', () => {
     const { customers } = await servicesOverOnePool(4)
     expect((await customers.get('/customers/1')).status).toBe(200)
     const locking = await lockCustomers()
-    const admin = await rawConnection()
+    const admin = await openSession(system)
     const began = performance.now()
     for (const response of await Promise.all([customers.get('/customers/1'), customers.get('/customers?limit=5')])) {
       expectProblem(response, 503, 'unavailable')
@@ -65,7 +58,7 @@ describe.skipIf(inject('mysql') === null)('reads of a slow database', () => {
     const { customers, orders } = await servicesOverOnePool(4)
     const product = await newProduct(system, { stock: 10 })
     const order = await orders.post('/orders', { customer_id: 1, items: [{ product_id: product.id, qty: 1 }] })
-    const admin = await rawConnection()
+    const admin = await openSession(system)
     await lockCustomers()
     const reads = Promise.all(Array.from({ length: 20 }, (_, id) => customers.get(`/customers/${id + 1}`)))
     await expect.poll(async () => (await runningReads(admin)).length).toBe(3)
@@ -76,7 +69,7 @@ describe.skipIf(inject('mysql') === null)('reads of a slow database', () => {
 
   it('when slow lists use up their share of the pool, then other reads continue', async () => {
     const { customers, orders } = await servicesOverOnePool(4)
-    const admin = await rawConnection()
+    const admin = await openSession(system)
     await lockCustomers()
     const lists = Promise.all(Array.from({ length: 20 }, (_, i) => customers.get(`/customers?limit=${i + 1}`)))
     await expect.poll(async () => (await runningReads(admin)).length).toBe(2)
