@@ -9,8 +9,9 @@ import {
   describeSearch,
   type Resource,
 } from '../../testing/resource-suites.ts'
-import { newCustomer, newOrder, newProduct, newWord, statusCounts } from '../../testing/rows.ts'
+import { newCustomer, newKey, newOrder, newProduct, newWord, statusCounts } from '../../testing/rows.ts'
 import { describeEachEngine, startSystem, useSystem } from '../../testing/system.ts'
+import { sha256 } from '../platform/core/crypto.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
@@ -50,6 +51,29 @@ describeEachEngine('customers', (engine) => {
       expect(response.headers.get('location')).toBe(`customers/${response.body.id}`)
       expect(response.headers.get('etag')).toBe('"1"')
       expect((await read(response.body.id)).body).toEqual(response.body)
+    })
+
+    it('when a body is hashed for its key, then as the first version hashed it', async () => {
+      const hashOf = async (key: string) => {
+        const rows = system.db.selectFrom('idempotency_keys').select('request_hash').where('key', '=', key)
+        return (await rows.executeTakeFirstOrThrow()).request_hash
+      }
+      const [first, second] = [newKey(), newKey()]
+      const { name, email } = input()
+      // Other order, and no phone: the hash has the fields in one order, and null.
+      const created = await system.customers.post(
+        '/customers',
+        { email, name },
+        { headers: { 'idempotency-key': first } },
+      )
+      expect(await hashOf(first)).toBe(sha256(JSON.stringify([{ name, email, phone: null }])))
+      const { id } = created.body
+      await system.customers.put(
+        `/customers/${id}`,
+        { phone: '555-1', email, name },
+        { headers: { 'idempotency-key': second } },
+      )
+      expect(await hashOf(second)).toBe(sha256(JSON.stringify([id, { name, email, phone: '555-1' }])))
     })
 
     it('when the phone is null or left out, then it is null', async () => {
