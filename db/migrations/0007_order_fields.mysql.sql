@@ -24,16 +24,16 @@ UPDATE products p
 ALTER TABLE orders
   ADD COLUMN po_number VARCHAR(64) NULL COMMENT 'as the caller wrote it',
   ADD COLUMN po_key VARCHAR(255) NULL COMMENT 'po_number as it is compared: NFC, without case',
-  ADD COLUMN po_unique TINYINT NULL COMMENT '1: no other live order of the customer may have it',
+  ADD COLUMN po_slot BIGINT NULL COMMENT '0: no other live order of the customer may have the PO number; else a random number',
   ADD COLUMN requested_delivery_date DATE NULL,
   ADD COLUMN ship_to TEXT NULL COMMENT 'JSON',
   ADD COLUMN notes TEXT NULL,
   ADD COLUMN metadata TEXT NULL COMMENT 'JSON',
   ADD COLUMN currency CHAR(3) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'as the caller named it',
   ADD COLUMN version INT NOT NULL DEFAULT 1,
-  ADD COLUMN live_po VARCHAR(255) GENERATED ALWAYS AS (CASE WHEN po_unique = 1 AND status <> 'CANCELED' THEN po_key END) VIRTUAL COMMENT 'NULL once canceled, so that the PO number is free again';
+  ADD COLUMN live_po VARCHAR(255) GENERATED ALWAYS AS (CASE WHEN status <> 'CANCELED' THEN po_key END) VIRTUAL COMMENT 'NULL once canceled, so that the PO number is free again';
 ALTER TABLE orders
-  ADD UNIQUE KEY orders_live_po (customer_id, live_po),
+  ADD UNIQUE KEY orders_live_po (customer_id, live_po, po_slot),
   ADD KEY orders_po_created (po_key, created_at),
   ADD KEY orders_customer_po_created (customer_id, po_key, created_at);
 

@@ -26,8 +26,8 @@ WHERE sku_key IS NULL AND id IN (SELECT MIN(id) FROM products GROUP BY LOWER(sku
 ALTER TABLE orders ADD COLUMN po_number TEXT NULL;
 -- The PO number as it is compared: NFC, without case.
 ALTER TABLE orders ADD COLUMN po_key TEXT NULL;
--- 1: no other live order of the customer may have it.
-ALTER TABLE orders ADD COLUMN po_unique INTEGER NULL;
+-- 0: no other live order of the customer may have the PO number; else a random number.
+ALTER TABLE orders ADD COLUMN po_slot INTEGER NULL;
 ALTER TABLE orders ADD COLUMN requested_delivery_date TEXT NULL;
 -- JSON.
 ALTER TABLE orders ADD COLUMN ship_to TEXT NULL;
@@ -38,8 +38,8 @@ ALTER TABLE orders ADD COLUMN metadata TEXT NULL;
 ALTER TABLE orders ADD COLUMN currency TEXT NULL;
 ALTER TABLE orders ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
 -- NULL once canceled, so that the PO number is free again.
-ALTER TABLE orders ADD COLUMN live_po TEXT GENERATED ALWAYS AS (CASE WHEN po_unique = 1 AND status <> 'CANCELED' THEN po_key END) VIRTUAL;
-CREATE UNIQUE INDEX IF NOT EXISTS orders_live_po ON orders (customer_id, live_po) WHERE live_po IS NOT NULL;
+ALTER TABLE orders ADD COLUMN live_po TEXT GENERATED ALWAYS AS (CASE WHEN status <> 'CANCELED' THEN po_key END) VIRTUAL;
+CREATE UNIQUE INDEX IF NOT EXISTS orders_live_po ON orders (customer_id, live_po, po_slot) WHERE live_po IS NOT NULL;
 CREATE INDEX IF NOT EXISTS orders_po_created ON orders (po_key, created_at) WHERE po_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS orders_customer_po_created ON orders (customer_id, po_key, created_at) WHERE po_key IS NOT NULL;
 
