@@ -33,6 +33,24 @@ export const line = (max: number) =>
     .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
     .trim()
 
+// Soft hyphen, zero-width characters, line separators and the controls of text direction.
+const UNSEEN = '\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2064\\u2066-\\u206f\\ufeff'
+// `\s` includes U+FEFF, so the spaces at both ends are given without it.
+const SPACE = `[^\\S${CONTROL}${UNSEEN}]`
+const VISIBLE = new RegExp(
+  `^${SPACE}*[^\\s${CONTROL}${UNSEEN}]([^${CONTROL}${UNSEEN}]*[^\\s${CONTROL}${UNSEEN}])?${SPACE}*$`,
+)
+
+/**
+ * Like {@link line}, without characters that nobody sees: two texts that look alike would otherwise differ. For text by
+ * which people and programs recognize a thing, such as a PO number.
+ */
+export const visible = (max: number) =>
+  text(max)
+    .regex(VISIBLE, 'Must be visible characters in one line')
+    .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
+    .trim()
+
 /** An optional field of a JSON body. `null` means absent, because some clients write every field they know. */
 export const optional = <T extends z.ZodType>(schema: T) =>
   schema
