@@ -1,5 +1,13 @@
 import { expect, it } from 'vitest'
-import { databaseFaultOf, isConflict, isConnectionLost, isUnavailable, leadsToReader } from './errors.ts'
+import {
+  databaseFaultOf,
+  isAnyDuplicate,
+  isConflict,
+  isConnectionLost,
+  isDuplicate,
+  isUnavailable,
+  leadsToReader,
+} from './errors.ts'
 
 /** An error as mysql2 throws it. */
 function serverError(errno: number, message = 'refused'): Error {
@@ -34,6 +42,19 @@ it.each([
   ['ER_SESSION_WAS_KILLED', 3169],
 ])('when the server reports %s, then the connection is lost', (code, errno) => {
   expect(isConnectionLost(Object.assign(serverError(errno), { code }))).toBe(true)
+})
+
+it.each([
+  "Duplicate entry 'a' for key 'shelf_code'",
+  "Duplicate entry 'a' for key 'goods.shelf_code'",
+  "Duplicate entry 'goods_name'' for key 'shelf_code'",
+  "Duplicate entry 'it's 'goods_name'' for key 'shelf_code'",
+  "Doppelter Eintrag 'a' für Schlüssel 'shelf_code'",
+  "'a' は索引 'shelf_code' で重複しています。",
+])('when a duplicate is reported as %j, then only its index refused it', (message) => {
+  const error = serverError(1062, message)
+  const by = (index: string) => isDuplicate(error, { index, column: 'goods.none' })
+  expect([by('shelf_code'), by('goods_name'), isAnyDuplicate(error)]).toEqual([true, false, true])
 })
 
 it('when the disk of the server is full, then it is unavailable', () => {

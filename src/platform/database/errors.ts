@@ -205,10 +205,13 @@ export function isTimeLimitReached(error: unknown): boolean {
   return errno === 3024 || errno === 1969
 }
 
+/** In every language of the server, the last thing in quotes is the index. The refused value, before it, may have quotes. */
+const LAST_IN_QUOTES = /'([^']*)'[^']*$/
+
 /** A unique index refused a row. `of` names the index (MySQL) and the column (SQLite), or the table for its primary key. */
 export function isDuplicate(error: unknown, of: { index: string; column: string }): boolean {
   const { errno, errcode, message = '' } = driverError(error)
-  if (errno === 1062) return message.includes(`${of.index}'`)
+  if (errno === 1062) return LAST_IN_QUOTES.exec(message)?.[1]?.endsWith(of.index) ?? false
   const unique = errcode === SQLITE_CONSTRAINT_UNIQUE || errcode === SQLITE_CONSTRAINT_PRIMARYKEY
   return unique && message.includes(of.column)
 }
