@@ -1,6 +1,8 @@
 import { CustomerBrief } from '../customers/contract.ts'
 import { CUSTOMER_ERRORS } from '../customers/errors.ts'
-import { NewOrderItems, Order } from '../orders/contract.ts'
+import { NewOrderItems, Order, OrderItem } from '../orders/contract.ts'
+import { orderDetails } from '../orders/details.ts'
+import { ORDER_ERRORS } from '../orders/errors.ts'
 import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   declareProblems,
@@ -22,6 +24,7 @@ export const CreateAndConfirm = z
   .strictObject({
     customer_id: Id.meta({ example: 1 }),
     items: NewOrderItems,
+    ...orderDetails,
     idempotency_key: optional(z.string()).openapi({
       ...KEYS,
       description:
@@ -33,10 +36,18 @@ export const CreateAndConfirm = z
   })
   .openapi('CreateAndConfirm')
 
+const OrderBrief = z
+  .object({
+    ...Order.pick({ id: true, status: true, total_cents: true }).shape,
+    items: z.array(OrderItem.omit({ line: true, sku: true, name: true }).openapi('OrderBriefItem')),
+    po_number: z.string().optional().meta({ description: 'Only if the request has one', example: undefined }),
+  })
+  .openapi('OrderBrief')
+
 const ConfirmedOrderData = z
   .object({
     customer: CustomerBrief,
-    order: Order.pick({ id: true, status: true, total_cents: true, items: true }).openapi('OrderBrief'),
+    order: OrderBrief,
   })
   .openapi('ConfirmedOrderData')
 
@@ -113,10 +124,15 @@ export const createAndConfirmOrder = defineRoute({
       PLATFORM_ERRORS.insufficient_scope,
       PLATFORM_ERRORS.not_found,
       PRODUCT_ERRORS.insufficient_stock,
+      ORDER_ERRORS.po_number_taken,
       PLATFORM_ERRORS.payload_too_large,
       PLATFORM_ERRORS.unsupported_media_type,
       CUSTOMER_ERRORS.customer_not_found,
       PRODUCT_ERRORS.product_not_found,
+      PRODUCT_ERRORS.product_inactive,
+      PRODUCT_ERRORS.quantity_not_allowed,
+      ORDER_ERRORS.po_number_required,
+      ORDER_ERRORS.currency_mismatch,
       PLATFORM_ERRORS.amount_too_large,
       PLATFORM_ERRORS.idempotency_key_reused,
       PLATFORM_ERRORS.rate_limited,

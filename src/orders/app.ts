@@ -9,10 +9,11 @@ import {
   type ServiceApp,
   type ServiceDeps,
 } from '../platform/http/app.ts'
+import { preconditionsOf } from '../platform/http/etag.ts'
 import { nextLink } from '../platform/http/pagination.ts'
 import { actFor } from '../platform/http/principal.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
-import { sendJson, sendStored } from '../platform/http/response.ts'
+import { etagHeader, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
 import { addRoute } from '../platform/http/routes.ts'
 import { idempotencyKey, keyOf } from '../platform/idempotency/header.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
@@ -26,7 +27,9 @@ import {
   listOrders,
   placeOrder,
   placeValidatedOrders,
+  previewOrder,
   searchKey,
+  updateOrder,
 } from './contract.ts'
 import type { OrdersService } from './service.ts'
 import type { OrderSupport } from './support.ts'
@@ -57,10 +60,21 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
     if (input.confirm && key === undefined) throw keyRequired()
     const placing = orders.placeOrder(callerOf(c), input, key)
     const response = await logged(c.get('addToLog'), { customer_id: input.customer_id }, placing)
-    return sendStored(c, placeOrder, response, { location: locationOf(c, response.targetId) })
+    return sendStored(c, placeOrder, response, { location: locationOf(c, response.targetId), etag: '"1"' })
   })
 
-  addRoute(app, getOrder, async (c) => sendJson(c, await orders.getOrder(callerOf(c), c.req.valid('param').id), 200))
+  addRoute(app, previewOrder, async (c) =>
+    sendJson(c, await orders.previewOrder(callerOf(c), c.req.valid('json')), 200),
+  )
+
+  addRoute(app, getOrder, async (c) => sendVersioned(c, await orders.getOrder(callerOf(c), c.req.valid('param').id)))
+
+  addRoute(app, updateOrder, async (c) => {
+    const { id: orderId } = c.req.valid('param')
+    const update = { orderId, change: c.req.valid('json'), key: keyOf(c), preconditions: preconditionsOf(c) }
+    const response = await logged(c.get('addToLog'), { order_id: orderId }, orders.updateOrder(callerOf(c), update))
+    return sendStored(c, updateOrder, response, etagHeader(response))
+  })
 
   addRoute(app, listOrders, async (c) => {
     const page = await orders.listOrders(callerOf(c), c.req.valid('query'))
@@ -71,11 +85,9 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
     const key = keyOf(c)
     if (key === undefined) throw keyRequired()
     const { id } = c.req.valid('param')
-    return sendStored(
-      c,
-      confirmOrder,
-      await logged(c.get('addToLog'), { order_id: id }, orders.confirmOrder(callerOf(c), id, key)),
-    )
+    const confirming = orders.confirmOrder(callerOf(c), id, key)
+    const response = await logged(c.get('addToLog'), { order_id: id }, confirming)
+    return sendStored(c, confirmOrder, response, etagHeader(response))
   })
 
   addRoute(app, placeValidatedOrders, (c) =>
@@ -91,7 +103,8 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
   addRoute(app, cancelOrder, async (c) => {
     const { id } = c.req.valid('param')
     const canceling = orders.cancelOrder(callerOf(c), id, keyOf(c))
-    return sendStored(c, cancelOrder, await logged(c.get('addToLog'), { order_id: id }, canceling))
+    const response = await logged(c.get('addToLog'), { order_id: id }, canceling)
+    return sendStored(c, cancelOrder, response, etagHeader(response))
   })
 
   addRoute(app, searchKey, async (c) => {

@@ -2,11 +2,12 @@ import type { CustomerBrief } from '../customers/client.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { type Claim, claimId, type Operation } from '../platform/idempotency/claim.ts'
 import type { ChangeRequest } from './order-states.ts'
-import type { OrderRequest } from './placement-rules.ts'
-import type { OrderOrigin } from './store.ts'
+import { type OrderRequest, poKeyOf, poName } from './placement-rules.ts'
+import type { OrderOrigin, PoNumber } from './store.ts'
 
 export const PLACE_ORDER: Operation = { name: 'orders.place', status: 201, targetType: 'order', ownerOf }
 export const CONFIRM_ORDER: Operation = { name: 'orders.confirm', status: 200, targetType: 'order', ownerOf }
+export const UPDATE_ORDER: Operation = { name: 'orders.update', status: 200, targetType: 'order', ownerOf }
 export const CANCEL_ORDER: Operation = { name: 'orders.cancel', status: 200, targetType: 'order', ownerOf }
 
 /**
@@ -61,6 +62,8 @@ export interface Rows {
   orders: readonly number[]
   products: readonly number[]
   customers: readonly number[]
+  /** The PO numbers that the command gives to its order. */
+  poNumbers: readonly PoNumber[]
   claims: readonly Claim[]
 }
 
@@ -73,16 +76,23 @@ export function rowNamesOf(command: OrderCommand): string[] | undefined {
 /** The rows that are known from the command alone. */
 export function rowsOf(command: OrderCommand): Rows {
   const claims = claimsOf(command)
-  if (command.kind !== 'place') return { orders: [command.orderId], products: [], customers: [], claims }
+  if (command.kind !== 'place') return { orders: [command.orderId], products: [], customers: [], poNumbers: [], claims }
   const products = command.items.map((item) => item.product_id)
-  return { orders: [], products, customers: [command.customerId], claims }
+  return { orders: [], products, customers: [command.customerId], poNumbers: poNumbersOf(command), claims }
 }
 
-export function namesOf({ orders, products, customers, claims }: Rows): string[] {
+/** The PO number that a command gives to its order, if any. */
+export function poNumbersOf({ customerId, details }: PlaceCommand): PoNumber[] {
+  const poKey = poKeyOf(details)
+  return poKey === null ? [] : [{ customerId, poKey }]
+}
+
+export function namesOf({ orders, products, customers, poNumbers, claims }: Rows): string[] {
   return [
     ...orders.map((id) => `order ${id}`),
     ...products.map((id) => `product ${id}`),
     ...customers.map((id) => `customer ${id}`),
+    ...poNumbers.map(({ customerId, poKey }) => `PO number ${poName(customerId, poKey)}`),
     ...claims.map((claim) => `key ${claimId(claim)}`),
   ]
 }

@@ -6,29 +6,36 @@ import {
   bodyProblems,
   Cents,
   defineRoute,
+  ETag,
   emptyIsAbsent,
   Id,
   IdempotencyKey,
   IdParams,
   idempotencyHeadersLike,
   idParamsLike,
+  ifNoneMatchHeader,
   jsonBody,
   jsonResponse,
   KEYS,
   locationLike,
+  notModified,
   optional,
+  preconditionHeaders,
   problems,
   protectedProblems,
   Replayed,
   Timestamp,
   text,
+  Version,
 } from '../platform/http/contract.ts'
-import { int32, MAX_INT32 } from '../platform/http/integers.ts'
+import { int32, int64, MAX_INT32 } from '../platform/http/integers.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
+import { Problem } from '../platform/http/problem-document.ts'
 import { z } from '../platform/http/schema.ts'
 import { BatchResponse, batchedCalls } from '../platform/rpc/batch-contract.ts'
 import { PRINCIPAL_ID } from '../platform/telemetry/trace.ts'
 import { PRODUCT_ERRORS } from '../products/errors.ts'
+import { changeableDetails, DATE, orderDetails, shownDetails } from './details.ts'
 import { ORDER_ERRORS } from './errors.ts'
 
 export const OrderStatus = z.enum(['CREATED', 'CONFIRMED', 'CANCELED']).openapi('OrderStatus')
@@ -59,6 +66,7 @@ export const NewOrder = z
         '`hold_minutes` has no effect.',
       example: false,
     }),
+    ...orderDetails,
   })
   .openapi('NewOrder')
 
@@ -73,50 +81,60 @@ export const ValidatedOrder = z
   // The example has no customer and so places nothing: readers may run the examples of the documentation.
   .openapi('ValidatedOrder', { example: { customer_id: 1, items: [{ product_id: 1, qty: 2 }], customer: null } })
 
+const WHEN_PLACED = 'when the order was placed; null where a version before 0.2 placed it'
+
 export const OrderItem = z
   .object({
     product_id: Id.meta({ example: 1 }),
     qty: Quantity,
     unit_price_cents: Cents.meta({ example: 129900 }),
     subtotal_cents: Cents.meta({ example: 259800 }),
+    line: int32(1, 200).meta({ description: 'The number of the line in its order', example: 1 }),
+    sku: z
+      .string()
+      .nullable()
+      .meta({ description: `Of the product ${WHEN_PLACED}`, example: 'LAP-15' }),
+    name: z
+      .string()
+      .nullable()
+      .meta({ description: `Of the product ${WHEN_PLACED}`, example: 'Laptop 15"' }),
   })
   .openapi('OrderItem')
 
+const beforeItems = {
+  id: Id.meta({ example: 5 }),
+  customer_id: Id.meta({ example: 1 }),
+  status: OrderStatus,
+  total_cents: Cents.meta({ example: 259800 }),
+}
+const afterItems = {
+  created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
+  confirmed_at: Timestamp.nullable().meta({ example: null }),
+  canceled_at: Timestamp.nullable().meta({ example: null }),
+  expires_at: Timestamp.nullable().meta({
+    description: 'When the hold of an unconfirmed order ends. Null after it is confirmed.',
+    example: '2026-01-06T09:00:00.000Z',
+  }),
+  ...shownDetails,
+  placed_by: z.string().nullable().meta({
+    description: 'The principal that placed it; null where a version before 0.1 placed it',
+    example: 'client:demo',
+  }),
+  version: Version.meta({ description: 'Rises with every change; the `ETag`', example: 1 }),
+}
+
 export const OrderSummary = z
   .object({
-    id: Id.meta({ example: 5 }),
-    customer_id: Id.meta({ example: 1 }),
-    status: OrderStatus,
-    total_cents: Cents.meta({ example: 259800 }),
-    created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
-    confirmed_at: Timestamp.nullable().meta({ example: null }),
-    canceled_at: Timestamp.nullable().meta({ example: null }),
-    expires_at: Timestamp.nullable().meta({
-      description: 'When the hold of an unconfirmed order ends. Null after it is confirmed.',
-      example: '2026-01-06T09:00:00.000Z',
-    }),
+    ...beforeItems,
+    items: z.array(OrderItem).optional().openapi({ description: 'With `expand=items` only', example: undefined }),
+    ...afterItems,
   })
   .openapi('OrderSummary')
 
-export const Order = z
-  .object({
-    id: OrderSummary.shape.id,
-    customer_id: OrderSummary.shape.customer_id,
-    status: OrderStatus,
-    total_cents: OrderSummary.shape.total_cents,
-    items: z.array(OrderItem),
-    created_at: OrderSummary.shape.created_at,
-    confirmed_at: OrderSummary.shape.confirmed_at,
-    canceled_at: OrderSummary.shape.canceled_at,
-    expires_at: OrderSummary.shape.expires_at,
-  })
-  .openapi('Order')
+export const Order = z.object({ ...beforeItems, items: z.array(OrderItem), ...afterItems }).openapi('Order')
 
 const OrderPage = pageOf(OrderSummary).openapi('OrderPage')
 
-const DATE =
-  '(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|' +
-  '(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'
 /** The part of RFC 3339 that `Date` parses: no leap seconds, and no lower-case letters. */
 const TIME = 'T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d+)?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)'
 
@@ -132,6 +150,11 @@ const Instant = z.string().regex(new RegExp(`^${DATE}(${TIME})?$`), {
 })
 
 export const OrderQuery = PageQuery.extend({
+  expand: emptyIsAbsent(z.enum(['items'])).openapi({ description: '`items` shows the lines of each order' }),
+  po_number: emptyIsAbsent(orderDetails.po_number).openapi({
+    description: 'Orders with this PO number, without regard to case. With `customer_id`, those of one customer.',
+    example: '',
+  }),
   status: emptyIsAbsent(OrderStatus).openapi({ description: 'Empty, of every status' }),
   customer_id: IdParams.shape.id.optional().openapi({
     param: { name: 'customer_id', in: 'query', required: false },
@@ -156,7 +179,75 @@ export const CancelOrder = z
   .transform((order) => order ?? {})
   .openapi('CancelOrder')
 
+export const OrderChange = z
+  .strictObject(changeableDetails)
+  .refine((change) => Object.values(change).some((value) => value !== undefined), 'Name at least one field to change')
+  .openapi('OrderChange', {
+    minProperties: 1,
+    not: { additionalProperties: { enum: [null] } },
+  })
+
+const ProblemLine = z
+  .object({
+    product_id: Id.meta({ example: 1 }),
+    requested: int64(1).meta({ example: 13 }),
+    available: int64(0).optional().meta({ example: 2 }),
+    min_qty: int32(1, MAX_INT32).optional().meta({ example: 12 }),
+    qty_step: int32(1, MAX_INT32).optional().meta({ example: 12 }),
+    max_qty: int32(1, MAX_INT32).nullable().optional().meta({ example: null }),
+    nearest: z
+      .array(int32(1, MAX_INT32).nullable())
+      .optional()
+      .meta({
+        description: 'The nearest right quantities: below and above. Null where there is none.',
+        example: [12, 24],
+      }),
+  })
+  .openapi('OrderProblemLine')
+
+/** A refusal of an order, with the facts that come with it. */
+export const OrderProblem = z
+  .object({
+    ...Problem.shape,
+    lines: z.array(ProblemLine).optional(),
+    product_ids: z.array(Id).optional(),
+    order_id: Id.optional().meta({ description: 'The order that has the PO number' }),
+    max_open_holds: int32(1, MAX_INT32).optional(),
+    currency: z.string().optional(),
+  })
+  .openapi('OrderProblem')
+
+export const OrderPreview = z
+  .object({
+    acceptable: z.boolean().meta({ description: 'Whether the order would be placed now', example: true }),
+    total_cents: Cents.nullable().meta({ description: 'Null if it is larger than 2^53-1', example: 259800 }),
+    items: z.array(OrderItem).meta({ description: 'The lines of products that exist' }),
+    problems: z.array(OrderProblem).meta({
+      description:
+        'All that stands against the order, each as its refusal would be. The first is what placing answers.',
+      example: [],
+    }),
+  })
+  .openapi('OrderPreview')
+
 const tags = ['Orders']
+
+/** A replay of a response that an earlier version stored has none. */
+const OptionalETag = { ETag: { ...ETag.ETag, required: false } }
+
+/** The refusals of placing an order that depend on what it asks for. */
+const placementProblems = [
+  ORDER_ERRORS.too_many_holds,
+  ORDER_ERRORS.po_number_taken,
+  PRODUCT_ERRORS.insufficient_stock,
+  CUSTOMER_ERRORS.customer_not_found,
+  ORDER_ERRORS.po_number_required,
+  ORDER_ERRORS.currency_mismatch,
+  PRODUCT_ERRORS.product_not_found,
+  PRODUCT_ERRORS.product_inactive,
+  PRODUCT_ERRORS.quantity_not_allowed,
+  PLATFORM_ERRORS.amount_too_large,
+] as const
 
 export const placeOrder = defineRoute({
   scope: 'orders:write',
@@ -171,23 +262,136 @@ export const placeOrder = defineRoute({
   parameters: idempotencyHeadersLike('purchase-order-4711'),
   request: { body: jsonBody(NewOrder) },
   responses: {
-    201: jsonResponse(Order, 'The order', { ...locationLike('orders/5'), ...Replayed }),
+    201: jsonResponse(Order, 'The order', { ...locationLike('orders/5'), ...ETag, ...Replayed }),
     ...protectedProblems(
       ...bodyProblems,
       PLATFORM_ERRORS.idempotency_key_required,
       PLATFORM_ERRORS.invalid_idempotency_key,
       PLATFORM_ERRORS.insufficient_scope,
       PLATFORM_ERRORS.not_found,
-      ORDER_ERRORS.too_many_holds,
-      PRODUCT_ERRORS.insufficient_stock,
-      CUSTOMER_ERRORS.customer_not_found,
-      PRODUCT_ERRORS.product_not_found,
-      PLATFORM_ERRORS.amount_too_large,
+      ...placementProblems,
       PLATFORM_ERRORS.idempotency_key_reused,
       PLATFORM_ERRORS.upstream_failed,
       PLATFORM_ERRORS.unavailable,
       PLATFORM_ERRORS.overloaded,
       PLATFORM_ERRORS.deadline_exceeded,
+    ),
+  },
+})
+
+export const previewOrder = defineRoute({
+  scope: 'orders:write',
+  method: 'post',
+  path: '/orders/preview',
+  operationId: 'previewOrder',
+  tags,
+  summary: 'Try an order without placing it',
+  description:
+    'Takes the body of `POST /orders` and tells what it would cost and all that stands against it. Nothing is taken, ' +
+    'locked or remembered. What is acceptable here is accepted there, if nothing changes between.',
+  request: { body: jsonBody(NewOrder) },
+  responses: {
+    200: jsonResponse(OrderPreview, 'The lines, their total, and what stands against the order'),
+    ...protectedProblems(
+      ...bodyProblems,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      PLATFORM_ERRORS.unavailable,
+    ),
+  },
+})
+
+/** What an order of the demo data has besides its lines and times. */
+const NO_DETAILS = {
+  po_number: null,
+  requested_delivery_date: null,
+  ship_to: null,
+  notes: null,
+  metadata: null,
+  currency: null,
+  placed_by: null,
+}
+
+/** Orders 2 and 4 of the demo data, as they are after the examples of these routes have run. */
+const CREATED = {
+  id: 2,
+  customer_id: 2,
+  status: 'CREATED' as const,
+  total_cents: 69800,
+  items: [
+    {
+      product_id: 2,
+      qty: 2,
+      unit_price_cents: 34900,
+      subtotal_cents: 69800,
+      line: 1,
+      sku: 'MON-27',
+      name: 'Monitor 27"',
+    },
+  ],
+  created_at: '2026-01-08T11:30:00.000Z',
+  confirmed_at: null,
+  canceled_at: null,
+  expires_at: '2099-12-31T23:59:59.000Z',
+  ...NO_DETAILS,
+  version: 1,
+}
+const CONFIRMED = {
+  ...CREATED,
+  status: 'CONFIRMED' as const,
+  confirmed_at: '2026-01-08T11:32:00.000Z',
+  expires_at: null,
+  version: 2,
+}
+const UPDATED = { ...CONFIRMED, notes: 'Ring at gate 3.', version: 3 }
+const CANCELED = {
+  id: 4,
+  customer_id: 1,
+  status: 'CANCELED' as const,
+  total_cents: 389700,
+  items: [
+    {
+      product_id: 1,
+      qty: 3,
+      unit_price_cents: 129900,
+      subtotal_cents: 389700,
+      line: 1,
+      sku: 'LAP-15',
+      name: 'Laptop 15"',
+    },
+  ],
+  created_at: '2026-01-12T08:05:00.000Z',
+  confirmed_at: null,
+  canceled_at: '2026-01-12T08:06:00.000Z',
+  expires_at: '2099-12-31T23:59:59.000Z',
+  ...NO_DETAILS,
+  version: 2,
+}
+
+export const updateOrder = defineRoute({
+  scope: 'orders:write',
+  method: 'patch',
+  path: '/orders/{id}',
+  operationId: 'updateOrder',
+  tags,
+  summary: 'Change the notes, metadata, date or ship-to of an order',
+  description:
+    'Fields that are not sent, or are null, keep their values. Lines and prices never change. A canceled order does not ' +
+    'change any more.',
+  parameters: [...idempotencyHeadersLike('order-2-notes'), ...preconditionHeaders],
+  request: { params: idParamsLike(2), body: jsonBody(OrderChange, { notes: 'Ring at gate 3.' }) },
+  responses: {
+    200: jsonResponse(Order, 'The order', { ...ETag, ...Replayed }, UPDATED),
+    ...protectedProblems(
+      ...bodyProblems,
+      PLATFORM_ERRORS.invalid_id,
+      PLATFORM_ERRORS.invalid_idempotency_key,
+      PLATFORM_ERRORS.insufficient_scope,
+      PLATFORM_ERRORS.not_found,
+      ORDER_ERRORS.order_canceled,
+      PLATFORM_ERRORS.precondition_failed,
+      PLATFORM_ERRORS.idempotency_key_reused,
+      PLATFORM_ERRORS.unavailable,
     ),
   },
 })
@@ -199,9 +403,11 @@ export const getOrder = defineRoute({
   operationId: 'getOrder',
   tags,
   summary: 'Get an order with its lines',
+  parameters: ifNoneMatchHeader,
   request: { params: IdParams },
   responses: {
-    200: jsonResponse(Order, 'The order'),
+    200: jsonResponse(Order, 'The order', ETag),
+    ...notModified,
     ...protectedProblems(
       PLATFORM_ERRORS.invalid_id,
       PLATFORM_ERRORS.insufficient_scope,
@@ -229,30 +435,6 @@ export const listOrders = defineRoute({
   },
 })
 
-/** Orders 2 and 4 of the demo data, as they are after the examples of these routes have run. */
-const CONFIRMED = {
-  id: 2,
-  customer_id: 2,
-  status: 'CONFIRMED' as const,
-  total_cents: 69800,
-  items: [{ product_id: 2, qty: 2, unit_price_cents: 34900, subtotal_cents: 69800 }],
-  created_at: '2026-01-08T11:30:00.000Z',
-  confirmed_at: '2026-01-08T11:32:00.000Z',
-  canceled_at: null,
-  expires_at: null,
-}
-const CANCELED = {
-  id: 4,
-  customer_id: 1,
-  status: 'CANCELED' as const,
-  total_cents: 389700,
-  items: [{ product_id: 1, qty: 3, unit_price_cents: 129900, subtotal_cents: 389700 }],
-  created_at: '2026-01-12T08:05:00.000Z',
-  confirmed_at: null,
-  canceled_at: '2026-01-12T08:06:00.000Z',
-  expires_at: '2099-12-31T23:59:59.000Z',
-}
-
 export const confirmOrder = defineRoute({
   scope: 'orders:write',
   method: 'post',
@@ -265,7 +447,7 @@ export const confirmOrder = defineRoute({
   parameters: idempotencyHeadersLike('order-2-confirmation'),
   request: { params: idParamsLike(2) },
   responses: {
-    200: jsonResponse(Order, 'The order', Replayed, CONFIRMED),
+    200: jsonResponse(Order, 'The order', { ...OptionalETag, ...Replayed }, CONFIRMED),
     ...protectedProblems(
       PLATFORM_ERRORS.invalid_id,
       PLATFORM_ERRORS.idempotency_key_required,
@@ -327,7 +509,7 @@ export const cancelOrder = defineRoute({
   parameters: idempotencyHeadersLike('order-4-cancellation'),
   request: { params: idParamsLike(4), body: { content: { 'application/json': { schema: CancelOrder } } } },
   responses: {
-    200: jsonResponse(Order, 'The order', Replayed, CANCELED),
+    200: jsonResponse(Order, 'The order', { ...OptionalETag, ...Replayed }, CANCELED),
     ...protectedProblems(
       ...bodyProblems,
       PLATFORM_ERRORS.invalid_id,
@@ -358,9 +540,10 @@ export const KeyQuery = z.strictObject({
 
 const KeyUse = z
   .object({
-    operation: z
-      .string()
-      .meta({ description: '`orders.place`, `orders.confirm` or `orders.cancel`', example: 'orders.place' }),
+    operation: z.string().meta({
+      description: '`orders.place`, `orders.confirm`, `orders.update` or `orders.cancel`',
+      example: 'orders.place',
+    }),
     key: z.string().meta({
       description: 'The key as Orders has it: the orchestrator makes one of its own from that of its caller',
       example: 'purchase-order-4711',

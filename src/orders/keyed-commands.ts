@@ -64,7 +64,7 @@ function outcomeOfDuplicate<C extends OrderCommand>(command: C, first: C, outcom
   if (outcome instanceof AppError) {
     return isSameRequest
       ? outcome
-      : new SetAside(namesOf({ orders: [], products: [], customers: [], claims: claimsOf(command) }))
+      : new SetAside(namesOf({ orders: [], products: [], customers: [], poNumbers: [], claims: claimsOf(command) }))
   }
   return isSameRequest ? { ...outcome, replayed: true } : keyReused()
 }
@@ -75,7 +75,10 @@ export interface Decided<C, D> {
 }
 
 /** Separates accepted commands from refused ones. `decisions[i]` belongs to `commands[i]`. */
-export function sortByDecision<C, D>(commands: readonly C[], decisions: readonly (D | AppError)[]): Decided<C, D> {
+export function sortByDecision<C, D>(
+  commands: readonly C[],
+  decisions: readonly (D | AppError | undefined)[],
+): Decided<C, D> {
   const sorted: Decided<C, D> = { accepted: new Map(), refused: new Map() }
   for (const [i, command] of commands.entries()) {
     const decision = decisions[i]

@@ -15,7 +15,7 @@ import {
 import { claimsOf, namesOf, type OrderCommand, type Rows, rowsOf } from './commands.ts'
 import type { Outcome } from './keyed-commands.ts'
 import { isHoldEnded } from './order-states.ts'
-import { findOrders, type Orders } from './store.ts'
+import { findLockedPoNumbers, findOrders, type Orders } from './store.ts'
 
 /**
  * The order in which every transaction locks tables, each by ascending ids: transactions then wait instead of
@@ -124,6 +124,11 @@ async function findLocked(trx: Database, needed: readonly Rows[]): Promise<Rows>
     )
   return {
     orders: await find('orders'),
+    // A PO number is locked by the order that has it, or is getting it.
+    poNumbers: await findLockedPoNumbers(
+      trx,
+      needed.flatMap((rows) => rows.poNumbers),
+    ),
     products: await find('products'),
     customers: await find('customers'),
     claims: await findLockedClaims(

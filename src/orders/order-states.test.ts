@@ -23,6 +23,7 @@ function plain() {
     confirmed_at: null as string | null,
     canceled_at: null as string | null,
     expires_at: HOLD_ENDS as string | null,
+    version: 1,
   }
 }
 
@@ -64,6 +65,7 @@ describe('a transition of one order', () => {
       status: 'CONFIRMED',
       confirmed_at: EARLY,
       expires_at: null,
+      version: 2,
     })
     expect(order.status).toBe('CREATED')
   })

@@ -12,6 +12,7 @@ export interface OrderState {
   readonly confirmed_at: DbTime | null
   readonly canceled_at: DbTime | null
   readonly expires_at: DbTime | null
+  readonly version: number
 }
 
 export type Transition = 'confirm' | 'cancel' | 'expire'
@@ -22,7 +23,7 @@ export interface TransitionTerms {
 }
 
 /** Whether an unconfirmed order's hold has ended, even if the sweeper has not released it yet. */
-export function isHoldEnded({ status, expires_at }: OrderState, now: DbTime): boolean {
+export function isHoldEnded({ status, expires_at }: Pick<OrderState, 'status' | 'expires_at'>, now: DbTime): boolean {
   return status === 'CREATED' && expires_at !== null && expires_at <= now
 }
 
@@ -56,14 +57,16 @@ function isPastWindow({ status, confirmed_at }: OrderState, { now, cancelWindowM
 }
 
 function confirm<T extends OrderState>(order: T, now: DbTime): T {
-  return { ...order, status: 'CONFIRMED', confirmed_at: laterOf(now, order.created_at), expires_at: null }
+  const confirmed_at = laterOf(now, order.created_at)
+  return { ...order, status: 'CONFIRMED', confirmed_at, expires_at: null, version: order.version + 1 }
 }
 
 function cancel<T extends OrderState>(order: T, now: DbTime): T {
-  return { ...order, status: 'CANCELED', canceled_at: laterOf(now, order.confirmed_at ?? order.created_at) }
+  const canceled_at = laterOf(now, order.confirmed_at ?? order.created_at)
+  return { ...order, status: 'CANCELED', canceled_at, version: order.version + 1 }
 }
 
-function orderCanceled(id: number): AppError {
+export function orderCanceled(id: number): AppError {
   return new AppError(ORDER_ERRORS.order_canceled, `Order ${id} is canceled. Place a new one.`)
 }
 

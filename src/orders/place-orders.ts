@@ -1,7 +1,7 @@
 import { liveCustomersQuery, lockCustomersQuery } from '../customers/customer-rows.ts'
 import { type RunMode, SetAside } from '../platform/batching/batcher.ts'
 import { AppError, isRefusal } from '../platform/core/errors.ts'
-import { addMinutes, type DbTime } from '../platform/core/time.ts'
+import { addMinutes, type DbTime, dayIn } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
 import type { Database } from '../platform/database/types.ts'
@@ -10,32 +10,48 @@ import { type Preamble, preambleOf, preambleQuery, type StoredResponse } from '.
 import { PRODUCT_ERRORS } from '../products/errors.ts'
 import { lockStockQuery, reserveStock } from '../products/stock.ts'
 import { changeOrders, type WriteConfig } from './change-orders.ts'
-import { PLACE_ORDER, type PlaceCommand, releaseHold } from './commands.ts'
+import { PLACE_ORDER, type PlaceCommand, poNumbersOf, releaseHold } from './commands.ts'
+import type { OrderConfig } from './config.ts'
+import { columnsOf } from './detail-columns.ts'
+import { ORDER_ERRORS } from './errors.ts'
 import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
 import { presentPlacedOrder } from './order-response.ts'
-import { decidePlacements, type Placement, quantities, type Supply } from './placement-rules.ts'
-import { findEndedHolds, insertLines, insertOrders, type NewOrderRow, openHoldsQuery } from './store.ts'
+import { isHoldEnded } from './order-states.ts'
+import {
+  type Decision,
+  decidePlacements,
+  type Facts,
+  type Placement,
+  poKeyOf,
+  poName,
+  poNumberTaken,
+  quantities,
+  TakenInBatch,
+} from './placement-rules.ts'
+import { findEndedHolds, insertLines, insertOrders, type NewOrderRow, openHoldsQuery, poHoldersQuery } from './store.ts'
+
+export type PlaceConfig = WriteConfig & Pick<OrderConfig, 'timeZone' | 'currency'>
 
 /**
  * Places orders, and confirms some of them, in one transaction: orders, lines, stock and stored responses commit
- * together. An order with too little stock is tried again with the stock of ended holds.
- * @returns for each command its response or its refusal (`customer_not_found`, `product_not_found`, `too_many_holds`,
- *   `insufficient_stock`, `amount_too_large`, `idempotency_key_reused`); or `SetAside`, in a run that does not wait for
- *   locks
+ * together. An order whose stock or PO number an ended hold keeps is tried again after the hold is released.
+ * @returns for each command its response or its refusal (those of `decidePlacements`, and `idempotency_key_reused`); or
+ *   `SetAside`, in a run that does not wait for locks
  * @throws RowsLocked
  */
 export async function placeOrders(
   db: Database,
   commands: readonly PlaceCommand[],
-  config: WriteConfig,
+  config: PlaceConfig,
   mode: RunMode,
 ): Promise<Outcome[]> {
   const { outcomes, endedHolds } = await placeAll(db, commands, config, mode)
   if (endedHolds.length === 0) return outcomes
-  const short = commands.filter((_, i) => isShort(outcomes[i]))
-  const again = await placeAfterRelease(db, short, endedHolds, config, mode)
-  return outcomes.map((outcome) => (isShort(outcome) ? (again.shift() ?? outcome) : outcome))
+  const isBlocked = (outcome: Outcome | undefined) => isShort(outcome) || isTakenBy(endedHolds, outcome)
+  const blocked = commands.filter((_, i) => isBlocked(outcomes[i]))
+  const again = await placeAfterRelease(db, blocked, endedHolds, config, mode)
+  return outcomes.map((outcome) => (isBlocked(outcome) ? (again.shift() ?? outcome) : outcome))
 }
 
 /**
@@ -47,7 +63,7 @@ async function placeAfterRelease(
   db: Database,
   commands: readonly PlaceCommand[],
   endedHolds: readonly number[],
-  config: WriteConfig,
+  config: PlaceConfig,
   mode: RunMode,
 ): Promise<Outcome[]> {
   try {
@@ -63,30 +79,50 @@ async function placeAfterRelease(
 
 interface Placed {
   outcomes: Outcome[]
-  /** Orders with an ended hold whose stock a refused order needs. */
+  /** Orders with an ended hold whose stock or PO number a refused order needs. */
   endedHolds: number[]
 }
 
 async function placeAll(
   db: Database,
   commands: readonly PlaceCommand[],
-  config: WriteConfig,
+  config: PlaceConfig,
   mode: RunMode,
 ): Promise<Placed> {
   let endedHolds: number[] = []
   const outcomes = await transactCommands(db, commands, mode, async (trx, open) => {
-    const { preamble, supply } = await readAndLock(trx, open, config)
+    const { preamble, facts, endedHolders } = await readAndLock(trx, open, config)
     const keyed = sortByKey(open, preamble.responses)
-    const { accepted, refused } = sortByDecision(keyed.firsts, decidePlacements(keyed.firsts, supply))
-    await restartIfAlreadyAnswered(trx, claimsIn(refused))
-    endedHolds = await findEndedHolds(trx, [...refused.values()].flatMap(shortProducts))
+    const { accepted, refused, taken } = sortPlacements(keyed.firsts, decidePlacements(keyed.firsts, facts))
+    await restartIfAlreadyAnswered(trx, claimsIn(new Map<PlaceCommand, unknown>([...refused, ...taken])))
+    const refusals = [...refused.values()]
+    endedHolds = await findEndedHolds(trx, refusals.flatMap(shortProducts))
+    endedHolds.push(...endedHolders.filter((id) => refusals.some((refusal) => isTakenBy([id], refusal))))
 
     await reserveStock(trx, quantitiesOf(accepted), preamble.now)
     const responses = await insertPlacements(trx, accepted, preamble)
     await storeOutcomes(trx, responses, preamble, config.idempotencyTtlMinutes)
-    return outcomesOf(keyed, refused, responses)
+    return outcomesOf(keyed, new Map([...refused, ...refusalsOf(taken, responses)]), responses)
   })
   return { outcomes, endedHolds }
+}
+
+/** Commands whose PO number an order of the same batch gets, with the command of that order. */
+type Taken = ReadonlyMap<PlaceCommand, PlaceCommand>
+
+function sortPlacements(commands: readonly PlaceCommand[], decisions: readonly Decision<PlaceCommand>[]) {
+  const taken = new Map<PlaceCommand, PlaceCommand>()
+  const others = decisions.map((decision, i) => {
+    const command = commands[i]
+    if (!(decision instanceof TakenInBatch)) return decision
+    if (command) taken.set(command, decision.winner)
+    return undefined
+  })
+  return { ...sortByDecision(commands, others), taken }
+}
+
+function refusalsOf(taken: Taken, responses: ReadonlyMap<PlaceCommand, StoredResponse>): Map<PlaceCommand, AppError> {
+  return new Map([...taken].map(([command, winner]) => [command, poNumberTaken(responses.get(winner)?.targetId ?? 0)]))
 }
 
 type Placements = ReadonlyMap<PlaceCommand, Placement>
@@ -98,23 +134,27 @@ type Placements = ReadonlyMap<PlaceCommand, Placement>
 async function readAndLock(
   trx: Database,
   commands: readonly PlaceCommand[],
-  config: WriteConfig,
-): Promise<{ preamble: Preamble; supply: Supply }> {
+  config: PlaceConfig,
+): Promise<{ preamble: Preamble; facts: Facts; endedHolders: number[] }> {
   const claims = commands.map(({ claim }) => claim)
   const customerIds = distinct(commands.map(({ customerId }) => customerId))
-  const [clock, customers, products] = await pipeline(
+  const [clock, customers, holders, products] = await pipeline(
     trx,
     preambleQuery(trx, claims),
     liveCustomersQuery(trx, customerIds),
+    poHoldersQuery(trx, commands.flatMap(poNumbersOf)),
     withLockWait(trx, lockStockQuery(trx, productsOf(commands)), config.runLockWaitMs),
   )
   const preamble = await preambleOf(trx, claims, clock)
-  const supply = {
+  const facts = {
     products: new Map(products.map((product) => [product.id, product])),
-    customers: new Set(customers.map(({ id }) => id)),
+    customers: new Map(customers.map((customer) => [customer.id, customer])),
     openHolds: await countOpenHolds(trx, commands, preamble.now, config),
+    poHolders: new Map(holders.map(({ customerId, poKey, id }) => [poName(customerId, poKey), id])),
+    today: dayIn(config.timeZone, preamble.now),
+    currency: config.currency,
   }
-  return { preamble, supply }
+  return { preamble, facts, endedHolders: holders.filter((it) => isHoldEnded(it, preamble.now)).map(({ id }) => id) }
 }
 
 /** Counts the holds of customers with a limit, and locks these customers so that no other order is placed for them. */
@@ -166,7 +206,8 @@ async function insertPlacements(
   )
 }
 
-function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }: Placement, now: DbTime): NewOrderRow {
+function rowOf(command: PlaceCommand, { totalCents, poSlot }: Placement, now: DbTime): Omit<NewOrderRow, 'id'> {
+  const { customerId, holdMinutes, origin, details } = command
   const isHold = holdMinutes !== null
   return {
     customer_id: customerId,
@@ -177,6 +218,10 @@ function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }
     canceled_at: null,
     expires_at: isHold ? addMinutes(now, holdMinutes) : null,
     ...origin,
+    ...columnsOf(details),
+    po_key: poKeyOf(details),
+    po_slot: poSlot,
+    version: 1,
   }
 }
 
@@ -189,7 +234,7 @@ function rowOf({ customerId, holdMinutes, origin }: PlaceCommand, { totalCents }
 async function releaseHolds(
   db: Database,
   orderIds: readonly number[],
-  config: WriteConfig,
+  config: PlaceConfig,
 ): Promise<string[] | undefined> {
   const outcomes = await changeOrders(db, orderIds.map(releaseHold), config, { waitsForLocks: false })
   const locked = outcomes.flatMap((outcome) => (outcome instanceof SetAside ? [outcome.rows] : []))
@@ -198,6 +243,11 @@ async function releaseHolds(
 
 function isShort(outcome: Outcome | undefined): outcome is AppError {
   return isRefusal(outcome, PRODUCT_ERRORS.insufficient_stock)
+}
+
+/** Whether one of these orders has the PO number that a refused order asks for. */
+function isTakenBy(orderIds: readonly number[], outcome: Outcome | undefined): boolean {
+  return isRefusal(outcome, ORDER_ERRORS.po_number_taken) && orderIds.some((id) => id === outcome.extra.order_id)
 }
 
 /** The products of which a refused order needs more stock. */

@@ -6,6 +6,7 @@ import { createLockMemory } from '../platform/batching/lock-memory.ts'
 import { sha256 } from '../platform/core/crypto.ts'
 import { AppError, isRefusal, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { createSharedReads } from '../platform/core/single-flight.ts'
+import { foldCase } from '../platform/core/text.ts'
 import { fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { RowsLocked } from '../platform/database/errors.ts'
@@ -29,13 +30,15 @@ import {
   weightOf,
 } from './commands.ts'
 import type { OrderConfig } from './config.ts'
-import { type NewOrder, OrderCursor, type OrderQuery, type ValidatedOrder } from './contract.ts'
-import { type Order, type OrderSummary, presentOrder, presentSummary } from './order-response.ts'
+import { type NewOrder, OrderCursor, type OrderPreview, type OrderQuery, type ValidatedOrder } from './contract.ts'
+import { type Order, type OrderSummary, presentBrief, presentOrder, presentSummary } from './order-response.ts'
 import { orderNotFound } from './order-states.ts'
 import { placeOrders } from './place-orders.ts'
-import { customerNotFound } from './placement-rules.ts'
+import { customerNotFound, type OrderRequest } from './placement-rules.ts'
+import { previewOrder } from './preview-order.ts'
 import {
   findExpiredHolds,
+  findLines,
   findOrders,
   type Hold,
   listOrders,
@@ -44,6 +47,7 @@ import {
   type OrderOrigin,
   type OrderRow,
 } from './store.ts'
+import { type OrderUpdate, updateOrder } from './update-order.ts'
 
 /** A run locks rows for all its commands, so a batch must stay small. The queue holds the commands of a busy second. */
 const BATCH = { maxCommands: 256, maxWeight: 500, maxQueued: 5_000 }
@@ -98,24 +102,32 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 
   return {
     /**
-     * @throws AppError `customer_not_found`, `product_not_found`, `too_many_holds`, `insufficient_stock`,
-     *   `amount_too_large`, `idempotency_key_reused`, and the errors of the customers client
+     * @throws AppError the refusals of `placeOrders`, and the errors of the customers client
      */
     async placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<StoredResponse> {
       const { principal, trace } = caller
-      if (!mayActFor(principal, input.customer_id)) {
-        throw new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${input.customer_id}.`)
-      }
-      const claim = claimOf(PLACE_ORDER, principal, key, ...requestOf(input))
+      if (!mayActFor(principal, input.customer_id)) throw customerUnknown(input.customer_id)
+      const claim = claimOf(PLACE_ORDER, principal, key, ...hashedOf(input))
       try {
-        refuseLongHold(principal, input)
         const customer = await customers.getCustomer(input.customer_id, trace)
         if (customer === undefined) throw customerNotFound(input.customer_id)
       } catch (error) {
         // A replay must succeed, even if the customer is deleted by now or Customers does not respond.
         return await firstResponse(claim, error)
       }
-      return place({ ...commandFor(caller, input, claim, key), ...holdOf(principal, input) })
+      return place({ ...commandFor(caller, input, claim, key), ...termsOf(principal, input) })
+    },
+
+    /** Tells what placing an order would cost, and what stands against it. @throws AppError `not_found` */
+    previewOrder({ principal, trace }: Caller, input: PlaceInput): Promise<Preview> {
+      if (!mayActFor(principal, input.customer_id)) throw customerUnknown(input.customer_id)
+      const request = { ...requestOf(input), ...termsOf(principal, input) }
+      return previewOrder(db, request, trace.correlationId, config)
+    },
+
+    /** @throws AppError `not_found`, `order_canceled`, `precondition_failed`, `validation_failed`, `idempotency_key_reused` */
+    updateOrder(caller: Caller, update: OrderUpdate): Promise<StoredResponse> {
+      return updateOrder(db, caller, update, config)
     },
 
     /**
@@ -127,7 +139,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
       const { customer, ...order } = input
       const claim = claimOf(PLACE_ORDER, caller.principal, key, order)
       if (customer === null) return firstResponse(claim, customerNotFound(order.customer_id))
-      const command = { ...commandFor(caller, order, claim, key), customer, ...NO_HOLD }
+      const command = { ...commandFor(caller, order, claim, key), customer, ...CONFIRMED_TERMS }
       return place(command).catch((refusal) => finishTwoSteps(caller, { ...input, customer }, key, refusal))
     },
 
@@ -140,18 +152,20 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 
     /** Newest first. @throws AppError `validation_failed` for a cursor of another list */
     async listOrders({ principal }: Caller, query: z.output<typeof OrderQuery>): Promise<Page<OrderSummary>> {
-      const { status, customer_id, from, to, cursor, limit } = query
+      const { status, customer_id, po_number, expand, from, to, cursor, limit } = query
       const [createdAt, id] = readCursor('orders', cursor, OrderCursor) ?? []
       const rows = await readList({
         status,
         customerIds: [customer_id, principal.customerId].filter((id) => typeof id === 'number'),
+        poKey: po_number && foldCase(po_number),
         from: from && fromRfc3339(from),
         to: to && fromRfc3339(to),
         after: createdAt && id ? { createdAt: fromRfc3339(createdAt), id } : undefined,
         limit: limit + 1,
       })
       const page = cutPage('orders', rows, limit, (row) => [toRfc3339(row.created_at), row.id])
-      return { ...page, data: page.data.map(presentSummary) }
+      const lines = expand && (await findLines(db, page.data))
+      return { ...page, data: page.data.map((row) => presentSummary(row, lines?.get(row.id))) }
     },
 
     /** @throws AppError `not_found`, `order_canceled`, `idempotency_key_reused` */
@@ -192,24 +206,16 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     },
   }
 
-  /** @throws AppError `validation_failed` */
-  function refuseLongHold({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput): void {
-    if (confirm || customerId === null || hold_minutes === undefined || hold_minutes <= config.maxHoldMinutes) return
-    const message = `A client that is bound to a customer may hold stock for ${config.maxHoldMinutes} minutes at most`
-    const errors = [{ path: 'hold_minutes', message }]
-    throw new AppError(PLATFORM_ERRORS.validation_failed, 'The body has an error.', { errors })
-  }
-
   function confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<StoredResponse> {
     const claim = claimOf(CONFIRM_ORDER, principal, key, orderId)
     return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
   }
 
-  function holdOf({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput) {
-    if (confirm) return NO_HOLD
-    const isBound = customerId !== null
-    const usualMinutes = isBound ? Math.min(config.holdMinutes, config.maxHoldMinutes) : config.holdMinutes
-    return { holdMinutes: hold_minutes ?? usualMinutes, maxOpenHolds: isBound ? config.maxOpenHolds : null }
+  function termsOf({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput): Terms {
+    if (confirm) return CONFIRMED_TERMS
+    const { holdMinutes, maxHoldMinutes, maxOpenHolds } = config
+    if (customerId === null) return { ...CONFIRMED_TERMS, holdMinutes: hold_minutes ?? holdMinutes }
+    return { holdMinutes: hold_minutes ?? Math.min(holdMinutes, maxHoldMinutes), maxHoldMinutes, maxOpenHolds }
   }
 
   /**
@@ -226,8 +232,9 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     const { customer_id, items, customer } = input
     const placed = await firstResponse(claimOf(PLACE_ORDER, caller.principal, key, customer_id, items, 15), refusal)
     const confirmed = await confirmOrder(caller, placed.targetId, key.replace('create:', 'confirm:'))
-    const { id, status, total_cents, items: lines } = unsafeCast<Order>(JSON.parse(confirmed.body))
-    const body = JSON.stringify({ customer, order: { id, status, total_cents, items: lines } })
+    const order = unsafeCast<Order>(JSON.parse(confirmed.body))
+    // These callers gave no PO number.
+    const body = JSON.stringify({ customer, order: presentBrief({ ...order, po_number: null }) })
     return { ...confirmed, status: PLACE_ORDER.status, body, replayed: true }
   }
 
@@ -242,35 +249,42 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
 }
 
 type PlaceInput = z.output<typeof NewOrder>
+type Preview = z.output<typeof OrderPreview>
 type ValidatedInput = z.output<typeof ValidatedOrder>
 
+type Terms = Pick<OrderRequest, 'holdMinutes' | 'maxHoldMinutes' | 'maxOpenHolds'>
+
 /** The terms of an order that is confirmed at once. */
-const NO_HOLD = { holdMinutes: null, maxOpenHolds: null }
+const CONFIRMED_TERMS: Terms = { holdMinutes: null, maxHoldMinutes: null, maxOpenHolds: null }
 
 /**
  * The part of a request that is hashed: the whole body. The first three members keep their order, so that hashes of
  * earlier versions still match.
  */
-function requestOf({ customer_id, items, hold_minutes, ...more }: PlaceInput): unknown[] {
+function hashedOf({ customer_id, items, hold_minutes, ...more }: PlaceInput): unknown[] {
   const request = [customer_id, items, hold_minutes ?? null]
   return Object.values(more).every((value) => value === undefined) ? request : [...request, more]
 }
 
-function commandFor(
-  caller: Caller,
-  { customer_id, items }: Pick<PlaceInput, 'customer_id' | 'items'>,
-  claim: Claim,
-  key: string | undefined,
-) {
+type PlacedBody = Omit<PlaceInput, 'hold_minutes' | 'confirm'>
+
+function requestOf({ customer_id, items, ...details }: PlacedBody) {
+  return { customerId: customer_id, items, details }
+}
+
+function commandFor(caller: Caller, input: PlacedBody, claim: Claim, key: string | undefined) {
   return {
     kind: 'place',
     claim,
-    customerId: customer_id,
-    items,
+    ...requestOf(input),
     customer: undefined,
     origin: originOf(caller, key),
     share: callerIdOf(caller.principal),
   } as const
+}
+
+function customerUnknown(id: number): AppError {
+  return new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${id}.`)
 }
 
 function originOf({ principal, trace }: Caller, key: string | undefined): OrderOrigin {

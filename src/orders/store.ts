@@ -1,10 +1,13 @@
-import { type CompiledQuery, type Selectable, sql } from 'kysely'
+import { CompiledQuery, type Selectable, sql } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 import { bulkInsert, chunks } from '../platform/database/bulk-insert.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
+import { isDuplicate } from '../platform/database/errors.ts'
 import { enqueueWrite, pipeline, runPipeline } from '../platform/database/pipeline.ts'
+import { findLockedRows } from '../platform/database/row-locks.ts'
 import type { Tables } from '../platform/database/tables.ts'
+import { RestartTransaction } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
 import type { OrderStatus } from './tables.ts'
 
@@ -12,19 +15,6 @@ type StoredOrder = Selectable<Tables['orders']>
 
 /** The origin of an order: who placed it, in which request and with which key. */
 export type OrderOrigin = Pick<StoredOrder, 'placed_by' | 'correlation_id' | 'key_hash'>
-
-/** An order without its origin, which only support sees. */
-export type OrderRow = Omit<StoredOrder, keyof OrderOrigin>
-export type NewOrderRow = Omit<StoredOrder, 'id'>
-
-export interface OrderLine {
-  product_id: number
-  qty: number
-  unit_price_cents: number
-  subtotal_cents: number
-}
-
-export type OrderLines = ReadonlyMap<number, OrderLine[]>
 
 const ORDER_COLUMNS = [
   'customer_id',
@@ -34,11 +24,34 @@ const ORDER_COLUMNS = [
   'confirmed_at',
   'canceled_at',
   'expires_at',
+  'placed_by',
 ] as const
-const ORIGIN_COLUMNS = ['placed_by', 'correlation_id', 'key_hash'] as const
-const READ_COLUMNS = ['id', ...ORDER_COLUMNS] as const
+/** Few orders have these: a batch whose orders have none does not name them. */
+const DETAIL_COLUMNS = ['po_number', 'requested_delivery_date', 'ship_to', 'notes', 'metadata', 'currency'] as const
+const PO_COLUMNS = ['po_key', 'po_slot'] as const
+const ORIGIN_COLUMNS = ['correlation_id', 'key_hash'] as const
+const READ_COLUMNS = ['id', ...ORDER_COLUMNS, ...DETAIL_COLUMNS, 'version'] as const
 const INSERTED_COLUMNS = [...ORDER_COLUMNS, ...ORIGIN_COLUMNS] as const
-const LINE_COLUMNS = ['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'] as const
+const INSERTED_DETAIL_COLUMNS = [...DETAIL_COLUMNS, ...PO_COLUMNS] as const
+const LINE_COLUMNS = ['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents', 'sku', 'name'] as const
+
+/** An order as callers see it. */
+export type OrderRow = Pick<StoredOrder, (typeof READ_COLUMNS)[number]>
+export type DetailColumns = Pick<StoredOrder, (typeof DETAIL_COLUMNS)[number]>
+export type NewOrderRow = OrderRow &
+  Pick<StoredOrder, (typeof INSERTED_COLUMNS | typeof INSERTED_DETAIL_COLUMNS)[number]>
+
+export interface OrderLine {
+  product_id: number
+  qty: number
+  unit_price_cents: number
+  subtotal_cents: number
+  /** Of the product when the order was placed. Null where an earlier version placed it. */
+  sku: string | null
+  name: string | null
+}
+
+export type OrderLines = ReadonlyMap<number, OrderLine[]>
 
 /** Writes the lines of new orders. They are sent with the transaction's next statement. */
 export async function insertLines(trx: Database, lines: readonly OwnedLine[]): Promise<void> {
@@ -91,11 +104,18 @@ export function linesQuery(db: Database, orderIds: readonly number[]): CompiledQ
   return compileOnce(db, `order lines ${orderIds.length}`, orderIds, () =>
     db
       .selectFrom('order_items')
-      .select(['order_id', 'product_id', 'qty', 'unit_price_cents', 'subtotal_cents'])
+      .select(LINE_COLUMNS)
       .where('order_id', 'in', orderIds)
       .orderBy('order_id')
       .orderBy('id'),
   )
+}
+
+/** The lines of orders, by order. */
+export async function findLines(db: Database, orders: readonly OrderRow[]): Promise<OrderLines> {
+  const ids = orders.map(({ id }) => id)
+  const [rows] = await pipeline(db, linesQuery(db, ids))
+  return byOrder(ids, rows)
 }
 
 export function ordersOf(ids: readonly number[], rows: readonly OrderRow[], lines: readonly OwnedLine[]): Orders {
@@ -108,11 +128,75 @@ function byOrder(orderIds: readonly number[], rows: readonly OwnedLine[]): Order
   return lines
 }
 
-/** Writes new orders. @returns their ids, in the same order */
-export async function insertOrders(trx: Database, orders: readonly NewOrderRow[], idStep: number): Promise<number[]> {
+/** The unique index on the PO numbers of live orders, as each engine's errors name it. */
+const PO_INDEX = { index: 'orders_live_po', column: 'orders.live_po' }
+
+/**
+ * Writes new orders.
+ * @returns their ids, in the same order
+ * @throws RestartTransaction when another transaction gave one of the PO numbers to an order of its own meanwhile
+ */
+export async function insertOrders(
+  trx: Database,
+  orders: readonly Omit<NewOrderRow, 'id'>[],
+  idStep: number,
+): Promise<number[]> {
   if (orders.length === 0) return []
-  const { insertId } = await trx.executeQuery(bulkInsert('orders', INSERTED_COLUMNS, orders))
+  const hasDetails = orders.some((order) => DETAIL_COLUMNS.some((column) => order[column] !== null))
+  const columns = hasDetails ? [...INSERTED_COLUMNS, ...INSERTED_DETAIL_COLUMNS] : INSERTED_COLUMNS
+  const { insertId } = await trx.executeQuery(bulkInsert('orders', columns, orders)).catch((error) => {
+    throw isDuplicate(error, PO_INDEX) ? new RestartTransaction() : error
+  })
   return dialectOf(trx).insertedIds(insertId, orders.length, idStep)
+}
+
+/** A PO number of a customer, as it is compared. */
+export interface PoNumber {
+  customerId: number
+  poKey: string
+}
+
+interface PoHolder extends PoNumber, Pick<OrderRow, 'id' | 'status' | 'expires_at'> {}
+
+/**
+ * The live order that has each of these PO numbers. Where several have one, because the customer's policy was `free`, it
+ * is one of them.
+ */
+export function poHoldersQuery(db: Database, poNumbers: readonly PoNumber[]): CompiledQuery<PoHolder> | undefined {
+  if (poNumbers.length === 0) return undefined
+  const values = poNumbers.flatMap(({ customerId, poKey }) => [customerId, poKey])
+  return compileOnce(db, `PO numbers ${poNumbers.length}`, values, () => ({
+    compile: () => CompiledQuery.raw(poNumbers.map(() => holderOfOne(db)).join(' union all '), values),
+  }))
+}
+
+/** One seek for each number: of a number that many orders have, no more than one is read. */
+function holderOfOne(db: Database): string {
+  const { sql: byIndex } = sql`${dialectOf(db).forceIndex('orders_live_po')}`.compile(db)
+  return `select * from (
+    select id, customer_id as customerId, live_po as poKey, status, expires_at from orders o ${byIndex}
+    where customer_id = ? and live_po = ? order by po_slot limit 1) as holder`
+}
+
+/** The PO numbers whose orders other transactions have locked or are writing. */
+export function findLockedPoNumbers(trx: Database, poNumbers: readonly PoNumber[]): Promise<PoNumber[]> {
+  const { forceIndex, forUpdateNoWait } = dialectOf(trx)
+  return findLockedRows(poNumbers, async (some) => {
+    for (const { customerId, poKey } of some) {
+      await sql`
+        select id from ${sql.table('orders')} o ${forceIndex('orders_live_po')}
+        where customer_id = ${customerId} and live_po = ${poKey} and po_slot = 0 ${forUpdateNoWait}`.execute(trx)
+    }
+  })
+}
+
+/** Replaces the details of an order that the transaction has locked, and counts its version up. */
+export async function updateDetails(trx: Database, id: number, details: Partial<DetailColumns>): Promise<void> {
+  await trx
+    .updateTable('orders')
+    .set({ ...details, version: sql<number>`version + 1` })
+    .where('id', '=', id)
+    .execute()
 }
 
 const STATES_BEFORE: Record<FinalStatus, readonly OrderStatus[]> = {
@@ -149,7 +233,7 @@ function transitionQuery(trx: Database, orders: readonly OrderRow[]): CompiledQu
   const change = status === 'CONFIRMED' ? { status, confirmed_at, expires_at } : { status, canceled_at }
   return trx
     .updateTable('orders')
-    .set(change)
+    .set({ ...change, version: sql<number>`version + 1` })
     .where(
       'id',
       'in',
@@ -190,6 +274,24 @@ const MAX_RELEASED = 500
 /** Unconfirmed orders whose hold has ended and that have lines of these products. */
 export async function findEndedHolds(db: Database, productIds: readonly number[]): Promise<number[]> {
   if (productIds.length === 0) return []
+  const rows = await endedLines(db)
+    .where('i.product_id', 'in', productIds)
+    .select('page.id')
+    .limit(MAX_RELEASED)
+    .execute()
+  return [...new Set(rows.map((row) => row.id))]
+}
+
+/** The quantities of these products that unconfirmed orders keep although their hold has ended. */
+export function endedQuantitiesQuery(db: Database, productIds: readonly number[]) {
+  return endedLines(db)
+    .where('i.product_id', 'in', productIds)
+    .select(({ fn }) => ['i.product_id', fn.sum<number | string>('i.qty').as('qty')])
+    .groupBy('i.product_id')
+    .compile()
+}
+
+function endedLines(db: Database) {
   const { now, forceIndex } = dialectOf(db)
   const ended = ordersByIndex(db, 'orders_holds')
     .select('id')
@@ -197,16 +299,11 @@ export async function findEndedHolds(db: Database, productIds: readonly number[]
     .where('expires_at', '<=', now)
     .orderBy('expires_at')
     .limit(MAX_ENDED_HOLDS)
-  const rows = await db
+  return db
     .selectFrom(ended.as('page'))
     .innerJoin(sql<OwnedLine>`order_items`.as<'i'>(sql`i ${forceIndex('order_items_order')}`), (join) =>
       join.onRef('i.order_id', '=', 'page.id'),
     )
-    .where('i.product_id', 'in', productIds)
-    .select('page.id')
-    .limit(MAX_RELEASED)
-    .execute()
-  return [...new Set(rows.map((row) => row.id))]
 }
 
 /** Counts the holds of these customers that have not ended. */
@@ -229,6 +326,8 @@ export interface OrderFilter {
   status?: OrderStatus | undefined
   /** The order's customer must equal each of these ids. */
   customerIds: readonly number[]
+  /** A PO number as it is compared. */
+  poKey?: string | undefined
   from?: DbTime | undefined
   to?: DbTime | undefined
   after?: { createdAt: DbTime; id: number } | undefined
@@ -237,22 +336,29 @@ export interface OrderFilter {
 
 /** Newest first. Each combination of filters has an index that yields exactly these rows in this order. */
 export function listOrders(db: Database, filter: OrderFilter): Promise<OrderRow[]> {
-  const { status, customerIds, from, to } = filter
+  const { status, customerIds, poKey, from, to } = filter
   // Give SQLite only the tighter upper bound: with two it seeks by the first and scans to the second.
   const after = filter.after && (to === undefined || filter.after.createdAt < to) ? filter.after : undefined
-  const [ofStatus, ofCustomer] = [status === undefined ? '' : 'status_', customerIds.length === 0 ? '' : 'customer_']
-  let query = ordersByIndex(db, `orders_${ofCustomer}${ofStatus}created`)
+  let query = ordersByIndex(db, indexFor(filter))
     .select(READ_COLUMNS)
     .orderBy('created_at', 'desc')
     .orderBy('id', 'desc')
     .limit(filter.limit)
   if (status !== undefined) query = query.where('status', '=', status)
   for (const customerId of customerIds) query = query.where('customer_id', '=', customerId)
+  if (poKey !== undefined) query = query.where('po_key', '=', poKey)
   if (from !== undefined) query = query.where('created_at', '>=', from)
   if (after !== undefined) {
     query = query.where(dialectOf(db).keysetAfter(['created_at', 'id'], '<', [after.createdAt, after.id]))
   } else if (to !== undefined) query = query.where('created_at', '<', to)
   return query.execute()
+}
+
+/** Few orders have one PO number, so its index need not have the status. */
+function indexFor({ status, customerIds, poKey }: OrderFilter): string {
+  const ofCustomer = customerIds.length === 0 ? '' : 'customer_'
+  if (poKey !== undefined) return `orders_${ofCustomer}po_created`
+  return `orders_${ofCustomer}${status === undefined ? '' : 'status_'}created`
 }
 
 export type FinalStatus = Exclude<OrderStatus, 'CREATED'>

@@ -8,7 +8,7 @@ import { readClock } from '../platform/database/clock.ts'
 import type { Database } from '../platform/database/types.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { SERVICE_ID } from '../platform/http/principal.ts'
-import { CANCEL_ORDER, CONFIRM_ORDER, PLACE_ORDER } from './commands.ts'
+import { CANCEL_ORDER, CONFIRM_ORDER, PLACE_ORDER, UPDATE_ORDER } from './commands.ts'
 import type { KeySearch as KeySearchSchema } from './contract.ts'
 import { type OrderSummary, presentSummary } from './order-response.ts'
 import {
@@ -22,7 +22,7 @@ import {
   type OrderRow,
 } from './store.ts'
 
-const OPERATIONS = [PLACE_ORDER, CONFIRM_ORDER, CANCEL_ORDER].map(({ name }) => name)
+const OPERATIONS = [PLACE_ORDER, CONFIRM_ORDER, UPDATE_ORDER, CANCEL_ORDER].map(({ name }) => name)
 const KEYS_A_STATEMENT = 100
 /** The number of orders that one statement of a scan reads. It is low, so that no statement takes long. */
 const ORDERS_A_STATEMENT = 5_000
@@ -171,6 +171,6 @@ function presentUse(use: KeyUseRow, caller: string | undefined): KeySearch['data
 }
 
 function foundOf(row: OrderRow & OrderOrigin): FoundOrder {
-  const { placed_by, correlation_id, key_hash } = row
-  return { ...presentSummary(row), placed_by, correlation_id, key_hash }
+  const { correlation_id, key_hash } = row
+  return { ...presentSummary(row), correlation_id, key_hash }
 }

@@ -1,21 +1,26 @@
-import { CompiledQuery } from 'kysely'
+import { CompiledQuery, type Selectable } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import { enqueueWrite } from '../platform/database/pipeline.ts'
+import type { Tables } from '../platform/database/tables.ts'
 import type { Database } from '../platform/database/types.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
 // The changes of stock that another domain may make inside its own transaction.
 
-export interface StockRow {
-  id: number
-  price_cents: number
-  stock: number
+const STOCK_COLUMNS = ['id', 'sku', 'name', 'price_cents', 'stock', 'active', 'min_qty', 'qty_step', 'max_qty'] as const
+
+export type StockRow = Pick<Selectable<Tables['products']>, (typeof STOCK_COLUMNS)[number]>
+
+/** Reads what an order must know of its products, and locks nothing. */
+export function stockQuery(db: Database, ids: readonly number[]): CompiledQuery<StockRow> | undefined {
+  if (ids.length === 0) return undefined
+  return db.selectFrom('products').select(STOCK_COLUMNS).where('id', 'in', ids).compile()
 }
 
 /**
- * Reads prices and stock, and locks them until the transaction ends. The locks go by ascending ids: two transactions
+ * Like {@link stockQuery}, and locks the products until the transaction ends. The locks go by ascending ids: two transactions
  * that need the same products wait for each other instead of deadlocking.
  */
 export function lockStockQuery(trx: Database, ids: readonly number[]): CompiledQuery<StockRow> | undefined {
@@ -24,7 +29,7 @@ export function lockStockQuery(trx: Database, ids: readonly number[]): CompiledQ
   return compileOnce(trx, `products for update ${sorted.length}`, sorted, () =>
     trx
       .selectFrom('products')
-      .select(['id', 'price_cents', 'stock'])
+      .select(STOCK_COLUMNS)
       .where('id', 'in', sorted)
       .orderBy('id')
       .modifyEnd(dialectOf(trx).forUpdate),

@@ -336,7 +336,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       const { db } = database
       const ended = [208, 308, 20_108]
       await db.updateTable('orders').set({ expires_at: '2020-01-01 00:00:00.000' }).where('id', 'in', ended).execute()
-      const line = { qty: 1, unit_price_cents: 1, subtotal_cents: 1 }
+      const line = { qty: 1, unit_price_cents: 1, subtotal_cents: 1, sku: null, name: null }
       const others = Array.from({ length: 3_000 }, (_, i) => 1_000 + i)
       const lines = [...ended, ...others].flatMap((order_id) =>
         [1, 2].map((product_id) => ({ ...line, order_id, product_id })),

@@ -55,6 +55,16 @@ export function addDays(time: DbTime, days: number): DbTime {
   return addMinutes(time, days * MINUTES_PER_DAY)
 }
 
+const days = new Map<string, Intl.DateTimeFormat>()
+
+/** The day of a time in a time zone of the IANA database: `2026-11-24`. */
+export function dayIn(timeZone: string, time: DbTime): string {
+  // Swedish writes dates as ISO 8601 does.
+  const format = days.get(timeZone) ?? new Intl.DateTimeFormat('sv', { timeZone, dateStyle: 'short' })
+  days.set(timeZone, format)
+  return format.format(msOf(time))
+}
+
 /** The later of two times. */
 export function laterOf(a: DbTime, b: DbTime): DbTime {
   return a > b ? a : b

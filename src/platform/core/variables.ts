@@ -23,6 +23,27 @@ export const oneOf = <const V extends string[]>(...values: V) =>
 
 export const flag = oneOf('true', 'false').transform((value) => value === 'true')
 
+/** A name of the IANA time zone database. */
+export const timeZone = z.string().refine(isTimeZone, 'must be a time zone, such as UTC or Europe/Berlin')
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A currency of ISO 4217 whose amounts have two decimals: amounts are integer cents. */
+export const currency = z.string().refine(hasCents, 'must be an ISO 4217 currency with two decimals, such as USD')
+
+function hasCents(code: string): boolean {
+  if (!/^[A-Z]{3}$/.test(code) || !Intl.supportedValuesOf('currency').includes(code)) return false
+  const { maximumFractionDigits } = new Intl.NumberFormat('en', { style: 'currency', currency: code }).resolvedOptions()
+  return maximumFractionDigits === 2
+}
+
 /** @param protocol matches the scheme without its colon */
 export const urlWith = (protocol: RegExp) => z.url({ protocol, error: 'must be an http(s) URL' })
 

@@ -78,6 +78,12 @@ export function etagOfStored({ body }: StoredResponse): string {
   return etagOf(unsafeCast<{ version: number }>(JSON.parse(body)))
 }
 
+/** The header with that `ETag`; none for a response that was stored before its resource had a version. */
+export function etagHeader({ body }: StoredResponse): Record<string, string> {
+  const { version } = unsafeCast<{ version?: number }>(JSON.parse(body))
+  return version === undefined ? {} : { etag: etagOf({ version }) }
+}
+
 /** Sends a resource with its `ETag`, or a 304 with only the `ETag` when `If-None-Match` names the current version. */
 export function sendVersioned<T extends { version: number }>(c: Context<AppEnv>, resource: T) {
   const headers = { etag: etagOf(resource) }
