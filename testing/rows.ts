@@ -22,7 +22,7 @@ export async function newCustomer(
 export async function newProduct(
   system: TestSystem,
   fields: Record<string, unknown> = {},
-): Promise<{ id: number; sku: string; version: number }> {
+): Promise<{ id: number; sku: string; name: string; version: number }> {
   const unique = randomBytes(6).toString('hex')
   const product = { sku: `SKU-${unique}`, name: `Product ${unique}`, price_cents: 1000, stock: 100, ...fields }
   const { status, body } = await system.orders.post('/products', product)

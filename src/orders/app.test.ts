@@ -60,6 +60,7 @@ describeEachEngine('POST /orders', (engine) => {
 
   it('when an order is placed, then 201 with Location, lines in order, current prices', async () => {
     const [a, b] = [await newProduct(system, { price_cents: 129_900 }), await newProduct(system, { price_cents: 5 })]
+    const [ofA, ofB] = [a, b].map(({ id, sku, name }) => ({ product_id: id, sku, name }))
     const customer = await newCustomer(system)
     const items = [
       { product_id: b.id, qty: 3 },
@@ -77,14 +78,22 @@ describeEachEngine('POST /orders', (engine) => {
       status: 'CREATED',
       total_cents: 259_820,
       items: [
-        { product_id: b.id, qty: 3, unit_price_cents: 5, subtotal_cents: 15 },
-        { product_id: a.id, qty: 2, unit_price_cents: 129_900, subtotal_cents: 259_800 },
-        { product_id: b.id, qty: 1, unit_price_cents: 5, subtotal_cents: 5 },
+        { ...ofB, line: 1, qty: 3, unit_price_cents: 5, subtotal_cents: 15 },
+        { ...ofA, line: 2, qty: 2, unit_price_cents: 129_900, subtotal_cents: 259_800 },
+        { ...ofB, line: 3, qty: 1, unit_price_cents: 5, subtotal_cents: 5 },
       ],
       created_at: expect.stringMatching(TIME),
       confirmed_at: null,
       canceled_at: null,
       expires_at: expect.stringMatching(TIME),
+      po_number: null,
+      requested_delivery_date: null,
+      ship_to: null,
+      notes: null,
+      metadata: null,
+      currency: null,
+      placed_by: 'client:tests',
+      version: 1,
     })
     expect(minutesBetween(response.body.created_at, response.body.expires_at)).toBe(1440)
     expect((await system.orders.get(`/${response.headers.get('location')}`)).body).toEqual(response.body)
@@ -97,7 +106,7 @@ describeEachEngine('POST /orders', (engine) => {
     await system.orders.patch(`/products/${product.id}`, { price_cents: 5000 })
     const { body } = await confirm(system, order.id)
     expect(body.total_cents).toBe(2000)
-    expect(body.items).toEqual([{ product_id: product.id, qty: 2, unit_price_cents: 1000, subtotal_cents: 2000 }])
+    expect(body.items).toMatchObject([{ product_id: product.id, qty: 2, unit_price_cents: 1000, subtotal_cents: 2000 }])
     expect((await newOrder(system, [{ product_id: product.id, qty: 2 }])).total_cents).toBe(10_000)
   })
 
@@ -404,7 +413,10 @@ describeEachEngine('GET /orders/:id', (engine) => {
     const { status, body } = await system.orders.get(`/orders/${order.id}`)
     expect(status).toBe(200)
     expect(body).toEqual(order)
-    expect(body.items).toEqual([{ product_id: product.id, qty: 4, unit_price_cents: 1000, subtotal_cents: 4000 }])
+    const { id: product_id, sku, name } = product
+    expect(body.items).toEqual([
+      { product_id, qty: 4, unit_price_cents: 1000, subtotal_cents: 4000, line: 1, sku, name },
+    ])
   })
 
   it('when there is no such order, then 404', async () => {
@@ -607,7 +619,9 @@ describeEachEngine('POST /orders/:id/confirm', (engine) => {
     const { status, body, headers } = await confirm(system, order.id)
     expect(status).toBe(200)
     expect(headers.get('content-type')).toBe('application/json')
-    expect(body).toEqual({ ...order, status: 'CONFIRMED', confirmed_at: expect.stringMatching(TIME), expires_at: null })
+    const confirmed_at = expect.stringMatching(TIME)
+    expect(body).toEqual({ ...order, status: 'CONFIRMED', confirmed_at, expires_at: null, version: 2 })
+    expect(headers.get('etag')).toBe('"2"')
     expect(await orderOf(system, order.id)).toEqual(body)
     await system.sweeps.releaseExpiredHolds()
     expect(await stockOf(system, product.id)).toBe(6)
@@ -851,7 +865,7 @@ describeEachEngine('POST /orders/:id/cancel', (engine) => {
     const { product, order } = await orderOfFour(system)
     const { status, body } = await cancel(system, order.id)
     expect(status).toBe(200)
-    expect(body).toEqual({ ...order, status: 'CANCELED', canceled_at: expect.stringMatching(TIME) })
+    expect(body).toEqual({ ...order, status: 'CANCELED', canceled_at: expect.stringMatching(TIME), version: 2 })
     expect(await orderOf(system, order.id)).toEqual(body)
     expect(await stockOf(system, product.id)).toBe(10)
   })

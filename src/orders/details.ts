@@ -64,9 +64,8 @@ export const ShipTo = z
     postal_code: line(20).meta({ example: '20457' }),
     country: z
       .string()
-      .regex(/^[A-Z]{2}$/, 'Must be an ISO 3166-1 alpha-2 code, such as DE')
       .refine(isCountry, 'Must be an ISO 3166-1 alpha-2 code, such as DE')
-      .meta({ description: 'ISO 3166-1 alpha-2', example: 'DE' }),
+      .openapi({ pattern: '^[A-Z]{2}$', description: 'ISO 3166-1 alpha-2', example: 'DE' }),
   })
   .openapi('ShipTo', { description: 'Where the goods go. It is copied into the order.' })
 
