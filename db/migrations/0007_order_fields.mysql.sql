@@ -3,7 +3,9 @@
 
 ALTER TABLE customers
   ADD COLUMN external_id VARCHAR(64) NULL COMMENT 'id in another system',
-  ADD COLUMN po_policy VARCHAR(10) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'unique' COMMENT 'unique, free or required',
+  ADD COLUMN po_policy VARCHAR(10) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'unique' COMMENT 'unique, free or required';
+-- A virtual column is added in an instant, but only by itself.
+ALTER TABLE customers
   ADD COLUMN live_external_id VARCHAR(64) GENERATED ALWAYS AS (CASE WHEN deleted_at IS NULL THEN external_id END) VIRTUAL COMMENT 'NULL once deleted, so that the id is free again';
 ALTER TABLE customers ADD UNIQUE KEY customers_external_id (live_external_id);
 
@@ -30,7 +32,8 @@ ALTER TABLE orders
   ADD COLUMN notes TEXT NULL,
   ADD COLUMN metadata TEXT NULL COMMENT 'JSON',
   ADD COLUMN currency CHAR(3) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'as the caller named it',
-  ADD COLUMN version INT NOT NULL DEFAULT 1,
+  ADD COLUMN version INT NOT NULL DEFAULT 1;
+ALTER TABLE orders
   ADD COLUMN live_po VARCHAR(255) GENERATED ALWAYS AS (CASE WHEN status <> 'CANCELED' THEN po_key END) VIRTUAL COMMENT 'NULL once canceled, so that the PO number is free again';
 ALTER TABLE orders
   ADD UNIQUE KEY orders_live_po (customer_id, live_po, po_slot),

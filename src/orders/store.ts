@@ -175,7 +175,7 @@ function holderOfOne(db: Database): string {
   const { sql: byIndex } = sql`${dialectOf(db).forceIndex('orders_live_po')}`.compile(db)
   return `select * from (
     select id, customer_id as customerId, live_po as poKey, status, expires_at from orders o ${byIndex}
-    where customer_id = ? and live_po = ? order by po_slot limit 1) as holder`
+    where customer_id = ? and live_po = ? order by po_slot limit 1) as found`
 }
 
 /** The PO numbers whose orders other transactions have locked or are writing. */

@@ -158,6 +158,27 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     expect(await stockOf(system, product.id)).toBe(98)
   })
 
+  it('when another session is placing the same PO number, then only that order waits', async () => {
+    const [product, customer, other] = [await newProduct(system), await newCustomer(system), await newCustomer(system)]
+    const session = await leaveOpen(
+      `insert into orders (customer_id, status, total_cents, created_at, confirmed_at, po_number, po_key, po_slot)
+       values (?, 'CONFIRMED', 0, utc_timestamp(3), utc_timestamp(3), 'PO', 'po', 0)`,
+      [customer.id],
+    )
+    const placeFor = ({ id }: { id: number }) => {
+      const order = { customer_id: id, items: [{ product_id: product.id, qty: 1 }], po_number: 'PO' }
+      return timed(system.orders.post('/orders', order))
+    }
+    const refused = placeFor(customer)
+    const others = await Promise.all([place(product.id), placeFor(other), place(product.id)])
+    expect(statusCounts(others)).toEqual({ 201: 3 })
+    expectProblem(await refused, 503, 'unavailable')
+    const waiting = placeFor(customer)
+    await session.release()
+    expect((await waiting).status).toBe(201)
+    expect(await stockOf(system, product.id)).toBe(96)
+  })
+
   it('when an order was placed before, then its replay needs no lock', async () => {
     const [product, key] = [await newProduct(system), newKey()]
     expect((await place(product.id, { key })).status).toBe(201)

@@ -25,6 +25,7 @@ const MIGRATIONS = Array.from(
 
 /** The migration that folds letters in stored words. */
 const FOLD_WORDS = '0003_fold_words'
+const ORDER_FIELDS = '0007_order_fields'
 
 /** Whether stored words had this letter and now have plain ones. */
 function isFoldedSince(letter: string): boolean {
@@ -128,6 +129,38 @@ describeEachEngine('migrations', (engine) => {
     await sql`insert into orders (${columns}) values (1, 'CREATED', 100, ${now})`.execute(db)
     const order = await db.selectFrom('orders').selectAll().orderBy('id', 'desc').executeTakeFirst()
     expect(order).toMatchObject({ placed_by: null, correlation_id: null, key_hash: null })
+  })
+
+  it('when SKUs differed by case alone, then the later keeps its SKU, and the first has it alone', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    for (const name of MIGRATIONS.filter((name) => name < ORDER_FIELDS)) await runMigration(db, name)
+    const now = '2026-01-05 09:00:00.000'
+    const columns = sql.raw('sku, name, price_cents, stock, created_at, updated_at')
+    for (const sku of ['Ab', 'aB', 'C.d']) {
+      await sql`insert into products (${columns}) values (${sku}, 'A', 1, 0, ${now}, ${now})`.execute(db)
+    }
+    await migrate(db)
+    const products = await db.selectFrom('products').select(['sku', 'sku_key']).orderBy('id').execute()
+    expect(products).toEqual([
+      { sku: 'Ab', sku_key: 'ab' },
+      { sku: 'aB', sku_key: null },
+      { sku: 'C.d', sku_key: 'c.d' },
+    ])
+  })
+
+  it('when the previous version cancels or deletes, then PO number and external id are free', async () => {
+    const { db, drop } = await createTestDatabase(engine)
+    onTestFinished(drop)
+    await seed(db)
+    const now = '2026-01-05 09:00:00.000'
+    await sql`update orders set po_number = 'A', po_key = 'a', po_slot = 0 where id = 2`.execute(db)
+    await sql`update customers set external_id = 'A' where id = 2`.execute(db)
+    await sql`update orders set status = 'CANCELED', canceled_at = ${now} where id = 2`.execute(db)
+    await sql`update customers set email_key = null, deleted_at = ${now} where id = 2`.execute(db)
+    const order = await db.selectFrom('orders').select(['po_key', 'live_po']).where('id', '=', 2).executeTakeFirst()
+    expect(order).toEqual({ po_key: 'a', live_po: null })
+    await sql`update customers set external_id = 'A' where id = 3`.execute(db)
   })
 
   it('when words were stored before letters were folded, then plain letters find them', async () => {

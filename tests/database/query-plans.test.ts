@@ -12,6 +12,7 @@ import {
   listOrders,
   type OrderFilter,
   openHoldsQuery,
+  poHoldersQuery,
 } from '../../src/orders/store.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
 import type { Database } from '../../src/platform/database/types.ts'
@@ -190,6 +191,51 @@ describeEachEngine('the plans of lists and searches', (engine) => {
         }
       },
     )
+  })
+
+  describe('of orders with a PO number', () => {
+    const COUNT = 6_000
+    let db: Database
+    let drop: () => Promise<void>
+    beforeAll(async () => {
+      const own = await createTestDatabase(engine)
+      db = own.db
+      drop = own.drop
+      await makeCustomers(db, CUSTOMERS)
+      await makeOrders(db, { count: COUNT, customers: CUSTOMERS })
+      // Half of the orders have one number; most of these are orders of one customer that may use it twice.
+      await sql`update orders set po_number = 'PO', po_key = 'po', po_slot = id where id % 2 = 0`.execute(db)
+      await sql`update orders set customer_id = 7 where id % 2 = 0 and id > 600`.execute(db)
+      await sql`update orders set status = 'CANCELED' where id % 4 = 0`.execute(db)
+      await (engine === 'mysql' ? sql`analyze table orders` : sql`analyze`).execute(db)
+    })
+    afterAll(() => drop())
+
+    it.each([
+      { customerIds: [] },
+      { customerIds: [7] },
+      { customerIds: [9] },
+      { customerIds: [7], from: '2020-01-01 00:00:00.000' },
+    ])('when orders are listed by it and %j, then a page reads a page', async (filter) => {
+      const all = (await readOrders(db)).page({ ...filter, limit: COUNT }).filter(({ po_number }) => po_number !== null)
+      const last = all[50]
+      const afters = [undefined, ...(last ? [{ id: last.id, createdAt: last.created_at }] : [])]
+      for (const after of afters) {
+        const query = { ...filter, poKey: 'po', after, limit: LIMIT }
+        const { result } = await expectIndexed(db, LIMIT + 5, (db) => listOrders(db, query))
+        const start = after ? all.findIndex(({ id }) => id === after.id) + 1 : 0
+        expect(idsOf(result)).toEqual(idsOf(all.slice(start, start + LIMIT)))
+      }
+    })
+
+    it('when its live orders are looked up, then one row is read for each number', async () => {
+      const numbers = [7, 9, 11].flatMap((customerId) => ['po', 'none'].map((poKey) => ({ customerId, poKey })))
+      const { result } = await expectIndexed(db, 5 * numbers.length, async (db) => {
+        const looking = poHoldersQuery(db, numbers)
+        return looking === undefined ? [] : (await db.executeQuery(looking)).rows
+      })
+      expect(result.filter(({ customerId }) => customerId === 7)).toHaveLength(1)
+    })
   })
 
   describe('of customers and products', () => {
@@ -390,7 +436,9 @@ function maxReads({ beginnings }: { beginnings: string[] }): number {
 /** All orders, and the page that they must give. */
 async function readOrders(db: Database) {
   const all = await db.selectFrom('orders').selectAll().execute()
-  const rows = all.map(({ placed_by: _by, correlation_id: _in, key_hash: _with, ...row }) => row)
+  const rows = all.map(
+    ({ correlation_id: _in, key_hash: _with, po_key: _key, po_slot: _slot, live_po: _live, ...row }) => row,
+  )
   const newestFirst = rows.toSorted((a, b) =>
     a.created_at === b.created_at ? b.id - a.id : a.created_at < b.created_at ? 1 : -1,
   )

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { ApiResponse } from '../../testing/api-client.ts'
 import { expectProblem } from '../../testing/problems.ts'
-import { atOnce, newCustomer, newKey, newProduct, statusCounts, stockOf } from '../../testing/rows.ts'
+import { atOnce, newCustomer, newKey, newOrder, newProduct, statusCounts, stockOf } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
 
 type Headers = Record<string, string>
@@ -17,6 +17,11 @@ interface Write {
 
 const readCustomer: Write['read'] = (on, id) => on.customers.get(`/customers/${id}`)
 const readProduct: Write['read'] = (on, id) => on.orders.get(`/products/${id}`)
+
+async function orderOfOne(system: TestSystem): Promise<{ id: number }> {
+  const product = await newProduct(system)
+  return newOrder(system, [{ product_id: product.id, qty: 1 }])
+}
 
 const WRITES: Record<string, Write> = {
   'PUT /customers': {
@@ -44,6 +49,12 @@ const WRITES: Record<string, Write> = {
       on.orders.post(`/products/${id}/stock-adjustments`, { delta: which, reason: 'Counted' }, { headers }),
     read: readProduct,
     success: 201,
+  },
+  'PATCH /orders': {
+    make: orderOfOne,
+    send: (on, id, headers, which = 1) => on.orders.patch(`/orders/${id}`, { notes: `Note ${which}` }, { headers }),
+    read: (on, id) => on.orders.get(`/orders/${id}`),
+    success: 200,
   },
 }
 const EACH = Object.entries(WRITES)
@@ -186,12 +197,16 @@ describe('a read of a versioned resource', () => {
     'GET /customers/:id': (id, headers, method = 'GET') =>
       system.customers.call(method, `/customers/${id}`, { headers }),
     'GET /products/:id': (id, headers, method = 'GET') => system.orders.call(method, `/products/${id}`, { headers }),
+    'GET /orders/:id': (id, headers, method = 'GET') => system.orders.call(method, `/orders/${id}`, { headers }),
     'GET /internal/customers/:id': (id, headers, method = 'GET') =>
       system.customers.call(method, `/internal/customers/${id}`, { headers, token: system.env.serviceTokens[0] ?? '' }),
   }
 
   describe.each(Object.entries(READS))('%s', (name, read) => {
-    const make = () => (name.includes('products') ? newProduct(system) : newCustomer(system))
+    const make = (): Promise<{ id: number }> => {
+      if (name.includes('orders')) return orderOfOne(system)
+      return name.includes('products') ? newProduct(system) : newCustomer(system)
+    }
 
     it.each(['"1"', 'W/"1"', '*', '"7", "1"', '"7",W/"1"'])(
       'when If-None-Match is %s and the version is 1, then 304 without a body',
