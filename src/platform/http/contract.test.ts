@@ -1,6 +1,6 @@
 import { OpenApiGeneratorV31 } from '@asteasolutions/zod-to-openapi'
 import { describe, expect, it } from 'vitest'
-import { visible } from './contract.ts'
+import { visible, visibleOrEmpty } from './contract.ts'
 
 /** Each is one code point, named by its number: nobody could read it here. */
 const REFUSED = [
@@ -49,6 +49,13 @@ describe('visible text', () => {
       expect(schema.safeParse(value).success).toBe(false)
     },
   )
+
+  it('when it may be empty, then only the empty text is accepted beside the others', () => {
+    const taken = ['', ' PO 1 ', '発注書 12'].map((text) => visibleOrEmpty(64).safeParse(text).data)
+    expect(taken).toEqual(['', 'PO 1', '発注書 12'])
+    const refused = [' ', '\n', 'a\u200b', '\ufeff', '🏭'.repeat(65)]
+    expect(refused.filter((text) => visibleOrEmpty(64).safeParse(text).success)).toEqual([])
+  })
 
   it('when it has 64 characters, then code points count, and one more is refused', () => {
     expect(schema.safeParse('🏭'.repeat(64)).success).toBe(true)

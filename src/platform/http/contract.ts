@@ -35,19 +35,21 @@ export const line = (max: number) =>
 
 // Soft hyphen, zero-width characters, line separators and the controls of text direction.
 const UNSEEN = '\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2064\\u2066-\\u206f\\ufeff'
-// `\s` includes U+FEFF, so the spaces at both ends are given without it.
-const SPACE = `[^\\S${CONTROL}${UNSEEN}]`
-const VISIBLE = new RegExp(
-  `^${SPACE}*[^\\s${CONTROL}${UNSEEN}]([^${CONTROL}${UNSEEN}]*[^\\s${CONTROL}${UNSEEN}])?${SPACE}*$`,
-)
+// The first part may only be spaces, so that a long text is read once. Its spaces exclude U+FEFF, which `\s` includes.
+const VISIBLE = `^[^\\S${CONTROL}${UNSEEN}]*[^\\s${CONTROL}${UNSEEN}][^${CONTROL}${UNSEEN}]*$`
 
 /**
  * Like {@link line}, without characters that nobody sees: two texts that look alike would otherwise differ. For text by
  * which people and programs recognize a thing, such as a PO number.
  */
-export const visible = (max: number) =>
+export const visible = (max: number) => visibleAs(VISIBLE, max)
+
+/** Like {@link visible}, and takes the empty text too: the schema's owner says what it means. */
+export const visibleOrEmpty = (max: number) => visibleAs(`^$|${VISIBLE}`, max)
+
+const visibleAs = (pattern: string, max: number) =>
   text(max)
-    .regex(VISIBLE, 'Must be visible characters in one line')
+    .regex(new RegExp(pattern), 'Must be visible characters in one line')
     .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
     .trim()
 
