@@ -43,6 +43,8 @@ describeEachEngine('customers', (engine) => {
       expect(response.body).toEqual({
         id: expect.any(Number),
         ...body,
+        external_id: null,
+        po_policy: 'unique',
         created_at: expect.stringMatching(TIME),
         updated_at: response.body.created_at,
         version: 1,
@@ -53,11 +55,12 @@ describeEachEngine('customers', (engine) => {
       expect((await read(response.body.id)).body).toEqual(response.body)
     })
 
+    const hashOf = async (key: string) => {
+      const rows = system.db.selectFrom('idempotency_keys').select('request_hash').where('key', '=', key)
+      return (await rows.executeTakeFirstOrThrow()).request_hash
+    }
+
     it('when a body is hashed for its key, then as the first version hashed it', async () => {
-      const hashOf = async (key: string) => {
-        const rows = system.db.selectFrom('idempotency_keys').select('request_hash').where('key', '=', key)
-        return (await rows.executeTakeFirstOrThrow()).request_hash
-      }
       const [first, second] = [newKey(), newKey()]
       const { name, email } = input()
       // Other order, and no phone: the hash has the fields in one order, and null.
@@ -74,6 +77,30 @@ describeEachEngine('customers', (engine) => {
         { headers: { 'idempotency-key': second } },
       )
       expect(await hashOf(second)).toBe(sha256(JSON.stringify([id, { name, email, phone: '555-1' }])))
+    })
+
+    it('when it has new fields, then they are hashed too', async () => {
+      const [key, { name, email }] = [newKey(), input()]
+      const fields = { external_id: newWord(), po_policy: 'free' }
+      const send = (body: object) => system.customers.post('/customers', body, { headers: { 'idempotency-key': key } })
+      const first = await send({ ...fields, name, email })
+      expect(await hashOf(key)).toBe(sha256(JSON.stringify([{ name, email, phone: null, ...fields }])))
+      expect((await send({ name, email, phone: null, ...fields })).text).toBe(first.text)
+      for (const other of [{}, { external_id: newWord() }, { po_policy: 'required' }, { po_policy: null }]) {
+        const changed = Object.keys(other).length === 0 ? { name, email } : { name, email, ...fields, ...other }
+        expectProblem(await send(changed), 422, 'idempotency_key_reused')
+      }
+    })
+
+    it('when an earlier version stored the response, then it is replayed byte for byte', async () => {
+      const [key, body] = [newKey(), input()]
+      const send = () => system.customers.post('/customers', body, { headers: { 'idempotency-key': key } })
+      const { external_id, po_policy, ...earlier } = (await send()).body
+      const response_body = JSON.stringify(earlier)
+      await system.db.updateTable('idempotency_keys').set({ response_body }).where('key', '=', key).execute()
+      expect((await send()).text).toBe(response_body)
+      expect((await system.customers.post(`/customers/${earlier.id}/erase`)).status).toBe(204)
+      expect(Object.keys((await send()).body)).toEqual(Object.keys(earlier))
     })
 
     it('when the phone is null or left out, then it is null', async () => {
@@ -150,6 +177,21 @@ describeEachEngine('customers', (engine) => {
       ['phone', 5551234],
       ['phone', '5'.repeat(33)],
       ['phone', '5\u001b5'],
+      ['external_id', ''],
+      ['external_id', '  '],
+      ['external_id', 7],
+      ['external_id', ['A']],
+      ['external_id', 'a'.repeat(65)],
+      ['external_id', 'two\nlines'],
+      ['external_id', 'zero\u200bwidth'],
+      ['external_id', '\u202egnp'],
+      ['external_id', '\ufeffA'],
+      ['external_id', 'half \ud83d of a pair'],
+      ['po_policy', ''],
+      ['po_policy', 'Unique'],
+      ['po_policy', 'none'],
+      ['po_policy', 1],
+      ['live_external_id', 'A'],
     ])('when %s is %j, then that field is refused', async (field, value) => {
       expectFaults(await system.customers.post('/customers', { ...input(), [field]: value }), [field])
     })
@@ -174,6 +216,250 @@ describeEachEngine('customers', (engine) => {
         await remove(first.body.id)
         expect((await system.customers.post('/customers', body, { headers })).text).toBe(first.text)
       })
+    })
+  })
+
+  describe('external ids and PO policies', () => {
+    const create = (fields: object) => system.customers.post('/customers', { ...input(), ...fields })
+
+    it('when both are sent, then they are stored, shown and listed', async () => {
+      const fields = { external_id: `ERP ${newWord()}`, po_policy: 'required' }
+      const { status, body } = await create(fields)
+      expect({ status, body }).toMatchObject({ status: 201, body: fields })
+      const names = ['id', 'name', 'email', 'phone', 'external_id', 'po_policy', 'created_at', 'updated_at', 'version']
+      expect(Object.keys(body)).toEqual(names)
+      expect((await read(body.id)).body).toEqual(body)
+      expect((await readInternal(body.id)).body).toEqual(body)
+      for (const query of [`search=${body.email}`, `email=${body.email}`]) {
+        expect((await system.customers.get(`/customers?${query}`)).body.data).toEqual([body])
+      }
+    })
+
+    it('when they are null, then they have their defaults', async () => {
+      const { body } = await create({ external_id: null, po_policy: null })
+      expect(body).toMatchObject({ external_id: null, po_policy: 'unique' })
+    })
+
+    it.each(['unique', 'free', 'required'])('when the policy is %s, then it is accepted', async (po_policy) => {
+      expect((await create({ po_policy })).body.po_policy).toBe(po_policy)
+    })
+
+    it('when an id is in any script, then it is stored exactly, without spaces around it', async () => {
+      for (const text of ['株式会社 7', 'مكتب', '🏭', "O'Neil & Co", 'a  b', '%_*']) {
+        const external_id = `${text} ${newWord()}`
+        const { body } = await create({ external_id: ` ${external_id}\u00a0` })
+        expect(body.external_id).toBe(external_id)
+        expect((await create({ external_id })).body.code).toBe('external_id_taken')
+      }
+    })
+
+    it('when an id is at its maximum length, then characters count, not bytes', async () => {
+      const external_id = '🏭'.repeat(64)
+      expect((await create({ external_id })).body.external_id).toBe(external_id)
+      expectFaults(await create({ external_id: `${external_id}!` }), ['external_id'])
+    })
+
+    it('when two ids differ in case, accents or composition, then both are accepted', async () => {
+      const word = newWord()
+      for (const id of [`a${word}`, `A${word}`, `á${word}`, `a\u0301${word}`, `ß${word}`, `ss${word}`]) {
+        expect((await create({ external_id: id })).status).toBe(201)
+      }
+    })
+
+    it('when an id is taken, then 409 and nothing is stored', async () => {
+      const [external_id, body] = [newWord(), input()]
+      await create({ external_id })
+      const refused = await system.customers.post('/customers', { ...body, external_id })
+      expectProblem(refused, 409, 'external_id_taken')
+      expect((await system.customers.post('/customers', body)).status).toBe(201)
+    })
+
+    it('when e-mail and id are both taken, then 409 names one of them', async () => {
+      const { body } = await create({ external_id: newWord() })
+      const { status, body: problem } = await create({ email: body.email, external_id: body.external_id })
+      expect(status).toBe(409)
+      expect(['email_taken', 'external_id_taken']).toContain(problem.code)
+    })
+
+    it('when a taken value looks like the name of an index, then 409 still names the right one', async () => {
+      const external_id = "customers_email_key'"
+      await create({ external_id })
+      expectProblem(await create({ external_id }), 409, 'external_id_taken')
+      const email = `customers_external_id'@${newWord()}.example`
+      await create({ email })
+      expectProblem(await create({ email }), 409, 'email_taken')
+    })
+
+    it('when ten want one id at once, then one gets it', async () => {
+      const external_id = newWord()
+      const responses = await Promise.all(Array.from({ length: 10 }, () => create({ external_id })))
+      expect(statusCounts(responses)).toEqual({ 201: 1, 409: 9 })
+      for (const { status, body } of responses) if (status === 409) expect(body.code).toBe('external_id_taken')
+    })
+
+    it('when ten customers want one id at once, then one gets it', async () => {
+      const [ids, external_id] = [await makeCustomers(10), newWord()]
+      const responses = await Promise.all(ids.map((id) => replace(id, { ...input(), external_id })))
+      expect(statusCounts(responses)).toEqual({ 200: 1, 409: 9 })
+    })
+
+    it('when a caller replaces the first version’s fields only, then both stay', async () => {
+      const fields = { external_id: newWord(), po_policy: 'free' }
+      const { id } = (await create(fields)).body
+      for (const absent of [{}, { external_id: null, po_policy: null }]) {
+        const body = { ...input(), ...absent }
+        const replaced = await replace(id, body)
+        expect(replaced.body).toMatchObject({ name: body.name, phone: null, ...fields })
+        expect((await read(id)).text).toBe(replaced.text)
+      }
+    })
+
+    it('when both are replaced, then the old id is free and the new one is taken', async () => {
+      const [before, after] = [newWord(), newWord()]
+      const { id } = (await create({ external_id: before })).body
+      const replaced = await replace(id, { ...input(), external_id: after, po_policy: 'required' }, '"1"')
+      expect(replaced).toMatchObject({ status: 200, body: { external_id: after, po_policy: 'required', version: 2 } })
+      expectProblem(await create({ external_id: after }), 409, 'external_id_taken')
+      expect((await create({ external_id: before })).status).toBe(201)
+    })
+
+    it('when the empty text is sent in a replacement, then the id is removed and free', async () => {
+      const external_id = newWord()
+      const { id } = (await create({ external_id, po_policy: 'free' })).body
+      const replaced = await replace(id, { ...input(), external_id: '' })
+      expect(replaced.body).toMatchObject({ external_id: null, po_policy: 'free' })
+      expect((await create({ external_id })).status).toBe(201)
+    })
+
+    it('when a replacement keeps its own id, then it is accepted', async () => {
+      const { id, external_id } = (await create({ external_id: newWord() })).body
+      expect((await replace(id, { ...input(), external_id })).status).toBe(200)
+    })
+
+    it('when a replacement is stale or faulty or the id is taken, then nothing changes', async () => {
+      const [one, other] = [(await create({ external_id: newWord() })).body, (await create({})).body]
+      const body = { ...input(), external_id: newWord(), po_policy: 'free' }
+      expectProblem(await replace(other.id, body, '"2"'), 412, 'precondition_failed')
+      expectFaults(await replace(other.id, { ...body, external_id: ' ', po_policy: '' }), ['external_id', 'po_policy'])
+      const taken = await replace(other.id, { ...body, external_id: one.external_id })
+      expectProblem(taken, 409, 'external_id_taken')
+      expect((await read(other.id)).body).toEqual(other)
+    })
+
+    it('when a customer is deleted, then its id is free, every time, and its row keeps it', async () => {
+      const external_id = newWord()
+      for (let i = 0; i < 3; i++) {
+        const { id } = (await create({ external_id })).body
+        await remove(id)
+        const row = await system.db.selectFrom('customers').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+        expect(row).toMatchObject({ external_id, live_external_id: null })
+      }
+      expect((await create({ external_id })).status).toBe(201)
+    })
+
+    it('when a version before deletes the customer, then its id is free', async () => {
+      const external_id = newWord()
+      const { id } = (await create({ external_id })).body
+      const deleted = { email_key: null, deleted_at: '2026-01-02 00:00:00.000' }
+      await system.db.updateTable('customers').set(deleted).where('id', '=', id).execute()
+      expect((await create({ external_id })).status).toBe(201)
+    })
+  })
+
+  describe('looking up by e-mail or external id', () => {
+    const lookUp = async (query: Record<string, string>, request = {}) =>
+      system.customers.get(`/customers?${new URLSearchParams(query)}`, request)
+    const person = async () => {
+      const external_id = `Nr. ${newWord()}+/ä`
+      const body = { ...input(), email: `Ops+${newWord()}@Example.com`, external_id }
+      return (await system.customers.post('/customers', body)).body
+    }
+
+    it('when the e-mail is given in any case, then the page has that customer', async () => {
+      const customer = await person()
+      await newCustomer(system, { email: `x${customer.email}` })
+      const { email } = customer
+      for (const same of [email, email.toLowerCase(), email.toUpperCase(), ` ${email} `]) {
+        const response = await lookUp({ email: same })
+        expect(response.body).toEqual({ data: [customer], next_cursor: null })
+        expect(response.headers.get('link')).toBeNull()
+      }
+    })
+
+    it('when the external id is given exactly, then the page has that customer', async () => {
+      const customer = await person()
+      const { external_id } = customer
+      expect((await lookUp({ external_id })).body).toEqual({ data: [customer], next_cursor: null })
+      for (const other of [external_id.toUpperCase(), external_id.slice(1), `${external_id}.`, 'a\u0308']) {
+        expect((await lookUp({ external_id: other })).body).toEqual({ data: [], next_cursor: null })
+      }
+    })
+
+    it('when both are given, then both must match', async () => {
+      const [one, other] = [await person(), await person()]
+      const { email, external_id } = one
+      expect((await lookUp({ email, external_id, limit: '1' })).body.data).toEqual([one])
+      expect((await lookUp({ email, external_id: other.external_id })).body.data).toEqual([])
+    })
+
+    it('when nobody has it, or had it before, then the page is empty', async () => {
+      const [gone, moved] = [await person(), await person()]
+      await remove(gone.id)
+      await replace(moved.id, { ...input(), external_id: '' })
+      for (const { email, external_id } of [gone, moved, { email: 'a@b.example', external_id: '-' }]) {
+        expect((await lookUp({ email })).body).toEqual({ data: [], next_cursor: null })
+        expect((await lookUp({ external_id })).body).toEqual({ data: [], next_cursor: null })
+      }
+    })
+
+    it('when a value is empty, then it counts as absent', async () => {
+      const { body } = await system.customers.get('/customers?limit=2')
+      for (const query of ['email=&limit=2', 'external_id=&limit=2', 'email=&external_id=&search=&cursor=&limit=2']) {
+        expect((await system.customers.get(`/customers?${query}`)).body).toEqual(body)
+      }
+      const customer = await person()
+      const found = await lookUp({ email: customer.email, external_id: '', search: ' ', cursor: '' })
+      expect(found.body.data).toEqual([customer])
+    })
+
+    it('when it is combined with a search or a cursor, then 400 says why', async () => {
+      const { next_cursor: cursor } = (await system.customers.get('/customers?limit=1')).body
+      for (const [name, value] of [
+        ['email', 'a@b.example'],
+        ['external_id', 'A'],
+      ]) {
+        const refused = await lookUp({ [`${name}`]: `${value}`, search: 'a', cursor })
+        expectFaults(refused, ['search', 'cursor'])
+        for (const { message } of refused.body.errors) expect(message).toBe(`Can't be combined with ${name}`)
+      }
+      expectFaults(await lookUp({ email: 'a@b.example', external_id: 'A', search: 'a' }), ['search'])
+    })
+
+    it.each([
+      ['email', 'nobody'],
+      ['email', 'a b@example.com'],
+      ['email', ' '],
+      ['email', `${'a'.repeat(250)}@example.com`],
+      ['external_id', ' '],
+      ['external_id', 'a'.repeat(65)],
+      ['external_id', 'two\nlines'],
+      ['external_id', 'zero\u200bwidth'],
+    ])('when %s is %j, then that is refused', async (name, value) => {
+      expectFaults(await lookUp({ [name]: value }), [name])
+    })
+
+    it('when one is given twice or misspelled, then that is refused', async () => {
+      expectFaults(await system.customers.get('/customers?email=a@b.example&email=c@d.example'), ['email'])
+      expectFaults(await system.customers.get('/customers?external_ID=A'), ['external_ID'])
+    })
+
+    it('when the caller is bound to a customer, then it finds its own only', async () => {
+      const [own, other] = [await person(), await person()]
+      const request = { token: await system.token({ customerId: own.id }) }
+      for (const name of ['email', 'external_id']) {
+        expect((await lookUp({ [name]: own[name] }, request)).body.data).toEqual([own])
+        expect((await lookUp({ [name]: other[name] }, request)).body).toEqual({ data: [], next_cursor: null })
+      }
     })
   })
 

@@ -8,6 +8,12 @@ import type { CustomersService, Customer as CustomerValue } from './service.ts'
 
 export type CustomerBrief = z.output<typeof CustomerBriefSchema>
 
+/** During an upgrade, Customers may still be of a version that knows no external ids and no PO policies. */
+const AnyVersionsCustomer = Customer.extend({
+  external_id: Customer.shape.external_id.default(null),
+  po_policy: Customer.shape.po_policy.default('unique'),
+})
+
 export interface CustomersClient {
   /**
    * @returns undefined when the customer does not exist
@@ -24,7 +30,7 @@ export function createCustomersClient(upstream: Upstream): CustomersClient {
         method: 'GET',
         path: `/internal/customers/${id}`,
         trace,
-        responseSchema: Customer,
+        responseSchema: AnyVersionsCustomer,
         signal,
       } as const
       const reply = await send(call, { id }).catch(unlessNotFound)

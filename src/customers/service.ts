@@ -14,12 +14,13 @@ import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
 import { rewriteResponses, rewriteResponsesStartingWith } from '../platform/idempotency/rewrite.ts'
 import { runIdempotent } from '../platform/idempotency/run.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
-import type { Customer as CustomerSchema, NewCustomer } from './contract.ts'
+import type { CustomerReplacement, Customer as CustomerSchema, NewCustomer } from './contract.ts'
 import { CUSTOMER_ERRORS } from './errors.ts'
 import {
   type CustomerFields,
   type CustomerRow,
   EMAIL_INDEX,
+  EXTERNAL_ID_INDEX,
   eraseCustomer,
   findCustomer,
   findCustomers,
@@ -27,6 +28,8 @@ import {
   listCustomers,
   lockCustomer,
   lockCustomerInternal,
+  lookUpCustomer,
+  type PersonalFields,
   searchCustomers,
   softDeleteCustomer,
   updateCustomer,
@@ -47,6 +50,12 @@ export interface CustomersConfig {
 
 export type CustomersService = ReturnType<typeof createCustomersService>
 
+/** What a list of customers may be asked for. A look-up is combined with neither search nor cursor. */
+export interface CustomersRequest extends PageRequest {
+  email?: string | undefined
+  external_id?: string | undefined
+}
+
 /** The verbs of customers. A bound client sees only its own customer. */
 export function createCustomersService(db: Database, config: CustomersConfig) {
   /** Customers that are asked for at the same moment are read together. */
@@ -57,17 +66,17 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
   }, MAX_READS_AT_ONCE)
 
   return {
-    /** @throws AppError `bound_client`, `email_taken`, `idempotency_key_reused` */
+    /** @throws AppError `bound_client`, `email_taken`, `external_id_taken`, `idempotency_key_reused` */
     createCustomer(
       caller: Caller,
       input: z.output<typeof NewCustomer>,
       key: string | undefined,
     ): Promise<StoredResponse> {
       forbidBoundClient(caller)
-      const fields = fieldsOf(input)
+      const fields = newFields(input)
       const claim = claimOf(CREATE_CUSTOMER, caller.principal, key, requestOf(input))
       return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
-        const id = await refuseTakenEmail(insertCustomer(trx, fields, now))
+        const id = await refuseTaken(insertCustomer(trx, fields, now))
         return presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
       })
     },
@@ -82,8 +91,15 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
     getCustomerInternal,
 
     /** @throws AppError `validation_failed` for a cursor of another list */
-    async listCustomers(caller: Caller, request: PageRequest): Promise<Page<Customer>> {
+    async listCustomers(
+      caller: Caller,
+      { email, external_id: externalId, ...request }: CustomersRequest,
+    ): Promise<Page<Customer>> {
       const only = caller.principal.customerId ?? undefined
+      if (email !== undefined || externalId !== undefined) {
+        const rows = await lookUpCustomer(db, { email, externalId, only })
+        return { data: rows.map(presentCustomer), next_cursor: null }
+      }
       const page = await searchablePage(
         'customers',
         request,
@@ -93,20 +109,23 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
       return { ...page, data: page.data.map(presentCustomer) }
     },
 
-    /** @throws AppError `bound_client`, `not_found`, `precondition_failed`, `email_taken`, `idempotency_key_reused` */
+    /**
+     * @throws AppError `bound_client`, `not_found`, `precondition_failed`, `email_taken`, `external_id_taken`,
+     *   `idempotency_key_reused`
+     */
     replaceCustomer(
       caller: Caller,
       id: number,
-      input: z.output<typeof NewCustomer>,
+      input: z.output<typeof CustomerReplacement>,
       key: string | undefined,
       preconditions: Preconditions,
     ): Promise<StoredResponse> {
       forbidBoundClient(caller, id)
-      const fields = fieldsOf(input)
       const claim = claimOf(REPLACE_CUSTOMER, caller.principal, key, id, requestOf(input))
       return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
-        await refuseTakenEmail(updateCustomer(trx, id, fields, now))
+        const fields = replacedFields(before, input)
+        await refuseTaken(updateCustomer(trx, id, fields, now))
         return presentCustomer({ ...before, ...fields, updated_at: now, version: before.version + 1 })
       })
     },
@@ -153,43 +172,67 @@ function presentCustomer({
   name,
   email,
   phone,
+  external_id,
+  po_policy,
   created_at,
   updated_at,
   version,
-}: Omit<CustomerRow, 'email_key' | 'deleted_at'>): Customer {
-  return { id, name, email, phone, created_at: toRfc3339(created_at), updated_at: toRfc3339(updated_at), version }
+}: Omit<CustomerRow, 'deleted_at'>): Customer {
+  const times = { created_at: toRfc3339(created_at), updated_at: toRfc3339(updated_at) }
+  return { id, name, email, phone, external_id, po_policy, ...times, version }
 }
 
 /** The values that replace personal data. No caller can have this e-mail: its domain has only one part. */
-function erasedFields(id: number): CustomerFields {
+function erasedBriefFields(id: number): Omit<PersonalFields, 'external_id'> {
   return { name: 'Erased customer', email: `erased-${id}@invalid`, phone: null }
 }
 
-function isErased({ id, name, email, phone }: CustomerRow): boolean {
-  const erased = erasedFields(id)
-  return name === erased.name && email === erased.email && phone === erased.phone
+function erasedFields(id: number): PersonalFields {
+  return { ...erasedBriefFields(id), external_id: null }
 }
 
-/** A stored response without its personal data. Its times and version stay. */
+function isErased({ id, name, email, phone, external_id }: CustomerRow): boolean {
+  const erased = erasedFields(id)
+  const isBriefErased = name === erased.name && email === erased.email && phone === erased.phone
+  return isBriefErased && external_id === null
+}
+
+/** A stored response without its personal data. Its times and version stay, and so does the shape of an earlier version. */
 function erasedBody(id: number, body: string): string {
-  return JSON.stringify({ ...unsafeCast<Customer>(JSON.parse(body)), ...erasedFields(id) })
+  const stored = unsafeCast<Partial<Customer>>(JSON.parse(body))
+  const erased = 'external_id' in stored ? erasedFields(id) : erasedBriefFields(id)
+  return JSON.stringify({ ...stored, ...erased })
 }
 
 /** A stored response to the orchestrator without personal data. Such a response begins with its customer. */
 function erasedBrief(id: number, body: string): string {
-  return JSON.stringify({ ...unsafeCast<object>(JSON.parse(body)), customer: { id, ...erasedFields(id) } })
+  return JSON.stringify({ ...unsafeCast<object>(JSON.parse(body)), customer: { id, ...erasedBriefFields(id) } })
 }
 
 /**
- * The part of a request that is hashed: the whole body. An absent phone is hashed as null, as in the first version, so
- * that stored hashes still match.
+ * The part of a request that is hashed: the whole body. An absent phone is hashed as null, and other absent fields are
+ * left out, as in the first version, so that stored hashes still match.
  */
-function requestOf(input: z.output<typeof NewCustomer>): unknown {
-  return { ...input, phone: input.phone ?? null }
+function requestOf({ name, email, phone, ...rest }: z.output<typeof CustomerReplacement>): unknown {
+  return { name, email, phone: phone ?? null, ...rest }
 }
 
-function fieldsOf({ name, email, phone }: z.output<typeof NewCustomer>): CustomerFields {
-  return { name, email, phone: phone ?? null }
+function newFields(input: z.output<typeof NewCustomer>): CustomerFields {
+  return replacedFields({ external_id: null, po_policy: 'unique' }, input)
+}
+
+/** An external id or a policy that is not sent stays; the empty text removes the external id. */
+function replacedFields(
+  before: Pick<CustomerFields, 'external_id' | 'po_policy'>,
+  { name, email, phone, external_id, po_policy }: z.output<typeof CustomerReplacement>,
+): CustomerFields {
+  return {
+    name,
+    email,
+    phone: phone ?? null,
+    external_id: (external_id ?? before.external_id) || null,
+    po_policy: po_policy ?? before.po_policy,
+  }
 }
 
 /** A bound client may read its customer, but change none. Other customers do not exist for it. */
@@ -215,10 +258,13 @@ async function lockAtVersion(trx: Database, id: number, preconditions: Precondit
   return row
 }
 
-async function refuseTakenEmail<T>(write: Promise<T>): Promise<T> {
+/** Where both are taken, the refusal names the one that the database found first. */
+async function refuseTaken<T>(write: Promise<T>): Promise<T> {
   return write.catch((error) => {
     if (isDuplicate(error, EMAIL_INDEX))
       throw new AppError(CUSTOMER_ERRORS.email_taken, 'Another customer has this e-mail address.')
+    if (isDuplicate(error, EXTERNAL_ID_INDEX))
+      throw new AppError(CUSTOMER_ERRORS.external_id_taken, 'Another customer has this external id.')
     throw error
   })
 }

@@ -12,7 +12,21 @@ import {
   type WordSearch,
 } from '../platform/database/word-index.ts'
 
-export type CustomerRow = Selectable<Tables['customers']>
+/** By name: a derived column, or one of a later version, is nobody's business. */
+const COLUMNS = [
+  'id',
+  'name',
+  'email',
+  'phone',
+  'external_id',
+  'po_policy',
+  'version',
+  'created_at',
+  'updated_at',
+  'deleted_at',
+] as const
+
+export type CustomerRow = Pick<Selectable<Tables['customers']>, (typeof COLUMNS)[number]>
 
 const CUSTOMER_WORDS: WordIndex = {
   table: 'customers',
@@ -21,14 +35,13 @@ const CUSTOMER_WORDS: WordIndex = {
   byOwner: 'customer_words_customer',
 }
 
-export interface CustomerFields {
-  name: string
-  email: string
-  phone: string | null
-}
+export type CustomerFields = Pick<CustomerRow, 'name' | 'email' | 'phone' | 'external_id' | 'po_policy'>
 
-/** The unique index on e-mails, as each engine's errors name it. */
+export type PersonalFields = Omit<CustomerFields, 'po_policy'>
+
+/** The unique indexes, as each engine's errors name them. */
 export const EMAIL_INDEX = { index: 'customers_email_key', column: 'customers.email_key' }
+export const EXTERNAL_ID_INDEX = { index: 'customers_external_id', column: 'customers.live_external_id' }
 
 export async function insertCustomer(db: Database, fields: CustomerFields, now: DbTime): Promise<number> {
   const { insertId } = await db
@@ -57,7 +70,7 @@ export function lockCustomer(db: Database, id: number): Promise<CustomerRow | un
 /** Like {@link lockCustomer}, and finds deleted customers too. */
 export function lockCustomerInternal(db: Database, id: number): Promise<CustomerRow | undefined> {
   const { forUpdate } = dialectOf(db)
-  return db.selectFrom('customers').selectAll().where('id', '=', id).modifyEnd(forUpdate).executeTakeFirst()
+  return db.selectFrom('customers').select(COLUMNS).where('id', '=', id).modifyEnd(forUpdate).executeTakeFirst()
 }
 
 export async function updateCustomer(db: Database, id: number, fields: CustomerFields, now: DbTime): Promise<void> {
@@ -72,7 +85,7 @@ export async function updateCustomer(db: Database, id: number, fields: CustomerF
 
 /**
  * Marks a customer as deleted. The row stays for the orders that refer to it; its e-mail is free again and its words
- * are deleted.
+ * are deleted. The index of external ids skips deleted rows by itself.
  */
 export async function softDeleteCustomer(db: Database, id: number, now: DbTime): Promise<void> {
   await db
@@ -83,11 +96,11 @@ export async function softDeleteCustomer(db: Database, id: number, now: DbTime):
   await deleteWords(db, CUSTOMER_WORDS, id)
 }
 
-/** Replaces the fields of a customer that the transaction has locked, and deletes its words. */
+/** Replaces the personal data of a customer that the transaction has locked, and deletes its words. */
 export async function eraseCustomer(
   db: Database,
   { id, deleted_at }: CustomerRow,
-  fields: CustomerFields,
+  fields: PersonalFields,
   now: DbTime,
 ): Promise<void> {
   const email_key = deleted_at === null ? emailKey(fields.email) : null
@@ -112,7 +125,7 @@ export interface IdList {
 export function listCustomers(db: Database, { after = 0, limit, only }: IdList): Promise<CustomerRow[]> {
   return db
     .selectFrom(sql<CustomerRow>`customers`.as<'c'>(sql`c ${dialectOf(db).forceIndex('customers_live')}`))
-    .selectAll()
+    .select(COLUMNS)
     .where('deleted_at', 'is', null)
     .where('id', '>', after)
     .$if(only !== undefined, (query) => query.where('id', '=', only ?? 0))
@@ -121,12 +134,32 @@ export function listCustomers(db: Database, { after = 0, limit, only }: IdList):
     .execute()
 }
 
+export interface CustomerLookUp {
+  email: string | undefined
+  externalId: string | undefined
+  /** The only customer that the caller may find. */
+  only: number | undefined
+}
+
+/** The customer that has all of the given values, if there is one: each is unique. */
+export function lookUpCustomer(db: Database, { email, externalId, only }: CustomerLookUp): Promise<CustomerRow[]> {
+  return liveCustomers(db)
+    .where((eb) =>
+      eb.and([
+        ...(email === undefined ? [] : [eb('email_key', '=', emailKey(email))]),
+        ...(externalId === undefined ? [] : [eb('live_external_id', '=', externalId)]),
+        ...(only === undefined ? [] : [eb('id', '=', only)]),
+      ]),
+    )
+    .execute()
+}
+
 export function searchCustomers(db: Database, search: WordSearch) {
   return searchWords<CustomerRow>(db, CUSTOMER_WORDS, search)
 }
 
 function liveCustomers(db: Database) {
-  return db.selectFrom('customers').selectAll().where('deleted_at', 'is', null)
+  return db.selectFrom('customers').select(COLUMNS).where('deleted_at', 'is', null)
 }
 
 function indexCustomer(db: Database, id: number, { name, email }: CustomerFields): Promise<void> {

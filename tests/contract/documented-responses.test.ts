@@ -59,6 +59,7 @@ describeEachEngine('documented responses', (engine) => {
     return {
       ...sample,
       ...('email' in sample && { email: `${unique}@example.com` }),
+      ...('external_id' in sample && { external_id: unique }),
       ...('sku' in sample && { sku: unique }),
       ...('idempotency_key' in sample && { idempotency_key: unique }),
     }
@@ -110,6 +111,11 @@ describeEachEngine('documented responses', (engine) => {
   const tooMany = () => manyOf({ stock: 1 }, 2)
   const tooDear = () => manyOf({ price_cents: 100_000_000_000, stock: 1_000_000 }, 1_000_000)
   const one = () => manyOf({}, 1)
+  const withExternalId = async () => {
+    const external_id = newKey()
+    await newCustomer(system, { external_id })
+    return { external_id }
+  }
   const canceledOrder = async () => {
     const { id } = await newOrder(system, await one())
     await system.orders.post(`/orders/${id}/cancel`)
@@ -141,6 +147,10 @@ describeEachEngine('documented responses', (engine) => {
         const { email } = await newCustomer(system)
         return call(it, { body: { name: 'Again', email } })
       },
+      external_id_taken: async (it) => {
+        const { external_id } = await withExternalId()
+        return call(it, { body: { ...sampleBody(it), external_id } })
+      },
     },
     replaceCustomer: {
       success: async (it) => call(it, { id: (await newCustomer(system)).id }),
@@ -148,6 +158,10 @@ describeEachEngine('documented responses', (engine) => {
       email_taken: async (it) => {
         const [{ email }, { id }] = await Promise.all([newCustomer(system), newCustomer(system)])
         return call(it, { id, body: { name: 'Again', email } })
+      },
+      external_id_taken: async (it) => {
+        const [{ external_id }, { id }] = await Promise.all([withExternalId(), newCustomer(system)])
+        return call(it, { id, body: { ...sampleBody(it), external_id } })
       },
     },
     deleteCustomer: {

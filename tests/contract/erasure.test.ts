@@ -11,10 +11,11 @@ describeEachEngine('erasing a customer', (engine) => {
   async function person() {
     const [name, user, key] = [newWord(), newWord(), newKey()]
     const phone = `555-${user.slice(1, 9)}`
-    const input = { name: `Ms ${name}`, email: `${user}@example.com`, phone }
+    const external_id = `passport ${newWord()}`
+    const input = { name: `Ms ${name}`, email: `${user}@example.com`, phone, external_id }
     const { status, body } = await system.customers.post('/customers', input, keyed(key))
     expect(status).toBe(201)
-    return { id: Number(body.id), key, input, words: [name, user, phone] }
+    return { id: Number(body.id), key, input, words: [name, user, phone, external_id] }
   }
 
   /** Every row and log line that has one of these words. */
@@ -30,15 +31,24 @@ describeEachEngine('erasing a customer', (engine) => {
     system.customers.post(`/customers/${id}/erase`, undefined, key === undefined ? {} : keyed(key))
 
   it('when it is erased, then no row and no log line has its data, and orders stay', async () => {
-    const { id, words } = await person()
+    const { id, words, input } = await person()
     const { id: product_id } = await newProduct(system)
     const order = await newOrder(system, [{ product_id, qty: 1 }], { customer_id: id })
+    const lookUps = [`email=${input.email}`, `external_id=${encodeURIComponent(input.external_id)}`]
+    for (const query of lookUps) expect((await system.customers.get(`/customers?${query}`)).body.data).toHaveLength(1)
     expect(await mentions(words)).not.toEqual([])
     expect((await erase(id)).status).toBe(204)
     expect(await mentions(words)).toEqual([])
     const { body } = await system.customers.get(`/customers/${id}`)
-    const blank = { id, name: 'Erased customer', email: `erased-${id}@invalid`, phone: null, version: 2 }
-    expect(body).toEqual({ ...blank, created_at: body.created_at, updated_at: body.updated_at })
+    const blank = { id, name: 'Erased customer', email: `erased-${id}@invalid`, phone: null, external_id: null }
+    expect(body).toEqual({
+      ...blank,
+      po_policy: 'unique',
+      version: 2,
+      created_at: body.created_at,
+      updated_at: body.updated_at,
+    })
+    for (const query of lookUps) expect((await system.customers.get(`/customers?${query}`)).body.data).toEqual([])
     for (const word of [...words, 'erased']) {
       const found = await system.customers.get(`/customers?search=${word}`)
       expect(found.body.data.filter((row: { id: number }) => row.id === id)).toEqual([])
@@ -52,7 +62,7 @@ describeEachEngine('erasing a customer', (engine) => {
     const changed = { ...input, name: `Dr ${words[0]}` }
     expect((await system.customers.put(`/customers/${id}`, changed, keyed(replacing))).status).toBe(200)
     expect((await erase(id, erasing)).status).toBe(204)
-    const blank = { id, name: 'Erased customer', email: `erased-${id}@invalid`, phone: null }
+    const blank = { id, name: 'Erased customer', email: `erased-${id}@invalid`, phone: null, external_id: null }
     const created = await system.customers.post('/customers', input, keyed(key))
     expect(created).toMatchObject({ status: 201, body: { ...blank, version: 1 } })
     expect(created.headers.get('idempotent-replayed')).toBe('true')
@@ -104,6 +114,24 @@ describeEachEngine('erasing a customer', (engine) => {
     expect(await mentions(words)).not.toEqual([])
     expect((await erase(id)).status).toBe(204)
     expect(await mentions(words)).toEqual([])
+  })
+
+  it('when only the external id is left, then erasing removes it', async () => {
+    const { id, input, words } = await person()
+    await erase(id)
+    const { external_id } = input
+    const blank = { name: 'Erased customer', email: `erased-${id}@invalid`, phone: null }
+    // As if a version without external ids had erased the customer.
+    await system.db.updateTable('customers').set({ external_id }).where('id', '=', id).execute()
+    expect((await erase(id)).status).toBe(204)
+    expect((await system.customers.get(`/customers/${id}`)).body).toMatchObject({ ...blank, external_id: null })
+    expect(await mentions(words)).toEqual([])
+  })
+
+  it('when its PO policy is set, then that stays', async () => {
+    const { id } = await newCustomer(system, { po_policy: 'required' })
+    expect((await erase(id)).status).toBe(204)
+    expect((await system.customers.get(`/customers/${id}`)).body.po_policy).toBe('required')
   })
 
   it('when the client is bound or the customer unknown, then it is refused', async () => {

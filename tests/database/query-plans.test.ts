@@ -1,6 +1,6 @@
 import { CompiledQuery, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { listCustomers, searchCustomers } from '../../src/customers/store.ts'
+import { listCustomers, lookUpCustomer, searchCustomers } from '../../src/customers/store.ts'
 import {
   findEndedHolds,
   findExpiredHolds,
@@ -267,6 +267,33 @@ describeEachEngine('the plans of lists and searches', (engine) => {
         const { result, steps } = await expectIndexed(db, LIMIT + 5, (db) => listCustomers(db, list))
         expect(steps.join()).toContain('customers_live')
         expect(idsOf(result)).toEqual(kept.filter((id) => id > (after ?? 0)))
+      }
+    })
+
+    it('when a customer is looked up, then only its row is read', async () => {
+      const { db } = database
+      const id = CUSTOMERS / 2
+      await db.updateTable('customers').set({ external_id: 'ERP-1' }).where('id', '=', id).execute()
+      const { email } = await db.selectFrom('customers').select('email').where('id', '=', id).executeTakeFirstOrThrow()
+      const none = { email: undefined, externalId: undefined, only: undefined }
+      const lookUps = [
+        { by: { ...none, email: email.toUpperCase() }, index: 'customers_email_key' },
+        { by: { ...none, externalId: 'ERP-1' }, index: 'customers_external_id' },
+        { by: { email, externalId: 'ERP-1', only: undefined }, index: 'customers_e' },
+        { by: { ...none, externalId: 'ERP-1', only: id }, index: '' },
+      ]
+      for (const { by, index } of lookUps) {
+        const { result, steps } = await expectIndexed(db, 5, (db) => lookUpCustomer(db, by))
+        expect(idsOf(result)).toEqual([id])
+        expect(steps.join()).toContain(index)
+      }
+      for (const by of [
+        { ...none, email: 'nobody@example.com' },
+        { ...none, externalId: 'ERP-2' },
+        { email, externalId: 'ERP-2', only: undefined },
+        { ...none, externalId: 'ERP-1', only: id + 1 },
+      ]) {
+        expect((await expectIndexed(db, 5, (db) => lookUpCustomer(db, by))).result).toEqual([])
       }
     })
 

@@ -167,7 +167,14 @@ function parameterVerdicts(document: OpenApiDocument, operation: Operation, { ta
     const [fault] = checkerOf(document).faultsAt(at, value)
     return fault === undefined ? 'valid' : { forbidden: `${name}:${gistOf(fault)}` }
   })
-  return [...verdicts, queryVerdict(operation, search)]
+  const isMixed = mixesLookUp(search)
+  return [...verdicts, queryVerdict(operation, search), isMixed ? { forbidden: 'a look-up with a search' } : 'valid']
+}
+
+/** The description forbids it, since OpenAPI has no keyword for parameters that exclude each other. */
+export function mixesLookUp(query: URLSearchParams): boolean {
+  const has = (...names: string[]) => names.some((name) => query.get(name)?.trim())
+  return has('email', 'external_id') && has('search', 'cursor')
 }
 
 /** The description forbids unknown names, since OpenAPI has no keyword for it. A value without a name is ignored. */

@@ -15,6 +15,8 @@ const CUSTOMER = {
   name: 'Ann',
   email: 'ann@example.com',
   phone: null,
+  external_id: null,
+  po_policy: 'unique',
   created_at: '2026-01-05T09:00:00.000Z',
   updated_at: '2026-01-05T09:00:00.000Z',
   version: 1,

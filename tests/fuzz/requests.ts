@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { type OpenApiDocument, type Operation, pointerTo } from '../../testing/openapi.ts'
-import { checkerOf, FORM_TYPE, isStrict, type Parameter, parametersOf } from './classify-request.ts'
+import { checkerOf, FORM_TYPE, isStrict, mixesLookUp, type Parameter, parametersOf } from './classify-request.ts'
 import { type Hints, type Schema, valuesOf } from './inputs.ts'
 import type { RawRequest } from './raw-http.ts'
 
@@ -66,7 +66,7 @@ export function draftsOf(operation: Operation, world: World): fc.Arbitrary<Draft
     path: some('path')
       .filter((values) => values.every(([, text]) => !/^\.{0,2}$/.test(text)))
       .map((values) => fill(operation.path, values)),
-    query: some('query'),
+    query: some('query').filter((query) => !mixesLookUp(new URLSearchParams(query))),
     headers: some('header').filter(
       (headers) => !saysTwice(headers) && headers.every(([, text]) => HEADER_TEXT.test(text)),
     ),

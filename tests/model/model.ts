@@ -659,7 +659,8 @@ function created(body: { id: number; version?: number | string }, collection: st
 function shownCustomer(customer: Customer, seen: ApiResponse['body']) {
   settle(customer, seen)
   const { id, name, email, phone, created_at, updated_at } = customer
-  return { id, name, email, phone, created_at, updated_at, version: shownVersion(customer) }
+  const unset = { external_id: null, po_policy: 'unique' }
+  return { id, name, email, phone, ...unset, created_at, updated_at, version: shownVersion(customer) }
 }
 
 function shownProduct(product: Product, seen: ApiResponse['body']) {
