@@ -50,14 +50,23 @@ export interface CustomersConfig {
 
 export type CustomersService = ReturnType<typeof createCustomersService>
 
+/**
+ * Erases the personal data that another domain keeps of a customer. It runs again when an erasure is replayed, so it must
+ * be safe to repeat.
+ */
+export type Eraser = (customerId: number) => Promise<void>
+
 /** What a list of customers may be asked for. A look-up is combined with neither search nor cursor. */
 export interface CustomersRequest extends PageRequest {
   email?: string | undefined
   external_id?: string | undefined
 }
 
-/** The verbs of customers. A bound client sees only its own customer. */
-export function createCustomersService(db: Database, config: CustomersConfig) {
+/**
+ * The verbs of customers. A bound client sees only its own customer.
+ * @param erasers what else is erased with a customer, in the domains that this one does not know
+ */
+export function createCustomersService(db: Database, config: CustomersConfig, erasers: readonly Eraser[] = []) {
   /** Customers that are asked for at the same moment are read together. */
   const getCustomerInternal = createLoader<number, Customer>(async (ids) => {
     const rows = await findCustomers(db, [...new Set(ids)])
@@ -148,7 +157,8 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
 
     /**
      * Erases a customer's personal data, also from a deleted customer. Stored responses of orders are rewritten after
-     * the customer: an order placed at this moment may keep the data in its stored response until its key expires.
+     * the customer: an order placed at this moment may keep the data in its stored response until its key expires. So
+     * is what the erasers erase.
      * @throws AppError `bound_client`, `not_found`, `idempotency_key_reused`
      */
     async eraseCustomer(caller: Caller, id: number, key: string | undefined): Promise<StoredResponse> {
@@ -160,8 +170,9 @@ export function createCustomersService(db: Database, config: CustomersConfig) {
         await rewriteResponses(trx, [CREATE_CUSTOMER, REPLACE_CUSTOMER], id, (body) => erasedBody(id, body))
         return { id }
       })
-      // A replay rewrites them too: the first request may have stopped after its transaction.
+      // A replay does this too: the first request may have stopped after its transaction.
       await rewriteResponsesStartingWith(db, `{"customer":{"id":${id},`, (body) => erasedBrief(id, body))
+      for (const erase of erasers) await erase(id)
       return response
     },
   }

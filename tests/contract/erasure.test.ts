@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
+import { createCustomersService, type Eraser } from '../../src/customers/service.ts'
 import { newCustomer, newKey, newOrder, newProduct, newWord } from '../../testing/rows.ts'
 import { describeEachEngine, useSystem } from '../../testing/system.ts'
 
@@ -132,6 +133,57 @@ describeEachEngine('erasing a customer', (engine) => {
     const { id } = await newCustomer(system, { po_policy: 'required' })
     expect((await erase(id)).status).toBe(204)
     expect((await system.customers.get(`/customers/${id}`)).body.po_policy).toBe('required')
+  })
+
+  describe('in other domains', () => {
+    const principal = { id: 'client:erp', scopes: new Set(['customers:write']), customerId: null }
+    const caller = { principal, trace: { correlationId: 'one', traceparent: undefined } }
+    const serviceWith = (...erasers: Eraser[]) => createCustomersService(system.db, system.env, erasers)
+
+    it('when a customer is erased, then each eraser runs after it, and again for a replay', async () => {
+      const [{ id }, key] = [await newCustomer(system), newKey()]
+      const erased: [string, number, string][] = []
+      const recorder = (name: string) => async (customerId: number) => {
+        const { body } = await system.customers.get(`/customers/${customerId}`)
+        erased.push([name, customerId, body.name])
+      }
+      const service = serviceWith(recorder('first'), recorder('second'))
+      const both = ['first', 'second'].map((name) => [name, id, 'Erased customer'])
+      expect(await service.eraseCustomer(caller, id, key)).toMatchObject({ status: 204, replayed: false })
+      expect(erased).toEqual(both)
+      expect(await service.eraseCustomer(caller, id, key)).toMatchObject({ status: 204, replayed: true })
+      expect(erased).toEqual([...both, ...both])
+    })
+
+    it('when an eraser fails, then the request fails, and a retry runs all of them', async () => {
+      const [{ id }, key] = [await newCustomer(system), newKey()]
+      const erased: number[] = []
+      const fails = [true, false]
+      const service = serviceWith(
+        async () => {
+          if (fails.shift()) throw new Error('the database is away')
+        },
+        async (customerId) => {
+          erased.push(customerId)
+        },
+      )
+      await expect(service.eraseCustomer(caller, id, key)).rejects.toThrow('the database is away')
+      expect(erased).toEqual([])
+      expect(await service.eraseCustomer(caller, id, key)).toMatchObject({ status: 204, replayed: true })
+      expect(erased).toEqual([id])
+    })
+
+    it('when the erasure is refused, then no eraser runs', async () => {
+      const { id } = await newCustomer(system)
+      const erased: number[] = []
+      const service = serviceWith(async (customerId) => {
+        erased.push(customerId)
+      })
+      await expect(service.eraseCustomer(caller, 999_999_999, undefined)).rejects.toMatchObject({ code: 'not_found' })
+      const bound = { ...caller, principal: { ...principal, customerId: id } }
+      await expect(service.eraseCustomer(bound, id, undefined)).rejects.toMatchObject({ code: 'bound_client' })
+      expect(erased).toEqual([])
+    })
   })
 
   it('when the client is bound or the customer unknown, then it is refused', async () => {
