@@ -68,6 +68,11 @@ const BREAKS: [string, string[], (db: Database) => Promise<unknown>][] = [
     (db) => insertKey(db, 'orders.confirm', 'never', 3),
   ],
   [
+    'nothing holds a PO number',
+    ['po_numbers'],
+    (db) => db.updateTable('orders').set({ po_number: 'A', po_key: 'a' }).where('id', '=', 1).execute(),
+  ],
+  [
     'an ended hold is never swept',
     ['stock', 'totals', 'holds'],
     (db) =>

@@ -17,6 +17,7 @@ import {
   wrongConfirmationKeys,
   wrongLines,
   wrongPlacementKeys,
+  wrongPoNumbers,
   wrongStates,
   wrongStock,
   wrongTotals,
@@ -50,6 +51,7 @@ export async function auditBooks(db: Database, { sweepSeconds }: { sweepSeconds:
     ['lines', 'a line is its quantity × its unit price', wrongLines()],
     ['totals', 'an order has lines, and its total is their sum', wrongTotals()],
     ['states', 'the times of an order are those of its state, in order', wrongStates()],
+    ['po_numbers', 'a PO number that may be used once has one live order', wrongPoNumbers()],
     [
       'placements',
       'a key that placed an order names one that exists, and no other key placed it',

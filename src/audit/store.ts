@@ -65,6 +65,21 @@ export function wrongStates(): Query {
     order by id`
 }
 
+/** PO numbers that nothing holds, and those that several live orders have although only one may. */
+export function wrongPoNumbers(): Query {
+  return sql`
+    select min(id) as order_id, customer_id, min(po_number) as po_number, count(*) as live_orders
+    from orders
+    where live_po is not null and po_slot = 0
+    group by customer_id, live_po
+    having count(*) > 1
+    union all
+    select id as order_id, customer_id, po_number, 0 as live_orders
+    from orders
+    where po_number is not null and (po_key is null or po_slot is null)
+    order by order_id`
+}
+
 export function wrongPlacementKeys(): Query {
   return sql`
     select k.target_id as order_id, count(*) as placed_by_keys, max(o.status) as status

@@ -13,6 +13,7 @@ import { createOrchestratorApp } from '../orchestrator/app.ts'
 import { createOrchestratorService } from '../orchestrator/service.ts'
 import { createOrdersApp } from '../orders/app.ts'
 import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
+import { eraseOrderDetails } from '../orders/erase-details.ts'
 import { SERVICE_SCOPES } from '../orders/scopes.ts'
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import { sweep, sweeperJob } from '../orders/sweeper.ts'
@@ -47,7 +48,8 @@ export type ServiceLocation<Service> = string | Service
 const ANONYMOUS: Principal = { id: ANONYMOUS_ID, scopes: new Set(['orders:write']), customerId: null }
 
 export function composeCustomers(env: Env, db: Database, logger: Logger, lifecycle: Lifecycle) {
-  const customers = createCustomersService(db, env)
+  const erasers = [(customerId: number) => eraseOrderDetails(db, customerId)]
+  const customers = createCustomersService(db, env, erasers)
   const tokens = tokensOf(env, db)
   const app = createCustomersApp({
     ...common(env, 'customers', logger, lifecycle),

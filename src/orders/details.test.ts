@@ -314,7 +314,7 @@ describeEachEngine('a PO number', (engine) => {
     await cancel(system, first.body.id)
     const third = await a.place({ po_number: po_number.toUpperCase() })
     const listed = async (query: string) =>
-      idsOf(await readPages(system.orders, `/orders?po_number=${encodeURIComponent(po_number)}${query}`, 1))
+      idsOf(await readPages(system.orders, `/orders?limit=1&po_number=${encodeURIComponent(po_number)}${query}`))
     expect(await listed('')).toEqual([third.body.id, second.body.id, first.body.id])
     expect(await listed(`&customer_id=${a.customer.id}`)).toEqual([third.body.id, first.body.id])
     expect(await listed(`&customer_id=${a.customer.id}&status=CANCELED`)).toEqual([first.body.id])
@@ -339,7 +339,7 @@ describeEachEngine('quantity rules', (engine) => {
     ] as const) {
       const response = await ofQuantities(...quantities)
       expectProblem(response, 422, 'quantity_not_allowed')
-      const requested = quantities.reduce((sum, qty) => sum + qty)
+      const requested = quantities.reduce<number>((sum, qty) => sum + qty, 0)
       const rule = { min_qty: 12, qty_step: 12, max_qty: 36 }
       expect(response.body.lines).toEqual([{ product_id: product.id, requested, ...rule, nearest }])
     }

@@ -190,6 +190,38 @@ export function findLockedPoNumbers(trx: Database, poNumbers: readonly PoNumber[
   })
 }
 
+/** The details that may be about a person. */
+const PERSONAL_COLUMNS = ['ship_to', 'notes', 'metadata'] as const
+
+/** Orders of a customer with details that may be about a person, oldest first. */
+export function findPersonalDetails(
+  db: Database,
+  customerId: number,
+  after: Pick<OrderRow, 'id' | 'created_at'> | undefined,
+  limit: number,
+) {
+  return ordersByIndex(db, 'orders_customer_created')
+    .select(['id', 'created_at'])
+    .where('customer_id', '=', customerId)
+    .where((eb) => eb.or(PERSONAL_COLUMNS.map((column) => eb(column, 'is not', null))))
+    .$if(after !== undefined, (query) =>
+      query.where(dialectOf(db).keysetAfter(['created_at', 'id'], '>', [after?.created_at ?? '', after?.id ?? 0])),
+    )
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+}
+
+/** Erases those details of orders that the transaction has locked, and counts their versions up. */
+export async function erasePersonalDetails(trx: Database, ids: readonly number[]): Promise<void> {
+  await trx
+    .updateTable('orders')
+    .set({ ship_to: null, notes: null, metadata: null, version: sql<number>`version + 1` })
+    .where('id', 'in', ids)
+    .execute()
+}
+
 /** Replaces the details of an order that the transaction has locked, and counts its version up. */
 export async function updateDetails(trx: Database, id: number, details: Partial<DetailColumns>): Promise<void> {
   await trx

@@ -91,6 +91,32 @@ describeEachEngine('erasing a customer', (engine) => {
     expect(other.body.data.customer.name).toBe('ACME Corp')
   })
 
+  it('when its orders have details about a person, then they are erased, also in replays', async () => {
+    const { id, words } = await person()
+    const [word = ''] = words
+    const { id: product_id } = await newProduct(system)
+    const details = {
+      ship_to: { name: word, line1: word, city: word, postal_code: '1', country: 'DE' },
+      notes: `for ${word}`,
+      metadata: { contact: word },
+      po_number: 'PO-1',
+    }
+    const order = { customer_id: id, items: [{ product_id, qty: 1 }], ...details }
+    const key = newKey()
+    const first = await system.orders.post('/orders', order, keyed(key))
+    expect(first.status).toBe(201)
+    const other = await newOrder(system, [{ product_id, qty: 1 }], { customer_id: 1, notes: 'stays' })
+    expect((await erase(id)).status).toBe(204)
+    expect(await mentions(words)).toEqual([])
+    const blank = { ship_to: null, notes: null, metadata: null, po_number: 'PO-1' }
+    expect((await system.orders.get(`/orders/${first.body.id}`)).body).toMatchObject({ ...blank, version: 2 })
+    const again = await system.orders.post('/orders', order, keyed(key))
+    expect(again.body).toEqual({ ...first.body, ...blank })
+    expect((await system.orders.get(`/orders/${other.id}`)).body).toMatchObject({ notes: 'stays', version: 1 })
+    expect((await erase(id)).status).toBe(204)
+    expect((await system.orders.get(`/orders/${first.body.id}`)).body.version).toBe(2)
+  })
+
   it('when it was deleted before, then it is erased all the same, and stays deleted', async () => {
     const { id, words, input } = await person()
     expect((await system.customers.delete(`/customers/${id}`)).status).toBe(204)

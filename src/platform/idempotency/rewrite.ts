@@ -35,16 +35,29 @@ const PAGE_SIZE = 2_000
  * Replaces all stored bodies that begin with a text. It reads every record, a page at a time: only for rare requests. It may
  * run again.
  */
-export async function rewriteResponsesStartingWith(
+export function rewriteResponsesStartingWith(
   db: Database,
   beginning: string,
+  rewrite: (body: string) => string,
+): Promise<void> {
+  return rewriteResponsesWhere(db, beginning.length, (start) => start === beginning, rewrite)
+}
+
+/**
+ * Like {@link rewriteResponsesStartingWith}, for bodies whose beginnings differ.
+ * @param length the number of characters that `matches` sees of a body
+ */
+export async function rewriteResponsesWhere(
+  db: Database,
+  length: number,
+  matches: (beginning: string) => boolean,
   rewrite: (body: string) => string,
 ): Promise<void> {
   const operations = await db.selectFrom('idempotency_keys').select('operation').distinct().execute()
   for (const { operation } of operations) {
     for (let cursor = { key: '', principal: '' }, full = true; full; ) {
-      const rows = await readPage(db, operation, cursor, beginning.length)
-      for (const row of rows) if (row.beginning === beginning) await rewriteResponse(db, operation, row, rewrite)
+      const rows = await readPage(db, operation, cursor, length)
+      for (const row of rows) if (matches(row.beginning)) await rewriteResponse(db, operation, row, rewrite)
       cursor = rows.at(-1) ?? cursor
       full = rows.length === PAGE_SIZE
     }
