@@ -6,9 +6,17 @@ declare module '../platform/database/tables.ts' {
     products: {
       id: Generated<number>
       sku: string
+      /** The SKU as it is compared. Null where an earlier version wrote the product. */
+      sku_key: Generated<string | null>
       name: string
       price_cents: number
       stock: number
+      /** 1, or 0 for a product that can't be ordered. */
+      active: Generated<number>
+      min_qty: Generated<number>
+      qty_step: Generated<number>
+      max_qty: Generated<number | null>
+      unit: Generated<string>
       version: Generated<number>
       created_at: DbTime
       updated_at: DbTime
