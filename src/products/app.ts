@@ -4,7 +4,14 @@ import { nextLink } from '../platform/http/pagination.ts'
 import { etagOfStored, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
 import { addRoute } from '../platform/http/routes.ts'
 import { keyOf } from '../platform/idempotency/header.ts'
-import { adjustStock, changeProduct, createProduct, getProduct, listProducts } from './contract.ts'
+import {
+  adjustStock,
+  changeProduct,
+  createProduct,
+  getProduct,
+  listProducts,
+  listStockAdjustments,
+} from './contract.ts'
 import type { ProductsService } from './service.ts'
 
 export function addProductRoutes(app: ServiceApp, products: ProductsService): void {
@@ -18,6 +25,11 @@ export function addProductRoutes(app: ServiceApp, products: ProductsService): vo
 
   addRoute(app, listProducts, async (c) => {
     const page = await products.listProducts(c.req.valid('query'))
+    return sendJson(c, page, 200, nextLink(c.req.url, page))
+  })
+
+  addRoute(app, listStockAdjustments, async (c) => {
+    const page = await products.listStockAdjustments(callerOf(c), c.req.valid('param').id, c.req.valid('query'))
     return sendJson(c, page, 200, nextLink(c.req.url, page))
   })
 

@@ -1,30 +1,48 @@
-import type { z } from 'zod'
+import { z } from 'zod'
 import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { toRfc3339 } from '../platform/core/time.ts'
 import { isDuplicate } from '../platform/database/errors.ts'
 import type { Database } from '../platform/database/types.ts'
 import type { Caller } from '../platform/http/app.ts'
+import { Id } from '../platform/http/contract.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
-import { type Page, type PageRequest, searchablePage } from '../platform/http/pagination.ts'
+import { cutPage, type Page, type PageRequest, readCursor, searchablePage } from '../platform/http/pagination.ts'
+import type { Principal } from '../platform/http/principal.ts'
 import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
 import { runIdempotent } from '../platform/idempotency/run.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
-import type { NewProduct, NewStockAdjustment, ProductChange, Product as ProductSchema } from './contract.ts'
+import type {
+  LedgerEntry as LedgerEntrySchema,
+  NewProduct,
+  NewStockAdjustment,
+  ProductChange,
+  ProductQuery,
+  Product as ProductSchema,
+} from './contract.ts'
 import { PRODUCT_ERRORS } from './errors.ts'
+import { hasRightQuantity, type QuantityRule } from './quantity-rule.ts'
 import { changeStock } from './stock.ts'
 import {
   findProduct,
+  findProductsBySku,
   insertProduct,
   insertStockAdjustment,
   listProducts,
+  listStockAdjustments,
   lockProduct,
+  type ProductFields,
   type ProductRow,
-  SKU_INDEX,
+  SKU_INDEXES,
+  type StockAdjustmentRow,
   searchProducts,
   updateProduct,
 } from './store.ts'
 
 export type Product = z.output<typeof ProductSchema>
+export type LedgerEntry = z.output<typeof LedgerEntrySchema>
+
+const PAGE = 20
+const PAGE_OF_SKUS = 100
 
 const CREATE_PRODUCT: Operation = { name: 'products.create', status: 201, targetType: 'product' }
 const CHANGE_PRODUCT: Operation = { name: 'products.change', status: 200, targetType: 'product' }
@@ -39,7 +57,7 @@ export type ProductsService = ReturnType<typeof createProductsService>
 /** The verbs of products and their stock. The ledger records every change of a count that no order made. */
 export function createProductsService(db: Database, config: ProductsConfig) {
   return {
-    /** @throws AppError `sku_taken`, `idempotency_key_reused` */
+    /** @throws AppError `validation_failed`, `sku_taken`, `idempotency_key_reused` */
     createProduct(
       caller: Caller,
       input: z.output<typeof NewProduct>,
@@ -48,12 +66,14 @@ export function createProductsService(db: Database, config: ProductsConfig) {
       const principal = caller.principal.id
       const claim = claimOf(CREATE_PRODUCT, caller.principal, key, input)
       return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
-        const id = await refuseTakenSku(insertProduct(trx, input, now))
+        const fields = withDefaults(input)
+        requireRightQuantity(fields, input)
+        const id = await refuseTakenSku(insertProduct(trx, fields, now))
         if (input.stock > 0) {
           const adjustment = { product_id: id, delta: input.stock, reason: 'initial stock', principal }
           await insertStockAdjustment(trx, adjustment, now)
         }
-        return presentProduct({ ...input, id, version: 1, created_at: now, updated_at: now })
+        return presentProduct({ ...fields, id, version: 1, created_at: now, updated_at: now })
       })
     },
 
@@ -63,17 +83,30 @@ export function createProductsService(db: Database, config: ProductsConfig) {
     },
 
     /** @throws AppError `validation_failed` for a cursor of another list */
-    async listProducts(request: PageRequest): Promise<Page<Product>> {
-      const page = await searchablePage(
-        'products',
-        request,
-        (after, limit) => listProducts(db, { after, limit }),
-        (beginnings, after, limit) => searchProducts(db, { beginnings, after, limit }),
-      )
+    async listProducts({ sku, ...query }: z.output<typeof ProductQuery>): Promise<Page<Product>> {
+      const page =
+        sku === undefined
+          ? await searchPage(db, { ...query, limit: query.limit ?? PAGE })
+          : await pageOfSkus(db, sku, { ...query, limit: query.limit ?? PAGE_OF_SKUS })
       return { ...page, data: page.data.map(presentProduct) }
     },
 
-    /** @throws AppError `not_found`, `precondition_failed`, `idempotency_key_reused` */
+    /** The ledger of a product. @throws AppError `not_found`, `validation_failed` for a cursor of another list */
+    async listStockAdjustments(
+      { principal }: Caller,
+      id: number,
+      { cursor, limit }: PageRequest,
+    ): Promise<Page<LedgerEntry>> {
+      const [after] = readCursor('stock_adjustments', cursor, ById) ?? []
+      found(await findProduct(db, id), id)
+      const rows = await listStockAdjustments(db, id, { after, limit: limit + 1 })
+      const page = cutPage('stock_adjustments', rows, limit, (row) => [row.id])
+      return { ...page, data: page.data.map((row) => presentEntry(row, principal)) }
+    },
+
+    /**
+     * @throws AppError `not_found`, `precondition_failed`, `validation_failed`, `sku_taken`, `idempotency_key_reused`
+     */
     changeProduct(
       caller: Caller,
       id: number,
@@ -85,14 +118,15 @@ export function createProductsService(db: Database, config: ProductsConfig) {
       const claim = claimOf(CHANGE_PRODUCT, caller.principal, key, id, change)
       return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
-        const { name = before.name, price_cents = before.price_cents, stock = before.stock } = change
-        await updateProduct(trx, before, { name, price_cents, stock }, now)
-        const delta = stock - before.stock
+        const fields = changedFields(before, change)
+        requireRightQuantity(fields, change)
+        await refuseTakenSku(updateProduct(trx, before, fields, now))
+        const delta = fields.stock - before.stock
         if (delta !== 0) {
           const adjustment = { product_id: id, delta, reason: 'count set', principal }
           await insertStockAdjustment(trx, adjustment, now)
         }
-        return presentProduct({ ...before, name, price_cents, stock, updated_at: now, version: before.version + 1 })
+        return presentProduct({ ...before, ...fields, updated_at: now, version: before.version + 1 })
       })
     },
 
@@ -127,17 +161,84 @@ export function createProductsService(db: Database, config: ProductsConfig) {
   }
 }
 
-function presentProduct({ id, sku, name, price_cents, stock, created_at, updated_at, version }: ProductRow): Product {
+const ById = z.tuple([Id])
+
+function searchPage(db: Database, request: PageRequest): Promise<Page<ProductRow>> {
+  return searchablePage(
+    'products',
+    request,
+    (after, limit) => listProducts(db, { after, limit }),
+    (beginnings, after, limit) => searchProducts(db, { beginnings, after, limit }),
+  )
+}
+
+async function pageOfSkus(
+  db: Database,
+  skus: readonly string[],
+  { search, cursor, limit }: PageRequest,
+): Promise<Page<ProductRow>> {
+  if (search?.trim()) throw fieldRefused('query', 'search', 'Must not be given with sku')
+  const [after] = readCursor('products.sku', cursor, ById) ?? []
+  const rows = await findProductsBySku(db, skus, { after, limit: limit + 1 })
+  return cutPage('products.sku', rows, limit, (row) => [row.id])
+}
+
+/** A product as it is stored when nothing else is said. */
+function withDefaults(input: z.output<typeof NewProduct>): ProductFields {
+  const { sku, name, price_cents, stock } = input
+  const { active = true, min_qty = 1, qty_step = 1, max_qty, unit = 'pc' } = input
+  return { sku, name, price_cents, stock, active: Number(active), min_qty, qty_step, max_qty: max_qty || null, unit }
+}
+
+/** The fields of a product after a change. A maximum of 0 is none. */
+function changedFields(before: ProductRow, change: z.output<typeof ProductChange>): ProductFields {
+  const { sku = before.sku, name = before.name, price_cents = before.price_cents, stock = before.stock } = change
+  const { min_qty = before.min_qty, qty_step = before.qty_step, unit = before.unit } = change
+  const active = change.active === undefined ? before.active : Number(change.active)
+  const max_qty = change.max_qty === undefined ? before.max_qty : change.max_qty || null
+  return { sku, name, price_cents, stock, active, min_qty, qty_step, max_qty, unit }
+}
+
+const RULE_FIELDS = ['max_qty', 'qty_step', 'min_qty'] as const
+
+/**
+ * @param given the fields that the caller sent: one of them is at fault
+ * @throws AppError `validation_failed` when no quantity would be right
+ */
+function requireRightQuantity(rule: QuantityRule, given: Partial<Record<(typeof RULE_FIELDS)[number], unknown>>): void {
+  const field = RULE_FIELDS.find((name) => given[name] !== undefined)
+  if (field === undefined || hasRightQuantity(rule)) return
+  const { min_qty, qty_step, max_qty } = rule
+  throw fieldRefused('body', field, `No multiple of ${qty_step} is from ${min_qty} to ${max_qty}`)
+}
+
+function fieldRefused(part: 'body' | 'query', path: string, message: string): AppError {
+  return new AppError(PLATFORM_ERRORS.validation_failed, `The ${part} has an error.`, { errors: [{ path, message }] })
+}
+
+function presentProduct(row: Omit<ProductRow, 'sku_key'>): Product {
+  const { id, sku, name, price_cents, stock, min_qty, qty_step, max_qty, unit, version } = row
   return {
     id,
     sku,
     name,
     price_cents,
     stock,
-    created_at: toRfc3339(created_at),
-    updated_at: toRfc3339(updated_at),
+    active: row.active !== 0,
+    min_qty,
+    qty_step,
+    max_qty,
+    unit,
+    created_at: toRfc3339(row.created_at),
+    updated_at: toRfc3339(row.updated_at),
     version,
   }
+}
+
+function presentEntry(row: StockAdjustmentRow, { customerId }: Principal): LedgerEntry {
+  const { id, product_id, delta, reason, principal, created_at } = row
+  const seen = customerId === null ? principal : null
+  return { id, product_id, delta, reason, principal: seen, created_at: toRfc3339(created_at) }
 }
 
 function found(row: ProductRow | undefined, id: number): ProductRow {
@@ -153,7 +254,8 @@ async function lockAtVersion(trx: Database, id: number, preconditions: Precondit
 
 async function refuseTakenSku<T>(write: Promise<T>): Promise<T> {
   return write.catch((error) => {
-    if (isDuplicate(error, SKU_INDEX)) throw new AppError(PRODUCT_ERRORS.sku_taken, 'Another product has this SKU.')
+    const isTaken = SKU_INDEXES.some((index) => isDuplicate(error, index))
+    if (isTaken) throw new AppError(PRODUCT_ERRORS.sku_taken, 'Another product has this SKU.')
     throw error
   })
 }

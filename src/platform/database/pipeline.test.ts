@@ -52,14 +52,14 @@ function useDatabases(engine: Engine, variables: Record<string, string> = {}): D
   }
 }
 
-type NewProduct = Omit<Selectable<Tables['products']>, 'id'>
+const PRODUCT_COLUMNS = ['sku', 'name', 'price_cents', 'stock', 'version', 'created_at', 'updated_at'] as const
+
+type NewProduct = Pick<Selectable<Tables['products']>, (typeof PRODUCT_COLUMNS)[number]>
 
 function product(fields: Partial<NewProduct> = {}): NewProduct {
   const sku = unique()
   return { sku, name: sku, price_cents: 1, stock: 10, version: 1, created_at: AT, updated_at: AT, ...fields }
 }
-
-const PRODUCT_COLUMNS = ['sku', 'name', 'price_cents', 'stock', 'version', 'created_at', 'updated_at'] as const
 
 function inserting(...products: NewProduct[]): CompiledQuery {
   return bulkInsert('products', PRODUCT_COLUMNS, products)
