@@ -14,21 +14,24 @@ INSERT INTO customer_words (word, customer_id) VALUES
   ('globex', 3), ('wholesale', 3), ('orders', 3), ('example', 3),
   ('hooli', 4), ('retail', 4), ('closed', 4), ('example', 4);
 
-INSERT INTO products (id, sku, name, price_cents, stock, created_at, updated_at) VALUES
-  (1, 'LAP-15', 'Laptop 15"', 129900, 4995, '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
-  (2, 'MON-27', 'Monitor 27"', 34900, 998, '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
-  (3, 'CAB-USBC', 'Cable USB-C 2 m', 990, 20000, '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000');
+INSERT INTO products (id, sku, sku_key, name, price_cents, stock, min_qty, qty_step, unit, created_at, updated_at) VALUES
+  (1, 'LAP-15', 'lap-15', 'Laptop 15"', 129900, 4995, 1, 1, 'pc', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
+  (2, 'MON-27', 'mon-27', 'Monitor 27"', 34900, 998, 1, 1, 'pc', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
+  (3, 'CAB-USBC', 'cab-usbc', 'Cable USB-C 2 m', 990, 20000, 1, 1, 'pc', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
+  (4, 'PAPER-A4', 'paper-a4', 'Copy paper A4', 450, 2400, 12, 12, 'pack', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000');
 
 INSERT INTO product_words (word, product_id) VALUES
   ('lap', 1), ('15', 1), ('laptop', 1),
   ('mon', 2), ('27', 2), ('monitor', 2),
-  ('cab', 3), ('usbc', 3), ('cable', 3), ('usb', 3), ('c', 3), ('2', 3), ('m', 3);
+  ('cab', 3), ('usbc', 3), ('cable', 3), ('usb', 3), ('c', 3), ('2', 3), ('m', 3),
+  ('paper', 4), ('a4', 4), ('copy', 4);
 
 -- No caller has the principal `seed`. These rows mark a database with demo data.
 INSERT INTO stock_adjustments (id, product_id, delta, reason, principal, created_at) VALUES
   (1, 1, 5000, 'initial stock', 'seed', '2026-01-05 09:00:00.000'),
   (2, 2, 1000, 'initial stock', 'seed', '2026-01-05 09:00:00.000'),
-  (3, 3, 20000, 'initial stock', 'seed', '2026-01-05 09:00:00.000');
+  (3, 3, 20000, 'initial stock', 'seed', '2026-01-05 09:00:00.000'),
+  (4, 4, 2400, 'initial stock', 'seed', '2026-01-05 09:00:00.000');
 
 INSERT INTO orders (id, customer_id, status, total_cents, created_at, confirmed_at, canceled_at, expires_at) VALUES
   (1, 1, 'CONFIRMED', 259800, '2026-01-07 10:15:00.000', '2026-01-07 10:15:01.000', NULL, NULL),
@@ -36,11 +39,20 @@ INSERT INTO orders (id, customer_id, status, total_cents, created_at, confirmed_
   (3, 3, 'CANCELED', 9900, '2026-01-09 12:45:00.000', NULL, '2026-01-10 12:45:00.000', '2026-01-10 12:45:00.000'),
   (4, 1, 'CREATED', 389700, '2026-01-12 08:05:00.000', NULL, NULL, '2099-12-31 23:59:59.000');
 
-INSERT INTO order_items (id, order_id, product_id, qty, unit_price_cents, subtotal_cents) VALUES
-  (1, 1, 1, 2, 129900, 259800),
-  (2, 2, 2, 2, 34900, 69800),
-  (3, 3, 3, 10, 990, 9900),
-  (4, 4, 1, 3, 129900, 389700);
+-- What an ERP sends with an order.
+UPDATE orders
+SET po_number = 'ACME-2026-001', po_key = 'acme-2026-001', po_slot = 0,
+  ship_to = '{"name":"ACME Corp, warehouse 2","line1":"Dock Road 12","line2":null,"city":"Hamburg","region":null,"postal_code":"20457","country":"DE"}'
+WHERE id = 1;
+UPDATE orders
+SET ship_to = '{"name":"Globex Wholesale","line1":"Harbour Road 12","line2":"Gate 3","city":"Rotterdam","region":null,"postal_code":"3011 AA","country":"NL"}'
+WHERE id = 3;
+
+INSERT INTO order_items (id, order_id, product_id, qty, unit_price_cents, subtotal_cents, sku, name) VALUES
+  (1, 1, 1, 2, 129900, 259800, 'LAP-15', 'Laptop 15"'),
+  (2, 2, 2, 2, 34900, 69800, 'MON-27', 'Monitor 27"'),
+  (3, 3, 3, 10, 990, 9900, 'CAB-USBC', 'Cable USB-C 2 m'),
+  (4, 4, 1, 3, 129900, 389700, 'LAP-15', 'Laptop 15"');
 
 -- The demo client has all scopes. Its id is `demo`, its secret `demo-secret`. Production refuses it.
 INSERT INTO api_clients (id, name, secret_hash, scope, customer_id, created_at) VALUES

@@ -336,14 +336,14 @@ const CREATED = {
   ...NO_DETAILS,
   version: 1,
 }
+const UPDATED = { ...CREATED, notes: 'Ring at gate 3.', version: 2 }
 const CONFIRMED = {
-  ...CREATED,
+  ...UPDATED,
   status: 'CONFIRMED' as const,
   confirmed_at: '2026-01-08T11:32:00.000Z',
   expires_at: null,
-  version: 2,
+  version: 3,
 }
-const UPDATED = { ...CONFIRMED, notes: 'Ring at gate 3.', version: 3 }
 const CANCELED = {
   id: 4,
   customer_id: 1,

@@ -61,6 +61,11 @@ describeEachEngine('products', (engine) => {
       expect(response.body).toEqual({
         id: expect.any(Number),
         ...body,
+        active: true,
+        min_qty: 1,
+        qty_step: 1,
+        max_qty: null,
+        unit: 'pc',
         created_at: expect.stringMatching(TIME),
         updated_at: response.body.created_at,
         version: 1,
@@ -97,9 +102,22 @@ describeEachEngine('products', (engine) => {
     it.each([
       ['sku', undefined],
       ['sku', ''],
-      ['sku', 'two words'],
-      ['sku', 'é'],
+      ['sku', 'two  spaces'],
+      ['sku', 'tab\tin'],
+      ['sku', 'a"b'],
+      ['sku', 'a*'],
+      ['sku', 'zero\u200bwidth'],
+      ['sku', 'a\ud800'],
       ['sku', 'x'.repeat(65)],
+      ['active', 1],
+      ['min_qty', 0],
+      ['min_qty', 1_000_001],
+      ['qty_step', 0],
+      ['qty_step', 1.5],
+      ['max_qty', -1],
+      ['max_qty', 200_000_001],
+      ['unit', ''],
+      ['unit', 'x'.repeat(21)],
       ['name', undefined],
       ['name', '  '],
       ['name', 'a'.repeat(201)],
@@ -138,6 +156,127 @@ describeEachEngine('products', (engine) => {
     })
   })
 
+  describe('SKUs', () => {
+    it.each(["A 1#+,:()&'_./-", '部品 12', 'Ärmel-Größe M', '🔩'.repeat(64)])(
+      'when a SKU is %j, then it is kept, and found without regard to case',
+      async (text) => {
+        const sku = [...`${newWord().slice(0, 6)} ${text}`].slice(0, 64).join('')
+        const { status, body } = await create({ ...input(), sku })
+        expect([status, body.sku]).toEqual([201, sku.normalize('NFC')])
+        for (const same of [sku, sku.toUpperCase(), ` ${sku.normalize('NFD')} `]) {
+          const found = await system.orders.get(`/products?sku=${encodeURIComponent(same)}`)
+          expect(idsOf(found.body.data)).toEqual([body.id])
+        }
+        expectProblem(await create({ ...input(), sku: sku.toUpperCase() }), 409, 'sku_taken')
+      },
+    )
+
+    it('when ten requests want one SKU in two cases at once, then one gets it', async () => {
+      const { sku } = input()
+      const both = [sku, sku.toUpperCase()]
+      const responses = await atOnce(10, (i) => create({ ...input(), sku: both[i % 2] }))
+      expect(statusCounts(responses)).toEqual({ 201: 1, 409: 9 })
+    })
+
+    it('when many are looked up at once, then those that exist are found, each once', async () => {
+      const made = await Promise.all(Array.from({ length: 60 }, () => newProduct(system)))
+      const asked = [...made.map(({ sku }) => sku.toLowerCase()), ...made.slice(0, 30).map(({ sku }) => sku), 'none']
+      const query = asked.map((sku) => `sku=${encodeURIComponent(sku)}`).join('&')
+      const { body } = await system.orders.get(`/products?${query}`)
+      expect(body.next_cursor).toBeNull()
+      expect(idsOf(body.data)).toEqual(idsOf(made).sort((a, b) => a - b))
+      expect(idsOf(await readPages(system.orders, `/products?${query}&limit=7`))).toEqual(idsOf(body.data))
+    })
+
+    it.each([
+      [Array(101).fill('sku=a').join('&'), 'sku'],
+      ['sku=a&search=b', 'search'],
+      [`sku=${'x'.repeat(201)}`, 'sku.0'],
+      ['limit=1&limit=2', 'limit'],
+    ])('when the query is %s, then it is refused', async (query, path) => {
+      expectFaults(await system.orders.get(`/products?${query}`), [path])
+    })
+
+    it('when the parameter is empty, then it counts as absent', async () => {
+      await newProduct(system)
+      expect((await system.orders.get('/products?sku=')).body.data.length).toBeGreaterThan(0)
+    })
+
+    it('when an earlier version wrote a product, then its exact SKU finds it', async () => {
+      const { id, sku } = await newProduct(system)
+      await system.db.updateTable('products').set({ sku_key: null }).where('id', '=', id).execute()
+      const found = await system.orders.get(`/products?sku=${sku}&sku=none`)
+      expect(idsOf(found.body.data)).toEqual([id])
+    })
+
+    it('when a SKU changes, then the new one finds it and the old one is free', async () => {
+      const [{ id, sku }, other] = [await newProduct(system), await newProduct(system)]
+      expectProblem(await change(id, { sku: other.sku.toLowerCase() }), 409, 'sku_taken')
+      const renamed = newWord()
+      expect((await change(id, { sku: renamed })).body).toMatchObject({ sku: renamed, version: 2 })
+      expect(await search(renamed)).toEqual([id])
+      expect(await search(sku)).toEqual([])
+      expect((await create({ ...input(), sku })).status).toBe(201)
+      expect((await change(id, { sku: renamed.toUpperCase() })).status).toBe(200)
+    })
+  })
+
+  describe('quantity rules', () => {
+    it('when they are given, then they are shown, changed, and a maximum of 0 is none', async () => {
+      const rule = { active: false, min_qty: 12, qty_step: 6, max_qty: 120, unit: 'box of 6' }
+      const { body } = await create({ ...input(), ...rule })
+      expect(body).toMatchObject(rule)
+      expect((await change(body.id, { active: true, max_qty: null })).body).toMatchObject({ ...rule, active: true })
+      expect((await change(body.id, { max_qty: 0, min_qty: 6 })).body).toMatchObject({ max_qty: null, min_qty: 6 })
+      expect((await create({ ...input(), max_qty: 0 })).body.max_qty).toBeNull()
+    })
+
+    it.each([
+      [{ max_qty: 5, min_qty: 6 }, 'max_qty'],
+      [{ max_qty: 11, qty_step: 12 }, 'max_qty'],
+      [{ max_qty: 20, min_qty: 13, qty_step: 12 }, 'max_qty'],
+    ])('when no quantity fits %j, then it is refused', async (rule, path) => {
+      expectFaults(await create({ ...input(), ...rule }), [path])
+      const { id } = await newProduct(system, { max_qty: 10 })
+      expectFaults(await change(id, { min_qty: 11 }), ['min_qty'])
+      expectFaults(await change(id, { qty_step: 11 }), ['qty_step'])
+      expect((await read(id)).body.version).toBe(1)
+    })
+  })
+
+  describe('the ledger', () => {
+    it('when it is listed, then it has every adjustment, newest first, in pages', async () => {
+      const { id } = await newProduct(system, { stock: 10 })
+      for (const delta of [5, -3]) await adjust(id, delta)
+      const { status, body } = await system.orders.get(`/products/${id}/stock-adjustments`)
+      expect(status).toBe(200)
+      const entry = { product_id: id, principal: 'client:tests', created_at: expect.stringMatching(TIME) }
+      expect(body.data).toMatchObject([
+        { ...entry, delta: -3, reason: 'Counted' },
+        { ...entry, delta: 5, reason: 'Counted' },
+        { ...entry, delta: 10, reason: 'initial stock' },
+      ])
+      expect(idsOf(await readPages(system.orders, `/products/${id}/stock-adjustments?limit=1`))).toEqual(
+        idsOf(body.data),
+      )
+    })
+
+    it('when a bound client reads it, then it does not see who did it', async () => {
+      const { id } = await newProduct(system)
+      const token = await system.token({ customerId: 1 })
+      const { body } = await system.orders.get(`/products/${id}/stock-adjustments`, { token })
+      expect(body.data).toMatchObject([{ delta: 100, principal: null }])
+    })
+
+    it('when there is no such product, or the cursor is of another list, then 404 or 400', async () => {
+      expectProblem(await system.orders.get('/products/999999/stock-adjustments'), 404, 'not_found')
+      const { id } = await newProduct(system)
+      const { body } = await system.orders.get('/products?limit=1')
+      const path = `/products/${id}/stock-adjustments?cursor=${body.next_cursor}`
+      expectFaults(await system.orders.get(path), ['cursor'])
+    })
+  })
+
   describe('changing', () => {
     it.each([{ name: 'Renamed' }, { price_cents: 1 }, { price_cents: 0 }, { stock: 3 }, { name: 'Both', stock: 0 }])(
       'when only %j is sent, then only that changes',
@@ -159,7 +298,7 @@ describeEachEngine('products', (engine) => {
 
     it('when a read-only field is sent, then it is named and nothing changes', async () => {
       const { id } = await newProduct(system)
-      expectFaults(await change(id, { name: 'New', sku: 'new', version: 7 }), ['sku', 'version'])
+      expectFaults(await change(id, { name: 'New', id: 7, version: 7 }), ['id', 'version'])
       expectFaults(await change(id, { name: 'New', stock: -1, price_cents: 'no' }), ['price_cents', 'stock'])
       expect((await read(id)).body.version).toBe(1)
     })

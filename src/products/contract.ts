@@ -174,7 +174,7 @@ export const NewStockAdjustment = z
 
 export const StockAdjustment = z
   .object({
-    id: Id.meta({ example: 4 }),
+    id: Id.meta({ example: 5 }),
     product_id: Id.meta({ example: 1 }),
     delta: Delta,
     reason: z.string().meta({ example: 'Broken in the warehouse' }),
@@ -203,7 +203,7 @@ const LedgerPage = pageOf(LedgerEntry).openapi('LedgerPage')
 const tags = ['Products']
 
 const CREATED = {
-  id: 4,
+  id: 5,
   sku: 'KEY-ISO',
   name: 'Keyboard ISO',
   price_cents: 4900,
@@ -228,7 +228,7 @@ export const createProduct = defineRoute({
   parameters: idempotencyHeadersLike('new-product-key-iso'),
   request: { body: jsonBody(NewProduct) },
   responses: {
-    201: jsonResponse(Product, 'The product', { ...locationLike('products/4'), ...ETag, ...Replayed }, CREATED),
+    201: jsonResponse(Product, 'The product', { ...locationLike('products/5'), ...ETag, ...Replayed }, CREATED),
     ...protectedProblems(
       ...bodyProblems,
       PLATFORM_ERRORS.invalid_idempotency_key,

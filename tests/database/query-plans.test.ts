@@ -18,7 +18,7 @@ import { dialectOf } from '../../src/platform/database/dialect.ts'
 import type { Database } from '../../src/platform/database/types.ts'
 import type { SearchCursor } from '../../src/platform/database/word-index.ts'
 import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
-import { listProducts, searchProducts } from '../../src/products/store.ts'
+import { findProductsBySku, listProducts, listStockAdjustments, searchProducts } from '../../src/products/store.ts'
 import { idsOf } from '../../testing/lists.ts'
 import { IMPORTED, makeCustomers, makeOrders, makeProducts } from '../../testing/many-rows.ts'
 import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../testing/system.ts'
@@ -294,6 +294,40 @@ describeEachEngine('the plans of lists and searches', (engine) => {
         { ...none, externalId: 'ERP-1', only: id + 1 },
       ]) {
         expect((await expectIndexed(db, 5, (db) => lookUpCustomer(db, by))).result).toEqual([])
+      }
+    })
+
+    it('when SKUs are looked up, then only their products are read', async () => {
+      const { db } = database
+      const skus = (await db.selectFrom('products').select('sku').where('id', '<=', 100).execute()).map(
+        ({ sku }) => sku,
+      )
+      const { result } = await expectIndexed(db, 250, (db) =>
+        findProductsBySku(db, skus, { after: undefined, limit: 101 }),
+      )
+      expect(result).toHaveLength(100)
+    })
+
+    it('when a ledger is listed, then a page reads a page', async () => {
+      const { db } = database
+      const created_at = '2026-01-05 09:00:00.000'
+      const rows = Array.from({ length: 3_000 }, (_, i) => ({
+        product_id: 1 + (i % 2),
+        delta: 1,
+        reason: 'x',
+        principal: 'p',
+        created_at,
+      }))
+      for (let i = 0; i < rows.length; i += 1_000) {
+        await db
+          .insertInto('stock_adjustments')
+          .values(rows.slice(i, i + 1_000))
+          .execute()
+      }
+      for (const after of [undefined, 2_000]) {
+        const list = (db: Database) => listStockAdjustments(db, 1, { after, limit: LIMIT })
+        const { result } = await expectIndexed(db, LIMIT + 5, list)
+        expect(result).toHaveLength(LIMIT)
       }
     })
 
