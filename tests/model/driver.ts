@@ -4,7 +4,7 @@ import type { ApiClient, ApiRequest, ApiResponse } from '../../testing/api-clien
 import { expectFailure, expectProblem } from '../../testing/problems.ts'
 import { endHold, expireKey, LONG_AGO } from '../../testing/rows.ts'
 import type { TestSystem } from '../../testing/system.ts'
-import type { Call, Caller, Seen } from './model.ts'
+import type { Call, Caller, Requested, Seen } from './model.ts'
 
 /** The services that one caller calls. */
 export interface Callee {
@@ -39,8 +39,9 @@ function seenIn(call: HttpCall, response: ApiResponse): Seen {
   }
   const expectRefusal = call.verb === 'createAndConfirm' ? expectFailure : expectProblem
   expectRefusal(response, status, response.body.code)
-  const { code, lines, product_ids } = response.body
-  return { ...seen, body: { code, ...(lines && { lines }), ...(product_ids && { product_ids }) } }
+  const { code, lines, product_ids, order_id } = response.body
+  const facts = { ...(lines && { lines }), ...(product_ids && { product_ids }), ...(order_id && { order_id }) }
+  return { ...seen, body: { code, ...facts } }
 }
 
 function request({ system, orders, tokens }: Callee, call: HttpCall): Promise<ApiResponse> {
@@ -68,20 +69,28 @@ function request({ system, orders, tokens }: Callee, call: HttpCall): Promise<Ap
     case 'searchProducts':
       return orders.get(`/products?${queryOf(call, { search: call.search })}`, asked)
     case 'placeOrder':
-      return orders.post('/orders', { customer_id: call.customer_id, items: call.items, confirm: call.confirm }, asked)
+      return orders.post('/orders', { ...requested(call), confirm: call.confirm }, asked)
     case 'getOrder':
       return orders.get(`/orders/${call.id}`, asked)
     case 'confirmOrder':
       return orders.post(`/orders/${call.id}/confirm`, undefined, asked)
     case 'cancelOrder':
       return orders.post(`/orders/${call.id}/cancel`, undefined, asked)
-    case 'listOrders':
-      return orders.get(`/orders?${queryOf(call, { status: call.status, customer_id: call.customer_id })}`, asked)
+    case 'updateOrder':
+      return orders.patch(`/orders/${call.id}`, { notes: call.notes }, asked)
+    case 'listOrders': {
+      const { status, customer_id, po_number } = call
+      return orders.get(`/orders?${queryOf(call, { status, customer_id, po_number })}`, asked)
+    }
     case 'createAndConfirm': {
-      const body = { customer_id: call.customer_id, items: call.items, correlation_id: 'model' }
+      const body = { ...requested(call), correlation_id: 'model' }
       return orchestrator.post('/dev/orchestrator/create-and-confirm-order', body, asked)
     }
   }
+}
+
+function requested({ customer_id, items, po_number }: Requested): Requested {
+  return { customer_id, items, ...(po_number && { po_number }) }
 }
 
 function headersOf(call: HttpCall): Record<string, string> {

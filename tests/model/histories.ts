@@ -103,7 +103,11 @@ async function setUp(callee: Callee, known: Known): Promise<State> {
     learn(known, call, seen)
   }
   const rowsOf = (verb: Call['verb']) => made.filter(({ call }) => call.verb === verb).map(({ seen }) => seen.body)
-  return stateOf(rowsOf('createCustomer'), rowsOf('createProduct'))
+  return stateOf(rowsOf('createCustomer'), rowsOf('createProduct'), {
+    all: `client:all-${known.word}`,
+    bound: `client:bound-${known.word}`,
+    other: `client:other-${known.word}`,
+  })
 }
 
 /** Makes independent calls in parallel. */

@@ -11,6 +11,8 @@ const customer = {
   name: 'Ann',
   email: 'ann@example.com',
   phone: null,
+  external_id: null,
+  po_policy: 'unique',
   created_at: TIME,
   updated_at: TIME,
   version: 1,
@@ -25,12 +27,32 @@ const product = {
   updated_at: TIME,
   version: 1,
 }
+const rules = { active: true, min_qty: 1, qty_step: 1, max_qty: null, unit: 'pc' }
 const one = [{ product_id: 1, qty: 1 }]
-const line = { product_id: 1, qty: 1, unit_price_cents: 100, subtotal_cents: 100 }
+const priced = { product_id: 1, qty: 1, unit_price_cents: 100, subtotal_cents: 100 }
+const line = { ...priced, line: 1, sku: 'A', name: 'A' }
 const times = { created_at: TIME, confirmed_at: null, canceled_at: null, expires_at: LATER }
-const order = { id: 5, customer_id: 1, status: 'CREATED', total_cents: 100, items: [line], ...times }
-const confirmed = { ...order, status: 'CONFIRMED', confirmed_at: LATER, expires_at: null }
-const canceled = { ...order, status: 'CANCELED', canceled_at: LATER }
+const details = {
+  po_number: null,
+  requested_delivery_date: null,
+  ship_to: null,
+  notes: null,
+  metadata: null,
+  currency: null,
+}
+const origin = { placed_by: 'client:all', version: 1 }
+const order = {
+  id: 5,
+  customer_id: 1,
+  status: 'CREATED',
+  total_cents: 100,
+  items: [line],
+  ...times,
+  ...details,
+  ...origin,
+}
+const confirmed = { ...order, status: 'CONFIRMED', confirmed_at: LATER, expires_at: null, version: 2 }
+const canceled = { ...order, status: 'CANCELED', canceled_at: LATER, version: 2 }
 
 type Step = [call: Call, seen: Seen]
 
@@ -40,7 +62,16 @@ function seen(status: number, body: object, more: Partial<Seen> = {}): Seen {
 
 function placed(id: number, key?: string, more: Partial<Seen> = {}): Step {
   const call: Call = { verb: 'placeOrder', by: 'all', customer_id: 1, items: one, key }
-  return [call, seen(201, { ...order, id }, { location: `orders/${id}`, ...more })]
+  return [call, seen(201, { ...order, id }, { etag: '"1"', location: `orders/${id}`, ...more })]
+}
+
+function placedWithPo(id: number, po_number: string): Step {
+  const call: Call = { verb: 'placeOrder', by: 'all', customer_id: 1, items: one, po_number }
+  return [call, seen(201, { ...order, id, po_number }, { etag: '"1"', location: `orders/${id}` })]
+}
+
+function poTaken(po_number: string, order_id: number): Step {
+  return [placedWithPo(0, po_number)[0], seen(409, { code: 'po_number_taken', order_id })]
 }
 
 function refusedForStock(): Step {
@@ -58,14 +89,14 @@ function renamed(name: string, version: number): Step {
 }
 
 const tooLate = (): Step => [renamed('Cid', 2)[0], seen(412, { code: 'precondition_failed' })]
-const done = (verb: 'confirmOrder' | 'cancelOrder', body: object): Step => [
+const done = (verb: 'confirmOrder' | 'cancelOrder', body: { version: number }): Step => [
   { verb, by: 'all', id: 5, ...(verb === 'confirmOrder' && { key: 'k' }) },
-  seen(200, body),
+  seen(200, body, { etag: `"${body.version}"` }),
 ]
-const refusedAsCanceled = (): Step => [done('confirmOrder', {})[0], seen(409, { code: 'order_canceled' })]
+const refusedAsCanceled = (): Step => [done('confirmOrder', confirmed)[0], seen(409, { code: 'order_canceled' })]
 
 function stockRead(stock: number, version: number): Step {
-  const body = { ...product, stock, version, updated_at: version === 1 ? TIME : LATER }
+  const body = { ...product, ...rules, stock, version, updated_at: version === 1 ? TIME : LATER }
   return [{ verb: 'getProduct', by: 'all', id: 1 }, seen(200, body, { etag: `"${version}"` })]
 }
 
@@ -82,10 +113,13 @@ function orchestrated(id: number, replayed = false): Step {
   const { name, email, phone } = customer
   const data = {
     customer: { id: 1, name, email, phone },
-    order: { id, status: 'CONFIRMED', total_cents: 100, items: [line] },
+    order: { id, status: 'CONFIRMED', total_cents: 100, items: [priced] },
   }
   return [call, seen(201, { success: true, correlationId: 'model', data }, { replayed })]
 }
+
+const PRINCIPALS = { all: 'client:all', bound: 'client:bound', other: 'client:other' }
+const canceledWithPo = { ...canceled, po_number: 'A' }
 
 /** Each branch makes its calls one after another, and each is there for all of the time. */
 function atOnce(...branches: Step[][]): Observed[][] {
@@ -98,7 +132,7 @@ function inTurn(...steps: Step[]): Observed[][] {
 }
 
 function isExplained(branches: Observed[][], stock = 1): boolean {
-  const found = linearize(stateOf([customer], [{ ...product, stock }]), branches)
+  const found = linearize(stateOf([customer], [{ ...product, stock }], PRINCIPALS), branches)
   return 'cases' in found
 }
 
@@ -111,6 +145,11 @@ describe('an order of calls that the model can follow', () => {
     ['one key is sent to the orchestrator by two at once', atOnce([orchestrated(5)], [orchestrated(5, true)])],
     ['a read during a sale sees what was before', atOnce([placed(5)], [stockRead(1, 1), stockRead(0, 2)])],
     ['stock is back after a cancel', inTurn(placed(5), done('cancelOrder', canceled), stockRead(1, 3))],
+    ['a PO number is taken by another', atOnce([placedWithPo(5, 'A')], [poTaken('a', 5)])],
+    [
+      'a PO number is free after a cancel',
+      inTurn(placedWithPo(5, 'A'), done('cancelOrder', canceledWithPo), placedWithPo(6, 'a')),
+    ],
     ['confirm comes too late', inTurn(placed(5), done('cancelOrder', canceled), refusedAsCanceled())],
   ])('when %s, then it is found', (_, branches) => {
     expect(isExplained(branches)).toBe(true)
@@ -166,5 +205,13 @@ describe('an order of calls that the model can follow', () => {
     const placing = [placed(5), placed(6), placed(7)]
     expect(isExplained(inTurn(...placing, listed([7, 6], 'c'), listed([5], null, 6)), 9)).toBe(true)
     expect(isExplained(inTurn(...placing, ...reading), 9)).toBe(false)
+  })
+
+  it.each([
+    ['is used twice', atOnce([placedWithPo(5, 'A')], [placedWithPo(6, 'a')])],
+    ['is taken by an order without it', inTurn(placedWithPo(5, 'A'), poTaken('A', 6))],
+    ['stays taken', inTurn(placedWithPo(5, 'A'), done('cancelOrder', canceledWithPo), poTaken('A', 5))],
+  ])('when a PO number %s, then there is none, however much stock there is', (_, branches) => {
+    expect(isExplained(branches, 9)).toBe(false)
   })
 })

@@ -74,6 +74,13 @@ const CASES = [
   'placeOrder: product_not_found',
   'placeOrder: customer_not_found',
   'placeOrder: not_found',
+  'placeOrder: po_number_taken',
+  'placeOrder: placed, with the PO number of a canceled order',
+  'updateOrder: changed',
+  'updateOrder: changed, by If-Match',
+  'updateOrder: precondition_failed',
+  'updateOrder: order_canceled',
+  'updateOrder: replayed',
   'getOrder: read',
   'getOrder: not_found',
   'confirmOrder: confirmed',
@@ -100,6 +107,7 @@ const CASES = [
   'createAndConfirm: customer_not_found',
   'createAndConfirm: product_not_found',
   'createAndConfirm: not_found',
+  'createAndConfirm: po_number_taken',
   'releaseExpiredHolds: released',
   'endHold: done',
   'passCancelWindow: done',
@@ -135,6 +143,9 @@ const RACED = [
   'createAndConfirm: replayed',
   'createAndConfirm: idempotency_key_reused',
   'createAndConfirm: insufficient_stock',
+  'placeOrder: po_number_taken',
+  'createAndConfirm: po_number_taken',
+  'updateOrder: changed',
 ]
 
 describeEachEngine('any history of calls', (engine) => {

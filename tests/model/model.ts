@@ -11,6 +11,8 @@ export type Caller = 'all' | 'bound' | 'other'
 type CustomerFields = { name: string; email: string; phone?: string }
 type ProductFields = { sku: string; name: string; price_cents: number; stock: number }
 export type Items = { product_id: number; qty: number }[]
+/** What an order asks for. */
+export type Requested = { customer_id: number; items: Items; po_number?: string }
 type Status = 'CREATED' | 'CONFIRMED' | 'CANCELED'
 /** The last row of the previous page, and its cursor. */
 export type PageStart = { cursor: string; row: ApiResponse['body'] }
@@ -31,12 +33,13 @@ export type Call =
   | ({ verb: 'changeProduct'; change: Partial<Omit<ProductFields, 'sku'>> } & Conditional)
   | ({ verb: 'adjustStock'; id: number; delta: number; reason: string } & Keyed)
   | ({ verb: 'searchProducts'; search: string } & PageOf)
-  | ({ verb: 'placeOrder'; customer_id: number; items: Items; confirm?: true } & Keyed)
+  | ({ verb: 'placeOrder'; confirm?: true } & Requested & Keyed)
   | ({ verb: 'getOrder' } & One)
   | ({ verb: 'confirmOrder'; id: number } & Keyed)
   | ({ verb: 'cancelOrder' } & One)
-  | ({ verb: 'listOrders'; status?: Status | undefined; customer_id?: number | undefined } & PageOf)
-  | ({ verb: 'createAndConfirm'; customer_id: number; items: Items } & Keyed)
+  | ({ verb: 'updateOrder'; notes: string } & Conditional & Keyed)
+  | ({ verb: 'listOrders'; status?: Status | undefined; customer_id?: number | undefined; po_number?: string } & PageOf)
+  | ({ verb: 'createAndConfirm' } & Requested & Keyed)
   | { verb: 'endHold'; id: number }
   | { verb: 'passCancelWindow'; id: number }
   | { verb: 'expireKey'; key: string }
@@ -61,21 +64,29 @@ const UNSEEN = 'a time'
 type Versioned = { version: number; risen: boolean; created_at: string; updated_at: string }
 type Customer = { id: number; name: string; email: string; phone: string | null; deleted: boolean } & Versioned
 type Product = { id: number } & ProductFields & Versioned
+type Priced = { product_id: number; qty: number; unit_price_cents: number; subtotal_cents: number }
+type Line = Priced & { line: number; sku: string; name: string }
 type Order = {
   id: number
   customer_id: number
   status: Status
   total_cents: number
-  items: { product_id: number; qty: number; unit_price_cents: number; subtotal_cents: number }[]
+  items: Line[]
   created_at: string
   confirmed_at: string | null
   canceled_at: string | null
   expires_at: string | null
+  po_number: string | null
+  notes: string | null
+  placed_by: string
+  version: number
 }
 
 export interface State {
   /** The customer that the caller `bound` is bound to. */
   boundTo: number
+  /** The principals of the callers. */
+  principals: Record<Caller, string>
   customers: Customer[]
   products: Product[]
   orders: Order[]
@@ -87,8 +98,13 @@ export interface State {
 }
 
 /** A state with these customers and products, from their responses. The first customer has the bound client. */
-export function stateOf(customers: ApiResponse['body'][], products: ApiResponse['body'][]): State {
+export function stateOf(
+  customers: ApiResponse['body'][],
+  products: ApiResponse['body'][],
+  principals: Record<Caller, string>,
+): State {
   return {
+    principals,
     boundTo: customers[0]?.id ?? 0,
     customers: customers.map((row) => ({ ...row, risen: false, deleted: false })),
     products: products.map((row) => ({ ...row, risen: false })),
@@ -169,6 +185,8 @@ function responseTo(state: State, call: AtomicCall, seen: Seen): Expected {
       return confirmOrder(state, call, seen)
     case 'cancelOrder':
       return cancelOrder(state, call, seen)
+    case 'updateOrder':
+      return updateOrder(state, call, seen)
     case 'listOrders':
       return listOrders(state, call, seen)
     case 'endHold':
@@ -325,19 +343,18 @@ function placeOrder(
   progress: Progress | undefined,
   later: LaterOrders,
 ): Outcome {
-  const { customer_id, items, confirm } = call
+  const { customer_id, items, confirm, po_number } = call
   if (confirm && call.key === undefined) return { state: before, expected: refusal(400, 'idempotency_key_required') }
   if (!mayKnow(before, call, customer_id)) return { state: before, expected: refusal(404, 'not_found') }
   if (progress?.of !== 'placing') return lookUp(before, customer_id)
   const state = structuredClone(before)
   if (!isAnswered(state.responses, call) && releaseFor(state, call, progress.customer)) return { state, progress }
-  const expected = once(state.responses, call, { customer_id, items, confirm }, seen, () => {
+  const expected = once(state.responses, call, { customer_id, items, confirm, po_number }, seen, () => {
     const refused = whyNot(state, call, progress.customer)
     if (refused) return refused
     const id = newId(seen.body, state.orders)
     const order = take(state, call, id, later.get(id), confirm ? 'CONFIRMED' : 'CREATED')
-    const what = confirm ? 'placed and confirmed' : repeats(items) ? 'placed, two lines of one product' : 'placed'
-    return created(shownOrder(order, seen.body), 'orders', what)
+    return created(shownOrder(order, seen.body), 'orders', placedAs(state, order, confirm))
   })
   return { state, expected }
 }
@@ -347,16 +364,36 @@ function lookUp(state: State, customerId: number): Outcome {
   return { state, progress: { of: 'placing', customer: liveCustomer(state, customerId) } }
 }
 
-type Requested = { customer_id: number; items: Items }
+function placedAs(state: State, order: Order, confirm: true | undefined): string {
+  const others = state.orders.filter((other) => other !== order && samePo(other, order))
+  if (others.length > 0) return 'placed, with the PO number of a canceled order'
+  if (confirm) return 'placed and confirmed'
+  return repeats(order.items) ? 'placed, two lines of one product' : 'placed'
+}
+
+/** PO numbers are compared in their composed form, without case. */
+function samePo(one: PoOf, other: PoOf): boolean {
+  const fold = (text: string) => text.normalize('NFC').toLowerCase()
+  if (!one.po_number || !other.po_number) return false
+  return one.customer_id === other.customer_id && fold(one.po_number) === fold(other.po_number)
+}
+
+type PoOf = { customer_id: number; po_number?: string | null }
 
 /**
- * Before an order is refused for too little stock, the ended holds on the missing products are released.
+ * Before an order is refused for its PO number or for too little stock, the ended holds that have them are released.
  * @returns whether there were any
  */
-function releaseFor(state: State, { customer_id, items }: Requested, customer: Customer | undefined): boolean {
+function releaseFor(state: State, call: Requested, customer: Customer | undefined): boolean {
+  const { customer_id, items } = call
   if (customer === undefined || liveCustomer(state, customer_id) === undefined) return false
+  const holder = poHolder(state, call)
   const wanted = quantities(items)
   if ([...wanted.keys()].some((id) => productOf(state, id) === undefined)) return false
+  if (holder !== undefined) {
+    if (holdEnded(holder)) cancel(state, holder)
+    return holder.status === 'CANCELED'
+  }
   const short = [...wanted].filter(([id, qty]) => qty > (productOf(state, id)?.stock ?? 0)).map(([id]) => id)
   const ended = state.orders.filter(
     (order) => holdEnded(order) && order.items.some((item) => short.includes(item.product_id)),
@@ -365,13 +402,21 @@ function releaseFor(state: State, { customer_id, items }: Requested, customer: C
   return ended.length > 0
 }
 
+/** The order that has the PO number now. */
+function poHolder(state: State, call: PoOf): Order | undefined {
+  return state.orders.find((order) => order.status !== 'CANCELED' && samePo(order, call))
+}
+
 /** Why the order can't be placed. */
-function whyNot(state: State, { customer_id, items }: Requested, customer: Customer | undefined): Expected | undefined {
+function whyNot(state: State, call: Requested, customer: Customer | undefined): Expected | undefined {
+  const { customer_id, items } = call
   if (customer === undefined || liveCustomer(state, customer_id) === undefined)
     return refusal(422, 'customer_not_found')
   const wanted = quantities(items)
   const missing = [...wanted.keys()].filter((id) => productOf(state, id) === undefined)
   if (missing.length > 0) return refusal(422, 'product_not_found', { product_ids: missing })
+  const holder = poHolder(state, call)
+  if (holder) return refusal(409, 'po_number_taken', { order_id: holder.id })
   const lines = [...wanted].flatMap(([product_id, requested]) => {
     const available = productOf(state, product_id)?.stock ?? 0
     return requested > available ? [{ product_id, requested, available }] : []
@@ -387,14 +432,14 @@ const HOLD_MINUTES = 1_440
 /** Places the order at current prices, and reserves its stock. */
 function take(
   state: State,
-  call: { customer_id: number; items: Items },
+  call: Requested & { by: Caller },
   id: number,
   createdAt: string | undefined,
   status: 'CREATED' | 'CONFIRMED',
 ): Order {
-  const items = call.items.map(({ product_id, qty }) => {
-    const unit_price_cents = productOf(state, product_id)?.price_cents ?? 0
-    return { product_id, qty, unit_price_cents, subtotal_cents: qty * unit_price_cents }
+  const items = call.items.map(({ product_id, qty }, i) => {
+    const { price_cents: unit_price_cents = 0, sku = '', name = '' } = productOf(state, product_id) ?? {}
+    return { product_id, qty, unit_price_cents, subtotal_cents: qty * unit_price_cents, line: i + 1, sku, name }
   })
   const total_cents = items.reduce((sum, { subtotal_cents }) => sum + subtotal_cents, 0)
   const created_at = createdAt ?? UNSEEN
@@ -409,6 +454,10 @@ function take(
     created_at,
     canceled_at: null,
     ...ends,
+    po_number: call.po_number ?? null,
+    notes: null,
+    placed_by: state.principals[call.by],
+    version: 1,
   }
   state.orders.push(order)
   move(state, items, -1)
@@ -421,7 +470,7 @@ function minutesAfter(time: string, minutes: number): string {
 
 function getOrder(state: State, call: CallOf<'getOrder'>, seen: Seen): Expected {
   const order = visibleOrder(state, call)
-  return order ? { ...done('read'), status: 200, body: shownOrder(order, seen.body) } : refusal(404, 'not_found')
+  return order ? versioned(shownOrder(order, seen.body), 'read') : refusal(404, 'not_found')
 }
 
 function confirmOrder(state: State, call: CallOf<'confirmOrder'>, seen: Seen): Expected {
@@ -433,7 +482,7 @@ function confirmOrder(state: State, call: CallOf<'confirmOrder'>, seen: Seen): E
     if (was === 'CANCELED') return refusal(409, 'order_canceled')
     if (was === 'hold ended') return refusal(409, 'order_canceled', {}, 'order_canceled, its hold had ended')
     const what = was === 'CREATED' ? 'confirmed' : 'was confirmed already'
-    return { ...done(what), status: 200, body: shownOrder(order, seen.body) }
+    return versioned(shownOrder(order, seen.body), what)
   })
 }
 
@@ -444,7 +493,10 @@ function confirm(state: State, order: Order): Status | 'hold ended' {
     return 'hold ended'
   }
   const was = order.status
-  if (was === 'CREATED') Object.assign(order, { status: 'CONFIRMED', confirmed_at: UNSEEN, expires_at: null })
+  if (was === 'CREATED') {
+    const version = order.version + 1
+    Object.assign(order, { status: 'CONFIRMED', confirmed_at: UNSEEN, expires_at: null, version })
+  }
   return was
 }
 
@@ -452,7 +504,7 @@ function cancelOrder(state: State, call: CallOf<'cancelOrder'>, seen: Seen): Exp
   const order = visibleOrder(state, call)
   if (order === undefined) return refusal(404, 'not_found')
   const was = order.status
-  const response = (what: string) => ({ ...done(what), status: 200, body: shownOrder(order, seen.body) })
+  const response = (what: string) => versioned(shownOrder(order, seen.body), what)
   if (was === 'CANCELED') return response('was canceled already')
   if (was === 'CONFIRMED' && order.confirmed_at === LONG_AGO) return refusal(409, 'cancel_window_passed')
   cancel(state, order)
@@ -460,17 +512,30 @@ function cancelOrder(state: State, call: CallOf<'cancelOrder'>, seen: Seen): Exp
 }
 
 function cancel(state: State, order: Order): void {
-  Object.assign(order, { status: 'CANCELED', canceled_at: UNSEEN })
+  Object.assign(order, { status: 'CANCELED', canceled_at: UNSEEN, version: order.version + 1 })
   move(state, order.items, 1)
 }
 
+function updateOrder(state: State, call: CallOf<'updateOrder'>, seen: Seen): Expected {
+  const { id, notes, ifMatch } = call
+  return once(state.responses, call, { id, notes }, seen, () => {
+    const order = visibleOrder(state, call)
+    if (order === undefined) return refusal(404, 'not_found')
+    if (!holds(ifMatch, { ...order, risen: false })) return refusal(412, 'precondition_failed')
+    if (order.status === 'CANCELED' || holdEnded(order)) return refusal(409, 'order_canceled')
+    Object.assign(order, { notes: notes === '' ? null : notes, version: order.version + 1 })
+    return versioned(shownOrder(order, seen.body), changedBy(call))
+  })
+}
+
 function listOrders(state: State, call: CallOf<'listOrders'>, seen: Seen): Expected {
-  const { status, customer_id } = call
+  const { status, customer_id, po_number } = call
   const rows = state.orders.filter(
     (order) =>
       mayKnow(state, call, order.customer_id) &&
       (status === undefined || order.status === status) &&
-      (customer_id === undefined || order.customer_id === customer_id),
+      (customer_id === undefined || order.customer_id === customer_id) &&
+      (po_number === undefined || samePo(order, { customer_id: order.customer_id, po_number })),
   )
   return page(rows, call, seen, newestFirst, (order, body) => {
     const { items: _, ...summary } = shownOrder(order, body)
@@ -525,12 +590,12 @@ function createAndConfirm(
   progress: Progress | undefined,
   later: LaterOrders,
 ): Outcome {
-  const { customer_id, items } = call
+  const { customer_id, items, po_number } = call
   if (!mayKnow(before, call, customer_id)) return { state: before, expected: refusal(404, 'not_found') }
   if (progress?.of !== 'placing') return lookUp(before, customer_id)
   const state = structuredClone(before)
   if (!isAnswered(state.orchestrated, call) && releaseFor(state, call, progress.customer)) return { state, progress }
-  const expected = once(state.orchestrated, call, { customer_id, items }, seen, () => {
+  const expected = once(state.orchestrated, call, { customer_id, items, po_number }, seen, () => {
     const refused = whyNot(state, call, progress.customer)
     if (refused) return refused
     const id = newId(seen.body?.data?.order, state.orders)
@@ -541,10 +606,14 @@ function createAndConfirm(
   return { state, expected }
 }
 
-function orchestratedData({ id, status, total_cents, items }: Order, customer: Customer | undefined) {
+function orchestratedData(order: Order, customer: Customer | undefined) {
+  const { id, status, total_cents, po_number } = order
+  const items = order.items.map(({ product_id, qty, unit_price_cents, subtotal_cents }) => {
+    return { product_id, qty, unit_price_cents, subtotal_cents }
+  })
   return {
     customer: customer && { id: customer.id, name: customer.name, email: customer.email, phone: customer.phone },
-    order: { id, status, total_cents, items },
+    order: { id, status, total_cents, items, ...(po_number !== null && { po_number }) },
   }
 }
 
@@ -628,7 +697,7 @@ function rise(row: Versioned): void {
   Object.assign(row, { risen: true, updated_at: UNSEEN })
 }
 
-function holds(ifMatch: string | undefined, { version, risen }: Versioned): boolean {
+function holds(ifMatch: string | undefined, { version, risen }: Pick<Versioned, 'version' | 'risen'>): boolean {
   return ifMatch === undefined || ifMatch === '*' || (!risen && ifMatch === `"${version}"`)
 }
 
@@ -666,7 +735,8 @@ function shownCustomer(customer: Customer, seen: ApiResponse['body']) {
 function shownProduct(product: Product, seen: ApiResponse['body']) {
   settle(product, seen)
   const { id, sku, name, price_cents, stock, created_at, updated_at } = product
-  return { id, sku, name, price_cents, stock, created_at, updated_at, version: shownVersion(product) }
+  const unset = { active: true, min_qty: 1, qty_step: 1, max_qty: null, unit: 'pc' }
+  return { id, sku, name, price_cents, stock, ...unset, created_at, updated_at, version: shownVersion(product) }
 }
 
 function shownOrder(order: Order, seen: ApiResponse['body']) {
@@ -674,7 +744,8 @@ function shownOrder(order: Order, seen: ApiResponse['body']) {
   order.confirmed_at = settled(order.confirmed_at, seen?.confirmed_at, order.created_at)
   order.canceled_at = settled(order.canceled_at, seen?.canceled_at, order.created_at)
   order.expires_at = settled(order.expires_at, seen?.expires_at, order.created_at)
-  return { ...order }
+  const unset = { requested_delivery_date: null, ship_to: null, metadata: null, currency: null }
+  return { ...order, ...unset }
 }
 
 function settle(row: Versioned, seen: ApiResponse['body']): void {

@@ -41,7 +41,8 @@ function touch(ids: number[], id: number): void {
   ids.push(id)
 }
 
-function kindOf({ verb }: Call): 'customer' | 'product' {
+function kindOf({ verb }: Call): 'customer' | 'order' | 'product' {
+  if (verb.endsWith('Order')) return 'order'
   return verb.endsWith('Customer') ? 'customer' : 'product'
 }
 
@@ -222,10 +223,15 @@ const searchProducts = fc.record({ by, searched, limit }).map(
     (known) => ({ verb: 'searchProducts', by, search: searched(known), limit }),
 )
 
-const placeOrder = fc.record({ by, buyer: mostlyFirst, items, key, confirm: fc.nat({ max: 4 }) }).map(
-  ({ by, buyer, items, key, confirm }): Verb =>
+/** Two PO numbers, each written in two ways. */
+const anyPo = fc.constantFrom('PO-1', 'po-1', 'Ä2', 'A\u03082')
+const po = fc.oneof({ weight: 5, arbitrary: fc.constant(undefined) }, { weight: 3, arbitrary: anyPo })
+
+const placeOrder = fc.record({ by, buyer: mostlyFirst, items, key, po, confirm: fc.nat({ max: 4 }) }).map(
+  ({ by, buyer, items, key, po, confirm }): Verb =>
     (known) => {
-      const order = { customer_id: pick(known.customers, buyer), items: linesOf(known, items) }
+      const customer_id = pick(known.customers, buyer)
+      const order = { customer_id, items: linesOf(known, items), ...(po && { po_number: po }) }
       const call = { verb: 'placeOrder', by, ...order, key: ownKey(known, key) } as const
       return confirm === 0 ? { ...call, confirm: true } : call
     },
@@ -257,28 +263,38 @@ const cancelOrder = fc
   .record({ by, slot: mostlyFirst })
   .map(({ by, slot }): Verb => withOrder(slot, (id) => ({ verb: 'cancelOrder', by, id })))
 
+const updateOrder = fc.record({ by, slot: mostlyFirst, notes: fc.constantFrom('a', 'b', ''), ifMatch, key }).map(
+  ({ by, slot, notes, ifMatch, key }): Verb =>
+    withOrder(slot, (id, known) => {
+      const match = etagOf(known, `order ${id}`, ifMatch)
+      return { verb: 'updateOrder', by, id, notes, ifMatch: match, key: ownKey(known, key) }
+    }),
+)
+
 const listOrders = fc
   .record({
     by,
+    po,
     buyer: mostlyFirst,
     status: fc.option(fc.constantFrom('CREATED', 'CONFIRMED', 'CANCELED'), { nil: undefined, freq: 2 }),
     limit,
     all: fc.boolean(),
   })
   .map(
-    ({ by, buyer, status, limit, all }): Verb =>
+    ({ by, po, buyer, status, limit, all }): Verb =>
       (known) => {
         // A caller that sees all customers filters by its own: it must not read orders of other histories.
         const customer_id = by === 'bound' && all ? undefined : pick(known.customers, buyer)
-        return { verb: 'listOrders', by, status, customer_id, limit }
+        return { verb: 'listOrders', by, status, customer_id, limit, ...(po && { po_number: po }) }
       },
   )
 
-const createAndConfirm = fc.record({ by, buyer: mostlyFirst, items, key: mostlyKey }).map(
-  ({ by, buyer, items, key }): Verb =>
+const createAndConfirm = fc.record({ by, buyer: mostlyFirst, items, po, key: mostlyKey }).map(
+  ({ by, buyer, items, po, key }): Verb =>
     (known) => {
-      const customer_id = pick(known.customers, buyer)
-      return { verb: 'createAndConfirm', by, customer_id, items: linesOf(known, items), key: ownKey(known, key) }
+      const order = { customer_id: pick(known.customers, buyer), items: linesOf(known, items) }
+      const call = { verb: 'createAndConfirm', by, ...order, key: ownKey(known, key) } as const
+      return po ? { ...call, po_number: po } : call
     },
 )
 
@@ -322,6 +338,7 @@ export const anyVerb = among(
   [2, getOrder],
   [7, confirmOrder],
   [7, cancelOrder],
+  [4, updateOrder],
   [5, listOrders],
   [6, createAndConfirm],
   [4, endHold],
@@ -346,6 +363,7 @@ export const anyShared = among(
   [3, createAndConfirm],
   [2, confirmOrder],
   [1, cancelOrder],
+  [1, updateOrder],
   [1, adjustStock],
   [1, createProduct],
   [1, replaceCustomer],
@@ -367,6 +385,7 @@ export const anyContender = among(
   [6, placeOrder],
   [4, confirmOrder],
   [5, cancelOrder],
+  [2, updateOrder],
   [1, getOrder],
   [6, listOrders],
   [4, createAndConfirm],
