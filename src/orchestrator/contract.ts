@@ -101,6 +101,14 @@ export const failureShape: ProblemShape = {
   },
 }
 
+/** The request that the README prints. Details of an order are optional, and a PO number is used once. */
+const EXAMPLE = {
+  customer_id: 1,
+  items: [{ product_id: 1, qty: 2 }],
+  idempotency_key: 'abc-123',
+  correlation_id: 'req-789',
+}
+
 export const createAndConfirmOrder = defineRoute({
   scope: 'orders:write',
   method: 'post',
@@ -112,7 +120,7 @@ export const createAndConfirmOrder = defineRoute({
     'May be sent again at any moment with the same key, until it answers: it is one order. Open to anonymous callers only ' +
     'where `ORCHESTRATOR_PUBLIC=true`.',
   parameters: idempotencyHeadersLike('abc-123'),
-  request: { body: jsonBody(CreateAndConfirm) },
+  request: { body: jsonBody(CreateAndConfirm, EXAMPLE) },
   responses: {
     201: jsonResponse(ConfirmedOrder, 'The confirmed order', Replayed),
     ...declareProblems(failureShape, [

@@ -221,7 +221,9 @@ export const OrderPreview = z
   .object({
     acceptable: z.boolean().meta({ description: 'Whether the order would be placed now', example: true }),
     total_cents: Cents.nullable().meta({ description: 'Null if it is larger than 2^53-1', example: 259800 }),
-    items: z.array(OrderItem).meta({ description: 'The lines of products that exist' }),
+    items: z
+      .array(OrderItem)
+      .meta({ description: 'The lines of products that exist, without those whose subtotal is larger than 2^53-1' }),
     problems: z.array(OrderProblem).meta({
       description:
         'All that stands against the order, each as its refusal would be. The first is what placing answers.',
@@ -279,6 +281,9 @@ export const placeOrder = defineRoute({
   },
 })
 
+/** It has another PO number than the example of placing: that one may be taken by now. */
+const PREVIEWED = { customer_id: 1, items: [{ product_id: 1, qty: 2 }], po_number: 'PO-2026-0816', currency: 'USD' }
+
 export const previewOrder = defineRoute({
   scope: 'orders:write',
   method: 'post',
@@ -289,7 +294,7 @@ export const previewOrder = defineRoute({
   description:
     'Takes the body of `POST /orders` and tells what it would cost and all that stands against it. Nothing is taken, ' +
     'locked or remembered. What is acceptable here is accepted there, if nothing changes between.',
-  request: { body: jsonBody(NewOrder) },
+  request: { body: jsonBody(NewOrder, PREVIEWED) },
   responses: {
     200: jsonResponse(OrderPreview, 'The lines, their total, and what stands against the order'),
     ...protectedProblems(

@@ -1,3 +1,4 @@
+import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
@@ -21,7 +22,7 @@ export async function eraseOrderDetails(db: Database, customerId: number): Promi
     last = found.at(-1)
     isFull = found.length === PAGE_SIZE
   }
-  await rewriteResponsesWhere(db, BEGINNING_LENGTH, (beginning) => customerIn(beginning) === customerId, erasedBody)
+  await rewriteResponsesWhere(db, hasDetails(customerId), erasedBody)
 }
 
 async function eraseAll(db: Database, orders: readonly { id: number }[]): Promise<void> {
@@ -32,18 +33,18 @@ async function eraseAll(db: Database, orders: readonly { id: number }[]): Promis
   })
 }
 
-/** Long enough for two ids and their names. */
-const BEGINNING_LENGTH = 60
-const BEGINNING = /^\{"id":\d+,"customer_id":(\d+),/
-
-/** The customer of a stored order. The members of its JSON have a fixed order, see `presentOrder`. */
-function customerIn(beginning: string): number | undefined {
-  const [, id] = BEGINNING.exec(beginning) ?? []
-  return id === undefined ? undefined : Number(id)
+/**
+ * Whether a stored order of the customer has such details. The members of its JSON have a fixed order, see
+ * `presentOrder`; quotes inside its texts are escaped, so no text can look like members.
+ */
+function hasDetails(customerId: number): RawBuilder<SqlBool> {
+  const [ofCustomer, none] = [
+    `{"id":%,"customer_id":${customerId},"status":%`,
+    '%"ship_to":null,"notes":null,"metadata":null,%',
+  ]
+  return sql`response_body like ${ofCustomer} and response_body like '%"ship_to":%' and response_body not like ${none}`
 }
 
-/** An order that an earlier version stored has no details. */
 function erasedBody(body: string): string {
-  const order = unsafeCast<Partial<Order>>(JSON.parse(body))
-  return order.version === undefined ? body : JSON.stringify({ ...order, ship_to: null, notes: null, metadata: null })
+  return JSON.stringify({ ...unsafeCast<Order>(JSON.parse(body)), ship_to: null, notes: null, metadata: null })
 }

@@ -32,7 +32,7 @@ export async function previewOrder(
   return {
     acceptable: problems.length === 0,
     total_cents: totalCents > Number.MAX_SAFE_INTEGER ? null : totalCents,
-    items: presentLines(lines),
+    items: presentLines(lines).filter(({ subtotal_cents }) => subtotal_cents <= Number.MAX_SAFE_INTEGER),
     problems: problems.map((problem) => unsafeCast<OrderProblem>(problemDocument(problem, requestId))),
   }
 }

@@ -273,6 +273,8 @@ export const listProducts = defineRoute({
     200: jsonResponse(ProductPage, 'A page', NextLink),
     ...protectedProblems(
       PLATFORM_ERRORS.validation_failed,
+      // 100 long SKUs of a script with many bytes a letter make a longer URL than HTTP takes.
+      PLATFORM_ERRORS.headers_too_large,
       PLATFORM_ERRORS.insufficient_scope,
       PLATFORM_ERRORS.unavailable,
     ),

@@ -60,6 +60,7 @@ describeEachEngine('documented responses', (engine) => {
       ...sample,
       ...('email' in sample && { email: `${unique}@example.com` }),
       ...('external_id' in sample && { external_id: unique }),
+      ...('po_number' in sample && { po_number: unique }),
       ...('sku' in sample && { sku: unique }),
       ...('idempotency_key' in sample && { idempotency_key: unique }),
     }
@@ -111,6 +112,25 @@ describeEachEngine('documented responses', (engine) => {
   const tooMany = () => manyOf({ stock: 1 }, 2)
   const tooDear = () => manyOf({ price_cents: 100_000_000_000, stock: 1_000_000 }, 1_000_000)
   const one = () => manyOf({}, 1)
+  /** The parts of an order that is refused, by code. */
+  const REFUSED: Record<string, () => Promise<Record<string, unknown>>> = {
+    po_number_taken: async () => {
+      const { id } = await newCustomer(system)
+      await newOrder(system, await one(), { customer_id: id, po_number: 'A' })
+      return { customer_id: id, po_number: 'a' }
+    },
+    po_number_required: async () => ({ customer_id: (await newCustomer(system, { po_policy: 'required' })).id }),
+    currency_mismatch: async () => ({ currency: 'EUR' }),
+    product_inactive: async () => ({ items: await manyOf({ active: false }, 1) }),
+    quantity_not_allowed: async () => ({ items: await manyOf({ qty_step: 12 }, 13) }),
+  }
+  const refusedAs = (more: () => object) =>
+    Object.fromEntries(
+      Object.entries(REFUSED).map(([code, parts]) => [
+        code,
+        async (it: Operation) => call(it, { body: { ...order(await one()), ...more(), ...(await parts()) } }),
+      ]),
+    )
   const withExternalId = async () => {
     const external_id = newKey()
     await newCustomer(system, { external_id })
@@ -178,7 +198,19 @@ describeEachEngine('documented responses', (engine) => {
         return call(it, { body: { ...sampleBody(it), sku } })
       },
     },
+    listProducts: {
+      headers_too_large: (it) =>
+        call(it, {
+          query: `?${Array(100)
+            .fill(`sku=${'x'.repeat(200)}`)
+            .join('&')}`,
+        }),
+    },
     changeProduct: {
+      sku_taken: async (it) => {
+        const [{ sku }, { id }] = await Promise.all([newProduct(system), newProduct(system)])
+        return call(it, { id, body: { sku } })
+      },
       success: async (it) => call(it, { id: (await newProduct(system)).id }),
       idempotency_key_reused: (it) => reuseKey(it, newProduct),
     },
@@ -193,6 +225,7 @@ describeEachEngine('documented responses', (engine) => {
       idempotency_key_reused: (it) => reuseKey(it, newProduct),
     },
     placeOrder: {
+      ...refusedAs(() => ({})),
       idempotency_key_required: async (it) => call(it, { body: { ...order(await one()), confirm: true } }),
       not_found: async (it) => call(it, { body: order(await one(), 2), token: await system.token({ customerId: 1 }) }),
       too_many_holds: async (it) => {
@@ -213,6 +246,16 @@ describeEachEngine('documented responses', (engine) => {
         return call(it, { ...keyed(key), body: order(await one()) })
       },
     },
+    previewOrder: {
+      not_found: async (it) => call(it, { body: order(await one(), 2), token: await system.token({ customerId: 1 }) }),
+    },
+    updateOrder: {
+      success: async (it) => call(it, { id: (await newOrder(system, await one())).id }),
+      precondition_failed: async (it) =>
+        call(it, { id: (await newOrder(system, await one())).id, headers: { 'if-match': '"99"' } }),
+      order_canceled: async (it) => call(it, { id: await canceledOrder() }),
+      idempotency_key_reused: oneKeyForTwoOrders,
+    },
     confirmOrder: {
       success: async (it) => call(it, { id: (await newOrder(system, await one())).id, ...keyed() }),
       idempotency_key_required: (it) => call(it),
@@ -231,6 +274,7 @@ describeEachEngine('documented responses', (engine) => {
       bound_client: async (it) => call(it, { query: '?key=abc-123', token: await system.token({ customerId: 1 }) }),
     },
     createAndConfirmOrder: {
+      ...refusedAs(() => ({ idempotency_key: newKey() })),
       not_found: async (it) =>
         call(it, { body: orchestrated(await one(), 2), token: await system.token({ customerId: 1 }) }),
       invalid_idempotency_key: async (it) => call(it, { body: orchestrated(await one(), 1, 'two words') }),

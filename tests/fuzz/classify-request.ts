@@ -9,7 +9,7 @@ import {
   type ServiceName,
   schemaChecker,
 } from '../../testing/openapi.ts'
-import type { Schema } from './inputs.ts'
+import { isObject, type Schema } from './inputs.ts'
 import type { RawRequest } from './raw-http.ts'
 
 // Classifies a request by the documents. It reads the bytes that are sent, not the intention of the mutation.
@@ -88,7 +88,16 @@ export function bodyVerdict(
   const at = `${pointer}${pointerTo('requestBody', 'content', mediaType, 'schema')}`
   const [fault] = checkerOf(document).faultsAt(at, value.read)
   if (fault !== undefined) return { forbidden: `the body: ${gistOf(fault)}` }
+  if (isUndecided(value.read)) return 'open'
   return isUsual && !value.isMarked && !HALF_A_PAIR.test(JSON.stringify(value.read)) ? 'valid' : 'open'
+}
+
+/**
+ * Rules of the descriptions that depend on the time, or on what a product has already: a date may have passed, and no
+ * quantity may be possible.
+ */
+function isUndecided(body: unknown): boolean {
+  return isObject(body) && ['requested_delivery_date', 'min_qty', 'qty_step', 'max_qty'].some((name) => name in body)
 }
 
 /** A lone surrogate is not Unicode: the behaviour of receivers is unpredictable (RFC 8259, section 8.2). */
@@ -160,9 +169,12 @@ function parameterVerdicts(document: OpenApiDocument, operation: Operation, { ta
     const [text] = texts
     if (parameter.in === 'header') return 'valid'
     if (text === undefined) return required ? { forbidden: `no ${name}` } : 'valid'
-    if (texts.length > 1) return { forbidden: `${name}, several times` }
+    const isList = schema.type === 'array'
+    if (texts.length > 1 && !isList) return { forbidden: `${name}, several times` }
     if (text === '' && parameter.allowEmptyValue) return 'valid'
     const at = `${operation.pointer}${pointerTo('parameters', String(index), 'schema')}`
+    if (isList)
+      return listVerdict(document, `${operation.pointer}${pointerTo('parameters', String(index), 'schema')}`, texts)
     const value = schema.type === 'integer' && /^(0|-?[1-9]\d*)$/.test(text) ? Number(text) : text
     const [fault] = checkerOf(document).faultsAt(at, value)
     return fault === undefined ? 'valid' : { forbidden: `${name}:${gistOf(fault)}` }
@@ -171,10 +183,20 @@ function parameterVerdicts(document: OpenApiDocument, operation: Operation, { ta
   return [...verdicts, queryVerdict(operation, search), isMixed ? { forbidden: 'a look-up with a search' } : 'valid']
 }
 
+/** Empty values of a repeated parameter count as absent. */
+function listVerdict(document: OpenApiDocument, at: string, texts: string[]): Verdict {
+  const [fault] = checkerOf(document).faultsAt(
+    at,
+    texts.filter((text) => text !== ''),
+  )
+  return fault === undefined ? 'valid' : { forbidden: `a list:${gistOf(fault)}` }
+}
+
 /** The description forbids it, since OpenAPI has no keyword for parameters that exclude each other. */
 export function mixesLookUp(query: URLSearchParams): boolean {
   const has = (...names: string[]) => names.some((name) => query.get(name)?.trim())
-  return has('email', 'external_id') && has('search', 'cursor')
+  const isSku = query.getAll('sku').some((sku) => sku !== '')
+  return (has('email', 'external_id') && has('search', 'cursor')) || (isSku && has('search'))
 }
 
 /** The description forbids unknown names, since OpenAPI has no keyword for it. A value without a name is ignored. */

@@ -28,7 +28,7 @@ const operations = operationsOf(documents)
 
 const ROWS = { customers: 60, products: 40, orders: 200 }
 /** The rows of the demo data. */
-const DEMO = { customers: 4, products: 3, orders: 4 }
+const DEMO = { customers: 4, products: 4, orders: 4 }
 
 describeEachEngine('every operation, called in every way', (engine) => {
   const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
@@ -87,7 +87,8 @@ describeEachEngine('every operation, called in every way', (engine) => {
 async function makeWorld(system: TestSystem): Promise<World> {
   await atOnce(ROWS.customers, () => newCustomer(system))
   await atOnce(ROWS.products, () => newProduct(system, { stock: 1_000_000 }))
-  await atOnce(ROWS.orders, (i) => newOrder(system, [{ product_id: 1 + (i % ROWS.products), qty: 1 }]))
+  // A demo product is sold by the dozen.
+  await atOnce(ROWS.orders, (i) => newOrder(system, [{ product_id: 1 + (i % ROWS.products), qty: 12 }]))
   const rows = {
     customers: ROWS.customers + DEMO.customers,
     products: ROWS.products + DEMO.products,
@@ -113,7 +114,13 @@ async function makeWorld(system: TestSystem): Promise<World> {
 const FILTERS: Record<string, [string, string][][]> = {
   listCustomers: [[], [['search', 'customer']]],
   listProducts: [[], [['search', 'pro']]],
-  listOrders: [[], [['status', 'CREATED']], [['customer_id', '1']], [['from', '2026-01-01T00:00:00Z']]],
+  listOrders: [
+    [],
+    [['status', 'CREATED']],
+    [['expand', 'items']],
+    [['customer_id', '1']],
+    [['from', '2026-01-01T00:00:00Z']],
+  ],
 }
 
 async function readPages(system: TestSystem): Promise<World['pages']> {

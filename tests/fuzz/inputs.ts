@@ -22,6 +22,9 @@ export interface Schema {
   minItems?: number
   maxItems?: number
   properties?: Record<string, Schema>
+  additionalProperties?: Schema | boolean
+  propertyNames?: Schema
+  maxProperties?: number
   required?: string[]
 }
 
@@ -64,12 +67,21 @@ function plainValues(document: OpenApiDocument, schema: Schema, hints: Hints): f
     case 'array':
       return arraysOf(valuesOf(document, schema.items ?? {}, hints), schema)
     case 'object': {
+      if (isObject(schema.additionalProperties)) return dictionariesOf(document, schema, hints)
       const properties = Object.entries(schema.properties ?? {})
       const fields = properties.map(([name, part]) => [name, valuesOf(document, part, hints, name)])
       return fc.record(unsafeCast<Hints>(Object.fromEntries(fields)), { requiredKeys: schema.required ?? [] })
     }
   }
   throw new Error(`no inputs are known for ${JSON.stringify(schema)}`)
+}
+
+/** Objects whose keys the caller chooses. Some have odd names. */
+function dictionariesOf(document: OpenApiDocument, schema: Schema, hints: Hints): fc.Arbitrary<unknown> {
+  const { propertyNames = {}, additionalProperties, maxProperties = 10 } = schema
+  const keys = fc.oneof(textsOf(propertyNames), fc.constantFrom('__proto__', 'constructor', 'a.b-c_D'))
+  const values = valuesOf(document, isObject(additionalProperties) ? additionalProperties : {}, hints)
+  return fc.dictionary(keys, values, { maxKeys: Math.min(maxProperties, 4), noNullPrototype: true })
 }
 
 /** Beyond safe integers: a document without a bound allows them. */

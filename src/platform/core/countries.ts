@@ -8,8 +8,5 @@ const CODES =
   'RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV ' +
   'TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW'
 
-const COUNTRIES: ReadonlySet<string> = new Set(CODES.split(' '))
-
-export function isCountry(code: string): boolean {
-  return COUNTRIES.has(code)
-}
+/** Matches a code of ISO 3166-1 alpha-2. */
+export const COUNTRY = new RegExp(`^(${CODES.replaceAll(' ', '|')})$`)

@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { dialectOf } from '../database/dialect.ts'
 import { transactAlone } from '../database/transaction.ts'
 import type { Database } from '../database/types.ts'
@@ -40,34 +40,33 @@ export function rewriteResponsesStartingWith(
   beginning: string,
   rewrite: (body: string) => string,
 ): Promise<void> {
-  return rewriteResponsesWhere(db, beginning.length, (start) => start === beginning, rewrite)
+  return rewriteResponsesWhere(db, sql`substr(response_body, 1, ${beginning.length}) = ${beginning}`, rewrite)
 }
 
 /**
- * Like {@link rewriteResponsesStartingWith}, for bodies whose beginnings differ.
- * @param length the number of characters that `matches` sees of a body
+ * Like {@link rewriteResponsesStartingWith}, for the bodies that a condition on `response_body` selects: the database
+ * tests it, so that other bodies are not read.
  */
 export async function rewriteResponsesWhere(
   db: Database,
-  length: number,
-  matches: (beginning: string) => boolean,
+  condition: RawBuilder<SqlBool>,
   rewrite: (body: string) => string,
 ): Promise<void> {
   const operations = await db.selectFrom('idempotency_keys').select('operation').distinct().execute()
   for (const { operation } of operations) {
     for (let cursor = { key: '', principal: '' }, full = true; full; ) {
-      const rows = await readPage(db, operation, cursor, length)
-      for (const row of rows) if (matches(row.beginning)) await rewriteResponse(db, operation, row, rewrite)
+      const rows = await readPage(db, operation, cursor, condition)
+      for (const row of rows) if (row.matches) await rewriteResponse(db, operation, row, rewrite)
       cursor = rows.at(-1) ?? cursor
       full = rows.length === PAGE_SIZE
     }
   }
 }
 
-function readPage(db: Database, operation: string, { key, principal }: StoredKey, length: number) {
+function readPage(db: Database, operation: string, { key, principal }: StoredKey, condition: RawBuilder<SqlBool>) {
   return db
     .selectFrom('idempotency_keys')
-    .select(['key', 'principal', sql<string>`substr(response_body, 1, ${length})`.as('beginning')])
+    .select(['key', 'principal', sql<SqlBool>`(${condition})`.as('matches')])
     .where('operation', '=', operation)
     .where((eb) => eb.or([eb('key', '>', key), eb('key', '=', key).and('principal', '>', principal)]))
     .orderBy('key')
