@@ -70,7 +70,7 @@ const BREAKS: [string, string[], (db: Database) => Promise<unknown>][] = [
   [
     'nothing holds a PO number',
     ['po_numbers'],
-    (db) => db.updateTable('orders').set({ po_number: 'A', po_key: 'a' }).where('id', '=', 1).execute(),
+    (db) => db.updateTable('orders').set({ po_number: 'A', po_key: 'a' }).where('id', '=', 2).execute(),
   ],
   [
     'an ended hold is never swept',

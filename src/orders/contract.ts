@@ -27,6 +27,7 @@ import {
   Timestamp,
   text,
   Version,
+  visible,
 } from '../platform/http/contract.ts'
 import { int32, int64, MAX_INT32 } from '../platform/http/integers.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
@@ -151,9 +152,8 @@ const Instant = z.string().regex(new RegExp(`^${DATE}(${TIME})?$`), {
 
 export const OrderQuery = PageQuery.extend({
   expand: emptyIsAbsent(z.enum(['items'])).openapi({ description: '`items` shows the lines of each order' }),
-  po_number: emptyIsAbsent(orderDetails.po_number).openapi({
+  po_number: emptyIsAbsent(visible(64)).openapi({
     description: 'Orders with this PO number, without regard to case. With `customer_id`, those of one customer.',
-    example: '',
   }),
   status: emptyIsAbsent(OrderStatus).openapi({ description: 'Empty, of every status' }),
   customer_id: IdParams.shape.id.optional().openapi({

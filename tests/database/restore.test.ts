@@ -83,7 +83,7 @@ describeEachEngine('the backup section of docs/operations.md', (engine) => {
     onTestFinished(async () => {
       if (engine === 'mysql') await sql`drop database if exists ${sql.id(restored.DB_NAME ?? '')}`.execute(liveDb)
     })
-    expect(await pasted(printed(STEPS[engine].restore), folder, live)).toMatch(/: 3 products, 5 orders.*Balanced\.\n$/s)
+    expect(await pasted(printed(STEPS[engine].restore), folder, live)).toMatch(/: 4 products, 5 orders.*Balanced\.\n$/s)
 
     const count = async (of: Variables) => {
       const db = await openFor(of)

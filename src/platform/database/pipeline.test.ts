@@ -486,7 +486,7 @@ describeEachEngine('an insert of many rows', (engine) => {
     const email = `${unique()}@example.com`
     await db.executeQuery(bulkInsert('customers', columns, [{ ...customer, email, email_key: email }]))
     const row = await db.selectFrom('customers').selectAll().where('email', '=', email).executeTakeFirstOrThrow()
-    expect(row).toEqual({ ...customer, email, email_key: email, id: expect.any(Number) })
+    expect(row).toMatchObject({ ...customer, email, email_key: email, id: expect.any(Number) })
 
     const numbers = [
       product({ price_cents: Number.MAX_SAFE_INTEGER, stock: 0 }),
@@ -494,7 +494,7 @@ describeEachEngine('an insert of many rows', (engine) => {
     ]
     await db.executeQuery(inserting(...numbers))
     const rows = await withSkus(db, ...numbers.map(({ sku }) => sku)).execute()
-    expect(rows.map(({ id: _, ...fields }) => fields)).toEqual(numbers)
+    expect(rows).toMatchObject(numbers)
   })
 
   it('when many rows are inserted at once, then they are stored in order', async () => {
