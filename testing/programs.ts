@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { inject, onTestFinished } from 'vitest'
 import { parseEnv } from '../src/compose/env.ts'
 import type { Engine } from '../src/platform/database/dialect.ts'
-import { dropDatabase, type Variables } from './fixture.ts'
+import { createDatabase, dropDatabase, type Variables } from './fixture.ts'
 import { freshDatabaseVariables } from './system.ts'
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -170,5 +170,13 @@ export function freshDatabase(engine: Engine): Variables {
     await dropDatabase(parseEnv(variables).database)
     rmSync(folder, { recursive: true, force: true })
   })
+  return variables
+}
+
+/** The variables of a new database with its tables, made without a program. It is removed when the test ends. */
+export async function migratedDatabase(engine: Engine, { seeded = false } = {}): Promise<Variables> {
+  const variables = freshDatabase(engine)
+  const db = await createDatabase(parseEnv(variables).database, { seeded })
+  await db.destroy()
   return variables
 }

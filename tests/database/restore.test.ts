@@ -10,6 +10,7 @@ import type { Variables } from '../../testing/fixture.ts'
 import {
   addressOf,
   freshDatabase,
+  migratedDatabase,
   ROOT,
   runProgram,
   startCommand,
@@ -110,8 +111,7 @@ it.each([
 })
 
 it('when the backup file exists already, then it is left unchanged', async () => {
-  const live = freshDatabase('sqlite')
-  expect((await runProgram('migrate', live)).code).toBe(0)
+  const live = await migratedDatabase('sqlite')
   const { DB_FILE = '' } = live
   const before = readFileSync(DB_FILE)
   const { code, stderr } = await runProgram('backup', live, ['--to', DB_FILE])

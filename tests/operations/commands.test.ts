@@ -12,6 +12,7 @@ import {
   addressOf,
   BINARIES,
   freshDatabase,
+  migratedDatabase,
   ROOT,
   runProgram,
   startCommand,
@@ -53,9 +54,7 @@ describeEachEngine('npm run', (engine) => {
   })
 
   it('when a client is created, then its secret is shown once and gets tokens', async () => {
-    const variables = freshDatabase(engine)
-    await said('migrate', variables)
-    await said('seed', variables)
+    const variables = await migratedDatabase(engine, { seeded: true })
     const args = ['--name', 'ERP of ACME', '--scope', 'orders:read,orders:write', '--customer-id', '1']
     const output = await said('client:create', variables, args)
     expect(output).toMatch(/^client_id: {5}client_\S+\nclient_secret: [\w-]{43}\n\nThe secret is not shown again\.\n$/)
@@ -77,8 +76,7 @@ describeEachEngine('npm run', (engine) => {
   })
 
   it('when a client is rotated, disabled or enabled, then older tokens open nothing', async () => {
-    const variables = freshDatabase(engine)
-    await said('migrate', variables)
+    const variables = await migratedDatabase(engine)
     const made = await said('client:create', variables, ['--name', 'ERP', '--scope', 'customers:read'])
     const [, id = '', first = ''] = /client_id: +(\S+)\nclient_secret: +(\S+)/.exec(made) ?? []
     const customers = apiClient(await addressOf(startProgram('start:customers', { PORT: '0', ...variables })), '')
@@ -113,8 +111,7 @@ describeEachEngine('npm run', (engine) => {
   })
 
   it('when a client is disabled already, then the commands say so', async () => {
-    const variables = freshDatabase(engine)
-    await said('migrate', variables)
+    const variables = await migratedDatabase(engine)
     const made = await said('client:create', variables, ['--name', 'ERP', '--scope', 'orders:read'])
     const [, id = ''] = /client_id: +(\S+)/.exec(made) ?? []
     const enable = ['--id', id, '--enable']
@@ -128,8 +125,7 @@ describeEachEngine('npm run', (engine) => {
   })
 
   it('when clients are listed, then each has its state and no secret', async () => {
-    const variables = freshDatabase(engine)
-    await said('migrate', variables)
+    const variables = await migratedDatabase(engine)
     expect(await said('client:list', variables)).toBe('There are no clients.\n')
     await said('seed', variables)
     const args = ['--name', 'ERP of ACME', '--scope', 'orders:read orders:write', '--customer-id', '1']
@@ -183,9 +179,7 @@ describeEachEngine('npm run', (engine) => {
   })
 
   it('when the books are audited, then it ends with 0 if they balance, otherwise 1', async () => {
-    const variables = freshDatabase(engine)
-    await said('migrate', variables)
-    await said('seed', variables)
+    const variables = await migratedDatabase(engine, { seeded: true })
     expect(await said('audit:books', variables)).toMatch(/Balanced\.\n$/)
     const db = await openDatabase(parseEnv(variables).database)
     await db.updateTable('products').set({ stock: 7 }).where('id', '=', 1).execute()
@@ -199,9 +193,7 @@ describeEachEngine('npm run', (engine) => {
   })
 
   it('when the database is read-only, then the books can still be audited', async () => {
-    const variables = freshDatabase(engine)
-    await said('migrate', variables)
-    await said('seed', variables)
+    const variables = await migratedDatabase(engine, { seeded: true })
     const { ended } = startCommand(...withoutRights('src/commands/audit-books.ts'), await readOnly(variables))
     const { code, stdout, stderr } = await ended
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -209,9 +201,7 @@ describeEachEngine('npm run', (engine) => {
   })
 
   it('when a client is bound to a missing or deleted customer, then it is refused', async () => {
-    const variables = freshDatabase(engine)
-    await said('migrate', variables)
-    await said('seed', variables)
+    const variables = await migratedDatabase(engine, { seeded: true })
     const customers = startProgram('start:customers', { PORT: '0', ...variables })
     const token = (await said('token', variables)).trim()
     expect((await apiClient(await addressOf(customers), token).delete('/customers/3')).status).toBe(204)
@@ -329,9 +319,7 @@ describe('the command line', () => {
 describe.each(inject('mysql') === null ? [] : ['MySQL'])('npm run database:user on %s', () => {
   /** A migrated database with the demo data, and a name for its user. */
   async function prepared() {
-    const variables = freshDatabase('mysql')
-    await said('migrate', variables)
-    await said('seed', variables)
+    const variables = await migratedDatabase('mysql', { seeded: true })
     const name = `svc_${randomBytes(6).toString('hex')}`
     const root = await connect(variables)
     onTestFinished(async () => {
