@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './testing/longest-first.ts'
 import { createProgress } from './testing/progress.ts'
 
 export default defineConfig({
@@ -8,7 +9,8 @@ export default defineConfig({
     reporters: ['default', createProgress()],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // Two cores: more workers would only wait for each other, and for the one database server.
-    maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
+    // One more than two cores: many tests wait for a limit, a lock or the end of a program.
+    maxWorkers: 3,
   },
 })
