@@ -1,4 +1,13 @@
-import { type Completion, failsIn, type HistoryEntry, isRecord, type OperationKind, okIn, readJson } from './history.ts'
+import {
+  type Completion,
+  failsIn,
+  type HistoryEntry,
+  isRecord,
+  type OperationKind,
+  okIn,
+  type PoNumber,
+  readJson,
+} from './history.ts'
 
 /** What the database holds at the end. */
 export interface FinalState {
@@ -15,6 +24,8 @@ export interface StoredOrder {
   status: 'CREATED' | 'CONFIRMED' | 'CANCELED'
   wasConfirmed: boolean
   totalCents: number
+  customerId: number
+  poNumber: string | null
 }
 
 /**
@@ -37,10 +48,12 @@ export interface Violation {
   seen: string
 }
 
+const PO_TAKEN = 'po_number_taken'
+
 const REFUSALS: Record<OperationKind, readonly string[]> = {
-  orchestrate: ['insufficient_stock'],
-  place: ['insufficient_stock'],
-  'place confirmed': ['insufficient_stock'],
+  orchestrate: ['insufficient_stock', PO_TAKEN],
+  place: ['insufficient_stock', PO_TAKEN],
+  'place confirmed': ['insufficient_stock', PO_TAKEN],
   confirm: ['order_canceled'],
   cancel: ['cancel_window_passed'],
   adjust: ['insufficient_stock'],
@@ -63,7 +76,35 @@ export function check(entries: readonly HistoryEntry[], final: FinalState, marks
     ...[...bySerial].flatMap(([serial, ofOrder]) => checkOrder(ofOrder, orders.get(serial) ?? [], marks)),
     ...entries.flatMap((entry) => (entry.name === undefined ? [] : checkOther(entry, others.get(entry.name) ?? []))),
     ...final.orders.filter(({ serial }) => serial === undefined || !bySerial.has(serial)).map(unaskedOrder),
+    ...entries.flatMap((entry) => checkPoRefusals(entry, final.orders)),
+    ...checkPoNumbers(final.orders),
   ]
+}
+
+/** A refusal must name an order that has the PO number, and never the caller's own order. */
+function checkPoRefusals({ key, serial, po, completions }: HistoryEntry, orders: readonly StoredOrder[]): Violation[] {
+  const hasIt = (order: StoredOrder) => po !== undefined && poNameOf(order) === poNameIn(po) && order.serial !== serial
+  return completions
+    .filter(({ code, orderId }) => code === PO_TAKEN && !orders.some((order) => order.id === orderId && hasIt(order)))
+    .map((completion) => ({ kind: 'wrongly refused', key, seen: `for PO number ${po?.text}: ${shown(completion)}` }))
+}
+
+/** At most one live order of a customer has a PO number. */
+function checkPoNumbers(orders: readonly StoredOrder[]): Violation[] {
+  const live = orders.filter(({ status, poNumber }) => status !== 'CANCELED' && poNumber !== null)
+  return [...Map.groupBy(live, poNameOf)].flatMap(([name, holders]) => {
+    const seen = holders.map(inWords).join(', ')
+    return holders.length > 1 ? [{ kind: 'doubled', key: `PO number ${name}`, seen }] : []
+  })
+}
+
+function poNameOf({ customerId, poNumber }: StoredOrder): string | undefined {
+  return poNumber === null ? undefined : poNameIn({ customerId, text: poNumber })
+}
+
+/** The PO number as it is compared. */
+function poNameIn({ customerId, text }: PoNumber): string {
+  return `${customerId} ${text.trim().normalize('NFC').toLowerCase()}`
 }
 
 function checkCompletions(entry: HistoryEntry): Violation[] {
@@ -111,8 +152,7 @@ function checkOrder(
   if (refused && live.length > 0) found.push({ ...violation('unasked'), seen: `refused, and yet: ${seen}` })
   for (const entry of entries) {
     const [response] = okIn(entry)
-    if (response && !holds(entry.kind, response, placing.serial, orders, asked('cancel'), marks))
-      found.push(violation('lost'))
+    if (response && !holds(entry.kind, response, placing, orders, asked('cancel'), marks)) found.push(violation('lost'))
   }
   return found
 }
@@ -129,7 +169,7 @@ function outcomeInWords({ kind, invocations, completions }: HistoryEntry): strin
 function holds(
   kind: OperationKind,
   response: Completion,
-  serial: number | undefined,
+  { serial, po }: HistoryEntry,
   orders: readonly StoredOrder[],
   mayBeCanceled: boolean,
   marks: readonly number[],
@@ -137,6 +177,8 @@ function holds(
   const answered = orderIn(kind, response.body)
   const order = orders.find(({ id }) => id === answered.id)
   if (order === undefined || answered.totalCents !== order.totalCents) return false
+  const poNumber = po?.text.trim() ?? null
+  if (answered.poNumber !== poNumber || order.poNumber !== poNumber) return false
   // The order must be this caller's own.
   if (answered.lines.find(({ productId }) => marks.includes(productId))?.qty !== serial) return false
   if (kind === 'place') return answered.status === 'CREATED'
@@ -149,6 +191,7 @@ interface AnsweredOrder {
   id: unknown
   status: unknown
   totalCents: unknown
+  poNumber: unknown
   lines: { productId: number; qty: number }[]
 }
 
@@ -158,7 +201,8 @@ function orderIn(kind: OperationKind, body: string): AnsweredOrder {
   const order = kind === 'orchestrate' ? (isRecord(data.order) ? data.order : {}) : whole
   const items = Array.isArray(order.items) ? order.items.filter(isRecord) : []
   const lines = items.map(({ product_id, qty }) => ({ productId: Number(product_id), qty: Number(qty) }))
-  return { id: order.id, status: order.status, totalCents: order.total_cents, lines }
+  const { id, status, total_cents: totalCents, po_number: poNumber = null } = order
+  return { id, status, totalCents, poNumber, lines }
 }
 
 /** A row that is not an order must exist once, under the acknowledged id. */

@@ -109,7 +109,7 @@ async function readFinalState(db: Database, marks: readonly number[]): Promise<F
   const orders = await db
     .selectFrom('orders as o')
     .leftJoin('order_items as i', (join) => join.onRef('i.order_id', '=', 'o.id').on('i.product_id', 'in', marks))
-    .select(['o.id', 'i.qty', 'o.status', 'o.confirmed_at', 'o.total_cents'])
+    .select(['o.id', 'i.qty', 'o.status', 'o.confirmed_at', 'o.total_cents', 'o.customer_id', 'o.po_number'])
     .where('o.id', '>', SEEDED_ORDERS)
     .execute()
   const adjustments = await db
@@ -120,8 +120,9 @@ async function readFinalState(db: Database, marks: readonly number[]): Promise<F
   const customers = await db.selectFrom('customers').select(['id', 'email']).execute()
   const products = await db.selectFrom('products').select(['id', 'sku']).execute()
   return {
-    orders: orders.map(({ id, qty, status, confirmed_at, total_cents }): StoredOrder => {
-      return { id, serial: qty ?? undefined, status, wasConfirmed: confirmed_at !== null, totalCents: total_cents }
+    orders: orders.map(({ id, qty, status, confirmed_at, total_cents, customer_id, po_number }): StoredOrder => {
+      const placed = { totalCents: total_cents, customerId: customer_id, poNumber: po_number }
+      return { id, serial: qty ?? undefined, status, wasConfirmed: confirmed_at !== null, ...placed }
     }),
     others: [
       ...adjustments.map(({ id, reason }) => ({ id, name: reason })),

@@ -1,6 +1,6 @@
 import type { Random } from '../testing/random.ts'
 import { type Fixture, REASON } from './fixture.ts'
-import { type HistoryEntry, newEntry } from './history.ts'
+import { type HistoryEntry, newEntry, type PoNumber } from './history.ts'
 import type { ServiceRequest } from './http.ts'
 
 /** An operation, and the request that each of its invocations sends. */
@@ -16,22 +16,24 @@ export function createGenerator(seed: number, fixture: Fixture) {
       const key = `orchestrated-${seed}-${serial}`
       // The response contains the correlation id. Without one from the caller, it is the one stored with the key.
       const correlation = random.chance(0.5) ? { correlation_id: `faults-${seed}-${serial}` } : {}
-      const body = { ...orderFor(random, serial), idempotency_key: key, ...correlation }
-      const entry = newEntry('orchestrate', key, { serial })
+      const order = orderFor(random, serial)
+      const body = { ...order, idempotency_key: key, ...correlation }
+      const entry = newEntry('orchestrate', key, { serial, po: poOf(order) })
       return { entry, request: post('orchestrator', '/orchestrator/create-and-confirm-order', {}, body) }
     },
 
     place(random: Random, serial: number): Operation {
       const key = `placed-${seed}-${serial}`
-      const entry = newEntry('place', key, { serial })
-      return { entry, request: post('orders', '/orders', { 'idempotency-key': key }, orderFor(random, serial)) }
+      const order = orderFor(random, serial)
+      const entry = newEntry('place', key, { serial, po: poOf(order) })
+      return { entry, request: post('orders', '/orders', { 'idempotency-key': key }, order) }
     },
 
     placeConfirmed(random: Random, serial: number): Operation {
       const key = `placed-confirmed-${seed}-${serial}`
-      const body = { ...orderFor(random, serial), confirm: true }
-      const entry = newEntry('place confirmed', key, { serial })
-      return { entry, request: post('orders', '/orders', { 'idempotency-key': key }, body) }
+      const order = orderFor(random, serial)
+      const entry = newEntry('place confirmed', key, { serial, po: poOf(order) })
+      return { entry, request: post('orders', '/orders', { 'idempotency-key': key }, { ...order, confirm: true }) }
     },
 
     confirm(serial: number, orderId: number): Operation {
@@ -74,7 +76,7 @@ export function createGenerator(seed: number, fixture: Fixture) {
     },
   }
 
-  function orderFor(random: Random, serial: number) {
+  function orderFor(random: Random, serial: number): NewOrder {
     const scarce = random.chance(0.25)
     const line = (ids: readonly number[], most: number) => {
       const [product_id = 0] = random.shuffled(ids)
@@ -83,8 +85,30 @@ export function createGenerator(seed: number, fixture: Fixture) {
     const mark = { product_id: fixture.marks[serial % fixture.marks.length] ?? 0, qty: serial }
     const items = [line(fixture.plenty, 3), ...(scarce ? [line(fixture.scarce, 12)] : []), mark]
     const [customer_id = 0] = random.shuffled(fixture.customers)
-    return { customer_id, items: random.shuffled(items) }
+    return { customer_id, items: random.shuffled(items), ...poNumberFor(random, serial) }
   }
+
+  /** Some orders have a PO number of their own, others share one with orders of about the same time. */
+  function poNumberFor(random: Random, serial: number): Pick<NewOrder, 'po_number'> {
+    const dice = random.fraction()
+    if (dice < 0.6) return {}
+    if (dice < 0.8) return { po_number: `PO ${seed}-${serial}` }
+    const shared = `Bestellung für ${seed}-${Math.floor(serial / SHARED_BY)}`
+    return { po_number: random.oneOf(shared, shared.toUpperCase(), shared.normalize('NFD'), ` ${shared} `) }
+  }
+}
+
+/** A fifth of so many orders, of three customers, have the same PO number. */
+const SHARED_BY = 60
+
+interface NewOrder {
+  customer_id: number
+  items: { product_id: number; qty: number }[]
+  po_number?: string
+}
+
+function poOf({ customer_id, po_number }: NewOrder): PoNumber | undefined {
+  return po_number === undefined ? undefined : { customerId: customer_id, text: po_number }
 }
 
 export type Generator = ReturnType<typeof createGenerator>

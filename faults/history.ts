@@ -1,5 +1,11 @@
 // As Jepsen has it: an operation is invoked; it completes as ok or fail, or its outcome stays unknown (info).
 
+/** A PO number of a customer, as callers write it. */
+export interface PoNumber {
+  customerId: number
+  text: string
+}
+
 /** One operation of one caller, under one key, with all its invocations and their outcomes. */
 export interface HistoryEntry {
   kind: OperationKind
@@ -8,6 +14,8 @@ export interface HistoryEntry {
   serial: number | undefined
   /** The name of the row that it creates, unless it creates an order. */
   name: string | undefined
+  /** The PO number that it gives to its order, if any. */
+  po: PoNumber | undefined
   invocations: number
   /** Invocations without a known outcome: no response, or an error of the system. */
   infos: number
@@ -33,15 +41,21 @@ export interface Completion {
   body: string
   /** The problem's code; undefined for ok. */
   code: string | undefined
+  /** The order that a problem names, if any. */
+  orderId: number | undefined
   times: number
   /** When it first arrived, and when the last invocation with this response was sent, in ms. */
   firstAt: number
   lastInvokedAt: number
 }
 
-export function newEntry(kind: OperationKind, key: string, about: { serial?: number; name?: string }): HistoryEntry {
-  const { serial, name } = about
-  return { kind, key, serial, name, invocations: 0, infos: 0, completions: [], settled: false }
+export function newEntry(
+  kind: OperationKind,
+  key: string,
+  about: { serial?: number; name?: string; po?: PoNumber | undefined },
+): HistoryEntry {
+  const { serial, name, po } = about
+  return { kind, key, serial, name, po, invocations: 0, infos: 0, completions: [], settled: false }
 }
 
 export function isOk({ status }: { status: number }): boolean {
@@ -68,19 +82,26 @@ export function recordCompletion(
   completedAt: number,
 ): void {
   entry.settled = true
-  const code = isOk(response) ? undefined : codeOf(response.body)
-  const same = ({ status, body, code: other }: Completion) =>
-    status === response.status && (code === undefined ? body === response.body : other === code)
+  const { code, orderId } = isOk(response) ? OK : reasonIn(response.body)
+  const same = (other: Completion) =>
+    other.status === response.status &&
+    (code === undefined ? other.body === response.body : other.code === code && other.orderId === orderId)
   const known = entry.completions.find(same)
   if (known) {
     known.times++
     known.lastInvokedAt = Math.max(known.lastInvokedAt, invokedAt)
-  } else entry.completions.push({ ...response, code, times: 1, firstAt: completedAt, lastInvokedAt: invokedAt })
+  } else
+    entry.completions.push({ ...response, code, orderId, times: 1, firstAt: completedAt, lastInvokedAt: invokedAt })
 }
 
-function codeOf(body: string): string {
-  const { code } = readJson(body)
-  return typeof code === 'string' ? code : 'no problem document'
+const OK = { code: undefined, orderId: undefined }
+
+function reasonIn(body: string): Pick<Completion, 'code' | 'orderId'> {
+  const { code, order_id } = readJson(body)
+  return {
+    code: typeof code === 'string' ? code : 'no problem document',
+    orderId: typeof order_id === 'number' ? order_id : undefined,
+  }
 }
 
 export function readJson(body: string): Record<string, unknown> {

@@ -1,6 +1,6 @@
 import type { Violation, ViolationKind } from './checker.ts'
 import type { History } from './client.ts'
-import { type OperationKind, okIn } from './history.ts'
+import { failsIn, type OperationKind, okIn } from './history.ts'
 import type { FaultCounts } from './nemesis.ts'
 
 /** The results of a run, as `--json` prints them. */
@@ -15,6 +15,8 @@ export interface Found {
   operations: Record<OperationKind, { acknowledged: number; refused: number }>
   acknowledged: number
   refused: number
+  /** Operations that were refused because another order has their PO number. */
+  refusedForPo: number
   faults: FaultCounts
   /** How often each process was started, and how often its start failed. */
   starts: Record<string, { starts: number; failed: number }>
@@ -51,6 +53,10 @@ export function countOperations({ operations }: History): Found['operations'] {
   return counts
 }
 
+export function countPoRefusals({ operations }: History): number {
+  return operations.filter(({ entry }) => failsIn(entry).some(({ code }) => code === 'po_number_taken')).length
+}
+
 export function sumOf(counts: Record<string, number>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0)
 }
@@ -70,6 +76,7 @@ export function reportOf(found: Found): string {
     ['clocks jumped', `${faults.clockJumps}`],
     ['acknowledged', `${shown(found.acknowledged)}: ${listOf(mapOf(operations, ({ acknowledged }) => acknowledged))}`],
     ['refused', `${shown(found.refused)}: ${listOf(mapOf(operations, ({ refused }) => refused))}`],
+    ['  for a PO number', shown(found.refusedForPo)],
     ['asked again', `${shown(found.askedAgain)}, when all was over`],
     [
       'started',

@@ -8,7 +8,7 @@ import { createGenerator } from './generator.ts'
 import { okIn } from './history.ts'
 import { createSender, type Send } from './http.ts'
 import { createNemesis, type Nemesis } from './nemesis.ts'
-import { countOperations, type Found, sumOf } from './report.ts'
+import { countOperations, countPoRefusals, type Found, sumOf } from './report.ts'
 import { type Planned, planFaults, planNodeKills, type Target } from './schedule.ts'
 import { SWEEP_SECONDS, type System } from './system.ts'
 
@@ -223,6 +223,7 @@ function figuresOf({ processes }: System, history: History, { faults }: Nemesis)
     operations,
     acknowledged: counts.reduce((sum, { acknowledged }) => sum + acknowledged, 0),
     refused: counts.reduce((sum, { refused }) => sum + refused, 0),
+    refusedForPo: countPoRefusals(history),
     faults,
     starts: Object.fromEntries(starts),
   }

@@ -13,7 +13,18 @@ const MARK = 900
 
 /** An entry with these completions, one for each invocation. */
 function entry(kind: OperationKind, serial: number, ...answers: [status: number, body: object][]): HistoryEntry {
-  const made = newEntry(kind, `${kind}-${serial}`, { serial })
+  return withPo(undefined, kind, serial, ...answers)
+}
+
+/** @param text the PO number that its order was to get */
+function withPo(
+  text: string | undefined,
+  kind: OperationKind,
+  serial: number,
+  ...answers: [status: number, body: object][]
+): HistoryEntry {
+  const po = text === undefined ? undefined : { customerId: 1, text }
+  const made = newEntry(kind, `${kind}-${serial}`, { serial, po })
   answers.forEach(([status, body], i) => {
     made.invocations++
     recordCompletion(made, { status, body: JSON.stringify(body) }, 10 * i, 10 * i + 5)
@@ -27,7 +38,8 @@ function order(
   status: StoredOrder['status'],
   more: Partial<StoredOrder> = {},
 ): StoredOrder {
-  return { id, serial, status, wasConfirmed: status === 'CONFIRMED', totalCents: 100, ...more }
+  const placed = { totalCents: 100, customerId: 1, poNumber: null }
+  return { id, serial, status, wasConfirmed: status === 'CONFIRMED', ...placed, ...more }
 }
 
 function answered(id: number, serial: number, status: StoredOrder['status']) {
@@ -50,6 +62,8 @@ const CREATED: [number, object] = [201, answered(5, 7, 'CREATED')]
 const CONFIRMED: [number, object] = [200, answered(5, 7, 'CONFIRMED')]
 const CANCELED: [number, object] = [200, answered(5, 7, 'CANCELED')]
 const NO_STOCK: [number, object] = [409, { code: 'insufficient_stock' }]
+const NAMED: [number, object] = [201, { ...answered(5, 7, 'CREATED'), po_number: 'A' }]
+const takenBy = (order_id: number): [number, object] => [409, { code: 'po_number_taken', order_id }]
 
 function kindsOf(entries: HistoryEntry[], orders: StoredOrder[], others: FinalState['others'] = []): string[] {
   return check(entries, { orders, others }, [MARK]).map(({ kind }) => kind)
@@ -132,6 +146,36 @@ describe('the judgement of a fault run', () => {
     ['was refused for no reason', 'wrongly refused', [entry('place', 7, [404, { code: 'not_found' }])], []],
   ])('when an order %s, then that is %s', (_, kind, entries, orders) => {
     expect(new Set(kindsOf(entries, orders))).toEqual(new Set([kind]))
+  })
+
+  it.each<[string, StoredOrder[]]>([
+    ['has it', [order(5, 7, 'CREATED', { poNumber: 'A' })]],
+    ['had it', [order(5, 7, 'CANCELED', { poNumber: 'A' })]],
+  ])('when an order is refused for the PO number of one that %s, then nothing is wrong', (_, orders) => {
+    expect(kindsOf([withPo(' A ', 'place', 7, NAMED), withPo('a', 'place', 8, takenBy(5))], orders)).toEqual([])
+  })
+
+  it.each<[string, StoredOrder]>([
+    ['is another one', order(5, 7, 'CREATED', { poNumber: 'B' })],
+    ['is of another customer', order(5, 7, 'CREATED', { poNumber: 'A', customerId: 2 })],
+    ["is the caller's own", order(5, 8, 'CREATED', { poNumber: 'A' })],
+    ['is not there', order(6, 7, 'CREATED', { poNumber: 'A' })],
+  ])('when an order is refused for a PO number and the order that it names %s, then wrongly', (_, named) => {
+    expect(kindsOf([withPo('a', 'place', 8, takenBy(5)), entry('place', 7)], [named])).toContain('wrongly refused')
+  })
+
+  it('when two live orders of a customer have a PO number, then that is doubled', () => {
+    const entries = [withPo('A', 'place', 7, NAMED), withPo('a', 'place', 8)]
+    const other = (more: Partial<StoredOrder>) => order(6, 8, 'CREATED', { poNumber: 'a', ...more })
+    const kindsWith = (second: StoredOrder) => kindsOf(entries, [order(5, 7, 'CREATED', { poNumber: 'A' }), second])
+    expect(kindsWith(other({}))).toEqual(['unanswered', 'doubled'])
+    expect(kindsWith(other({ customerId: 2 }))).toEqual(['unanswered'])
+    expect(kindsWith(other({ status: 'CANCELED' }))).toEqual(['unanswered'])
+  })
+
+  it('when an order does not have the PO number that it was to get, then it is lost', () => {
+    expect(kindsOf([withPo('A', 'place', 7, NAMED)], [order(5, 7, 'CREATED')])).toEqual(['lost'])
+    expect(kindsOf([withPo('A', 'place', 7, CREATED)], [order(5, 7, 'CREATED', { poNumber: 'A' })])).toEqual(['lost'])
   })
 
   it.each<[OperationKind, object]>([

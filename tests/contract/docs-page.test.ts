@@ -25,10 +25,11 @@ const DONE: Record<ServiceName, Record<string, object>> = {
     replaceCustomer: { id: 3, name: 'Globex Wholesale', phone: '555-9877', version: 2 },
   },
   orders: {
-    createProduct: { id: 4, sku: 'KEY-ISO', stock: 250 },
+    createProduct: { id: 5, sku: 'KEY-ISO', stock: 250 },
     changeProduct: { id: 3, price_cents: 1090, version: 2 },
     adjustStock: { product_id: 1, delta: -3, stock: 4992 },
     placeOrder: { id: 5, status: 'CREATED', total_cents: 259_800 },
+    updateOrder: { id: 2, notes: 'Ring at gate 3.' },
     confirmOrder: { id: 2, status: 'CONFIRMED' },
     cancelOrder: { id: 4, status: 'CANCELED', confirmed_at: null },
   },
