@@ -18,7 +18,9 @@ export interface HttpRequest {
 
 /** The bytes of a request whose body is ASCII. */
 export function encodeRequest({ method, path, headers = {}, body }: HttpRequest): string {
-  const text = body === undefined ? '' : JSON.stringify(body)
+  // Escaped, so that the text has as many bytes as characters.
+  const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+  const text = body === undefined ? '' : JSON.stringify(body).replace(/[\u0080-\uffff]/g, escaped)
   const fields = {
     host: '127.0.0.1',
     ...headers,

@@ -82,8 +82,13 @@ export function validationError(
     { errors: errors.slice(0, MAX_LISTED_ERRORS), ...(more > 0 && { more_errors: more }) },
   )
 
-  function messageOf({ path, message }: $ZodIssue): string {
-    const values = target === 'query' ? queries[String(path[0])] : undefined
-    return values !== undefined && values.length > 1 ? 'Given more than once' : message
+  function messageOf(issue: $ZodIssue): string {
+    const values = target === 'query' ? queries[String(issue.path[0])] : undefined
+    return values !== undefined && values.length > 1 && !isAboutList(issue) ? 'Given more than once' : issue.message
   }
+}
+
+/** Whether the parameter may be repeated, and its list is too long or one of its values is wrong. */
+function isAboutList(issue: $ZodIssue): boolean {
+  return issue.path.length > 1 || (issue.code === 'too_big' && issue.origin === 'array')
 }
