@@ -1,13 +1,11 @@
 import { CustomerBrief } from '../customers/contract.ts'
 import { CUSTOMER_ERRORS } from '../customers/errors.ts'
-import { NewOrderItems, Order, OrderItem } from '../orders/contract.ts'
-import { orderDetails } from '../orders/details.ts'
+import { NewOrder, Order, OrderItem } from '../orders/contract.ts'
 import { ORDER_ERRORS } from '../orders/errors.ts'
 import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
   declareProblems,
   defineRoute,
-  Id,
   idempotencyHeadersLike,
   jsonBody,
   jsonResponse,
@@ -22,9 +20,7 @@ import { PRODUCT_ERRORS } from '../products/errors.ts'
 
 export const CreateAndConfirm = z
   .strictObject({
-    customer_id: Id.meta({ example: 1 }),
-    items: NewOrderItems,
-    ...orderDetails,
+    ...NewOrder.omit({ hold_minutes: true, confirm: true }).shape,
     idempotency_key: optional(z.string()).openapi({
       ...KEYS,
       description:

@@ -14,7 +14,7 @@ import { nextLink } from '../platform/http/pagination.ts'
 import { actFor } from '../platform/http/principal.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
 import { etagHeader, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
-import { addRoute } from '../platform/http/routes.ts'
+import { addRoute, refuseOtherMethods } from '../platform/http/routes.ts'
 import { idempotencyKey, keyOf } from '../platform/idempotency/header.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
 import { handleEach } from '../platform/rpc/batch-route.ts'
@@ -66,6 +66,8 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
   addRoute(app, previewOrder, async (c) =>
     sendJson(c, await orders.previewOrder(callerOf(c), c.req.valid('json')), 200),
   )
+
+  refuseOtherMethods(app, previewOrder)
 
   addRoute(app, getOrder, async (c) => sendVersioned(c, await orders.getOrder(callerOf(c), c.req.valid('param').id)))
 

@@ -151,10 +151,6 @@ const Instant = z.string().regex(new RegExp(`^${DATE}(${TIME})?$`), {
 })
 
 export const OrderQuery = PageQuery.extend({
-  expand: emptyIsAbsent(z.enum(['items'])).openapi({ description: '`items` shows the lines of each order' }),
-  po_number: emptyIsAbsent(visible(64)).openapi({
-    description: 'Orders with this PO number, without regard to case. With `customer_id`, those of one customer.',
-  }),
   status: emptyIsAbsent(OrderStatus).openapi({ description: 'Empty, of every status' }),
   customer_id: IdParams.shape.id.optional().openapi({
     param: { name: 'customer_id', in: 'query', required: false },
@@ -167,6 +163,10 @@ export const OrderQuery = PageQuery.extend({
     description: 'Created before this time: an RFC 3339 time, or a date in UTC. A `+` in it is written `%2B`.',
     example: '2030-01-01T00:00:00Z',
   }),
+  po_number: emptyIsAbsent(visible(64)).openapi({
+    description: 'Orders with this PO number, without regard to case. With `customer_id`, those of one customer.',
+  }),
+  expand: emptyIsAbsent(z.enum(['items'])).openapi({ description: '`items` shows the lines of each order' }),
 })
 
 /** The end of a page of orders: the time and id of its last order. */

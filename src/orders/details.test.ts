@@ -496,6 +496,12 @@ describeEachEngine('POST /orders/preview', (engine) => {
     expectProblem(await preview(other.bodyOf()), 404, 'not_found')
   })
 
+  it.each(['GET', 'PATCH', 'DELETE'])('when its path is called with %s, then 405 with Allow', async (method) => {
+    const response = await system.orders.call(method, '/orders/preview')
+    expectProblem(response, 405, 'method_not_allowed')
+    expect(response.headers.get('allow')).toBe('POST')
+  })
+
   it('when the total is too large, then it is null and a problem', async () => {
     const { product, preview } = await desk(system, { product: { price_cents: 100_000_000_000 } })
     const { body } = await preview({ items: [{ product_id: product.id, qty: 1_000_000 }] })

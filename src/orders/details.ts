@@ -24,7 +24,7 @@ const MAX_METADATA_KEYS = 20
 const MetadataValue = text(500)
 
 const METADATA_SCHEMA = {
-  type: 'object' as const,
+  type: ['object' as const, 'null' as const],
   additionalProperties: { type: 'string' as const, maxLength: 500 },
   propertyNames: { pattern: `^${KEY}$` },
   maxProperties: MAX_METADATA_KEYS,
@@ -67,6 +67,7 @@ export const ShipTo = z
       .regex(COUNTRY, 'Must be an ISO 3166-1 alpha-2 code, such as DE')
       .meta({ description: 'ISO 3166-1 alpha-2', example: 'DE' }),
   })
+  .nullable()
   .openapi('ShipTo', { description: 'Where the goods go. It is copied into the order.' })
 
 const NOT_BEFORE_TODAY = 'The day is not before today in `TIME_ZONE`.'

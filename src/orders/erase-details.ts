@@ -1,10 +1,9 @@
-import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
 import { rewriteResponsesWhere } from '../platform/idempotency/rewrite.ts'
 import type { Order } from './order-response.ts'
-import { erasePersonalDetails, findPersonalDetails, lockOrders } from './store.ts'
+import { erasePersonalDetails, findPersonalDetails, lockOrders, storedDetailsOf } from './store.ts'
 
 /** Few orders for each transaction, so that its locks are short. */
 const PAGE_SIZE = 200
@@ -22,7 +21,7 @@ export async function eraseOrderDetails(db: Database, customerId: number): Promi
     last = found.at(-1)
     isFull = found.length === PAGE_SIZE
   }
-  await rewriteResponsesWhere(db, hasDetails(customerId), erasedBody)
+  await rewriteResponsesWhere(db, storedDetailsOf(customerId), erasedBody)
 }
 
 async function eraseAll(db: Database, orders: readonly { id: number }[]): Promise<void> {
@@ -31,18 +30,6 @@ async function eraseAll(db: Database, orders: readonly { id: number }[]): Promis
     await lockOrders(trx, ids)
     await erasePersonalDetails(trx, ids)
   })
-}
-
-/**
- * Whether a stored order of the customer has such details. The members of its JSON have a fixed order, see
- * `presentOrder`; quotes inside its texts are escaped, so no text can look like members.
- */
-function hasDetails(customerId: number): RawBuilder<SqlBool> {
-  const [ofCustomer, none] = [
-    `{"id":%,"customer_id":${customerId},"status":%`,
-    '%"ship_to":null,"notes":null,"metadata":null,%',
-  ]
-  return sql`response_body like ${ofCustomer} and response_body like '%"ship_to":%' and response_body not like ${none}`
 }
 
 function erasedBody(body: string): string {

@@ -1,4 +1,4 @@
-import { CompiledQuery, type Selectable, sql } from 'kysely'
+import { CompiledQuery, type RawBuilder, type Selectable, type SqlBool, sql } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 import { bulkInsert, chunks } from '../platform/database/bulk-insert.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
@@ -220,6 +220,16 @@ export async function erasePersonalDetails(trx: Database, ids: readonly number[]
     .set({ ship_to: null, notes: null, metadata: null, version: sql<number>`version + 1` })
     .where('id', 'in', ids)
     .execute()
+}
+
+/**
+ * Whether a stored response is an order of the customer with such details. The members of its JSON have a fixed order,
+ * see `presentOrder`; quotes inside its texts are escaped, so no text can look like members.
+ */
+export function storedDetailsOf(customerId: number): RawBuilder<SqlBool> {
+  const ofCustomer = `{"id":%,"customer_id":${customerId},"status":%`
+  const none = '%"ship_to":null,"notes":null,"metadata":null,%'
+  return sql`response_body like ${ofCustomer} and response_body like '%"ship_to":%' and response_body not like ${none}`
 }
 
 /** Replaces the details of an order that the transaction has locked, and counts its version up. */

@@ -190,11 +190,18 @@ describeEachEngine('products', (engine) => {
 
     it.each([
       [Array(101).fill('sku=a').join('&'), 'sku'],
-      ['sku=a&search=b', 'search'],
       [`sku=${'x'.repeat(201)}`, 'sku.0'],
       ['limit=1&limit=2', 'limit'],
     ])('when the query is %s, then it is refused', async (query, path) => {
       expectFaults(await system.orders.get(`/products?${query}`), [path])
+    })
+
+    it('when it comes with a search, then both hold', async () => {
+      const [{ id, sku }, other] = [await newProduct(system, { name: 'Blue lamp' }), await newProduct(system)]
+      const found = async (search: string) =>
+        idsOf((await system.orders.get(`/products?sku=${sku}&sku=${other.sku}&search=${search}`)).body.data)
+      expect(await found('lam+bl')).toEqual([id])
+      expect(await found('red')).toEqual([])
     })
 
     it('when the parameter is empty, then it counts as absent', async () => {

@@ -152,10 +152,10 @@ export const ProductQuery = SearchQuery.extend({
     description: 'Default: 20, and 100 with `sku`',
   }),
   sku: z.preprocess(givenValues, z.array(text(200)).max(MAX_SKUS).optional()).openapi({
-    param: { style: 'form', explode: true, allowEmptyValue: true },
+    param: { style: 'form', explode: true },
     description:
       'Only products with this SKU, without regard to case. For many at once, give it up to 100 times: ' +
-      '`?sku=LAP-15&sku=MON-27`. Not with `search`. Empty: all rows.',
+      '`?sku=LAP-15&sku=MON-27`. With `search`, both hold. Empty: all rows.',
   }),
 })
 

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import { toRfc3339 } from '../platform/core/time.ts'
 import { isDuplicate } from '../platform/database/errors.ts'
+import { tokenize } from '../platform/database/tokenize.ts'
 import type { Database } from '../platform/database/types.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { Id } from '../platform/http/contract.ts'
@@ -177,10 +178,16 @@ async function pageOfSkus(
   skus: readonly string[],
   { search, cursor, limit }: PageRequest,
 ): Promise<Page<ProductRow>> {
-  if (search?.trim()) throw fieldRefused('query', 'search', 'Must not be given with sku')
   const [after] = readCursor('products.sku', cursor, ById) ?? []
-  const rows = await findProductsBySku(db, skus, { after, limit: limit + 1 })
-  return cutPage('products.sku', rows, limit, (row) => [row.id])
+  const rows = await findProductsBySku(db, skus, after)
+  const found = search?.trim() ? rows.filter((row) => hasWords(row, tokenize(search))) : rows
+  return cutPage('products.sku', found, limit, (row) => [row.id])
+}
+
+/** Whether a product has words with all of these beginnings, as a search finds it. */
+function hasWords({ sku, name }: ProductRow, beginnings: readonly string[]): boolean {
+  const words = tokenize(sku, name)
+  return beginnings.length > 0 && beginnings.every((beginning) => words.some((word) => word.startsWith(beginning)))
 }
 
 /** A product as it is stored when nothing else is said. */
@@ -209,11 +216,11 @@ function requireRightQuantity(rule: QuantityRule, given: Partial<Record<(typeof 
   const field = RULE_FIELDS.find((name) => given[name] !== undefined)
   if (field === undefined || hasRightQuantity(rule)) return
   const { min_qty, qty_step, max_qty } = rule
-  throw fieldRefused('body', field, `No multiple of ${qty_step} is from ${min_qty} to ${max_qty}`)
+  throw fieldRefused(field, `No multiple of ${qty_step} is from ${min_qty} to ${max_qty}`)
 }
 
-function fieldRefused(part: 'body' | 'query', path: string, message: string): AppError {
-  return new AppError(PLATFORM_ERRORS.validation_failed, `The ${part} has an error.`, { errors: [{ path, message }] })
+function fieldRefused(path: string, message: string): AppError {
+  return new AppError(PLATFORM_ERRORS.validation_failed, 'The body has an error.', { errors: [{ path, message }] })
 }
 
 function presentProduct(row: Omit<ProductRow, 'sku_key'>): Product {

@@ -93,11 +93,7 @@ export function listProducts(db: Database, { after = 0, limit }: IdList): Promis
 }
 
 /** The products with one of these SKUs, compared without regard to case; those without a key, by the exact SKU. */
-export async function findProductsBySku(
-  db: Database,
-  skus: readonly string[],
-  { after = 0, limit }: IdList,
-): Promise<ProductRow[]> {
+export async function findProductsBySku(db: Database, skus: readonly string[], after = 0): Promise<ProductRow[]> {
   const keys = [...new Set(skus.map((sku) => foldCase(sku.trim())))]
   const rows = await productsBy(db, 'products_sku_key')
     .where('sku_key', 'in', keys)
@@ -107,10 +103,7 @@ export async function findProductsBySku(
         .where('sku_key', 'is', null),
     )
     .execute()
-  return rows
-    .filter(({ id }) => id > after)
-    .sort((a, b) => a.id - b.id)
-    .slice(0, limit)
+  return rows.filter(({ id }) => id > after).sort((a, b) => a.id - b.id)
 }
 
 function productsBy(db: Database, index: string) {

@@ -302,9 +302,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       const skus = (await db.selectFrom('products').select('sku').where('id', '<=', 100).execute()).map(
         ({ sku }) => sku,
       )
-      const { result } = await expectIndexed(db, 250, (db) =>
-        findProductsBySku(db, skus, { after: undefined, limit: 101 }),
-      )
+      const { result } = await expectIndexed(db, 250, (db) => findProductsBySku(db, skus))
       expect(result).toHaveLength(100)
     })
 

@@ -195,8 +195,7 @@ function listVerdict(document: OpenApiDocument, at: string, texts: string[]): Ve
 /** The description forbids it, since OpenAPI has no keyword for parameters that exclude each other. */
 export function mixesLookUp(query: URLSearchParams): boolean {
   const has = (...names: string[]) => names.some((name) => query.get(name)?.trim())
-  const isSku = query.getAll('sku').some((sku) => sku !== '')
-  return (has('email', 'external_id') && has('search', 'cursor')) || (isSku && has('search'))
+  return has('email', 'external_id') && has('search', 'cursor')
 }
 
 /** The description forbids unknown names, since OpenAPI has no keyword for it. A value without a name is ignored. */
@@ -232,8 +231,14 @@ export function readingsOf(documents: Record<ServiceName, OpenApiDocument>) {
   const operations = operationsOf(documents)
   return (service: ServiceName, { target }: RawRequest): Reading[] => {
     const own = operations.filter((operation) => operation.service === service)
-    return pathsOf(target).map((path) => ({ path, operations: own.filter((one) => isAt(one.path, path)) }))
+    return pathsOf(target).map((path) => ({ path, operations: operationsAt(own, path) }))
   }
+}
+
+/** A path without parameters comes before a template that matches it too, as OpenAPI has it. */
+function operationsAt(operations: Operation[], path: string): Operation[] {
+  const exact = operations.filter((one) => one.path === path)
+  return exact.length > 0 ? exact : operations.filter((one) => isAt(one.path, path))
 }
 
 /** HEAD has the response of GET (RFC 9110, section 9.3.2). */

@@ -1,5 +1,6 @@
 import type { RouteConfig, RouteConfigToTypedResponse, RouteHandler } from '@hono/zod-openapi'
 import type { Handler, MiddlewareHandler } from 'hono'
+import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AppEnv, ServiceApp } from './app.ts'
 import type { Route } from './contract.ts'
@@ -27,6 +28,18 @@ export function addRoute<R extends Route>(
 ): void {
   const middleware = [...first, guardOf(route), ...(isBodyOptional(route) ? [acceptEmptyBody] : [])]
   app.openapi({ ...operationOf(route), middleware }, unsafeCast<RouteHandler<RouteConfig, AppEnv>>(handler))
+}
+
+/**
+ * Refuses the other methods at a route's path. Without this, a path such as `/orders/preview` would be read as an id by
+ * the routes of `/orders/{id}`, which must be added later.
+ * @throws AppError `method_not_allowed`
+ */
+export function refuseOtherMethods(app: ServiceApp, { method, path }: Route): void {
+  app.all(path, (c) => {
+    const allow = [method.toUpperCase()]
+    throw new AppError(PLATFORM_ERRORS.method_not_allowed, `This path has no ${c.req.method}.`, { allow })
+  })
 }
 
 /** The route for the document. Tools that use only one security scheme use the first: `bearer` works with any token. */

@@ -44,7 +44,7 @@ public class Flow {
     var confirmed = orders.confirmOrder(order.getId(), RUN + "-confirm", null);
     check("it is confirmed", confirmed.getStatus().getValue().equals("CONFIRMED"), confirmed);
 
-    var page = orders.listOrders(5, null, null, customer.getId(), "2026-01-01", null);
+    var page = orders.listOrders(5, null, null, customer.getId(), "2026-01-01", null, null, null);
     var first = page.getData().get(0);
     check("the list has it", first.getId().equals(order.getId()) && first.getTotalCents() == TOTAL, page);
 

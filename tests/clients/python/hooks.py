@@ -14,7 +14,7 @@ def map_case(context, case):
         if case.query:
             case.query.pop("cursor", None)
             # A look-up is not combined with a search.
-            if case.query.get("email") or case.query.get("external_id") or case.query.get("sku"):
+            if case.query.get("email") or case.query.get("external_id"):
                 case.query.pop("search", None)
         if isinstance(case.body, dict):
             # A date may have passed.
