@@ -206,21 +206,17 @@ function changedFields(before: ProductRow, change: z.output<typeof ProductChange
   return { sku, name, price_cents, stock, active, min_qty, qty_step, max_qty, unit }
 }
 
-const RULE_FIELDS = ['max_qty', 'qty_step', 'min_qty'] as const
-
 /**
- * @param given the fields that the caller sent: one of them is at fault
- * @throws AppError `validation_failed` when no quantity would be right
+ * @param given the fields that the caller sent: those of them that leave no quantity are named
+ * @throws AppError `validation_failed`
  */
-function requireRightQuantity(rule: QuantityRule, given: Partial<Record<(typeof RULE_FIELDS)[number], unknown>>): void {
-  const field = RULE_FIELDS.find((name) => given[name] !== undefined)
-  if (field === undefined || hasRightQuantity(rule)) return
+function requireRightQuantity(rule: QuantityRule, given: Partial<Record<keyof QuantityRule, unknown>>): void {
+  if (hasRightQuantity(rule)) return
   const { min_qty, qty_step, max_qty } = rule
-  throw fieldRefused(field, `No multiple of ${qty_step} is from ${min_qty} to ${max_qty}`)
-}
-
-function fieldRefused(path: string, message: string): AppError {
-  return new AppError(PLATFORM_ERRORS.validation_failed, 'The body has an error.', { errors: [{ path, message }] })
+  const message = `No multiple of ${qty_step} is from ${min_qty} to ${max_qty}`
+  const fields = (['min_qty', 'qty_step', 'max_qty'] as const).filter((field) => given[field] !== undefined)
+  const errors = fields.map((path) => ({ path, message }))
+  throw new AppError(PLATFORM_ERRORS.validation_failed, 'No quantity of the product could be ordered.', { errors })
 }
 
 function presentProduct(row: Omit<ProductRow, 'sku_key'>): Product {
