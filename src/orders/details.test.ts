@@ -487,6 +487,19 @@ describeEachEngine('POST /orders/preview', (engine) => {
     expect((await place({ po_number: 'PO' })).status).toBe(201)
   })
 
+  it('when ended and live orders have the PO number, then it is taken, in whichever order they are found', async () => {
+    // The place of an order among those with its PO number is random.
+    for (let i = 0; i < 8; i++) {
+      const { customer, place, preview } = await desk(system, { customer: { po_policy: 'free' } })
+      const [ended, live] = [await place({ po_number: 'PO' }), await place({ po_number: 'PO' })]
+      await endHold(system, ended.body.id)
+      await system.db.updateTable('customers').set({ po_policy: 'unique' }).where('id', '=', customer.id).execute()
+      const { problems } = (await preview({ po_number: 'PO' })).body
+      expect(problems).toMatchObject([{ code: 'po_number_taken', order_id: live.body.id }])
+      expectProblem(await place({ po_number: 'PO' }), 409, 'po_number_taken')
+    }
+  })
+
   it('when a bound client previews, then its limits count, and other customers do not exist', async () => {
     const [own, other] = [await desk(system), await desk(system)]
     const token = await system.token({ customerId: own.customer.id })

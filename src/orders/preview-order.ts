@@ -10,7 +10,6 @@ import { stockQuery } from '../products/stock.ts'
 import type { OrderConfig } from './config.ts'
 import type { OrderPreview, OrderProblem as OrderProblemSchema } from './contract.ts'
 import { presentLines } from './order-response.ts'
-import { isHoldEnded } from './order-states.ts'
 import { type Facts, type OrderRequest, poKeyOf, poName, previewPlacement } from './placement-rules.ts'
 import { endedQuantitiesQuery, openHoldsQuery, poHoldersQuery } from './store.ts'
 
@@ -46,7 +45,7 @@ async function readFacts(db: Database, request: OrderRequest, { timeZone, curren
   const [customers, holders, products, returned, holds] = await pipeline(
     db,
     liveCustomersQuery(db, [customerId]),
-    poHoldersQuery(db, poKey === null ? [] : [{ customerId, poKey }]),
+    poHoldersQuery(db, poKey === null ? [] : [{ customerId, poKey }], 'unended'),
     stockQuery(db, productIds),
     endedQuantitiesQuery(db, productIds),
     openHoldsQuery(db, maxOpenHolds === null ? [] : [customerId], now),
@@ -56,9 +55,7 @@ async function readFacts(db: Database, request: OrderRequest, { timeZone, curren
     products: new Map(products.map((row) => [row.id, { ...row, stock: row.stock + (returning.get(row.id) ?? 0) }])),
     customers: new Map(customers.map((customer) => [customer.id, customer])),
     openHolds: new Map(holds.map((row) => [row.customer_id, row.holds])),
-    poHolders: new Map(
-      holders.filter((holder) => !isHoldEnded(holder, now)).map(({ id, poKey }) => [poName(customerId, poKey), id]),
-    ),
+    poHolders: new Map(holders.map(({ id, poKey }) => [poName(customerId, poKey), id])),
     today: dayIn(timeZone, now),
     currency,
   }

@@ -162,20 +162,30 @@ interface PoHolder extends PoNumber, Pick<OrderRow, 'id' | 'status' | 'expires_a
  * The live order that has each of these PO numbers. Where several have one, because the customer's policy was `free`, it
  * is one of them.
  */
-export function poHoldersQuery(db: Database, poNumbers: readonly PoNumber[]): CompiledQuery<PoHolder> | undefined {
+export function poHoldersQuery(
+  db: Database,
+  poNumbers: readonly PoNumber[],
+  which: Holders = 'all',
+): CompiledQuery<PoHolder> | undefined {
   if (poNumbers.length === 0) return undefined
   const values = poNumbers.flatMap(({ customerId, poKey }) => [customerId, poKey])
-  return compileOnce(db, `PO numbers ${poNumbers.length}`, values, () => ({
-    compile: () => CompiledQuery.raw(poNumbers.map(() => holderOfOne(db)).join(' union all '), values),
+  return compileOnce(db, `PO numbers ${which} ${poNumbers.length}`, values, () => ({
+    compile: () => CompiledQuery.raw(poNumbers.map(() => holderOfOne(db, which)).join(' union all '), values),
   }))
 }
 
-/** One seek for each number: of a number that many orders have, no more than one is read. */
-function holderOfOne(db: Database): string {
-  const { sql: byIndex } = sql`${dialectOf(db).forceIndex('orders_live_po')}`.compile(db)
+/** Whether unconfirmed orders whose hold has ended count. */
+type Holders = 'all' | 'unended'
+
+/** One seek for each number: of a number that many orders have, none after the first one that counts is read. */
+function holderOfOne(db: Database, which: Holders): string {
+  const { forceIndex, now } = dialectOf(db)
+  const { sql: byIndex } = sql`${forceIndex('orders_live_po')}`.compile(db)
+  const { sql: isUnended } = sql`not (status = 'CREATED' and expires_at <= ${now})`.compile(db)
+  const filter = which === 'unended' ? `and ${isUnended}` : ''
   return `select * from (
     select id, customer_id as customerId, live_po as poKey, status, expires_at from orders o ${byIndex}
-    where customer_id = ? and live_po = ? order by po_slot limit 1) as found`
+    where customer_id = ? and live_po = ? ${filter} order by po_slot limit 1) as found`
 }
 
 /** The PO numbers whose orders other transactions have locked or are writing. */
