@@ -76,6 +76,8 @@ const CASES = [
   'placeOrder: not_found',
   'placeOrder: po_number_taken',
   'placeOrder: placed, with the PO number of a canceled order',
+  'placeOrder: placed, with the PO number of another order',
+  'placeOrder: po_number_required',
   'updateOrder: changed',
   'updateOrder: changed, by If-Match',
   'updateOrder: precondition_failed',

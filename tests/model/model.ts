@@ -8,7 +8,8 @@ import { LONG_AGO } from '../../testing/rows.ts'
 /** A client with all scopes, one bound to the first customer, and one without the customer scopes. */
 export type Caller = 'all' | 'bound' | 'other'
 
-type CustomerFields = { name: string; email: string; phone?: string }
+type PoPolicy = 'unique' | 'free' | 'required'
+type CustomerFields = { name: string; email: string; phone?: string; po_policy?: PoPolicy | undefined }
 type ProductFields = { sku: string; name: string; price_cents: number; stock: number }
 export type Items = { product_id: number; qty: number }[]
 /** What an order asks for. */
@@ -62,7 +63,10 @@ const UNSEEN = 'a time'
 
 /** `risen`: the version is above this number; how far was not seen yet. */
 type Versioned = { version: number; risen: boolean; created_at: string; updated_at: string }
-type Customer = { id: number; name: string; email: string; phone: string | null; deleted: boolean } & Versioned
+type Customer = { id: number; name: string; email: string; phone: string | null } & Versioned & {
+    po_policy: PoPolicy
+    deleted: boolean
+  }
 type Product = { id: number } & ProductFields & Versioned
 type Priced = { product_id: number; qty: number; unit_price_cents: number; subtotal_cents: number }
 type Line = Priced & { line: number; sku: string; name: string }
@@ -138,9 +142,9 @@ export function outcomesOf(
 ): Outcome[] {
   switch (call.verb) {
     case 'placeOrder':
-      return [placeOrder(before, call, seen, progress, later)]
+      return placeOrder(before, call, seen, progress, later)
     case 'createAndConfirm':
-      return [createAndConfirm(before, call, seen, progress, later)]
+      return createAndConfirm(before, call, seen, progress, later)
     case 'releaseExpiredHolds':
       return releaseExpiredHolds(before, progress)
     default: {
@@ -208,7 +212,8 @@ function createCustomer(state: State, call: CallOf<'createCustomer'>, seen: Seen
     if (taken) return taken
     const freed = state.customers.some(({ deleted, email }) => deleted && sameEmail(email, call.fields.email))
     const id = newId(seen.body, state.customers)
-    const customer = { id, ...call.fields, phone: call.fields.phone ?? null, deleted: false, ...newVersion() }
+    const { name, email, phone = null, po_policy = 'unique' } = call.fields
+    const customer = { id, name, email, phone, po_policy, deleted: false, ...newVersion() }
     state.customers.push(customer)
     return created(
       shownCustomer(customer, seen.body),
@@ -230,7 +235,8 @@ function replaceCustomer(state: State, call: CallOf<'replaceCustomer'>, seen: Se
   if ('what' in customer) return customer
   const taken = emailTaken(state, call.fields, customer)
   if (taken) return taken
-  Object.assign(customer, call.fields, { phone: call.fields.phone ?? null })
+  const { name, email, phone = null, po_policy = customer.po_policy } = call.fields
+  Object.assign(customer, { name, email, phone, po_policy })
   rise(customer)
   return versioned(shownCustomer(customer, seen.body), changedBy(call))
 }
@@ -342,21 +348,36 @@ function placeOrder(
   seen: Seen,
   progress: Progress | undefined,
   later: LaterOrders,
-): Outcome {
+): Outcome[] {
   const { customer_id, items, confirm, po_number } = call
-  if (confirm && call.key === undefined) return { state: before, expected: refusal(400, 'idempotency_key_required') }
-  if (!mayKnow(before, call, customer_id)) return { state: before, expected: refusal(404, 'not_found') }
-  if (progress?.of !== 'placing') return lookUp(before, customer_id)
-  const state = structuredClone(before)
-  if (!isAnswered(state.responses, call) && releaseFor(state, call, progress.customer)) return { state, progress }
-  const expected = once(state.responses, call, { customer_id, items, confirm, po_number }, seen, () => {
-    const refused = whyNot(state, call, progress.customer)
-    if (refused) return refused
-    const id = newId(seen.body, state.orders)
-    const order = take(state, call, id, later.get(id), confirm ? 'CONFIRMED' : 'CREATED')
-    return created(shownOrder(order, seen.body), 'orders', placedAs(state, order, confirm))
+  if (confirm && call.key === undefined) return [{ state: before, expected: refusal(400, 'idempotency_key_required') }]
+  return place(before, call, before.responses, progress, (state, customer) => {
+    return once(state.responses, call, { customer_id, items, confirm, po_number }, seen, () => {
+      const refused = whyNot(state, call, customer, seen)
+      if (refused) return refused
+      const id = newId(seen.body, state.orders)
+      const order = take(state, call, id, later.get(id), confirm ? 'CONFIRMED' : 'CREATED')
+      return created(shownOrder(order, seen.body), 'orders', placedAs(state, order, confirm))
+    })
   })
-  return { state, expected }
+}
+
+/** The steps of placing: looks up the customer, releases the ended holds that the order needs, and takes the order. */
+function place(
+  before: State,
+  call: CallOf<'placeOrder' | 'createAndConfirm'>,
+  responses: State['responses'],
+  progress: Progress | undefined,
+  takeOrder: (state: State, customer: Customer | undefined) => Expected,
+): Outcome[] {
+  if (!mayKnow(before, call, call.customer_id)) return [{ state: before, expected: refusal(404, 'not_found') }]
+  if (progress?.of !== 'placing') return [lookUp(before, call.customer_id)]
+  const released = isAnswered(responses, call) ? [] : releasesFor(before, call, progress.customer)
+  const outcomes = released.map((state): Outcome => ({ state, progress }))
+  const isTakenAnyway = poHolders(before, call).some((order) => !holdEnded(order))
+  if (released.length > 0 && !isTakenAnyway) return outcomes
+  const state = structuredClone(before)
+  return [...outcomes, { state, expected: takeOrder(state, progress.customer) }]
 }
 
 /** Looks up the customer, at another service. */
@@ -366,6 +387,7 @@ function lookUp(state: State, customerId: number): Outcome {
 
 function placedAs(state: State, order: Order, confirm: true | undefined): string {
   const others = state.orders.filter((other) => other !== order && samePo(other, order))
+  if (others.some(({ status }) => status !== 'CANCELED')) return 'placed, with the PO number of another order'
   if (others.length > 0) return 'placed, with the PO number of a canceled order'
   if (confirm) return 'placed and confirmed'
   return repeats(order.items) ? 'placed, two lines of one product' : 'placed'
@@ -382,49 +404,59 @@ type PoOf = { customer_id: number; po_number?: string | null }
 
 /**
  * Before an order is refused for its PO number or for too little stock, the ended holds that have them are released.
- * @returns whether there were any
+ * @returns the state after each release that may come next; none when there is nothing to release
  */
-function releaseFor(state: State, call: Requested, customer: Customer | undefined): boolean {
-  const { customer_id, items } = call
-  if (customer === undefined || liveCustomer(state, customer_id) === undefined) return false
-  const holder = poHolder(state, call)
-  const wanted = quantities(items)
-  if ([...wanted.keys()].some((id) => productOf(state, id) === undefined)) return false
-  if (holder !== undefined) {
-    if (holdEnded(holder)) cancel(state, holder)
-    return holder.status === 'CANCELED'
-  }
-  const short = [...wanted].filter(([id, qty]) => qty > (productOf(state, id)?.stock ?? 0)).map(([id]) => id)
+function releasesFor(state: State, call: Requested, customer: Customer | undefined): State[] {
+  if (refusalBeforePo(state, call, customer)) return []
+  const holders = poHolders(state, call)
+  if (holders.length > 0) return holders.filter(holdEnded).map((order) => without(state, [order]))
+  const short = shortLines(state, call).map(({ product_id }) => product_id)
   const ended = state.orders.filter(
     (order) => holdEnded(order) && order.items.some((item) => short.includes(item.product_id)),
   )
-  for (const order of ended) cancel(state, order)
-  return ended.length > 0
+  return ended.length > 0 ? [without(state, ended)] : []
 }
 
-/** The order that has the PO number now. */
-function poHolder(state: State, call: PoOf): Order | undefined {
-  return state.orders.find((order) => order.status !== 'CANCELED' && samePo(order, call))
+/** The state after these orders were canceled. */
+function without(before: State, orders: readonly Order[]): State {
+  const state = structuredClone(before)
+  for (const order of state.orders) if (orders.some(({ id }) => id === order.id)) cancel(state, order)
+  return state
 }
 
-/** Why the order can't be placed. */
-function whyNot(state: State, call: Requested, customer: Customer | undefined): Expected | undefined {
-  const { customer_id, items } = call
-  if (customer === undefined || liveCustomer(state, customer_id) === undefined)
-    return refusal(422, 'customer_not_found')
-  const wanted = quantities(items)
-  const missing = [...wanted.keys()].filter((id) => productOf(state, id) === undefined)
-  if (missing.length > 0) return refusal(422, 'product_not_found', { product_ids: missing })
-  const holder = poHolder(state, call)
+/** The orders for whose PO number this one may be refused: several, if the customer's policy was `free` before. */
+function poHolders(state: State, call: Requested): Order[] {
+  if (liveCustomer(state, call.customer_id)?.po_policy === 'free') return []
+  return state.orders.filter((order) => order.status !== 'CANCELED' && samePo(order, call))
+}
+
+/** Why the order can't be placed. A refusal may name any order that has the PO number. */
+function whyNot(state: State, call: Requested, customer: Customer | undefined, seen: Seen): Expected | undefined {
+  const refused = refusalBeforePo(state, call, customer)
+  if (refused) return refused
+  const holders = poHolders(state, call).filter((order) => !holdEnded(order))
+  const holder = holders.find(({ id }) => id === seen.body?.order_id) ?? holders[0]
   if (holder) return refusal(409, 'po_number_taken', { order_id: holder.id })
-  const lines = [...wanted].flatMap(([product_id, requested]) => {
+  const lines = shortLines(state, call)
+  if (lines.length === 0) return undefined
+  const eachAlone = call.items.every(({ product_id, qty }) => qty <= (productOf(state, product_id)?.stock ?? 0))
+  const what = eachAlone ? 'insufficient_stock, by two lines together' : 'insufficient_stock'
+  return refusal(409, 'insufficient_stock', { lines }, what)
+}
+
+function refusalBeforePo(state: State, call: Requested, customer: Customer | undefined): Expected | undefined {
+  const live = liveCustomer(state, call.customer_id)
+  if (customer === undefined || live === undefined) return refusal(422, 'customer_not_found')
+  if (live.po_policy === 'required' && call.po_number === undefined) return refusal(422, 'po_number_required')
+  const missing = [...quantities(call.items).keys()].filter((id) => productOf(state, id) === undefined)
+  return missing.length > 0 ? refusal(422, 'product_not_found', { product_ids: missing }) : undefined
+}
+
+function shortLines(state: State, { items }: Requested) {
+  return [...quantities(items)].flatMap(([product_id, requested]) => {
     const available = productOf(state, product_id)?.stock ?? 0
     return requested > available ? [{ product_id, requested, available }] : []
   })
-  if (lines.length === 0) return undefined
-  const eachAlone = items.every(({ product_id, qty }) => qty <= (productOf(state, product_id)?.stock ?? 0))
-  const what = eachAlone ? 'insufficient_stock, by two lines together' : 'insufficient_stock'
-  return refusal(409, 'insufficient_stock', { lines }, what)
 }
 
 const HOLD_MINUTES = 1_440
@@ -589,21 +621,18 @@ function createAndConfirm(
   seen: Seen,
   progress: Progress | undefined,
   later: LaterOrders,
-): Outcome {
+): Outcome[] {
   const { customer_id, items, po_number } = call
-  if (!mayKnow(before, call, customer_id)) return { state: before, expected: refusal(404, 'not_found') }
-  if (progress?.of !== 'placing') return lookUp(before, customer_id)
-  const state = structuredClone(before)
-  if (!isAnswered(state.orchestrated, call) && releaseFor(state, call, progress.customer)) return { state, progress }
-  const expected = once(state.orchestrated, call, { customer_id, items, po_number }, seen, () => {
-    const refused = whyNot(state, call, progress.customer)
-    if (refused) return refused
-    const id = newId(seen.body?.data?.order, state.orders)
-    const order = take(state, call, id, later.get(id), 'CONFIRMED')
-    const body = { success: true, correlationId: 'model', data: orchestratedData(order, progress.customer) }
-    return { ...done(call.key === undefined ? 'confirmed, without a key' : 'confirmed'), status: 201, body }
+  return place(before, call, before.orchestrated, progress, (state, customer) => {
+    return once(state.orchestrated, call, { customer_id, items, po_number }, seen, () => {
+      const refused = whyNot(state, call, customer, seen)
+      if (refused) return refused
+      const id = newId(seen.body?.data?.order, state.orders)
+      const order = take(state, call, id, later.get(id), 'CONFIRMED')
+      const body = { success: true, correlationId: 'model', data: orchestratedData(order, customer) }
+      return { ...done(call.key === undefined ? 'confirmed, without a key' : 'confirmed'), status: 201, body }
+    })
   })
-  return { state, expected }
 }
 
 function orchestratedData(order: Order, customer: Customer | undefined) {
@@ -727,9 +756,9 @@ function created(body: { id: number; version?: number | string }, collection: st
 /** The expected representation. Times and versions that are seen for the first time are fixed from then on. */
 function shownCustomer(customer: Customer, seen: ApiResponse['body']) {
   settle(customer, seen)
-  const { id, name, email, phone, created_at, updated_at } = customer
-  const unset = { external_id: null, po_policy: 'unique' }
-  return { id, name, email, phone, ...unset, created_at, updated_at, version: shownVersion(customer) }
+  const { id, name, email, phone, po_policy, created_at, updated_at } = customer
+  const shown = { id, name, email, phone, external_id: null, po_policy, created_at, updated_at }
+  return { ...shown, version: shownVersion(customer) }
 }
 
 function shownProduct(product: Product, seen: ApiResponse['body']) {

@@ -78,12 +78,17 @@ function ownEmail(known: Known, slot: number, loud = false): string {
 
 /** One product has stock for many orders. */
 const FIRST_STOCK = [3, 6, 30]
+const FIRST_POLICIES = ['unique', 'free', 'required'] as const
 
 /** Each history begins with three customers and three products. */
 export function firstCalls(known: Known): Call[] {
   const name = ownWords(known, ['red'])
   return FIRST_STOCK.flatMap((stock, slot): Call[] => [
-    { verb: 'createCustomer', by: 'all', fields: { name, email: ownEmail(known, slot) } },
+    {
+      verb: 'createCustomer',
+      by: 'all',
+      fields: { name, email: ownEmail(known, slot), po_policy: FIRST_POLICIES[slot] },
+    },
     { verb: 'createProduct', by: 'all', fields: { sku: ownSku(known, slot), name, price_cents: 100, stock } },
   ])
 }
@@ -121,6 +126,7 @@ const customer = fc.record({
   email: fc.nat({ max: 4 }),
   loud: fc.boolean(),
   phone: fc.option(fc.constant('555-1234')),
+  po_policy: fc.constantFrom(undefined, undefined, 'unique', 'free', 'required'),
 })
 const price = fc.constantFrom(100, 250, 0)
 const stock = fc.nat({ max: 8 })
@@ -131,8 +137,8 @@ const items = fc.array(fc.record({ product: slot, qty: fc.integer({ min: 1, max:
 
 type Made<A> = A extends fc.Arbitrary<infer T> ? T : never
 
-function fieldsOf(known: Known, { ends, email, loud, phone }: Made<typeof customer>) {
-  return { name: ownWords(known, ends), email: ownEmail(known, email, loud), ...(phone && { phone }) }
+function fieldsOf(known: Known, { ends, email, loud, phone, po_policy }: Made<typeof customer>) {
+  return { name: ownWords(known, ends), email: ownEmail(known, email, loud), ...(phone && { phone }), po_policy }
 }
 
 function linesOf({ products }: Known, lines: Made<typeof items>) {
@@ -243,6 +249,16 @@ const placeOne: Verb = (known) => {
   return { verb: 'placeOrder', by: 'all', customer_id: pick(known.customers, 0), items }
 }
 
+/** An order of a customer with the policy `unique` or `free`, which little but its PO number can refuse. */
+const placeForPo = fc.record({ buyer: fc.constantFrom(0, 0, 1), po: anyPo, orchestrated: fc.boolean() }).map(
+  ({ buyer, po, orchestrated }): Verb =>
+    (known) => {
+      const order = { customer_id: pick(known.customers, buyer), items: linesOf(known, [{ product: 2, qty: 1 }]) }
+      const verb = orchestrated ? 'createAndConfirm' : 'placeOrder'
+      return { verb, by: 'all', ...order, po_number: po }
+    },
+)
+
 /** Uses one of the latest orders. A caller that knows none places one. */
 function withOrder(slot: number, verb: (id: number, known: Known) => Call): Verb {
   return (known) => (known.orders.length > 0 ? verb(pick(latestFirst(known.orders), slot), known) : placeOne(known))
@@ -335,6 +351,7 @@ export const anyVerb = among(
   [3, adjustStock],
   [2, searchProducts],
   [9, placeOrder],
+  [3, placeForPo],
   [2, getOrder],
   [7, confirmOrder],
   [7, cancelOrder],
@@ -352,6 +369,7 @@ export const anyVerb = among(
 export const anyBeginning = among(
   [4, fc.constant(placeOne)],
   [2, placeOrder],
+  [2, placeForPo],
   [2, createAndConfirm],
   [1, confirmOrder],
   [1, endHold],
@@ -360,6 +378,7 @@ export const anyBeginning = among(
 /** One call for all callers at once: under one key, or to change what all of them have read. */
 export const anyShared = among(
   [3, placeOrder],
+  [2, placeForPo],
   [3, createAndConfirm],
   [2, confirmOrder],
   [1, cancelOrder],
@@ -383,6 +402,7 @@ export const anyContender = among(
   [2, getProduct],
   [2, searchProducts],
   [6, placeOrder],
+  [4, placeForPo],
   [4, confirmOrder],
   [5, cancelOrder],
   [2, updateOrder],
