@@ -77,6 +77,7 @@ const CASES = [
   'placeOrder: po_number_taken',
   'placeOrder: placed, with the PO number of a canceled order',
   'placeOrder: placed, with the PO number of another order',
+  'placeOrder: placed, with the PO number of an ended hold',
   'placeOrder: po_number_required',
   'updateOrder: changed',
   'updateOrder: changed, by If-Match',

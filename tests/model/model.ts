@@ -119,8 +119,11 @@ export function stateOf(
   }
 }
 
+/** `freed`: an ended hold had the PO number. */
+type Placing = { of: 'placing'; customer: Customer | undefined; freed?: boolean }
+
 /** The progress of a call with several steps. */
-export type Progress = { of: 'placing'; customer: Customer | undefined } | { of: 'releaseExpiredHolds'; left: number[] }
+export type Progress = Placing | { of: 'releaseExpiredHolds'; left: number[] }
 
 /** The state after one step of a call: with the response after the last step, with the progress after others. */
 export type Outcome = { state: State } & ({ expected: Expected } | { progress: Progress })
@@ -373,11 +376,15 @@ function place(
   if (!mayKnow(before, call, call.customer_id)) return [{ state: before, expected: refusal(404, 'not_found') }]
   if (progress?.of !== 'placing') return [lookUp(before, call.customer_id)]
   const released = isAnswered(responses, call) ? [] : releasesFor(before, call, progress.customer)
-  const outcomes = released.map((state): Outcome => ({ state, progress }))
-  const isTakenAnyway = poHolders(before, call).some((order) => !holdEnded(order))
+  const holders = poHolders(before, call)
+  const freed = progress.freed || holders.length > 0
+  const outcomes = released.map((state): Outcome => ({ state, progress: { ...progress, freed } }))
+  const isTakenAnyway = holders.some((order) => !holdEnded(order))
   if (released.length > 0 && !isTakenAnyway) return outcomes
   const state = structuredClone(before)
-  return [...outcomes, { state, expected: takeOrder(state, progress.customer) }]
+  const expected = takeOrder(state, progress.customer)
+  if (progress.freed && expected.status === 201) expected.what = 'placed, with the PO number of an ended hold'
+  return [...outcomes, { state, expected }]
 }
 
 /** Looks up the customer, at another service. */

@@ -11,6 +11,8 @@ export interface Known {
   customers: number[]
   products: number[]
   orders: number[]
+  /** The latest order with a PO number that was placed. */
+  named?: { id: number; customer_id: number; po_number: string; isEnded?: boolean }
   /** Calls with a key, which can be repeated. */
   keyed: Call[]
   /** By path, the latest last. */
@@ -23,6 +25,8 @@ export function learn(known: Known, call: Call, { status, body, etag }: Seen): v
   if (status === 201 && call.verb === 'createCustomer') add(known.customers, body.id)
   if (status === 201 && call.verb === 'createProduct') add(known.products, body.id)
   if (status === 201 && call.verb === 'placeOrder') add(known.orders, body.id)
+  if (status === 201 && call.verb === 'placeOrder' && body.po_number !== null) known.named = body
+  if (call.verb === 'endHold' && call.id === known.named?.id) known.named = { ...known.named, isEnded: true }
   if (status === 201 && call.verb === 'createAndConfirm') add(known.orders, body.data.order.id)
   if (status === 200 && call.verb === 'confirmOrder') touch(known.orders, body.id)
   if (status === 200 && call.verb === 'listOrders') for (const { id } of body.data) add(known.orders, id)
@@ -259,6 +263,17 @@ const placeForPo = fc.record({ buyer: fc.constantFrom(0, 0, 1), po: anyPo, orche
     },
 )
 
+/** Lets the hold of the latest order with a PO number end, and then asks for its PO number. */
+const contendForPo = fc.constantFrom('placeOrder', 'placeOrder', 'createAndConfirm').map(
+  (verb): Verb =>
+    (known) => {
+      if (known.named === undefined) return placeOne(known)
+      const { id, customer_id, po_number, isEnded } = known.named
+      if (!isEnded) return { verb: 'endHold', id }
+      return { verb, by: 'all', customer_id, items: linesOf(known, [{ product: 2, qty: 1 }]), po_number }
+    },
+)
+
 /** Uses one of the latest orders. A caller that knows none places one. */
 function withOrder(slot: number, verb: (id: number, known: Known) => Call): Verb {
   return (known) => (known.orders.length > 0 ? verb(pick(latestFirst(known.orders), slot), known) : placeOne(known))
@@ -333,6 +348,15 @@ const sendAgain = fc.nat({ max: 5 }).map(
     },
 )
 
+/** Sends the latest order with a key again, for another PO number. */
+const sendForOtherPo = anyPo.map(
+  (po_number): Verb =>
+    (known) => {
+      const call = known.keyed.findLast(({ verb }) => verb === 'placeOrder' || verb === 'createAndConfirm')
+      return call ? Object.assign({}, call, { po_number }) : placeOne(known)
+    },
+)
+
 /** Shrinking drops calls and does not simplify them: each try takes time, and simpler calls explain less. */
 function among(...choices: [number, fc.Arbitrary<Verb>][]): fc.Arbitrary<Verb> {
   return fc.oneof(...choices.map(([weight, arbitrary]) => ({ weight, arbitrary: fc.noShrink(arbitrary) })))
@@ -351,7 +375,8 @@ export const anyVerb = among(
   [3, adjustStock],
   [2, searchProducts],
   [9, placeOrder],
-  [3, placeForPo],
+  [2, placeForPo],
+  [3, contendForPo],
   [2, getOrder],
   [7, confirmOrder],
   [7, cancelOrder],
@@ -363,6 +388,7 @@ export const anyVerb = among(
   [1, expireKey],
   [3, releaseExpiredHolds],
   [5, sendAgain],
+  [1, sendForOtherPo],
 )
 
 /** Calls before a race: they make orders to contend for. */
@@ -403,6 +429,7 @@ export const anyContender = among(
   [2, searchProducts],
   [6, placeOrder],
   [4, placeForPo],
+  [3, contendForPo],
   [4, confirmOrder],
   [5, cancelOrder],
   [2, updateOrder],
