@@ -138,12 +138,13 @@ async function readAndLock(
 ): Promise<{ preamble: Preamble; facts: Facts; endedHolders: number[] }> {
   const claims = commands.map(({ claim }) => claim)
   const customerIds = distinct(commands.map(({ customerId }) => customerId))
-  const [clock, customers, holders, products] = await pipeline(
+  const [clock, customers, products, holders] = await pipeline(
     trx,
     preambleQuery(trx, claims),
     liveCustomersQuery(trx, customerIds),
-    poHoldersQuery(trx, commands.flatMap(poNumbersOf)),
     withLockWait(trx, lockStockQuery(trx, productsOf(commands)), config.runLockWaitMs),
+    // After the locks: who waited for another order's stock must see its PO number too.
+    poHoldersQuery(trx, commands.flatMap(poNumbersOf)),
   )
   const preamble = await preambleOf(trx, claims, clock)
   const facts = {

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { describe, expect, inject, it } from 'vitest'
 import type { ApiResponse } from '../../testing/api-client.ts'
 import { expectProblem } from '../../testing/problems.ts'
@@ -34,6 +35,12 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
         await session.query('commit')
       },
     }
+  }
+
+  /** Polls slowly: the server keeps this table for 0.1 s after each read of it. */
+  async function untilLockWait(): Promise<void> {
+    const waiting = sql`select 1 from information_schema.innodb_trx where trx_state = 'LOCK WAIT'`
+    await expect.poll(async () => (await waiting.execute(system.db)).rows, { interval: 150 }).not.toEqual([])
   }
 
   const lock = (table: string, id: number) => leaveOpen('select id from ?? where id = ? for update', [table, id])
@@ -93,6 +100,20 @@ describe.skipIf(inject('mysql') === null)('rows that another session has locked'
     await session.release()
     expect((await waiting).status).toBe(201)
     expect(await stockOf(system, product.id)).toBe(99)
+  })
+
+  it('when its PO number and its stock go to another order meanwhile, then the PO number is the reason', async () => {
+    const [customer, product] = [await newCustomer(system), await newProduct(system, { stock: 1 })]
+    const other = await newProduct(system)
+    const first = await newOrder(system, [{ product_id: other.id, qty: 1 }], { customer_id: customer.id })
+    const session = await leaveOpen('update products set stock = 0 where id = ?', [product.id])
+    const order = { customer_id: customer.id, items: [{ product_id: product.id, qty: 1 }], po_number: 'PO' }
+    const waiting = system.orders.post('/orders', order)
+    await untilLockWait()
+    await session.commit("update orders set po_number = 'PO', po_key = 'po', po_slot = 0 where id = ?", [first.id])
+    const refused = await waiting
+    expectProblem(refused, 409, 'po_number_taken')
+    expect(refused.body.order_id).toBe(first.id)
   })
 
   it('when a canceled order needs a locked product, then confirms of others continue', async () => {
