@@ -10,7 +10,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     sequence: { sequencer: LongestFirst },
-    // One more than two cores: many tests wait for a limit, a lock or the end of a program.
-    maxWorkers: 3,
+    // Two cores: with a third worker, requests took longer than the time limits that some tests set.
+    maxWorkers: 2,
   },
 })

@@ -530,7 +530,7 @@ describeEachEngine('the orchestrator amid faults', (engine) => {
 
   it('when the first call to Orders times out, then the retry has the same key', async () => {
     const slowOnce: FaultOf = (_, earlier) => (earlier === 0 ? 'hang' : 'none')
-    const { api, proxy } = await throughFaultyOrders(slowOnce, { httpTimeoutMs: 300 })
+    const { api, proxy } = await throughFaultyOrders(slowOnce, { httpTimeoutMs: 1_000 })
     const own = await fourOfTen(system)
     expect((await call(api, own.request)).status).toBe(201)
     expect([proxy.seen.length, keysOf(proxy).size]).toEqual([2, 1])
