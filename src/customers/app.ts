@@ -4,7 +4,7 @@ import { callerOf, createServiceApp, locationOf, type ServiceApp, type ServiceDe
 import { preconditionsOf } from '../platform/http/etag.ts'
 import { nextLink } from '../platform/http/pagination.ts'
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
-import { etagOfStored, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
+import { etagHeader, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
 import { addRoute } from '../platform/http/routes.ts'
 import { keyOf } from '../platform/idempotency/header.ts'
 import { handleEach } from '../platform/rpc/batch-route.ts'
@@ -58,7 +58,7 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
     const { id } = c.req.valid('param')
     const input = c.req.valid('json')
     const response = await customers.replaceCustomer(callerOf(c), id, input, keyOf(c), preconditionsOf(c))
-    return sendStored(c, replaceCustomer, response, { etag: etagOfStored(response) })
+    return sendStored(c, replaceCustomer, response, etagHeader(response))
   })
 
   addRoute(app, deleteCustomer, async (c) => {

@@ -45,7 +45,7 @@ const Quantity = int32(1, 1_000_000).meta({ example: 2 })
 
 const NewOrderItem = z.strictObject({ product_id: Id.meta({ example: 1 }), qty: Quantity }).openapi('NewOrderItem')
 
-export const NewOrderItems = z
+const NewOrderItems = z
   .array(NewOrderItem)
   .min(1)
   .max(200)

@@ -1,7 +1,7 @@
 import { callerOf, locationOf, type ServiceApp } from '../platform/http/app.ts'
 import { preconditionsOf } from '../platform/http/etag.ts'
 import { nextLink } from '../platform/http/pagination.ts'
-import { etagOfStored, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
+import { etagHeader, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
 import { addRoute } from '../platform/http/routes.ts'
 import { keyOf } from '../platform/idempotency/header.ts'
 import {
@@ -36,7 +36,7 @@ export function addProductRoutes(app: ServiceApp, products: ProductsService): vo
   addRoute(app, changeProduct, async (c) => {
     const { id } = c.req.valid('param')
     const response = await products.changeProduct(callerOf(c), id, c.req.valid('json'), keyOf(c), preconditionsOf(c))
-    return sendStored(c, changeProduct, response, { etag: etagOfStored(response) })
+    return sendStored(c, changeProduct, response, etagHeader(response))
   })
 
   addRoute(app, adjustStock, async (c) => {

@@ -73,12 +73,10 @@ export function sendStored<R extends Route>(
   return unsafeCast<RouteConfigToTypedResponse<R>>(response)
 }
 
-/** The `ETag` of the resource in a stored response. A replay gets the version of the first response. */
-export function etagOfStored({ body }: StoredResponse): string {
-  return etagOf(unsafeCast<{ version: number }>(JSON.parse(body)))
-}
-
-/** The header with that `ETag`; none for a response that was stored before its resource had a version. */
+/**
+ * The `ETag` of the resource in a stored response, as a header. A replay gets the version of the first response; one that
+ * was stored before its resource had a version gets no `ETag`.
+ */
 export function etagHeader({ body }: StoredResponse): Record<string, string> {
   const { version } = unsafeCast<{ version?: number }>(JSON.parse(body))
   return version === undefined ? {} : { etag: etagOf({ version }) }
