@@ -10,7 +10,7 @@ const NO_DOMAIN = `platform|compose|${PROGRAMS}`
 const DOMAIN = `^src/(?!(?:${NO_DOMAIN})/)([^/]+)/`
 const OTHER_DOMAIN = `^src/(?!(?:$1|${NO_DOMAIN})/)[^/]+/`
 /** What a domain shows to other domains. */
-const PUBLIC_FILES = 'client|contract|stock|customer-rows|quantity-rule|errors|scopes|tables'
+const PUBLIC_FILES = 'client|contract|stock|customer-rows|quantity-rule|errors|events|scopes|tables'
 const TESTS = ['^tests/', '\\.test\\.ts$']
 
 const HONO = '(?:^|node_modules/)(?:hono|@hono/[^/]+|hono-rate-limiter)(?:/|$)'

@@ -30,20 +30,21 @@ CREATE TABLE customer_words (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE products (
-  id          BIGINT       NOT NULL AUTO_INCREMENT,
-  sku         VARCHAR(64)  NOT NULL,
-  name        VARCHAR(200) NOT NULL,
-  price_cents BIGINT       NOT NULL,
-  stock       BIGINT       NOT NULL,
-  version     INT          NOT NULL DEFAULT 1,
-  created_at  DATETIME(3)  NOT NULL,
-  updated_at  DATETIME(3)  NOT NULL,
-  sku_key     VARCHAR(255) NULL COMMENT 'sku without case',
-  active      TINYINT      NOT NULL DEFAULT 1 COMMENT '0: it can not be ordered',
-  min_qty     INT          NOT NULL DEFAULT 1,
-  qty_step    INT          NOT NULL DEFAULT 1,
-  max_qty     INT          NULL,
-  unit        VARCHAR(20)  NOT NULL DEFAULT 'pc',
+  id           BIGINT       NOT NULL AUTO_INCREMENT,
+  sku          VARCHAR(64)  NOT NULL,
+  name         VARCHAR(200) NOT NULL,
+  price_cents  BIGINT       NOT NULL,
+  stock        BIGINT       NOT NULL,
+  version      INT          NOT NULL DEFAULT 1,
+  created_at   DATETIME(3)  NOT NULL,
+  updated_at   DATETIME(3)  NOT NULL,
+  sku_key      VARCHAR(255) NULL COMMENT 'sku without case',
+  active       TINYINT      NOT NULL DEFAULT 1 COMMENT '0: it can not be ordered',
+  min_qty      INT          NOT NULL DEFAULT 1,
+  qty_step     INT          NOT NULL DEFAULT 1,
+  max_qty      INT          NULL,
+  unit         VARCHAR(20)  NOT NULL DEFAULT 'pc',
+  stock_low_at BIGINT       NULL COMMENT 'a stock that falls to this is low',
   PRIMARY KEY (id),
   UNIQUE KEY products_sku (sku),
   UNIQUE KEY products_sku_key (sku_key),
@@ -157,5 +158,31 @@ CREATE TABLE database_writer (
   id     TINYINT      NOT NULL,
   server VARCHAR(300) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'As the server names itself: host name and port',
   epoch  BIGINT       NOT NULL COMMENT 'Counts the changes of server: of two servers, the one with the higher number is right',
+  PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE events (
+  id               BIGINT       NOT NULL AUTO_INCREMENT,
+  position         BIGINT       NULL COMMENT 'its place in the feed, given after the commit',
+  type             VARCHAR(40)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'such as order.placed',
+  resource_type    VARCHAR(20)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  resource_id      BIGINT       NOT NULL,
+  resource_version INT          NOT NULL COMMENT 'of the resource after the change',
+  customer_id      BIGINT       NULL COMMENT 'whose bound clients may see it',
+  actor            VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'principal of the caller, or system:…',
+  correlation_id   VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NULL,
+  traceparent      VARCHAR(55)  CHARACTER SET ascii COLLATE ascii_bin NULL,
+  reason           VARCHAR(40)  CHARACTER SET ascii COLLATE ascii_bin NULL,
+  data             MEDIUMTEXT   NOT NULL COMMENT 'JSON',
+  occurred_at      DATETIME(3)  NOT NULL,
+  PRIMARY KEY (id),
+  UNIQUE KEY events_resource (resource_type, resource_id, resource_version, type),
+  UNIQUE KEY events_position (position)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE event_feed (
+  id         TINYINT     NOT NULL COMMENT '1',
+  position   BIGINT      NOT NULL COMMENT 'of the last event that has one',
+  started_at DATETIME(3) NOT NULL COMMENT 'orders placed before have no events',
   PRIMARY KEY (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import type { EventConfig } from '../events/config.ts'
+import { events } from '../events/module.ts'
 import { type IdentityConfig, identityFaults } from '../identity/config.ts'
 import { identity } from '../identity/module.ts'
 import type { OrchestratorConfig } from '../orchestrator/config.ts'
@@ -38,6 +40,7 @@ const Known = z.object({
   ORDERS_API_BASE: serviceUrl.optional(),
   ...orders.variables,
   ...idempotencyVariables,
+  ...events.variables,
   RATE_LIMIT_PER_MINUTE,
   LOGIN_ATTEMPTS_PER_MINUTE,
   ...servingVariables,
@@ -58,6 +61,7 @@ export interface Env
   ordersBase: string | undefined
   database: DatabaseConfig
   orders: OrderConfig & Pick<DatabaseConfig, 'lockWaitMs'>
+  events: EventConfig
   orchestrator: OrchestratorConfig
   logins: LoginLimits
 }
@@ -123,6 +127,7 @@ function envOf(vars: z.output<typeof Known>): Env {
     ...rpcConfigOf(vars),
     ...telemetryConfigOf(vars),
     orders: { ...orders.configOf(vars), lockWaitMs: database.lockWaitMs },
+    events: events.configOf(vars),
     orchestrator: orchestrator.configOf(vars, production),
     logins: { attemptsPerMinute: loginAttemptsPerMinute, trustedProxies },
   }

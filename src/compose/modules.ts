@@ -1,5 +1,6 @@
 import { audit } from '../audit/module.ts'
 import { customers } from '../customers/module.ts'
+import { events } from '../events/module.ts'
 import { identity } from '../identity/module.ts'
 import { orchestrator } from '../orchestrator/module.ts'
 import { orders } from '../orders/module.ts'
@@ -18,7 +19,15 @@ interface Module {
 }
 
 /** The domains, each after those whose tables its own tables refer to. The documents list the scopes in this order. */
-export const MODULES = [customers, products, orders, orchestrator, identity, audit] as const satisfies readonly Module[]
+export const MODULES = [
+  customers,
+  products,
+  orders,
+  events,
+  orchestrator,
+  identity,
+  audit,
+] as const satisfies readonly Module[]
 
 export type Scope = (typeof MODULES)[number]['scopes'][number]
 

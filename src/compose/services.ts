@@ -6,6 +6,7 @@ import {
   singleFlight,
 } from '../customers/client.ts'
 import { type CustomersService, createCustomersService } from '../customers/service.ts'
+import { createEventsService } from '../events/service.ts'
 import { createAuthenticator, type FindClient } from '../identity/authenticator.ts'
 import { createClientsClient } from '../identity/client.ts'
 import { createTokenService } from '../identity/service.ts'
@@ -80,6 +81,7 @@ export function composeOrders(
     orders,
     support: composeSupport(env, db),
     products: createProductsService(db, env),
+    events: createEventsService(db),
     tokens,
     logins: env.logins,
     // Customers is not essential: without it no order is placed, but orders are still read, confirmed, canceled and

@@ -6,6 +6,8 @@ import { toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { isDuplicate } from '../platform/database/errors.ts'
 import type { Database } from '../platform/database/types.ts'
+import { originOf, recordEvents } from '../platform/events/record.ts'
+import { rewriteEvents } from '../platform/events/rewrite.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
 import { type Page, type PageRequest, searchablePage } from '../platform/http/pagination.ts'
@@ -16,6 +18,7 @@ import { runIdempotent } from '../platform/idempotency/run.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
 import type { CustomerReplacement, Customer as CustomerSchema, NewCustomer } from './contract.ts'
 import { CUSTOMER_ERRORS } from './errors.ts'
+import { customerCreated, customerDeleted, customerErased, customerUpdated } from './events.ts'
 import {
   type CustomerFields,
   type CustomerRow,
@@ -86,7 +89,9 @@ export function createCustomersService(db: Database, config: CustomersConfig, er
       const claim = claimOf(CREATE_CUSTOMER, caller.principal, key, requestOf(input))
       return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const id = await refuseTaken(insertCustomer(trx, fields, now))
-        return presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
+        const customer = presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
+        await recordEvents(trx, [customerCreated(customer, originOf(caller))], now)
+        return customer
       })
     },
 
@@ -135,7 +140,9 @@ export function createCustomersService(db: Database, config: CustomersConfig, er
         const before = await lockAtVersion(trx, id, preconditions)
         const fields = replacedFields(before, input)
         await refuseTaken(updateCustomer(trx, id, fields, now))
-        return presentCustomer({ ...before, ...fields, updated_at: now, version: before.version + 1 })
+        const customer = presentCustomer({ ...before, ...fields, updated_at: now, version: before.version + 1 })
+        await recordEvents(trx, [customerUpdated(presentCustomer(before), customer, originOf(caller))], now)
+        return customer
       })
     },
 
@@ -149,8 +156,10 @@ export function createCustomersService(db: Database, config: CustomersConfig, er
       forbidBoundClient(caller, id)
       const claim = claimOf(DELETE_CUSTOMER, caller.principal, key, id)
       return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
-        await lockAtVersion(trx, id, preconditions)
+        const before = await lockAtVersion(trx, id, preconditions)
         await softDeleteCustomer(trx, id, now)
+        const deleted = presentCustomer({ ...before, updated_at: now, version: before.version + 1 })
+        await recordEvents(trx, [customerDeleted(deleted, originOf(caller))], now)
         return { id }
       })
     },
@@ -166,7 +175,12 @@ export function createCustomersService(db: Database, config: CustomersConfig, er
       const claim = claimOf(ERASE_CUSTOMER, caller.principal, key, id)
       const response = await runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
         const customer = found(await lockCustomerInternal(trx, id), id)
-        if (!isErased(customer)) await eraseCustomer(trx, customer, erasedFields(id), now)
+        await rewriteEvents(trx, 'customer', [id], (data) => erasedEvent(id, data))
+        if (!isErased(customer)) {
+          await eraseCustomer(trx, customer, erasedFields(id), now)
+          const erased = { ...customer, ...erasedFields(id), updated_at: now, version: customer.version + 1 }
+          await recordEvents(trx, [customerErased(presentCustomer(erased), originOf(caller))], now)
+        }
         await rewriteResponses(trx, [CREATE_CUSTOMER, REPLACE_CUSTOMER], id, (body) => erasedBody(id, body))
         return { id }
       })
@@ -213,6 +227,12 @@ function erasedBody(id: number, body: string): string {
   const stored = unsafeCast<Partial<Customer>>(JSON.parse(body))
   const erased = 'external_id' in stored ? erasedFields(id) : erasedBriefFields(id)
   return JSON.stringify({ ...stored, ...erased })
+}
+
+/** What an event tells of a customer, without personal data, and without the old values of what changed. */
+function erasedEvent(id: number, data: string): string {
+  const { customer } = unsafeCast<{ customer: object }>(JSON.parse(data))
+  return JSON.stringify({ customer: { ...customer, ...erasedFields(id) } })
 }
 
 /** A stored response to the orchestrator without personal data. Such a response begins with its customer. */

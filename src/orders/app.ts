@@ -1,3 +1,6 @@
+import { addEventRoutes } from '../events/app.ts'
+import { getOrderHistory } from '../events/contract.ts'
+import type { EventsService } from '../events/service.ts'
 import { addTokenRoute } from '../identity/app.ts'
 import type { TokenService } from '../identity/service.ts'
 import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
@@ -38,13 +41,22 @@ export interface OrdersDeps extends ServiceDeps {
   orders: OrdersService
   support: OrderSupport
   products: ProductsService
+  events: EventsService
   /** Absent when an identity provider issues the tokens. */
   tokens: TokenService | undefined
   logins: LoginLimits
 }
 
 /** The app of the Orders API, with products and stock. It is a pure function of its dependencies. */
-export function createOrdersApp({ orders, support, products, tokens, logins, ...deps }: OrdersDeps): ServiceApp {
+export function createOrdersApp({
+  orders,
+  support,
+  products,
+  events,
+  tokens,
+  logins,
+  ...deps
+}: OrdersDeps): ServiceApp {
   const app = createServiceApp(deps, {
     title: 'Orders',
     description:
@@ -54,6 +66,7 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
   })
   if (tokens) addTokenRoute(app, tokens, logins)
   addProductRoutes(app, products)
+  addEventRoutes(app, events)
 
   addRoute(app, placeOrder, async (c) => {
     const [input, key] = [c.req.valid('json'), keyOf(c)]
@@ -70,6 +83,13 @@ export function createOrdersApp({ orders, support, products, tokens, logins, ...
   refuseOtherMethods(app, previewOrder)
 
   addRoute(app, getOrder, async (c) => sendVersioned(c, await orders.getOrder(callerOf(c), c.req.valid('param').id)))
+
+  addRoute(app, getOrderHistory, async (c) => {
+    const [caller, { id }] = [callerOf(c), c.req.valid('param')]
+    await orders.getOrder(caller, id)
+    const page = await events.listHistory(caller, { type: 'order', id }, c.req.valid('query'))
+    return sendJson(c, page, 200, nextLink(c.req.url, page))
+  })
 
   addRoute(app, updateOrder, async (c) => {
     const { id: orderId } = c.req.valid('param')

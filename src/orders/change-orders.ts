@@ -2,14 +2,16 @@ import type { RunMode } from '../platform/batching/batcher.ts'
 import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
 import { RestartTransaction } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
+import { type NewEvent, recordEvents } from '../platform/events/record.ts'
 import { restartIfAlreadyAnswered } from '../platform/idempotency/run.ts'
 import { type Preamble, preambleOf, preambleQuery } from '../platform/idempotency/store.ts'
 import { restock } from '../products/stock.ts'
-import { type ChangeCommand, CONFIRM_ORDER, claimsOf } from './commands.ts'
+import { type ChangeCommand, CONFIRM_ORDER, claimsOf, HOLD_ENDED } from './commands.ts'
+import { orderCanceled, orderConfirmed } from './events.ts'
 import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
 import { presentOrder } from './order-response.ts'
-import { decideChanges } from './order-states.ts'
+import { decideChanges, type StateChange } from './order-states.ts'
 import { quantities } from './placement-rules.ts'
 import {
   linesQuery,
@@ -29,7 +31,7 @@ export interface WriteConfig {
 }
 
 /**
- * Confirms, cancels and expires orders in one transaction: states, returned stock and stored responses commit together.
+ * Confirms, cancels and expires orders in one transaction: states, returned stock, events and stored responses commit together.
  * @returns for each command its response or its refusal (`not_found`, `order_canceled`, `cancel_window_passed`,
  *   `idempotency_key_reused`); or `SetAside`, in a run that does not wait for locks
  * @throws RowsLocked
@@ -48,7 +50,15 @@ export function changeOrders(
     await restartIfAlreadyAnswered(trx, claimsIn(refused))
 
     await restock(trx, returnedBy(transitions, lines), preamble.now)
-    await updateStates(trx, transitions)
+    await recordEvents(
+      trx,
+      transitions.map((transition) => eventOf(transition, lines)),
+      preamble.now,
+    )
+    await updateStates(
+      trx,
+      transitions.map(({ order }) => order),
+    )
     const responses = new Map([...accepted].map(([command, order]) => [command, responseOf(order, lines)]))
     await storeOutcomes(trx, responses, preamble, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, responses)
@@ -72,10 +82,20 @@ async function readAndLock(
   return { preamble: await preambleOf(trx, claims, clock), ...ordersOf(ids, orders, lines) }
 }
 
+type Transition = StateChange<OrderRow, ChangeCommand>
+
 /** The quantities that canceled orders return to the stock. */
-function returnedBy(transitions: readonly OrderRow[], lines: OrderLines): Map<number, number> {
-  const canceled = transitions.filter(({ status }) => status === 'CANCELED')
-  return quantities(canceled.flatMap(({ id }) => lines.get(id) ?? []))
+function returnedBy(transitions: readonly Transition[], lines: OrderLines): Map<number, number> {
+  const canceled = transitions.filter(({ order }) => order.status === 'CANCELED')
+  return quantities(canceled.flatMap(({ order }) => lines.get(order.id) ?? []))
+}
+
+function eventOf({ before, order, request }: Transition, lines: OrderLines): NewEvent {
+  const items = lines.get(order.id) ?? []
+  const [old, now] = [presentOrder(before, items), presentOrder(order, items)]
+  if (order.status === 'CONFIRMED') return orderConfirmed(old, now, request?.cause ?? HOLD_ENDED)
+  if (request) return orderCanceled(old, now, request.cause, 'requested')
+  return orderCanceled(old, now, HOLD_ENDED, 'hold_expired')
 }
 
 /**

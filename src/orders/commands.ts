@@ -1,5 +1,6 @@
 import type { CustomerBrief } from '../customers/client.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
+import { type EventOrigin, systemOrigin } from '../platform/events/record.ts'
 import { type Claim, claimId, type Operation } from '../platform/idempotency/claim.ts'
 import type { ChangeRequest } from './order-states.ts'
 import { type OrderRequest, poKeyOf, poName } from './placement-rules.ts'
@@ -23,6 +24,8 @@ interface Command {
   claim: Claim | undefined
   /** The caller that the command counts for. Batches take one command of each share in turn. */
   share: string
+  /** Who asks for it, for its events. */
+  cause: EventOrigin
 }
 
 export interface PlaceCommand extends Command, OrderRequest {
@@ -40,9 +43,12 @@ export type OrderCommand = PlaceCommand | ChangeCommand
 /** The share of the commands that release ended holds. */
 const RELEASES = 'releases'
 
+/** The cause of a cancellation that no caller asked for. */
+export const HOLD_ENDED = systemOrigin('holds')
+
 /** Makes the command that releases an order's hold, if the hold has ended. */
 export function releaseHold(orderId: number): ChangeCommand {
-  return { kind: 'expire', orderId, boundTo: null, claim: undefined, share: RELEASES }
+  return { kind: 'expire', orderId, boundTo: null, claim: undefined, share: RELEASES, cause: HOLD_ENDED }
 }
 
 export function claimsOf({ claim }: OrderCommand): Claim[] {

@@ -11,6 +11,7 @@ import { describe, expect, it } from 'vitest'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import type { PipelineConnection } from '../platform/database/pipeline.ts'
 import type { Tables } from '../platform/database/tables.ts'
+import { systemOrigin } from '../platform/events/record.ts'
 import type { Principal } from '../platform/http/principal.ts'
 import { claimOf, type Operation } from '../platform/idempotency/claim.ts'
 import { changeOrders } from './change-orders.ts'
@@ -104,6 +105,8 @@ function lockedBy({ sql }: CompiledQuery): string[] {
   return [read, updated, ...written].filter((table) => table !== undefined)
 }
 
+const CAUSE = systemOrigin('test')
+
 function claim(operation: Operation, key: string) {
   return claimOf(operation, CALLER, key)
 }
@@ -121,11 +124,13 @@ function placement(customerId: number, productIds: number[]): PlaceCommand {
     maxOpenHolds: 5,
     customer: undefined,
     origin: { placed_by: 'erp', correlation_id: null, key_hash: null },
+    cause: CAUSE,
   }
 }
 
 function cancel(orderId: number): ChangeCommand {
-  return { kind: 'cancel', orderId, boundTo: null, claim: claim(CANCEL_ORDER, `cancel-${orderId}`), share: 'erp' }
+  const key = claim(CANCEL_ORDER, `cancel-${orderId}`)
+  return { kind: 'cancel', orderId, boundTo: null, claim: key, share: 'erp', cause: CAUSE }
 }
 
 describe.each([true, false])('a transaction that waits for locks: %s', (waitsForLocks) => {

@@ -1,5 +1,4 @@
 import type { z } from 'zod'
-import type { CustomerBrief } from '../customers/client.ts'
 import { toRfc3339, toRfc3339OrNull } from '../platform/core/time.ts'
 import type { Order as OrderSchema, OrderSummary as OrderSummarySchema } from './contract.ts'
 import { detailsOf } from './detail-columns.ts'
@@ -12,13 +11,6 @@ export type OrderSummary = z.output<typeof OrderSummarySchema>
 export function presentOrder(row: OrderRow, lines: readonly OrderLine[]): Order {
   const { id, customer_id, status, total_cents } = row
   return { id, customer_id, status, total_cents, items: presentLines(lines), ...presentRest(row) }
-}
-
-/** An order that was just placed. With its customer, it is the response to the orchestrator. */
-export function presentPlacedOrder(row: OrderRow, lines: readonly OrderLine[], customer: CustomerBrief | undefined) {
-  if (customer === undefined) return presentOrder(row, lines)
-  const { id, status, total_cents, po_number } = row
-  return { customer, order: presentBrief({ id, status, total_cents, po_number, items: lines }) }
 }
 
 type BriefParts = Pick<OrderRow, 'id' | 'status' | 'total_cents' | 'po_number'> & {

@@ -82,34 +82,44 @@ export interface ChangeRequest {
   boundTo: number | null
 }
 
-export interface DecidedChanges<T> {
+/** One change of an order's state. */
+export interface StateChange<T, R> {
+  before: T
+  order: T
+  /** The request that made the change; undefined when the order's hold had ended. */
+  request: R | undefined
+}
+
+export interface DecidedChanges<T, R> {
   /** For each request the changed order, or the refusal. */
   decisions: (T | AppError)[]
-  /** The order after each transition. An order that is confirmed and then canceled appears twice. */
-  transitions: T[]
+  /** Every transition, in order. An order that is confirmed and then canceled has two. */
+  transitions: StateChange<T, R>[]
 }
 
 /**
  * Decides changes one after another. Each change sees the results of the earlier ones, so exactly one of two
  * conflicting changes succeeds. A refused change may still find that a hold has ended.
  */
-export function decideChanges<T extends OrderState & { readonly customer_id: number }>(
-  requests: readonly ChangeRequest[],
+export function decideChanges<T extends OrderState & { readonly customer_id: number }, R extends ChangeRequest>(
+  requests: readonly R[],
   orders: ReadonlyMap<number, T>,
   terms: TransitionTerms,
-): DecidedChanges<T> {
+): DecidedChanges<T, R> {
   const current = new Map(orders)
-  const transitions: T[] = []
-  const apply = (order: T) => {
-    if (order.status !== current.get(order.id)?.status) transitions.push(order)
+  const transitions: StateChange<T, R>[] = []
+  const apply = (order: T, request?: R) => {
+    const before = current.get(order.id)
+    if (before && order.status !== before.status) transitions.push({ before, order, request })
     current.set(order.id, order)
   }
-  const decisions = requests.map(({ kind, orderId, boundTo }) => {
+  const decisions = requests.map((request) => {
+    const { kind, orderId, boundTo } = request
     const order = current.get(orderId)
     if (order === undefined || !mayActFor({ customerId: boundTo }, order.customer_id)) return orderNotFound(orderId)
     apply(atTime(order, terms.now))
     const decision = transit(order, kind, terms)
-    if (!(decision instanceof AppError)) apply(decision)
+    if (!(decision instanceof AppError)) apply(decision, request)
     return decision
   })
   return { decisions, transitions }

@@ -5,18 +5,20 @@ import { addMinutes, type DbTime, dayIn } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { pipeline, withLockWait } from '../platform/database/pipeline.ts'
 import type { Database } from '../platform/database/types.ts'
+import { recordEvents } from '../platform/events/record.ts'
 import { restartIfAlreadyAnswered } from '../platform/idempotency/run.ts'
 import { type Preamble, preambleOf, preambleQuery, type StoredResponse } from '../platform/idempotency/store.ts'
 import { PRODUCT_ERRORS } from '../products/errors.ts'
-import { lockStockQuery, reserveStock } from '../products/stock.ts'
+import { lockStockQuery, reserveStock, type StockRow } from '../products/stock.ts'
 import { changeOrders, type WriteConfig } from './change-orders.ts'
 import { PLACE_ORDER, type PlaceCommand, poNumbersOf, releaseHold } from './commands.ts'
 import type { OrderConfig } from './config.ts'
 import { columnsOf } from './detail-columns.ts'
 import { ORDER_ERRORS } from './errors.ts'
+import { orderPlaced } from './events.ts'
 import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
-import { presentPlacedOrder } from './order-response.ts'
+import { presentBrief, presentOrder } from './order-response.ts'
 import { isHoldEnded } from './order-states.ts'
 import {
   type Decision,
@@ -29,12 +31,21 @@ import {
   quantities,
   TakenInBatch,
 } from './placement-rules.ts'
-import { findEndedHolds, insertLines, insertOrders, type NewOrderRow, openHoldsQuery, poHoldersQuery } from './store.ts'
+import {
+  findEndedHolds,
+  insertLines,
+  insertOrders,
+  type NewOrderRow,
+  type OrderLine,
+  type OrderRow,
+  openHoldsQuery,
+  poHoldersQuery,
+} from './store.ts'
 
 export type PlaceConfig = WriteConfig & Pick<OrderConfig, 'timeZone' | 'currency'>
 
 /**
- * Places orders, and confirms some of them, in one transaction: orders, lines, stock and stored responses commit
+ * Places orders, and confirms some of them, in one transaction: orders, lines, stock, events and stored responses commit
  * together. An order whose stock or PO number an ended hold keeps is tried again after the hold is released.
  * @returns for each command its response or its refusal (those of `decidePlacements`, and `idempotency_key_reused`); or
  *   `SetAside`, in a run that does not wait for locks
@@ -91,7 +102,7 @@ async function placeAll(
 ): Promise<Placed> {
   let endedHolds: number[] = []
   const outcomes = await transactCommands(db, commands, mode, async (trx, open) => {
-    const { preamble, facts, endedHolders } = await readAndLock(trx, open, config)
+    const { preamble, facts, stock, endedHolders } = await readAndLock(trx, open, config)
     const keyed = sortByKey(open, preamble.responses)
     const { accepted, refused, taken } = sortPlacements(keyed.firsts, decidePlacements(keyed.firsts, facts))
     await restartIfAlreadyAnswered(trx, claimsIn(new Map<PlaceCommand, unknown>([...refused, ...taken])))
@@ -99,7 +110,7 @@ async function placeAll(
     endedHolds = await findEndedHolds(trx, refusals.flatMap(shortProducts))
     endedHolds.push(...endedHolders.filter((id) => refusals.some((refusal) => isTakenBy([id], refusal))))
 
-    await reserveStock(trx, quantitiesOf(accepted), preamble.now)
+    await reserveStock(trx, stock, quantitiesOf(accepted), preamble.now)
     const responses = await insertPlacements(trx, accepted, preamble)
     await storeOutcomes(trx, responses, preamble, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, new Map([...refused, ...refusalsOf(taken, responses)]), responses)
@@ -135,7 +146,7 @@ async function readAndLock(
   trx: Database,
   commands: readonly PlaceCommand[],
   config: PlaceConfig,
-): Promise<{ preamble: Preamble; facts: Facts; endedHolders: number[] }> {
+): Promise<{ preamble: Preamble; facts: Facts; stock: ReadonlyMap<number, StockRow>; endedHolders: number[] }> {
   const claims = commands.map(({ claim }) => claim)
   const customerIds = distinct(commands.map(({ customerId }) => customerId))
   const [clock, customers, products, holders] = await pipeline(
@@ -147,15 +158,21 @@ async function readAndLock(
     poHoldersQuery(trx, commands.flatMap(poNumbersOf)),
   )
   const preamble = await preambleOf(trx, claims, clock)
+  const stock = new Map(products.map((product) => [product.id, product]))
   const facts = {
-    products: new Map(products.map((product) => [product.id, product])),
+    products: stock,
     customers: new Map(customers.map((customer) => [customer.id, customer])),
     openHolds: await countOpenHolds(trx, commands, preamble.now, config),
     poHolders: new Map(holders.map(({ customerId, poKey, id }) => [poName(customerId, poKey), id])),
     today: dayIn(config.timeZone, preamble.now),
     currency: config.currency,
   }
-  return { preamble, facts, endedHolders: holders.filter((it) => isHoldEnded(it, preamble.now)).map(({ id }) => id) }
+  return {
+    preamble,
+    facts,
+    stock,
+    endedHolders: holders.filter((it) => isHoldEnded(it, preamble.now)).map(({ id }) => id),
+  }
 }
 
 /** Counts the holds of customers with a limit, and locks these customers so that no other order is placed for them. */
@@ -199,12 +216,26 @@ async function insertPlacements(
     trx,
     placed.flatMap(({ order, lines }) => lines.map((line) => ({ ...line, order_id: order.id }))),
   )
+  const shown = placed.map(({ command, order, lines }) => presentPlaced(command, order, lines))
+  await recordEvents(
+    trx,
+    shown.map(({ command, order, orderBody }) => orderPlaced(order, orderBody, command.cause)),
+    now,
+  )
   return new Map(
-    placed.map(({ command, order, lines }) => {
-      const body = JSON.stringify(presentPlacedOrder(order, lines, command.customer))
+    shown.map(({ command, order, body }) => {
       return [command, { targetId: order.id, status: PLACE_ORDER.status, body, replayed: false }]
     }),
   )
+}
+
+/** A placed order, with its JSON, and with the body of its response. The orchestrator's response shows it shorter. */
+function presentPlaced(command: PlaceCommand, row: OrderRow, lines: readonly OrderLine[]) {
+  const order = presentOrder(row, lines)
+  const orderBody = JSON.stringify(order)
+  const { customer } = command
+  const body = customer === undefined ? orderBody : JSON.stringify({ customer, order: presentBrief(order) })
+  return { command, order, orderBody, body }
 }
 
 function rowOf(command: PlaceCommand, { totalCents, poSlot }: Placement, now: DbTime): Omit<NewOrderRow, 'id'> {

@@ -11,6 +11,7 @@ import { fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { RowsLocked } from '../platform/database/errors.ts'
 import type { Database } from '../platform/database/types.ts'
+import { originOf } from '../platform/events/record.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { cutPage, type Page, readCursor } from '../platform/http/pagination.ts'
 import { callerIdOf, mayActFor, type Principal } from '../platform/http/principal.ts'
@@ -172,10 +173,10 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     confirmOrder,
 
     /** @throws AppError `not_found`, `cancel_window_passed`, `idempotency_key_reused` */
-    cancelOrder({ principal }: Caller, orderId: number, key: string | undefined): Promise<StoredResponse> {
+    cancelOrder(caller: Caller, orderId: number, key: string | undefined): Promise<StoredResponse> {
       // The null stands for the empty body. Without it, hashes that earlier versions stored would not match.
-      const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, principal, key, orderId, null)
-      return change({ kind: 'cancel', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
+      const claim = key === undefined ? undefined : claimOf(CANCEL_ORDER, caller.principal, key, orderId, null)
+      return change({ ...changeBy(caller, orderId), kind: 'cancel', claim })
     },
 
     /**
@@ -206,9 +207,9 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     },
   }
 
-  function confirmOrder({ principal }: Caller, orderId: number, key: string): Promise<StoredResponse> {
-    const claim = claimOf(CONFIRM_ORDER, principal, key, orderId)
-    return change({ kind: 'confirm', orderId, boundTo: principal.customerId, claim, share: callerIdOf(principal) })
+  function confirmOrder(caller: Caller, orderId: number, key: string): Promise<StoredResponse> {
+    const claim = claimOf(CONFIRM_ORDER, caller.principal, key, orderId)
+    return change({ ...changeBy(caller, orderId), kind: 'confirm', claim })
   }
 
   function termsOf({ customerId }: Principal, { hold_minutes, confirm }: PlaceInput): Terms {
@@ -278,16 +279,22 @@ function commandFor(caller: Caller, input: PlacedBody, claim: Claim, key: string
     claim,
     ...requestOf(input),
     customer: undefined,
-    origin: originOf(caller, key),
+    origin: orderOrigin(caller, key),
     share: callerIdOf(caller.principal),
+    cause: originOf(caller),
   } as const
+}
+
+function changeBy(caller: Caller, orderId: number) {
+  const { principal } = caller
+  return { orderId, boundTo: principal.customerId, share: callerIdOf(principal), cause: originOf(caller) }
 }
 
 function customerUnknown(id: number): AppError {
   return new AppError(PLATFORM_ERRORS.not_found, `There is no customer ${id}.`)
 }
 
-function originOf({ principal, trace }: Caller, key: string | undefined): OrderOrigin {
+function orderOrigin({ principal, trace }: Caller, key: string | undefined): OrderOrigin {
   const key_hash = key === undefined ? null : sha256(key)
   return { placed_by: callerIdOf(principal), correlation_id: trace.correlationId, key_hash }
 }

@@ -203,17 +203,16 @@ export function findLockedPoNumbers(trx: Database, poNumbers: readonly PoNumber[
 /** The details that may be about a person. */
 const PERSONAL_COLUMNS = ['ship_to', 'notes', 'metadata'] as const
 
-/** Orders of a customer with details that may be about a person, oldest first. */
-export function findPersonalDetails(
+/** The orders of a customer, oldest first. */
+export function findOrdersOf(
   db: Database,
   customerId: number,
   after: Pick<OrderRow, 'id' | 'created_at'> | undefined,
   limit: number,
-) {
+): Promise<Pick<OrderRow, 'id' | 'created_at'>[]> {
   return ordersByIndex(db, 'orders_customer_created')
     .select(['id', 'created_at'])
     .where('customer_id', '=', customerId)
-    .where((eb) => eb.or(PERSONAL_COLUMNS.map((column) => eb(column, 'is not', null))))
     .$if(after !== undefined, (query) =>
       query.where(dialectOf(db).keysetAfter(['created_at', 'id'], '>', [after?.created_at ?? '', after?.id ?? 0])),
     )
@@ -221,6 +220,11 @@ export function findPersonalDetails(
     .orderBy('id')
     .limit(limit)
     .execute()
+}
+
+/** Whether an order has details that may be about a person. */
+export function hasPersonalDetails(order: OrderRow): boolean {
+  return PERSONAL_COLUMNS.some((column) => order[column] !== null)
 }
 
 /** Erases those details of orders that the transaction has locked, and counts their versions up. */

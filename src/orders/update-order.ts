@@ -1,6 +1,7 @@
 import { AppError } from '../platform/core/errors.ts'
 import { dayIn } from '../platform/core/time.ts'
 import type { Database } from '../platform/database/types.ts'
+import { originOf, recordEvents } from '../platform/events/record.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
 import { mayActFor } from '../platform/http/principal.ts'
@@ -9,6 +10,7 @@ import { runIdempotent } from '../platform/idempotency/run.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
 import { UPDATE_ORDER } from './commands.ts'
 import { type ChangedDetails, changedColumnsOf } from './detail-columns.ts'
+import { orderUpdated } from './events.ts'
 import { type Order, presentOrder } from './order-response.ts'
 import { atTime, orderCanceled, orderNotFound } from './order-states.ts'
 import { dayPassed } from './placement-rules.ts'
@@ -27,10 +29,11 @@ export interface OrderUpdate {
  */
 export function updateOrder(
   db: Database,
-  { principal }: Caller,
+  caller: Caller,
   { orderId, change, key, preconditions }: OrderUpdate,
   { idempotencyTtlMinutes, timeZone }: { idempotencyTtlMinutes: number; timeZone: string },
 ): Promise<StoredResponse> {
+  const { principal } = caller
   const claim = claimOf(UPDATE_ORDER, principal, key, orderId, change)
   return runIdempotent(db, claim, idempotencyTtlMinutes, async (trx, now): Promise<Order> => {
     const [row] = await lockOrders(trx, [orderId])
@@ -42,6 +45,9 @@ export function updateOrder(
     const columns = changedColumnsOf(change)
     await updateDetails(trx, orderId, columns)
     const { lines } = await findOrders(trx, [orderId])
-    return presentOrder({ ...row, ...columns, version: row.version + 1 }, lines.get(orderId) ?? [])
+    const items = lines.get(orderId) ?? []
+    const order = presentOrder({ ...row, ...columns, version: row.version + 1 }, items)
+    await recordEvents(trx, [orderUpdated(presentOrder(row, items), order, originOf(caller))], now)
+    return order
   })
 }

@@ -68,6 +68,10 @@ const orderRules = {
     example: 1000,
   }),
   unit: line(20).meta({ description: 'What a piece is. Default: `pc`', example: 'pc' }),
+  stock_low_at: Stock.meta({
+    description: 'When the stock falls to this, there is an event `product.stock_low`. Default: never',
+    example: 25,
+  }),
 }
 
 export const NewProduct = z
@@ -84,6 +88,7 @@ export const NewProduct = z
     qty_step: optional(orderRules.qty_step),
     max_qty: optional(orderRules.max_qty),
     unit: optional(orderRules.unit),
+    stock_low_at: optional(orderRules.stock_low_at),
   })
   .openapi('NewProduct', {
     description: 'Some quantity must be possible: a multiple of `qty_step`, from `min_qty` to `max_qty`.',
@@ -109,6 +114,10 @@ export const ProductChange = z
       example: 1000,
     }),
     unit: optional(orderRules.unit).meta({ description: 'What a piece is', example: 'pc' }),
+    stock_low_at: optional(int64(-1).max(1_000_000_000_000).openapi({ maximum: 1_000_000_000_000 })).meta({
+      description: 'When the stock falls to this, there is an event `product.stock_low`. -1: never again',
+      example: 25,
+    }),
   })
   .refine((change) => Object.values(change).some((value) => value !== undefined), 'Name at least one field to change')
   .openapi('ProductChange', {
@@ -135,6 +144,10 @@ export const Product = z
       .nullable()
       .meta({ description: 'The largest quantity of an order; null: no maximum', example: null }),
     unit: z.string().meta({ description: 'What a piece is', example: 'pc' }),
+    stock_low_at: int64(0).nullable().meta({
+      description: 'When the stock falls to this, there is an event `product.stock_low`; null: never',
+      example: null,
+    }),
     created_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
     updated_at: Timestamp.meta({ example: '2026-01-05T09:00:00.000Z' }),
     version: Version.meta({ description: 'Rises with every change, of the stock too; the `ETag`', example: 1 }),
@@ -213,6 +226,7 @@ const CREATED = {
   qty_step: 1,
   max_qty: 1000,
   unit: 'pc',
+  stock_low_at: 25,
   created_at: '2026-01-07T09:00:00.000Z',
   updated_at: '2026-01-07T09:00:00.000Z',
   version: 1,
@@ -293,6 +307,7 @@ const CHANGED = {
   qty_step: 1,
   max_qty: null,
   unit: 'pc',
+  stock_low_at: null,
   created_at: '2026-01-05T09:00:00.000Z',
   updated_at: '2026-01-07T09:00:00.000Z',
   version: 2,

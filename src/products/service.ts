@@ -4,6 +4,7 @@ import { toRfc3339 } from '../platform/core/time.ts'
 import { isDuplicate } from '../platform/database/errors.ts'
 import { tokenize } from '../platform/database/tokenize.ts'
 import type { Database } from '../platform/database/types.ts'
+import { originOf, recordEvents } from '../platform/events/record.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { Id } from '../platform/http/contract.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
@@ -21,6 +22,7 @@ import type {
   Product as ProductSchema,
 } from './contract.ts'
 import { PRODUCT_ERRORS } from './errors.ts'
+import { crossings, productCreated, productUpdated, stockAdjusted } from './events.ts'
 import { hasRightQuantity, type QuantityRule } from './quantity-rule.ts'
 import { changeStock } from './stock.ts'
 import {
@@ -74,7 +76,9 @@ export function createProductsService(db: Database, config: ProductsConfig) {
           const adjustment = { product_id: id, delta: input.stock, reason: 'initial stock', principal }
           await insertStockAdjustment(trx, adjustment, now)
         }
-        return presentProduct({ ...fields, id, version: 1, created_at: now, updated_at: now })
+        const product = presentProduct({ ...fields, id, version: 1, created_at: now, updated_at: now })
+        await recordEvents(trx, [productCreated(product, originOf(caller))], now)
+        return product
       })
     },
 
@@ -122,12 +126,17 @@ export function createProductsService(db: Database, config: ProductsConfig) {
         const fields = changedFields(before, change)
         requireRightQuantity(fields, change)
         await refuseTakenSku(updateProduct(trx, before, fields, now))
+        const product = presentProduct({ ...before, ...fields, updated_at: now, version: before.version + 1 })
+        const origin = originOf(caller)
+        const events = [productUpdated(presentProduct(before), product, origin)]
         const delta = fields.stock - before.stock
         if (delta !== 0) {
-          const adjustment = { product_id: id, delta, reason: 'count set', principal }
-          await insertStockAdjustment(trx, adjustment, now)
+          const adjustment = { delta, reason: 'count set' }
+          const adjustmentId = await insertStockAdjustment(trx, { product_id: id, ...adjustment, principal }, now)
+          events.push(stockAdjusted(product, { id: adjustmentId, ...adjustment }, origin))
         }
-        return presentProduct({ ...before, ...fields, updated_at: now, version: before.version + 1 })
+        await recordEvents(trx, [...events, ...crossings(before.stock, product, origin)], now)
+        return product
       })
     },
 
@@ -156,6 +165,10 @@ export function createProductsService(db: Database, config: ProductsConfig) {
           throw new AppError(PLATFORM_ERRORS.amount_too_large, 'The stock would be above 2^53-1.')
         await changeStock(trx, new Map([[id, input.delta]]), now)
         const adjustmentId = await insertStockAdjustment(trx, { product_id: id, ...input, principal }, now)
+        const origin = originOf(caller)
+        const product = { ...before, stock, version: before.version + 1 }
+        const adjusted = stockAdjusted(product, { id: adjustmentId, ...input }, origin)
+        await recordEvents(trx, [adjusted, ...crossings(before.stock, product, origin)], now)
         return { id: adjustmentId, product_id: id, ...input, stock, created_at: toRfc3339(now) }
       })
     },
@@ -193,17 +206,20 @@ function hasWords({ sku, name }: ProductRow, beginnings: readonly string[]): boo
 /** A product as it is stored when nothing else is said. */
 function withDefaults(input: z.output<typeof NewProduct>): ProductFields {
   const { sku, name, price_cents, stock } = input
-  const { active = true, min_qty = 1, qty_step = 1, max_qty, unit = 'pc' } = input
-  return { sku, name, price_cents, stock, active: Number(active), min_qty, qty_step, max_qty: max_qty || null, unit }
+  const { active = true, min_qty = 1, qty_step = 1, max_qty, unit = 'pc', stock_low_at = null } = input
+  const rules = { active: Number(active), min_qty, qty_step, max_qty: max_qty || null }
+  return { sku, name, price_cents, stock, ...rules, unit, stock_low_at }
 }
 
-/** The fields of a product after a change. A maximum of 0 is none. */
+/** The fields of a product after a change. A maximum of 0 is none, and so is a low stock of -1. */
 function changedFields(before: ProductRow, change: z.output<typeof ProductChange>): ProductFields {
   const { sku = before.sku, name = before.name, price_cents = before.price_cents, stock = before.stock } = change
   const { min_qty = before.min_qty, qty_step = before.qty_step, unit = before.unit } = change
   const active = change.active === undefined ? before.active : Number(change.active)
   const max_qty = change.max_qty === undefined ? before.max_qty : change.max_qty || null
-  return { sku, name, price_cents, stock, active, min_qty, qty_step, max_qty, unit }
+  const { stock_low_at: lowAt = before.stock_low_at } = change
+  const stock_low_at = lowAt === -1 ? null : lowAt
+  return { sku, name, price_cents, stock, active, min_qty, qty_step, max_qty, unit, stock_low_at }
 }
 
 /**
@@ -220,7 +236,7 @@ function requireRightQuantity(rule: QuantityRule, given: Partial<Record<keyof Qu
 }
 
 function presentProduct(row: Omit<ProductRow, 'sku_key'>): Product {
-  const { id, sku, name, price_cents, stock, min_qty, qty_step, max_qty, unit, version } = row
+  const { id, sku, name, price_cents, stock, min_qty, qty_step, max_qty, unit, stock_low_at, version } = row
   return {
     id,
     sku,
@@ -232,6 +248,7 @@ function presentProduct(row: Omit<ProductRow, 'sku_key'>): Product {
     qty_step,
     max_qty,
     unit,
+    stock_low_at,
     created_at: toRfc3339(row.created_at),
     updated_at: toRfc3339(row.updated_at),
     version,

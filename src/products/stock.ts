@@ -1,15 +1,29 @@
-import { CompiledQuery, type Selectable } from 'kysely'
+import { CompiledQuery, type Selectable, type SqlBool, sql } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import { enqueueWrite } from '../platform/database/pipeline.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import type { Database } from '../platform/database/types.ts'
+import { recordEvents, recordSelectedEvents, systemOrigin } from '../platform/events/record.ts'
+import { crossings } from './events.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
 // The changes of stock that another domain may make inside its own transaction.
 
-const STOCK_COLUMNS = ['id', 'sku', 'name', 'price_cents', 'stock', 'active', 'min_qty', 'qty_step', 'max_qty'] as const
+const STOCK_COLUMNS = [
+  'id',
+  'sku',
+  'name',
+  'price_cents',
+  'stock',
+  'active',
+  'min_qty',
+  'qty_step',
+  'max_qty',
+  'stock_low_at',
+  'version',
+] as const
 
 export type StockRow = Pick<Selectable<Tables['products']>, (typeof STOCK_COLUMNS)[number]>
 
@@ -36,14 +50,51 @@ export function lockStockQuery(trx: Database, ids: readonly number[]): CompiledQ
   )
 }
 
-/** Takes quantities from the stock. The change is sent with the transaction's next statement. */
-export function reserveStock(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
-  return addToStock(trx, quantities, -1, now)
+/** The origin of events about stock: the orders of many callers together made them. */
+const ORIGIN = systemOrigin('stock')
+
+/**
+ * Takes quantities from the stock, and tells what that means for products. The change is sent with the transaction's next
+ * statement.
+ * @param products the products as the transaction has locked them
+ */
+export async function reserveStock(
+  trx: Database,
+  products: ReadonlyMap<number, StockRow>,
+  quantities: ReadonlyMap<number, number>,
+  now: DbTime,
+): Promise<void> {
+  await addToStock(trx, quantities, -1, now)
+  const events = [...quantities].flatMap(([id, qty]) => {
+    const row = products.get(id)
+    return row ? crossings(row.stock, { ...row, stock: row.stock - qty, version: row.version + 1 }, ORIGIN) : []
+  })
+  await recordEvents(trx, events, now)
 }
 
-/** Returns quantities to the stock. The change is sent with the transaction's next statement. */
-export function restock(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
-  return addToStock(trx, quantities, 1, now)
+/**
+ * Returns quantities to the stock, and tells which products are back. The change is sent with the transaction's next
+ * statement.
+ */
+export async function restock(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
+  await addToStock(trx, quantities, 1, now)
+  await recordReturns(trx, quantities, now)
+}
+
+/**
+ * Writes an event for each product that had no stock before these quantities came back. The products were not read, so the
+ * database makes the events of its rows.
+ */
+async function recordReturns(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
+  if (quantities.size === 0) return
+  const { actor } = ORIGIN
+  const data = sql`json_object('product', json_object('id', id, 'sku', sku, 'name', name, 'stock', stock,
+    'stock_low_at', stock_low_at, 'version', version))`
+  const had = [...quantities].map(([id, qty]) => sql<SqlBool>`(id = ${id} and stock = ${qty})`)
+  const select = sql`
+    select 'product.back_in_stock', 'product', id, version, null, ${sql.lit(actor)}, null, null, null, ${data}, ${now}
+    from products where (${sql.join(had, sql` or `)}) and stock > 0`
+  await recordSelectedEvents(trx, select.compile(trx))
 }
 
 /** Adds signed quantities to the stock. The change is sent with the transaction's next statement. */

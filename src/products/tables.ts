@@ -17,6 +17,8 @@ declare module '../platform/database/tables.ts' {
       qty_step: Generated<number>
       max_qty: Generated<number | null>
       unit: Generated<string>
+      /** A stock that falls to this is low. */
+      stock_low_at: Generated<number | null>
       version: Generated<number>
       created_at: DbTime
       updated_at: DbTime

@@ -4,7 +4,7 @@ import { unsafeCast } from './unsafe-cast.ts'
 export type ErrorExtra = Record<string, unknown>
 
 export type ErrorStatus =
-  | (400 | 401 | 403 | 404 | 405 | 408 | 409 | 412 | 413 | 415 | 422 | 429 | 431)
+  | (400 | 401 | 403 | 404 | 405 | 408 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 431)
   | (500 | 502 | 503 | 504)
 
 interface ErrorDescription<Status extends ErrorStatus = ErrorStatus> {

@@ -1,3 +1,4 @@
+import type { Generated } from 'kysely'
 import type { DbTime } from '../core/time.ts'
 
 /**
@@ -19,7 +20,26 @@ export interface Tables {
     created_at: DbTime
     expires_at: DbTime
   }
+  events: {
+    id: Generated<number>
+    /** Its place in the feed. Null until it is numbered, after the commit. */
+    position: Generated<number | null>
+    type: string
+    resource_type: string
+    resource_id: number
+    resource_version: number
+    customer_id: number | null
+    actor: string
+    correlation_id: string | null
+    traceparent: string | null
+    reason: string | null
+    /** JSON */
+    data: string
+    occurred_at: DbTime
+  }
+  /** One row: the last position that was given. */
+  event_feed: { id: number; position: number; started_at: DbTime }
 }
 
-/** The platform's tables that hold data. Which server is written is no data. */
-export const PLATFORM_TABLES = ['idempotency_keys'] as const
+/** The platform's tables that hold data. Which server is written is no data, nor is the last position of the feed. */
+export const PLATFORM_TABLES = ['events', 'idempotency_keys'] as const

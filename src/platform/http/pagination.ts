@@ -72,7 +72,8 @@ export function cutPage<T>(
   return { data, next_cursor: place ? encodeCursor([list, ...place]) : null }
 }
 
-function encodeCursor(values: (string | number)[]): string {
+/** The opaque form of a position in a list. `values` begins with the list's name. */
+export function encodeCursor(values: (string | number)[]): string {
   const bytes = new TextEncoder().encode(JSON.stringify(values))
   return btoa(String.fromCharCode(...bytes))
     .replaceAll('+', '-')
@@ -82,12 +83,14 @@ function encodeCursor(values: (string | number)[]): string {
 
 /**
  * The position in a cursor, as its list's key; undefined without a cursor.
+ * @param parameter the query parameter that has the cursor
  * @throws AppError `validation_failed` for a cursor that this list did not make
  */
 export function readCursor<T extends z.ZodTuple>(
   list: string,
   cursor: string | undefined,
   key: T,
+  parameter = 'cursor',
 ): z.output<T> | undefined {
   if (cursor === undefined) return undefined
   try {
@@ -99,7 +102,7 @@ export function readCursor<T extends z.ZodTuple>(
     if (name !== list) throw new Error('a cursor of another list')
     return key.parse(values)
   } catch (cause) {
-    const errors = [{ path: 'cursor', message: 'Not a cursor of this list' }]
+    const errors = [{ path: parameter, message: 'Not a cursor of this list' }]
     throw new AppError(PLATFORM_ERRORS.validation_failed, 'The query has an error.', { errors }, { cause })
   }
 }

@@ -1,0 +1,1 @@
+export const EVENT_SCOPES = ['events:read'] as const

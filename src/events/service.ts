@@ -1,0 +1,137 @@
+import type { z } from 'zod'
+import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
+import { toRfc3339 } from '../platform/core/time.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
+import type { Database } from '../platform/database/types.ts'
+import {
+  type EventFilter,
+  type FeedPage,
+  firstPosition,
+  lastPosition,
+  type NumberedEvent,
+  readFeed,
+} from '../platform/events/feed.ts'
+import { hasUnnumbered, numberEvents } from '../platform/events/positions.ts'
+import type { Caller } from '../platform/http/app.ts'
+import { cutPage, encodeCursor, type Page, type PageRequest, readCursor } from '../platform/http/pagination.ts'
+import type { Principal } from '../platform/http/principal.ts'
+import {
+  type ActorType,
+  EventCursor,
+  type EventPage,
+  type EventQuery,
+  type Event as EventSchema,
+  HistoryCursor,
+} from './contract.ts'
+import { EVENT_ERRORS } from './errors.ts'
+import { EVENT_PATTERNS, typesOf } from './types.ts'
+
+export type Event = z.output<typeof EventSchema>
+
+export type EventsService = ReturnType<typeof createEventsService>
+
+/** The types of resources whose events a bound client may see: those of its own customer, and those of everybody. */
+const OWNED = ['order']
+const SHARED = ['product']
+
+/** Rounds of numbering before a page is read. Each numbers more events than a page has. */
+const MAX_ROUNDS = 4
+
+/** The verbs of the feed. Domains write their events themselves, in their own transactions. */
+export function createEventsService(db: Database) {
+  return {
+    /** @throws AppError `validation_failed`, `cursor_expired` */
+    async listEvents({ principal }: Caller, query: z.output<typeof EventQuery>): Promise<z.output<typeof EventPage>> {
+      const filter = { ...boundsOf(principal), types: typesIn(query.types), resource: resourceIn(query.resource) }
+      const allNumbered = await numberFirst(db)
+      const after = await startOf(db, query.after)
+      const page = await readFeed(db, { ...filter, after, limit: query.limit })
+      const isRead = page.end >= page.last && (allNumbered || !(await hasUnnumbered(db)))
+      return {
+        data: page.events.map((event) => presentEvent(event, principal)),
+        next_cursor: cursorOf(page),
+        has_more: !isRead,
+      }
+    },
+
+    /** The events of a resource that the caller may see, oldest first. @throws AppError `validation_failed` */
+    async listHistory(
+      { principal }: Caller,
+      resource: { type: string; id: number },
+      { cursor, limit }: PageRequest,
+    ): Promise<Page<Event>> {
+      const [after = 0] = readCursor('history', cursor, HistoryCursor) ?? []
+      await numberFirst(db)
+      const { events } = await readFeed(db, { ...boundsOf(principal), resource, after, limit: limit + 1 })
+      const page = cutPage('history', events, limit, ({ position }) => [position])
+      return { ...page, data: page.data.map((event) => presentEvent(event, principal)) }
+    },
+  }
+}
+
+/** So that an order whose 201 the caller holds is in the feed. @returns whether all events have a position */
+async function numberFirst(db: Database): Promise<boolean> {
+  for (let round = 0; round < MAX_ROUNDS; round++) if (await numberEvents(db)) return true
+  return false
+}
+
+function boundsOf({ customerId }: Principal): EventFilter {
+  return customerId === null ? {} : { boundTo: customerId, owned: OWNED, shared: SHARED }
+}
+
+/** The position after which a page begins. @throws AppError `validation_failed`, `cursor_expired` */
+async function startOf(db: Database, after: string | undefined): Promise<number> {
+  if (after === 'latest') return lastPosition(db)
+  const first = await firstPosition(db)
+  const oldest = first === undefined ? await lastPosition(db) : first - 1
+  if (after === undefined) return oldest
+  const [position = 0] = readCursor('events', after, EventCursor, 'after') ?? []
+  if (position >= oldest) return position
+  const detail =
+    'Events after this cursor are deleted. Read on from oldest_cursor, or compare with the lists of orders.'
+  throw new AppError(EVENT_ERRORS.cursor_expired, detail, { oldest_cursor: encodeCursor(['events', oldest]) })
+}
+
+function cursorOf({ end }: FeedPage): string {
+  return encodeCursor(['events', end])
+}
+
+/** @throws AppError `validation_failed` for a type that no event has: a misspelled filter must not wait for ever */
+function typesIn(text: string | undefined): string[] | undefined {
+  if (text === undefined) return undefined
+  const patterns = text.split(',').map((pattern) => pattern.trim())
+  const unknown = patterns.filter((pattern) => !EVENT_PATTERNS.includes(pattern))
+  if (unknown.length === 0) return typesOf(patterns)
+  const errors = [{ path: 'types', message: `Unknown: ${unknown.join(', ')}. Known are ${EVENT_PATTERNS.join(', ')}` }]
+  throw new AppError(PLATFORM_ERRORS.validation_failed, 'The query has an error.', { errors })
+}
+
+function resourceIn(text: string | undefined): { type: string; id: number } | undefined {
+  if (text === undefined) return undefined
+  const [type = '', id] = text.split(':')
+  return { type, id: Number(id) }
+}
+
+/** An event as callers see it, in the feed and in webhooks. A bound client does not see who changed a product. */
+export function presentEvent(event: NumberedEvent, { customerId }: Pick<Principal, 'customerId'>): Event {
+  const { id, type, occurred_at, position, resource_type, resource_id, resource_version } = event
+  const isHidden = customerId !== null && event.customer_id !== customerId
+  const actor = actorOf(event.actor)
+  return {
+    id: `evt_${id}`,
+    type,
+    timestamp: toRfc3339(occurred_at),
+    position,
+    resource: { type: resource_type, id: resource_id, version: resource_version },
+    actor: isHidden ? { ...actor, id: null } : actor,
+    correlation_id: isHidden ? null : event.correlation_id,
+    data: unsafeCast<Event['data']>(JSON.parse(event.data)),
+  }
+}
+
+/** `client:demo` → a client; `system:hold-expiry` → the system; a service and an anonymous caller have no prefix. */
+function actorOf(actor: string): { type: z.output<typeof ActorType>; id: string } {
+  const [, type, id = ''] = /^(client|system):(.*)$/s.exec(actor) ?? []
+  if (type === 'client' || type === 'system') return { type, id }
+  return { type: actor === 'service' ? 'service' : 'client', id: actor }
+}

@@ -1,0 +1,45 @@
+import type { z } from 'zod'
+import { changedFrom } from '../platform/events/changed-from.ts'
+import type { EventOrigin, NewEvent } from '../platform/events/record.ts'
+import type { Order as OrderSchema } from './contract.ts'
+
+/** What Orders tells others. */
+export const ORDER_EVENTS = ['order.placed', 'order.confirmed', 'order.canceled', 'order.updated'] as const
+
+type Order = z.output<typeof OrderSchema>
+
+type OrderEvent = (typeof ORDER_EVENTS)[number]
+
+/** Why an order was canceled. */
+export type CancelReason = 'requested' | 'hold_expired'
+
+/** @param body the order's JSON, where it is made already */
+export function orderPlaced(order: Order, body: string, cause: EventOrigin): NewEvent {
+  return eventOf('order.placed', order, cause, `{"order":${body}}`)
+}
+
+export function orderConfirmed(before: Order, order: Order, cause: EventOrigin): NewEvent {
+  return eventOf('order.confirmed', order, cause, dataOf(before, order))
+}
+
+export function orderCanceled(before: Order, order: Order, cause: EventOrigin, reason: CancelReason): NewEvent {
+  return { ...eventOf('order.canceled', order, cause, dataOf(before, order, reason)), reason }
+}
+
+export function orderUpdated(before: Order, order: Order, cause: EventOrigin): NewEvent {
+  return eventOf('order.updated', order, cause, dataOf(before, order))
+}
+
+/** The event has no old values: they were erased. */
+export function orderErased(order: Order, cause: EventOrigin): NewEvent {
+  const reason = 'erased'
+  return { ...eventOf('order.updated', order, cause, JSON.stringify({ order, reason })), reason }
+}
+
+function dataOf(before: Order, order: Order, reason?: string): string {
+  return JSON.stringify({ order, previous: changedFrom(before, order), reason })
+}
+
+function eventOf(type: OrderEvent, { id, version, customer_id }: Order, origin: EventOrigin, data: string): NewEvent {
+  return { type, resource: { type: 'order', id, version }, customerId: customer_id, origin, data }
+}

@@ -1,0 +1,2 @@
+/** What Webhooks tells others. */
+export const WEBHOOK_EVENTS = ['webhook_endpoint.disabled'] as const
