@@ -6,6 +6,7 @@ import {
   singleFlight,
 } from '../customers/client.ts'
 import { type CustomersService, createCustomersService } from '../customers/service.ts'
+import { feedJob, numberAll, sweepFeed } from '../events/keeper.ts'
 import { createEventsService } from '../events/service.ts'
 import { createAuthenticator, type FindClient } from '../identity/authenticator.ts'
 import { createClientsClient } from '../identity/client.ts'
@@ -91,7 +92,18 @@ export function composeOrders(
       customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
     },
   })
-  return { app, orders, sweep: () => sweep(orders), jobs: [sweeperJob(orders, env.orders.sweepSeconds)] }
+  const sweepAll = async () => ({ ...(await sweep(orders)), ...(await sweepFeed(db, env.events)) })
+  return {
+    app,
+    orders,
+    /** Does once what the jobs do again and again. */
+    sweep: async () => {
+      const swept = await sweepAll()
+      await numberAll(db)
+      return swept
+    },
+    jobs: [sweeperJob(sweepAll, env.orders.sweepSeconds), feedJob(db)],
+  }
 }
 
 /** The orchestrator's upstreams. The orchestrator has no database, so it asks Customers for the status of a client. */

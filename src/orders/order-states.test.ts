@@ -99,9 +99,10 @@ describe('transitions of one batch', () => {
     const { decisions, transitions } = decide([change('confirm'), change('cancel'), change('confirm')])
     expect(decisions.map(outcomeOf)).toEqual(['CONFIRMED', 'CANCELED', 'order_canceled'])
     expect(transitions).toMatchObject([
-      { id: 7, status: 'CONFIRMED', confirmed_at: EARLY, expires_at: null },
-      { id: 7, status: 'CANCELED', confirmed_at: EARLY, canceled_at: EARLY },
+      { before: { status: 'CREATED' }, order: { id: 7, status: 'CONFIRMED', confirmed_at: EARLY, expires_at: null } },
+      { before: { status: 'CONFIRMED' }, order: { id: 7, status: 'CANCELED', canceled_at: EARLY } },
     ])
+    expect(transitions.map(({ request }) => request?.kind)).toEqual(['confirm', 'cancel'])
   })
 
   it('when nothing changes, then no order is written', () => {
@@ -111,12 +112,12 @@ describe('transitions of one batch', () => {
   it('when a refused confirm finds an ended hold, then the order moves to CANCELED', () => {
     const { decisions, transitions } = decide([change('confirm')], orderIn('CREATED'), { ...TERMS, now: HOLD_ENDS })
     expect(decisions.map(codeOf)).toEqual(['order_canceled'])
-    expect(transitions).toMatchObject([{ status: 'CANCELED', canceled_at: HOLD_ENDS }])
+    expect(transitions).toMatchObject([{ order: { status: 'CANCELED', canceled_at: HOLD_ENDS }, request: undefined }])
   })
 
   it('when the caller is bound to another customer, then the order does not exist', () => {
     const { decisions, transitions } = decide([change('confirm', 7, 4), change('cancel', 8), change('confirm', 7, 3)])
     expect(decisions.map(codeOf)).toEqual(['not_found', 'not_found', undefined])
-    expect(transitions).toMatchObject([{ status: 'CONFIRMED' }])
+    expect(transitions).toMatchObject([{ order: { status: 'CONFIRMED' } }])
   })
 })

@@ -13,14 +13,14 @@ export async function sweep(orders: Pick<OrdersService, 'releaseExpiredHolds' | 
   return { released, purged }
 }
 
-/** The sweep as a job. It logs only a sweep that changed something. */
-export function sweeperJob(orders: Parameters<typeof sweep>[0], everySeconds: number): Job {
+/** A sweep as a job. It logs only a sweep that changed something. */
+export function sweeperJob(sweepAll: () => Promise<Record<string, number>>, everySeconds: number): Job {
   return {
     name: 'sweep',
     everySeconds,
     async run({ logger }) {
-      const swept = await sweep(orders)
-      if (swept.released + swept.purged > 0) logger.info(swept, 'swept')
+      const swept = await sweepAll()
+      if (Object.values(swept).some((count) => count > 0)) logger.info(swept, 'swept')
     },
   }
 }

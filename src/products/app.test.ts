@@ -15,7 +15,7 @@ import { sha256 } from '../platform/core/crypto.ts'
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 /** What a product has that was created without these fields. */
-const DEFAULTS = { active: true, min_qty: 1, qty_step: 1, max_qty: null, unit: 'pc' }
+const DEFAULTS = { active: true, min_qty: 1, qty_step: 1, max_qty: null, unit: 'pc', stock_low_at: null }
 
 function input(name = `Product ${newWord()}`) {
   return { sku: newWord(), name, price_cents: 1000, stock: 10 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../core/errors.ts'
+import { tellCommitted } from './commits.ts'
 import {
   DatabaseUnavailable,
   isConflict,
@@ -41,6 +42,7 @@ export async function transact<T>(db: Database, work: (trx: Database) => Promise
         }
       })
       noteCommitted(db)
+      tellCommitted(db)
       return result
     } catch (error) {
       // A rollback on a dead connection fails too. The error of the work says more.

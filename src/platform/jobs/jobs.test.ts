@@ -1,4 +1,4 @@
-import { pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { type Job, startJobs } from './jobs.ts'
 
@@ -76,4 +76,48 @@ it('when jobs are stopped during a run, then it is told, the stop waits for it, 
   await stopping
   await vi.advanceTimersByTimeAsync(60_000)
   expect(runs.length).toBe(1)
+})
+
+/** Starts a job. @returns what wakes it */
+function startWakeable(job: Job, logger: Logger): (() => void)[] {
+  const wakers: (() => void)[] = []
+  const wakeUp = (wake: () => void) => {
+    wakers.push(wake)
+    return () => {}
+  }
+  startJobs([{ ...job, wakeUp }], logger)
+  return wakers
+}
+
+it('when a job is woken in its pause, then it runs soon, once for all that woke it', async () => {
+  const { job, runs, logger } = fixture()
+  const wakers = startWakeable(job, logger)
+  runs[0]?.resolve()
+  await vi.advanceTimersByTimeAsync(1_000)
+  wakers[0]?.()
+  await vi.advanceTimersByTimeAsync(60)
+  wakers[0]?.()
+  await vi.advanceTimersByTimeAsync(60)
+  expect(runs.length).toBe(2)
+})
+
+it('when a job is woken while it runs, then another run follows it soon', async () => {
+  const { job, runs, logger } = fixture()
+  const wakers = startWakeable(job, logger)
+  wakers[0]?.()
+  runs[0]?.resolve()
+  await vi.advanceTimersByTimeAsync(100)
+  expect(runs.length).toBe(2)
+  runs[1]?.resolve()
+  await vi.advanceTimersByTimeAsync(9_999)
+  expect(runs.length).toBe(2)
+})
+
+it('when jobs are stopped, then nothing wakes them', async () => {
+  const { job, runs, logger } = fixture()
+  const woken: string[] = []
+  const stop = startJobs([{ ...job, wakeUp: () => () => void woken.push('no more') }], logger)
+  runs[0]?.resolve()
+  await stop()
+  expect(woken).toEqual(['no more'])
 })

@@ -5,6 +5,8 @@ export interface Job {
   name: string
   /** The pause between the end of a run and the next one. */
   everySeconds: number
+  /** Calls `wake` whenever there is something to do: the next run then comes at once. @returns ends that */
+  wakeUp?(wake: () => void): () => void
   /** Another process may run the same job at the same time. @throws an error that is logged; the next run goes on */
   run(context: JobContext): Promise<void>
 }
@@ -29,26 +31,51 @@ export function startJobs(jobs: readonly Job[], logger: Logger): () => Promise<v
   }
 }
 
+/** The pause before a run that was woken: what comes meanwhile is done together. */
+const WOKEN_PAUSE_MS = 100
+
 /** @returns resolves when the run in flight has ended; after the signal is aborted, no other follows */
 function startJob(job: Job, context: JobContext): () => Promise<void> {
   const { logger, signal } = context
   let timer: NodeJS.Timeout | undefined
   let inFlight = Promise.resolve()
+  let state: 'running' | 'pausing' | 'woken' = 'running'
+  let wokenInRun = false
 
   async function runOnce(): Promise<void> {
+    state = 'running'
+    wokenInRun = false
     try {
       await job.run(context)
     } catch (err) {
       logger.error({ err }, `the ${job.name} failed; the next one will go on`)
     }
-    if (!signal.aborted) timer = setTimeout(begin, job.everySeconds * 1_000)
+    state = 'pausing'
+    if (wokenInRun) wake()
+    else schedule(job.everySeconds * 1_000)
+  }
+
+  function schedule(ms: number): void {
+    clearTimeout(timer)
+    if (!signal.aborted) timer = setTimeout(begin, ms)
+  }
+
+  function wake(): void {
+    if (state === 'running') wokenInRun = true
+    if (state !== 'pausing') return
+    state = 'woken'
+    schedule(WOKEN_PAUSE_MS)
   }
 
   function begin(): void {
     inFlight = runOnce()
   }
 
-  signal.addEventListener('abort', () => clearTimeout(timer))
+  const sleepOn = job.wakeUp?.(wake)
+  signal.addEventListener('abort', () => {
+    sleepOn?.()
+    clearTimeout(timer)
+  })
   begin()
   return () => inFlight
 }
