@@ -1,0 +1,1 @@
+export const WEBHOOK_SCOPES = ['webhooks:read', 'webhooks:write'] as const
