@@ -73,8 +73,10 @@ await runCommand(HELP, async () => {
   const { port, secret, fail } = optionsOf()
   const receiver = { secret, nextFailure: failuresOf(fail), received: 0 }
   const server = createServer({ requestTimeout: MAX_REQUEST_MS }, (request, response) => {
-    // A sender that went away needs no answer.
-    receive(receiver, request, response).catch(() => response.destroy())
+    receive(receiver, request, response).catch((error) => {
+      // A sender that goes away before its request is complete needs no answer.
+      if (request.complete) throw error
+    })
   })
   const url = await listen(server, port)
   const checked = secret === undefined ? 'not verified: there is no --secret' : 'verified'

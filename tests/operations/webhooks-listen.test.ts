@@ -80,7 +80,7 @@ describe('npm run webhooks:listen', () => {
     }
   })
 
-  it('when there is no secret, then events are taken, and it says that none is checked', async () => {
+  it('when there is no secret, then events are taken, and it says that it checks none', async () => {
     const listener = await startListener()
     expect(listener.stdout()).toContain('Signatures are not verified: there is no --secret.')
     const { body } = signed()
@@ -96,7 +96,7 @@ describe('npm run webhooks:listen', () => {
     expect((await other.send(body, headers)).status).toBe(400)
   })
 
-  it('when an attempt is late, then its line says how long after the event it was made', async () => {
+  it('when an attempt is late, then its line says how long after the event it came', async () => {
     const listener = await startListener()
     const delays = [
       [0.5, '+0.0 s'],
