@@ -3,7 +3,7 @@ import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import type { Env } from './env.ts'
 import { SCOPES, type Scope } from './modules.ts'
 import { run } from './process.ts'
-import { StartError } from './start-failure.ts'
+import { readEnvFile, StartError } from './start-failure.ts'
 
 /** A command line that can't be understood. The message ends with the help. */
 export class UsageError extends StartError {
@@ -45,6 +45,11 @@ export function readOptionsAndRest<O extends ParseArgsOptionsConfig>(options: O,
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), help)
   }
+}
+
+/** A variable that belongs to one command and to no service. An empty one counts as absent. */
+export function readVariable(name: string): string | undefined {
+  return (process.env[name] ?? readEnvFile()[name]) || undefined
 }
 
 /**

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isOneOrTwo, missingSecret, weaknessesOf } from '../platform/core/secrets.ts'
 import { listed, type ParsedVariables, type RawVariables, url, whole } from '../platform/core/variables.ts'
 import type { ClaimNames } from './authenticator.ts'
 
@@ -6,7 +7,6 @@ const DEV_JWT_SECRET = 'secret123'
 const DEV_SERVICE_TOKEN = 'internal123'
 /** Secrets that documents or this repository print: good enough to try the system, refused in production. */
 const PUBLISHED_SECRETS = new Set([DEV_JWT_SECRET, DEV_SERVICE_TOKEN, 'demo-secret'])
-const MIN_SECRET_BYTES = 32
 /** The characters of a bearer token (RFC 6750, section 2.1). */
 const SENDABLE = /^[\w.~+/=-]*$/
 
@@ -100,10 +100,6 @@ function secretsOf({ JWT_SECRET = DEV_JWT_SECRET, SERVICE_TOKEN = DEV_SERVICE_TO
   return { jwtSecrets: listed(JWT_SECRET), serviceTokens: listed(SERVICE_TOKEN) }
 }
 
-function isOneOrTwo(secrets: readonly string[]): boolean {
-  return secrets.length <= 2 && !secrets.includes('')
-}
-
 function productionFaults(vars: RawVariables): string[] {
   const { JWT_SECRET, SERVICE_TOKEN, JWKS_URL } = vars
   const { jwtSecrets, serviceTokens } = secretsOf(vars)
@@ -119,14 +115,5 @@ function productionFaults(vars: RawVariables): string[] {
 }
 
 function weaknesses(name: string, secrets: string | undefined): string[] {
-  const found = secrets === undefined ? ['must be set in production'] : listed(secrets).map(weaknessOf)
-  return found
-    .filter((weakness) => weakness !== undefined)
-    .map((weakness) => `${name}: ${weakness}; make one with: openssl rand -base64 32`)
-}
-
-function weaknessOf(secret: string): string | undefined {
-  if (PUBLISHED_SECRETS.has(secret)) return 'this value is published'
-  const bytes = new TextEncoder().encode(secret).length
-  return bytes < MIN_SECRET_BYTES ? `must be at least ${MIN_SECRET_BYTES} bytes in production` : undefined
+  return secrets === undefined ? [missingSecret(name)] : weaknessesOf(name, listed(secrets), PUBLISHED_SECRETS)
 }

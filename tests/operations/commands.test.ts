@@ -256,6 +256,7 @@ describe('the command line', () => {
     'audit:books',
     'backup',
     'purge',
+    'webhooks:listen',
   ]
 
   it.each(commands)('when npm run %s gets --help, then it prints how to call it and does nothing', async (script) => {
