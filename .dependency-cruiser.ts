@@ -10,7 +10,8 @@ const NO_DOMAIN = `platform|compose|${PROGRAMS}`
 const DOMAIN = `^src/(?!(?:${NO_DOMAIN})/)([^/]+)/`
 const OTHER_DOMAIN = `^src/(?!(?:$1|${NO_DOMAIN})/)[^/]+/`
 /** What a domain shows to other domains. */
-const PUBLIC_FILES = 'client|contract|stock|customer-rows|quantity-rule|errors|events|scopes|tables'
+const PUBLIC_FILES =
+  'client|contract|stock|customer-rows|quantity-rule|errors|events|event-response|scopes|tables|types'
 const TESTS = ['^tests/', '\\.test\\.ts$']
 
 const HONO = '(?:^|node_modules/)(?:hono|@hono/[^/]+|hono-rate-limiter)(?:/|$)'
@@ -90,7 +91,7 @@ const rules: ({ name: string; comment: string } & IForbiddenRuleType)[] = [
   {
     name: 'sql-in-the-store',
     comment: 'In a domain, only store.ts, tables.ts and what others lock (stock.ts, customer-rows.ts) know SQL.',
-    from: { path: DOMAIN, pathNot: [...TESTS, file('store|stock|customer-rows|tables')] },
+    from: { path: DOMAIN, pathNot: [...TESTS, file('(?:[a-z]+-)?store|stock|customer-rows|tables')] },
     to: { path: SQL },
   },
   {

@@ -66,6 +66,8 @@ export interface TestSystem {
   env: Env
   /** The sweeps of Orders, which have no route. */
   sweeps: Pick<OrdersService, 'releaseExpiredHolds' | 'purgeExpiredKeys'>
+  /** Sends webhooks until nothing is due. */
+  dispatch(signal?: AbortSignal): Promise<void>
   lifecycle: { draining: boolean }
   /** Every log line, as JSON text. */
   log: string[]
@@ -106,7 +108,7 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
   const customersApp = composeCustomers(env, db, logger, lifecycle).app
   const customersServing = await serve(customersApp, 0)
   const customersBase = env.customersBase ?? addressOf(customersServing)
-  const { app: ordersApp, orders } = composeOrders(env, db, customersBase, logger, lifecycle)
+  const { app: ordersApp, orders, dispatch } = composeOrders(env, db, customersBase, logger, lifecycle)
   const ordersServing = await serve(ordersApp, 0)
   const neighbours = { customers: customersBase, orders: env.ordersBase ?? addressOf(ordersServing) }
   const orchestratorServing = await serve(composeOrchestrator(env, neighbours, logger, lifecycle), 0)
@@ -129,6 +131,7 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
     db,
     env,
     sweeps: orders,
+    dispatch: (signal = new AbortController().signal) => dispatch({ logger, signal }),
     lifecycle,
     log,
     token,

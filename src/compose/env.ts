@@ -19,6 +19,8 @@ import type { LoginLimits } from '../platform/http/rate-limit.ts'
 import { type IdempotencyConfig, idempotencyConfigOf, idempotencyVariables } from '../platform/idempotency/config.ts'
 import { type RpcConfig, rpcConfigOf, rpcVariables } from '../platform/rpc/config.ts'
 import { type TelemetryConfig, telemetryConfigOf, telemetryVariables } from '../platform/telemetry/config.ts'
+import type { WebhookConfig } from '../webhooks/config.ts'
+import { webhooks } from '../webhooks/module.ts'
 
 /** The address of a service. A Lambda function has an address such as `lambda://customers-api-dev`. */
 const serviceUrl = urlWith(/^(https?|lambda)$/)
@@ -41,6 +43,7 @@ const Known = z.object({
   ...orders.variables,
   ...idempotencyVariables,
   ...events.variables,
+  ...webhooks.variables,
   RATE_LIMIT_PER_MINUTE,
   LOGIN_ATTEMPTS_PER_MINUTE,
   ...servingVariables,
@@ -62,6 +65,7 @@ export interface Env
   database: DatabaseConfig
   orders: OrderConfig & Pick<DatabaseConfig, 'lockWaitMs'>
   events: EventConfig
+  webhooks: WebhookConfig
   orchestrator: OrchestratorConfig
   logins: LoginLimits
 }
@@ -96,10 +100,12 @@ export function parseEnv(record: RawVariables, { serves = true, file = {} }: Par
   const entries = VARIABLES.map((name) => [name, record[name] ?? file[name]] as const)
   const given = Object.fromEntries(entries.filter(([, value]) => value !== undefined && value !== ''))
   const parsed = Known.safeParse(given)
+  const isStrict = serves && given.NODE_ENV === 'production'
   const faults = [
     ...(parsed.error?.issues ?? []).map((issue) => `${issue.path.join('.')}: ${issue.message}`),
     ...databaseFaults(given),
-    ...identityFaults(given, serves && given.NODE_ENV === 'production'),
+    ...identityFaults(given, isStrict),
+    ...webhooks.faultsOf(given, isStrict),
   ]
   if (!parsed.success || faults.length > 0) throw new EnvError(faults)
   return envOf(parsed.data)
@@ -128,6 +134,7 @@ function envOf(vars: z.output<typeof Known>): Env {
     ...telemetryConfigOf(vars),
     orders: { ...orders.configOf(vars), lockWaitMs: database.lockWaitMs },
     events: events.configOf(vars),
+    webhooks: webhooks.configOf(vars, production),
     orchestrator: orchestrator.configOf(vars, production),
     logins: { attemptsPerMinute: loginAttemptsPerMinute, trustedProxies },
   }

@@ -7,6 +7,7 @@ import { orders } from '../orders/module.ts'
 import { type ErrorDefinition, PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import { products } from '../products/module.ts'
+import { webhooks } from '../webhooks/module.ts'
 
 /** A domain's description. Every function's bundle loads all modules at its start, so modules must stay light. */
 interface Module {
@@ -24,6 +25,7 @@ export const MODULES = [
   products,
   orders,
   events,
+  webhooks,
   orchestrator,
   identity,
   audit,

@@ -24,12 +24,20 @@ import { probeWrites } from '../platform/database/write-probe.ts'
 import type { ServiceApp } from '../platform/http/app.ts'
 import { ANONYMOUS_ID, type Principal } from '../platform/http/principal.ts'
 import type { Check } from '../platform/http/readiness.ts'
+import type { JobContext } from '../platform/jobs/jobs.ts'
 import { createAwsClient } from '../platform/rpc/aws.ts'
 import { pingService, type Upstream } from '../platform/rpc/client.ts'
 import { createHttpFetch, createServiceFetch } from '../platform/rpc/http-fetch.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/rpc/lambda-fetch.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
 import { createProductsService } from '../products/service.ts'
+import { dispatch, dispatcherJob } from '../webhooks/dispatcher.ts'
+import { createOutbox } from '../webhooks/outbox.ts'
+import { sweepDeliveries } from '../webhooks/retention.ts'
+import { createSecretBox } from '../webhooks/secret-box.ts'
+import { createSender } from '../webhooks/sender.ts'
+import { createWebhooksService } from '../webhooks/service.ts'
+import { createUrlCheck } from '../webhooks/urls.ts'
 import type { Env } from './env.ts'
 import { SCOPES } from './modules.ts'
 import { composeSupport } from './order-support.ts'
@@ -74,6 +82,7 @@ export function composeOrders(
 ) {
   const customers = reachCustomers(customersAt, env)
   const orders = createOrdersService(db, customers, { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes })
+  const webhooks = composeWebhooks(env, db)
   const tokens = tokensOf(env, db)
   const app = createOrdersApp({
     ...common(env, 'orders', logger, lifecycle),
@@ -83,6 +92,7 @@ export function composeOrders(
     support: composeSupport(env, db),
     products: createProductsService(db, env),
     events: createEventsService(db),
+    webhooks: webhooks.service,
     tokens,
     logins: env.logins,
     // Customers is not essential: without it no order is placed, but orders are still read, confirmed, canceled and
@@ -92,7 +102,11 @@ export function composeOrders(
       customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
     },
   })
-  const sweepAll = async () => ({ ...(await sweep(orders)), ...(await sweepFeed(db, env.events)) })
+  const sweepAll = async () => ({
+    ...(await sweep(orders)),
+    ...(await sweepFeed(db, env.events)),
+    ...(await sweepDeliveries(db)),
+  })
   return {
     app,
     orders,
@@ -102,7 +116,26 @@ export function composeOrders(
       await numberAll(db)
       return swept
     },
-    jobs: [sweeperJob(sweepAll, env.orders.sweepSeconds), feedJob(db)],
+    /** Sends webhooks until nothing is due. */
+    dispatch: async (context: JobContext) => {
+      await numberAll(db, context.signal)
+      await webhooks.dispatch(context)
+    },
+    jobs: [sweeperJob(sweepAll, env.orders.sweepSeconds), feedJob(db), webhooks.job],
+  }
+}
+
+function composeWebhooks(env: Env, db: Database) {
+  const { keys, allowHttp, allowedNetworks, disableAfterHours } = env.webhooks
+  const rules = { allowHttp, allowedNetworks }
+  const secrets = createSecretBox(keys)
+  const outbox = createOutbox(secrets, createSender(rules))
+  const { idempotencyTtlMinutes } = env
+  const deps = { secrets, outbox, findUrlFault: createUrlCheck(rules), idempotencyTtlMinutes }
+  return {
+    service: createWebhooksService(db, deps),
+    job: dispatcherJob(db, outbox, { disableAfterHours }),
+    dispatch: (context: JobContext) => dispatch(db, outbox, { disableAfterHours }, context),
   }
 }
 

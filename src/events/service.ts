@@ -1,38 +1,16 @@
 import type { z } from 'zod'
 import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
-import { toRfc3339 } from '../platform/core/time.ts'
-import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import type { Database } from '../platform/database/types.ts'
-import {
-  type EventFilter,
-  type FeedPage,
-  firstPosition,
-  lastPosition,
-  type NumberedEvent,
-  readFeed,
-} from '../platform/events/feed.ts'
+import { type FeedPage, firstPosition, lastPosition, readFeed } from '../platform/events/feed.ts'
 import { hasUnnumbered, numberEvents } from '../platform/events/positions.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { cutPage, encodeCursor, type Page, type PageRequest, readCursor } from '../platform/http/pagination.ts'
-import type { Principal } from '../platform/http/principal.ts'
-import {
-  type ActorType,
-  EventCursor,
-  type EventPage,
-  type EventQuery,
-  type Event as EventSchema,
-  HistoryCursor,
-} from './contract.ts'
+import { EventCursor, type EventPage, type EventQuery, HistoryCursor } from './contract.ts'
 import { EVENT_ERRORS } from './errors.ts'
+import { type Event, presentEvent, visibleTo } from './event-response.ts'
 import { EVENT_PATTERNS, typesOf } from './types.ts'
 
-export type Event = z.output<typeof EventSchema>
-
 export type EventsService = ReturnType<typeof createEventsService>
-
-/** The types of resources whose events a bound client may see: those of its own customer, and those of everybody. */
-const OWNED = ['order']
-const SHARED = ['product']
 
 /** Rounds of numbering before a page is read. Each numbers more events than a page has. */
 const MAX_ROUNDS = 4
@@ -42,7 +20,7 @@ export function createEventsService(db: Database) {
   return {
     /** @throws AppError `validation_failed`, `cursor_expired` */
     async listEvents({ principal }: Caller, query: z.output<typeof EventQuery>): Promise<z.output<typeof EventPage>> {
-      const filter = { ...boundsOf(principal), types: typesIn(query.types), resource: resourceIn(query.resource) }
+      const filter = { ...visibleTo(principal), types: typesIn(query.types), resource: resourceIn(query.resource) }
       const allNumbered = await numberFirst(db)
       const after = await startOf(db, query.after)
       const page = await readFeed(db, { ...filter, after, limit: query.limit })
@@ -62,7 +40,7 @@ export function createEventsService(db: Database) {
     ): Promise<Page<Event>> {
       const [after = 0] = readCursor('history', cursor, HistoryCursor) ?? []
       await numberFirst(db)
-      const { events } = await readFeed(db, { ...boundsOf(principal), resource, after, limit: limit + 1 })
+      const { events } = await readFeed(db, { ...visibleTo(principal), resource, after, limit: limit + 1 })
       const page = cutPage('history', events, limit, ({ position }) => [position])
       return { ...page, data: page.data.map((event) => presentEvent(event, principal)) }
     },
@@ -73,10 +51,6 @@ export function createEventsService(db: Database) {
 async function numberFirst(db: Database): Promise<boolean> {
   for (let round = 0; round < MAX_ROUNDS; round++) if (await numberEvents(db)) return true
   return false
-}
-
-function boundsOf({ customerId }: Principal): EventFilter {
-  return customerId === null ? {} : { boundTo: customerId, owned: OWNED, shared: SHARED }
 }
 
 /** The position after which a page begins. @throws AppError `validation_failed`, `cursor_expired` */
@@ -110,28 +84,4 @@ function resourceIn(text: string | undefined): { type: string; id: number } | un
   if (text === undefined) return undefined
   const [type = '', id] = text.split(':')
   return { type, id: Number(id) }
-}
-
-/** An event as callers see it, in the feed and in webhooks. A bound client does not see who changed a product. */
-export function presentEvent(event: NumberedEvent, { customerId }: Pick<Principal, 'customerId'>): Event {
-  const { id, type, occurred_at, position, resource_type, resource_id, resource_version } = event
-  const isHidden = customerId !== null && event.customer_id !== customerId
-  const actor = actorOf(event.actor)
-  return {
-    id: `evt_${id}`,
-    type,
-    timestamp: toRfc3339(occurred_at),
-    position,
-    resource: { type: resource_type, id: resource_id, version: resource_version },
-    actor: isHidden ? { ...actor, id: null } : actor,
-    correlation_id: isHidden ? null : event.correlation_id,
-    data: unsafeCast<Event['data']>(JSON.parse(event.data)),
-  }
-}
-
-/** `client:demo` → a client; `system:hold-expiry` → the system; a service and an anonymous caller have no prefix. */
-function actorOf(actor: string): { type: z.output<typeof ActorType>; id: string } {
-  const [, type, id = ''] = /^(client|system):(.*)$/s.exec(actor) ?? []
-  if (type === 'client' || type === 'system') return { type, id }
-  return { type: actor === 'service' ? 'service' : 'client', id: actor }
 }

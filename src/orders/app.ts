@@ -23,6 +23,8 @@ import type { StoredResponse } from '../platform/idempotency/store.ts'
 import { handleEach } from '../platform/rpc/batch-route.ts'
 import { addProductRoutes } from '../products/app.ts'
 import type { ProductsService } from '../products/service.ts'
+import { addWebhookRoutes } from '../webhooks/app.ts'
+import type { WebhooksService } from '../webhooks/service.ts'
 import {
   cancelOrder,
   confirmOrder,
@@ -42,6 +44,7 @@ export interface OrdersDeps extends ServiceDeps {
   support: OrderSupport
   products: ProductsService
   events: EventsService
+  webhooks: WebhooksService
   /** Absent when an identity provider issues the tokens. */
   tokens: TokenService | undefined
   logins: LoginLimits
@@ -53,6 +56,7 @@ export function createOrdersApp({
   support,
   products,
   events,
+  webhooks,
   tokens,
   logins,
   ...deps
@@ -67,6 +71,7 @@ export function createOrdersApp({
   if (tokens) addTokenRoute(app, tokens, logins)
   addProductRoutes(app, products)
   addEventRoutes(app, events)
+  addWebhookRoutes(app, webhooks)
 
   addRoute(app, placeOrder, async (c) => {
     const [input, key] = [c.req.valid('json'), keyOf(c)]

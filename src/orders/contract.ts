@@ -29,6 +29,7 @@ import {
   Version,
   visible,
 } from '../platform/http/contract.ts'
+import { Instant } from '../platform/http/instant.ts'
 import { int32, int64, MAX_INT32 } from '../platform/http/integers.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
 import { Problem } from '../platform/http/problem-document.ts'
@@ -36,7 +37,7 @@ import { z } from '../platform/http/schema.ts'
 import { BatchResponse, batchedCalls } from '../platform/rpc/batch-contract.ts'
 import { PRINCIPAL_ID } from '../platform/telemetry/trace.ts'
 import { PRODUCT_ERRORS } from '../products/errors.ts'
-import { changeableDetails, DATE, orderDetails, shownDetails } from './details.ts'
+import { changeableDetails, orderDetails, shownDetails } from './details.ts'
 import { ORDER_ERRORS } from './errors.ts'
 
 export const OrderStatus = z.enum(['CREATED', 'CONFIRMED', 'CANCELED']).openapi('OrderStatus')
@@ -135,20 +136,6 @@ export const OrderSummary = z
 export const Order = z.object({ ...beforeItems, items: z.array(OrderItem), ...afterItems }).openapi('Order')
 
 const OrderPage = pageOf(OrderSummary).openapi('OrderPage')
-
-/** The part of RFC 3339 that `Date` parses: no leap seconds, and no lower-case letters. */
-const TIME = 'T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d+)?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)'
-
-/**
- * A time, or a date that means its first moment in UTC. It is one pattern, because clients can't be generated from a
- * union of two formats.
- */
-const Instant = z.string().regex(new RegExp(`^${DATE}(${TIME})?$`), {
-  error: ({ input }) =>
-    /T.* \d\d:\d\d$/.test(String(input))
-      ? 'Must be an RFC 3339 time or a date. In a query a + is read as a space: write %2B'
-      : 'Must be an RFC 3339 time or a date',
-})
 
 export const OrderQuery = PageQuery.extend({
   status: emptyIsAbsent(OrderStatus).openapi({ description: 'Empty, of every status' }),

@@ -1,13 +1,9 @@
 import { COUNTRY } from '../platform/core/countries.ts'
 import { line, optional, text, visible } from '../platform/http/contract.ts'
+import { DATE } from '../platform/http/instant.ts'
 import { z } from '../platform/http/schema.ts'
 
 // The details that a caller may give an order, as pure data: the contracts of Orders and of the orchestrator share them.
-
-/** A day of the calendar, with its leap years. */
-export const DATE =
-  '(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|' +
-  '(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'
 
 /** All control characters but tab and line ends. */
 const CONTROL = '\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f'

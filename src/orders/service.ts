@@ -15,9 +15,10 @@ import { originOf } from '../platform/events/record.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { cutPage, type Page, readCursor } from '../platform/http/pagination.ts'
 import { callerIdOf, mayActFor, type Principal } from '../platform/http/principal.ts'
-import { type Claim, claimId, claimOf } from '../platform/idempotency/claim.ts'
+import { type Claim, claimOf } from '../platform/idempotency/claim.ts'
 import { purgeExpiredKeys } from '../platform/idempotency/purge.ts'
-import { readPreamble, replayOf, type StoredResponse } from '../platform/idempotency/store.ts'
+import { replayOrThrow } from '../platform/idempotency/run.ts'
+import type { StoredResponse } from '../platform/idempotency/store.ts'
 import { changeOrders } from './change-orders.ts'
 import {
   CANCEL_ORDER,
@@ -114,7 +115,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         if (customer === undefined) throw customerNotFound(input.customer_id)
       } catch (error) {
         // A replay must succeed, even if the customer is deleted by now or Customers does not respond.
-        return await firstResponse(claim, error)
+        return await replayOrThrow(db, claim, error)
       }
       return place({ ...commandFor(caller, input, claim, key), ...termsOf(principal, input) })
     },
@@ -139,7 +140,7 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     async placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<StoredResponse> {
       const { customer, ...order } = input
       const claim = claimOf(PLACE_ORDER, caller.principal, key, order)
-      if (customer === null) return firstResponse(claim, customerNotFound(order.customer_id))
+      if (customer === null) return replayOrThrow(db, claim, customerNotFound(order.customer_id))
       const command = { ...commandFor(caller, order, claim, key), customer, ...CONFIRMED_TERMS }
       return place(command).catch((refusal) => finishTwoSteps(caller, { ...input, customer }, key, refusal))
     },
@@ -231,21 +232,12 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
   ): Promise<StoredResponse> {
     if (!isRefusal(refusal, PLATFORM_ERRORS.idempotency_key_reused)) throw refusal
     const { customer_id, items, customer } = input
-    const placed = await firstResponse(claimOf(PLACE_ORDER, caller.principal, key, customer_id, items, 15), refusal)
+    const placed = await replayOrThrow(db, claimOf(PLACE_ORDER, caller.principal, key, customer_id, items, 15), refusal)
     const confirmed = await confirmOrder(caller, placed.targetId, key.replace('create:', 'confirm:'))
     const order = unsafeCast<Order>(JSON.parse(confirmed.body))
     // These callers gave no PO number.
     const body = JSON.stringify({ customer, order: presentBrief({ ...order, po_number: null }) })
     return { ...confirmed, status: PLACE_ORDER.status, body, replayed: true }
-  }
-
-  async function firstResponse(claim: Claim, otherwise: unknown): Promise<StoredResponse> {
-    const { responses } = await readPreamble(db, [claim])
-    const stored = responses.get(claimId(claim))
-    const replay = stored && replayOf(claim, stored)
-    if (replay === undefined) throw otherwise
-    if (replay instanceof AppError) throw replay
-    return replay
   }
 }
 

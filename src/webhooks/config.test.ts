@@ -25,7 +25,6 @@ describe('the variables of webhooks', () => {
       allowHttp: false,
       allowedNetworks: [],
       disableAfterHours: 120,
-      eventsRetentionDays: undefined,
     })
   })
 
@@ -35,20 +34,17 @@ describe('the variables of webhooks', () => {
       WEBHOOK_ALLOW_HTTP: 'true',
       WEBHOOK_ALLOWED_NETWORKS: '10.20.0.0/16, fd00::/8',
       WEBHOOK_DISABLE_AFTER_HOURS: '24',
-      EVENTS_RETENTION_DAYS: '400',
     }
     expect(configOf(given, true)).toEqual({
       keys: [NEXT, STRONG],
       allowHttp: true,
       allowedNetworks: ['10.20.0.0/16', 'fd00::/8'],
       disableAfterHours: 24,
-      eventsRetentionDays: 400,
     })
   })
 
   it.each([
     ['WEBHOOK_DISABLE_AFTER_HOURS', ['1', '8760'], ['0', '8761', '1.5', 'soon', '-1']],
-    ['EVENTS_RETENTION_DAYS', ['30', '36500'], ['29', '36501', '0', '30d']],
     ['WEBHOOK_ALLOW_HTTP', ['true', 'false'], ['TRUE', '1', 'yes']],
   ])('when %s is one of %j, then it is accepted, and %j are refused', (name, good, bad) => {
     for (const value of good) expect(refusalOf({ [name]: value })).toBeUndefined()

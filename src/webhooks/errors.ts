@@ -8,5 +8,4 @@ export const WEBHOOK_ERRORS = defineErrors({
     title: 'The old secret still signs',
     example: { old_secret_until: '2026-01-08T09:00:00.000Z' },
   },
-  endpoint_disabled: { status: 409, title: 'The webhook endpoint is disabled' },
 })

@@ -46,3 +46,16 @@ export async function restartIfAlreadyAnswered(db: Database, refused: readonly C
   const { responses } = await readPreamble(db, refused)
   if (refused.some((claim) => responses.has(claimId(claim)))) throw new RestartTransaction()
 }
+
+/**
+ * The stored response to a claim, for work that fails before its transaction: a replay must succeed even then.
+ * @throws AppError `idempotency_key_reused`, and `otherwise` when nothing is stored
+ */
+export async function replayOrThrow(db: Database, claim: Claim, otherwise: unknown): Promise<StoredResponse> {
+  const { responses } = await readPreamble(db, [claim])
+  const stored = responses.get(claimId(claim))
+  const replay = stored && replayOf(claim, stored)
+  if (replay === undefined) throw otherwise
+  if (replay instanceof AppError) throw replay
+  return replay
+}
