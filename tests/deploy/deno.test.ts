@@ -1,30 +1,19 @@
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { Engine } from '../../src/platform/database/dialect.ts'
 import { readBanner } from '../../testing/banner.ts'
 import { freePort } from '../../testing/database-server.ts'
+import { DENO, DENO_TASKS, runsOnDeno } from '../../testing/deno.ts'
 import type { Variables } from '../../testing/fixture.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
-import { BINARIES, freshDatabase, type Program, ROOT, startCommand, within } from '../../testing/programs.ts'
+import { freshDatabase, type Program, ROOT, startCommand, within } from '../../testing/programs.ts'
 import { withoutOwnSettings } from '../../testing/project.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
 
-const DENO = join(BINARIES, 'deno')
 const FREE_PORTS = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
-const TASKS: Record<string, { command: string }> = JSON.parse(readFileSync(join(ROOT, 'deno.json'), 'utf8')).tasks
-
-/** Whether this run has Deno. In CI it always does, so that a missing one is a failure there. */
-function runsOnDeno(): boolean {
-  const { status } = spawnSync(DENO, ['--version'])
-  if (process.env.CI === 'true' || status === 0) return true
-  const line = '='.repeat(100)
-  console.warn(`\n${line}\nNOTHING IS TESTED ON DENO: ${DENO} does not run. Install it with: npm ci\n${line}\n`)
-  return false
-}
 
 /** Runs a task of deno.json in the project's folder, where it may only write to `.data`. */
 function startTask(task: string, variables: Variables): Program {
@@ -47,7 +36,7 @@ function ended({ ended, stdout, stderr }: Program) {
 
 describe('deno.json', () => {
   it('when a task is read, then only the network is unrestricted', () => {
-    for (const { command } of Object.values(TASKS)) {
+    for (const { command } of Object.values(DENO_TASKS)) {
       expect(command.match(/--allow-\w+(?![\w=])|-A\b/g)).toEqual(['--allow-net'])
       expect(command).not.toMatch(/--allow-(run|ffi|import)/)
     }
