@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest'
-import { newCustomer, newKey, newOrder, newProduct } from '../../testing/rows.ts'
+import { expect, it } from 'vitest'
+import { newKey, newOrder, newProduct } from '../../testing/rows.ts'
 import { describeEachEngine, useSystem } from '../../testing/system.ts'
 import { type Receiver, startReceiver } from '../../testing/webhook-receiver.ts'
 
