@@ -15,7 +15,7 @@ export const EVENT_TYPES: readonly string[] = [
 const WILDCARDS = [...new Set(EVENT_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`))]
 
 /** What may be asked for: a type, the types of a resource, or all. */
-export const EVENT_PATTERNS: readonly string[] = ['*', ...WILDCARDS, ...EVENT_TYPES]
+export const EVENT_PATTERNS: readonly [string, ...string[]] = ['*', ...WILDCARDS, ...EVENT_TYPES]
 
 /** The types that some patterns name. */
 export function typesOf(patterns: readonly string[]): string[] {

@@ -38,7 +38,7 @@ const Url = text(2048).meta({
 })
 
 const EventTypes = z
-  .array(z.enum(EVENT_PATTERNS as [string, ...string[]]))
+  .array(z.enum(EVENT_PATTERNS))
   .min(1)
   .max(EVENT_PATTERNS.length)
   .meta({
