@@ -16,6 +16,7 @@ import { createOrchestratorService } from '../orchestrator/service.ts'
 import { createOrdersApp } from '../orders/app.ts'
 import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
 import { eraseOrderDetails } from '../orders/erase-details.ts'
+import { readOrderData } from '../orders/event-data.ts'
 import { SERVICE_SCOPES } from '../orders/scopes.ts'
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
 import { sweep, sweeperJob } from '../orders/sweeper.ts'
@@ -91,7 +92,7 @@ export function composeOrders(
     orders,
     support: composeSupport(env, db),
     products: createProductsService(db, env),
-    events: createEventsService(db),
+    events: createEventsService(db, EVENT_DATA),
     webhooks: webhooks.service,
     tokens,
     logins: env.logins,
@@ -125,17 +126,21 @@ export function composeOrders(
   }
 }
 
+/** The domains whose events keep less than they tell. */
+const EVENT_DATA = { order: readOrderData }
+
 function composeWebhooks(env: Env, db: Database) {
   const { keys, allowHttp, allowedNetworks, disableAfterHours } = env.webhooks
   const rules = { allowHttp, allowedNetworks }
   const secrets = createSecretBox(keys)
   const outbox = createOutbox(secrets, createSender(rules))
   const { idempotencyTtlMinutes } = env
+  const dispatching = { disableAfterHours, readers: EVENT_DATA }
   const deps = { secrets, outbox, findUrlFault: createUrlCheck(rules), idempotencyTtlMinutes }
   return {
     service: createWebhooksService(db, deps),
-    job: dispatcherJob(db, outbox, { disableAfterHours }),
-    dispatch: (context: JobContext) => dispatch(db, outbox, { disableAfterHours }, context),
+    job: dispatcherJob(db, outbox, dispatching),
+    dispatch: (context: JobContext) => dispatch(db, outbox, dispatching, context),
   }
 }
 

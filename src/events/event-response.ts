@@ -1,7 +1,8 @@
 import type { z } from 'zod'
 import { toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
-import type { EventFilter, NumberedEvent } from '../platform/events/feed.ts'
+import type { Database } from '../platform/database/types.ts'
+import type { EventFilter, EventRow, NumberedEvent } from '../platform/events/feed.ts'
 import type { Principal } from '../platform/http/principal.ts'
 import type { ActorType, Event as EventSchema } from './contract.ts'
 
@@ -19,8 +20,27 @@ export function visibleTo({ customerId }: Viewer): EventFilter {
   return customerId === null ? {} : { boundTo: customerId, owned: OWNED, shared: SHARED }
 }
 
-/** An event as callers see it, in the feed and in webhooks. A bound client does not see who changed a product. */
-export function presentEvent(event: NumberedEvent, { customerId }: Viewer): Event {
+/** What events of one type of resource tell, by the events' ids: a domain may keep less than it tells. */
+export type ReadData = (db: Database, events: readonly EventRow[]) => Promise<ReadonlyMap<number, object>>
+
+/** By the type of the resource. What other events tell is kept as it is told. */
+export type DataReaders = Readonly<Partial<Record<string, ReadData>>>
+
+/** Events as callers see them, in the feed and in webhooks. A bound client does not see who changed a product. */
+export async function presentEvents(
+  db: Database,
+  events: readonly NumberedEvent[],
+  viewer: Viewer,
+  readers: DataReaders,
+): Promise<Event[]> {
+  const told = new Map<number, unknown>()
+  for (const [type, some] of Map.groupBy(events, ({ resource_type }) => resource_type)) {
+    for (const [id, data] of (await readers[type]?.(db, some)) ?? []) told.set(id, data)
+  }
+  return events.map((event) => presentEvent(event, told.get(event.id) ?? JSON.parse(event.data), viewer))
+}
+
+function presentEvent(event: NumberedEvent, data: unknown, { customerId }: Viewer): Event {
   const { id, type, occurred_at, position, resource_type, resource_id, resource_version } = event
   const isHidden = customerId !== null && event.customer_id !== customerId
   const actor = actorOf(event.actor)
@@ -32,7 +52,7 @@ export function presentEvent(event: NumberedEvent, { customerId }: Viewer): Even
     resource: { type: resource_type, id: resource_id, version: resource_version },
     actor: isHidden ? { ...actor, id: null } : actor,
     correlation_id: isHidden ? null : event.correlation_id,
-    data: unsafeCast<Event['data']>(JSON.parse(event.data)),
+    data: unsafeCast<Event['data']>(data),
   }
 }
 

@@ -7,7 +7,7 @@ import type { Caller } from '../platform/http/app.ts'
 import { cutPage, encodeCursor, type Page, type PageRequest, readCursor } from '../platform/http/pagination.ts'
 import { EventCursor, type EventPage, type EventQuery, HistoryCursor } from './contract.ts'
 import { EVENT_ERRORS } from './errors.ts'
-import { type Event, presentEvent, visibleTo } from './event-response.ts'
+import { type DataReaders, type Event, presentEvents, visibleTo } from './event-response.ts'
 import { EVENT_PATTERNS, typesOf } from './types.ts'
 
 export type EventsService = ReturnType<typeof createEventsService>
@@ -16,7 +16,7 @@ export type EventsService = ReturnType<typeof createEventsService>
 const MAX_ROUNDS = 4
 
 /** The verbs of the feed. Domains write their events themselves, in their own transactions. */
-export function createEventsService(db: Database) {
+export function createEventsService(db: Database, readers: DataReaders) {
   return {
     /** @throws AppError `validation_failed`, `cursor_expired` */
     async listEvents({ principal }: Caller, query: z.output<typeof EventQuery>): Promise<z.output<typeof EventPage>> {
@@ -26,7 +26,7 @@ export function createEventsService(db: Database) {
       const page = await readFeed(db, { ...filter, after, limit: query.limit })
       const isRead = page.end >= page.last && (allNumbered || !(await hasUnnumbered(db)))
       return {
-        data: page.events.map((event) => presentEvent(event, principal)),
+        data: await presentEvents(db, page.events, principal, readers),
         next_cursor: cursorOf(page),
         has_more: !isRead,
       }
@@ -42,7 +42,7 @@ export function createEventsService(db: Database) {
       await numberFirst(db)
       const { events } = await readFeed(db, { ...visibleTo(principal), resource, after, limit: limit + 1 })
       const page = cutPage('history', events, limit, ({ position }) => [position])
-      return { ...page, data: page.data.map((event) => presentEvent(event, principal)) }
+      return { ...page, data: await presentEvents(db, page.data, principal, readers) }
     },
   }
 }

@@ -1,9 +1,12 @@
 import { addMinutes, type DbTime } from '../platform/core/time.ts'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { readClock } from '../platform/database/clock.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
+import { rewriteEvents } from '../platform/events/rewrite.ts'
 import { recordArchivedOrders } from '../products/stock.ts'
-import { presentOrder } from './order-response.ts'
+import type { StoredOrderData } from './events.ts'
+import { presentLines, presentOrder } from './order-response.ts'
 import { quantities } from './placement-rules.ts'
 import {
   countFinalOrders,
@@ -97,9 +100,14 @@ async function removeOrders(
   const removed = saved.filter(({ id, status }) => locked.get(id)?.status === status && !keyed.has(id))
   const confirmed = removed.filter(({ status }) => status === 'CONFIRMED')
   await recordArchivedOrders(trx, quantities(confirmed.flatMap(({ id }) => lines.get(id) ?? [])), await readClock(trx))
-  await deleteOrders(
-    trx,
-    removed.map(({ id }) => id),
-  )
+  const removedIds = removed.map(({ id }) => id)
+  // Events stay. They read their lines from their orders, so they get their own now.
+  await rewriteEvents(trx, 'order', removedIds, (data) => withLines(data, lines))
+  await deleteOrders(trx, removedIds)
   return removed.length
+}
+
+function withLines(data: string, lines: OrderLines): string {
+  const { order, ...rest } = unsafeCast<StoredOrderData>(JSON.parse(data))
+  return JSON.stringify({ order: { ...order, items: presentLines(lines.get(order.id ?? 0) ?? []) }, ...rest })
 }

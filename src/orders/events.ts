@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import { changedFrom } from '../platform/events/changed-from.ts'
 import type { EventOrigin, NewEvent } from '../platform/events/record.ts'
-import type { Order as OrderSchema } from './contract.ts'
+import { Order as OrderSchema } from './contract.ts'
 
 /** What Orders tells others. */
 export const ORDER_EVENTS = ['order.placed', 'order.confirmed', 'order.canceled', 'order.updated'] as const
@@ -13,9 +13,8 @@ type OrderEvent = (typeof ORDER_EVENTS)[number]
 /** Why an order was canceled. */
 export type CancelReason = 'requested' | 'hold_expired'
 
-/** @param body the order's JSON, where it is made already */
-export function orderPlaced(order: Order, body: string, cause: EventOrigin): NewEvent {
-  return eventOf('order.placed', order, cause, `{"order":${body}}`)
+export function orderPlaced(order: Order, cause: EventOrigin): NewEvent {
+  return eventOf('order.placed', order, cause, JSON.stringify({ order: stored(order) }))
 }
 
 export function orderConfirmed(before: Order, order: Order, cause: EventOrigin): NewEvent {
@@ -33,11 +32,38 @@ export function orderUpdated(before: Order, order: Order, cause: EventOrigin): N
 /** The event has no old values: they were erased. */
 export function orderErased(order: Order, cause: EventOrigin): NewEvent {
   const reason = 'erased'
-  return { ...eventOf('order.updated', order, cause, JSON.stringify({ order, reason })), reason }
+  return { ...eventOf('order.updated', order, cause, JSON.stringify({ order: stored(order), reason })), reason }
 }
 
 function dataOf(before: Order, order: Order, reason?: string): string {
-  return JSON.stringify({ order, previous: changedFrom(before, order), reason })
+  return JSON.stringify({ order: stored(order), previous: changedFrom(before, order), reason })
+}
+
+/**
+ * An order as its events keep it: without lines, which never change, and without empty members. That halves what an event
+ * costs and takes.
+ */
+function stored({ items: _, ...order }: Order): Partial<Order> {
+  return Object.fromEntries(Object.entries(order).filter(([, value]) => value !== null))
+}
+
+/** What an event keeps of an order. With `items`: all of it, because the order was moved out of the database. */
+export interface StoredOrderData {
+  order: Partial<Order>
+  previous?: Partial<Order>
+  reason?: string
+}
+
+/** What an event tells, as callers see it. */
+export function completeData({ order, ...rest }: StoredOrderData, items: Order['items']) {
+  return { order: completeOrder({ items, ...order }), ...rest }
+}
+
+const MEMBERS = Object.keys(OrderSchema.shape)
+
+function completeOrder(order: Partial<Order>): Record<string, unknown> {
+  const members = new Map<string, unknown>(Object.entries(order))
+  return Object.fromEntries(MEMBERS.map((member) => [member, members.get(member) ?? null]))
 }
 
 function eventOf(type: OrderEvent, { id, version, customer_id }: Order, origin: EventOrigin, data: string): NewEvent {

@@ -18,7 +18,7 @@ import { ORDER_ERRORS } from './errors.ts'
 import { orderPlaced } from './events.ts'
 import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
-import { presentBrief, presentOrder } from './order-response.ts'
+import { type Order, presentBrief, presentOrder } from './order-response.ts'
 import { isHoldEnded } from './order-states.ts'
 import {
   type Decision,
@@ -31,16 +31,7 @@ import {
   quantities,
   TakenInBatch,
 } from './placement-rules.ts'
-import {
-  findEndedHolds,
-  insertLines,
-  insertOrders,
-  type NewOrderRow,
-  type OrderLine,
-  type OrderRow,
-  openHoldsQuery,
-  poHoldersQuery,
-} from './store.ts'
+import { findEndedHolds, insertLines, insertOrders, type NewOrderRow, openHoldsQuery, poHoldersQuery } from './store.ts'
 
 export type PlaceConfig = WriteConfig & Pick<OrderConfig, 'timeZone' | 'currency'>
 
@@ -216,26 +207,19 @@ async function insertPlacements(
     trx,
     placed.flatMap(({ order, lines }) => lines.map((line) => ({ ...line, order_id: order.id }))),
   )
-  const shown = placed.map(({ command, order, lines }) => presentPlaced(command, order, lines))
+  const shown = placed.map(({ command, order, lines }) => ({ command, order: presentOrder(order, lines) }))
   await recordEvents(
     trx,
-    shown.map(({ command, order, orderBody }) => orderPlaced(order, orderBody, command.cause)),
+    shown.map(({ command, order }) => orderPlaced(order, command.cause)),
     now,
   )
-  return new Map(
-    shown.map(({ command, order, body }) => {
-      return [command, { targetId: order.id, status: PLACE_ORDER.status, body, replayed: false }]
-    }),
-  )
+  return new Map(shown.map(({ command, order }) => [command, responseOf(command, order)]))
 }
 
-/** A placed order, with its JSON, and with the body of its response. The orchestrator's response shows it shorter. */
-function presentPlaced(command: PlaceCommand, row: OrderRow, lines: readonly OrderLine[]) {
-  const order = presentOrder(row, lines)
-  const orderBody = JSON.stringify(order)
-  const { customer } = command
-  const body = customer === undefined ? orderBody : JSON.stringify({ customer, order: presentBrief(order) })
-  return { command, order, orderBody, body }
+/** The orchestrator's response has the customer, and shows the order shorter. */
+function responseOf({ customer }: PlaceCommand, order: Order): StoredResponse {
+  const body = JSON.stringify(customer === undefined ? order : { customer, order: presentBrief(order) })
+  return { targetId: order.id, status: PLACE_ORDER.status, body, replayed: false }
 }
 
 function rowOf(command: PlaceCommand, { totalCents, poSlot }: Placement, now: DbTime): Omit<NewOrderRow, 'id'> {

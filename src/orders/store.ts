@@ -112,7 +112,7 @@ export function linesQuery(db: Database, orderIds: readonly number[]): CompiledQ
 }
 
 /** The lines of orders, by order. */
-export async function findLines(db: Database, orders: readonly OrderRow[]): Promise<OrderLines> {
+export async function findLines(db: Database, orders: readonly { id: number }[]): Promise<OrderLines> {
   const ids = orders.map(({ id }) => id)
   const [rows] = await pipeline(db, linesQuery(db, ids))
   return byOrder(ids, rows)

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { eventId, presentEvent } from '../events/event-response.ts'
+import { type DataReaders, eventId, presentEvents } from '../events/event-response.ts'
 import { onCommit } from '../platform/database/commits.ts'
 import type { Database } from '../platform/database/types.ts'
-import type { NumberedEvent } from '../platform/events/feed.ts'
 import type { Job, JobContext } from '../platform/jobs/jobs.ts'
 import { findEventsById, type LeasedDelivery } from './delivery-store.ts'
 import { type Ended, type Work, workOnEndpoint } from './endpoint-work.ts'
@@ -17,6 +16,7 @@ const EVERY_SECONDS = 5
 export interface DispatcherConfig {
   /** An endpoint that nothing has reached for so many hours is disabled by the next exhausted delivery. */
   disableAfterHours: number
+  readers: DataReaders
 }
 
 /**
@@ -62,10 +62,12 @@ export async function dispatch(
       db,
       leased.map(({ event_id }) => event_id),
     )
-    const byId = new Map(events.map((event) => [event.id, event]))
+    const viewer = { customerId: endpoint.customer_id }
+    const shown = await presentEvents(db, events, viewer, config.readers)
+    const bodies = new Map(shown.map((event) => [event.id, JSON.stringify(event)]))
     for (const delivery of leased) {
       inFlight++
-      void sendOne(outbox, endpoint, delivery, byId.get(delivery.event_id), { logger, signal })
+      void sendOne(outbox, endpoint, delivery, bodies.get(eventId(delivery.event_id)), { logger, signal })
         .then((result) => lane.ended.push({ delivery, lease, result }))
         .finally(() => {
           inFlight--
@@ -106,11 +108,10 @@ async function sendOne(
   outbox: Outbox,
   endpoint: EndpointRow,
   delivery: LeasedDelivery,
-  event: NumberedEvent | undefined,
+  body: string | undefined,
   { logger, signal }: JobContext,
 ): Promise<Ended['result']> {
-  if (event === undefined) return { status: null, error: 'event_deleted', retryAfter: null, durationMs: 0, excerpt: '' }
-  const body = JSON.stringify(presentEvent(event, { customerId: endpoint.customer_id }))
+  if (body === undefined) return { status: null, error: 'event_deleted', retryAfter: null, durationMs: 0, excerpt: '' }
   const attempt = await outbox.send(endpoint, eventId(delivery.event_id), body, signal)
   const ids = { endpoint_id: endpoint.id, delivery_id: delivery.id }
   if (attempt.error === 'not_signed') logger.error({ err: attempt.cause, ...ids }, 'a webhook could not be signed')

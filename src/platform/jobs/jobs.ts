@@ -32,7 +32,7 @@ export function startJobs(jobs: readonly Job[], logger: Logger): () => Promise<v
 }
 
 /** The pause before a run that was woken: what comes meanwhile is done together. */
-const WOKEN_PAUSE_MS = 100
+const WOKEN_PAUSE_MS = 200
 
 /** @returns resolves when the run in flight has ended; after the signal is aborted, no other follows */
 function startJob(job: Job, context: JobContext): () => Promise<void> {
