@@ -92,7 +92,10 @@ export function composeOrders(
       customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
     },
   })
-  const sweepAll = async () => ({ ...(await sweep(orders)), ...(await sweepFeed(db, env.events)) })
+  const sweepAll = async (signal?: AbortSignal) => ({
+    ...(await sweep(orders)),
+    ...(await sweepFeed(db, env.events, signal)),
+  })
   return {
     app,
     orders,

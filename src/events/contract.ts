@@ -95,8 +95,8 @@ export const EventCursor = z.tuple([int64(0)])
 
 const HistoryPage = pageOf(Event).openapi('HistoryPage')
 
-/** The end of a page of a history: the version and position of its last event. */
-export const HistoryCursor = z.tuple([int64(1)])
+/** The end of a page of a history: the version and type of its last event. */
+export const HistoryCursor = z.tuple([int64(1), z.string().regex(/^[a-z._]{1,40}$/)])
 
 const tags = ['Events']
 

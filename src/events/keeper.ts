@@ -23,6 +23,10 @@ export function feedJob(db: Database): Job {
 }
 
 /** Deletes the events that are older than is kept. @returns their number, where events are not kept for ever */
-export async function sweepFeed(db: Database, { retentionDays }: EventConfig): Promise<{ events?: number }> {
-  return retentionDays === undefined ? {} : { events: await deleteEvents(db, retentionDays) }
+export async function sweepFeed(
+  db: Database,
+  { retentionDays }: EventConfig,
+  signal?: AbortSignal,
+): Promise<{ events?: number }> {
+  return retentionDays === undefined ? {} : { events: await deleteEvents(db, retentionDays, signal) }
 }

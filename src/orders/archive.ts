@@ -2,7 +2,9 @@ import { addMinutes, type DbTime } from '../platform/core/time.ts'
 import { readClock } from '../platform/database/clock.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
+import { rewriteEvents } from '../platform/events/rewrite.ts'
 import { recordArchivedOrders } from '../products/stock.ts'
+import { withoutDetails } from './events.ts'
 import { presentOrder } from './order-response.ts'
 import { quantities } from './placement-rules.ts'
 import {
@@ -97,9 +99,9 @@ async function removeOrders(
   const removed = saved.filter(({ id, status }) => locked.get(id)?.status === status && !keyed.has(id))
   const confirmed = removed.filter(({ status }) => status === 'CONFIRMED')
   await recordArchivedOrders(trx, quantities(confirmed.flatMap(({ id }) => lines.get(id) ?? [])), await readClock(trx))
-  await deleteOrders(
-    trx,
-    removed.map(({ id }) => id),
-  )
+  const removedIds = removed.map(({ id }) => id)
+  // Nobody finds these events by their customer any more, so an erasure could not.
+  await rewriteEvents(trx, 'order', removedIds, withoutDetails)
+  await deleteOrders(trx, removedIds)
   return removed.length
 }
