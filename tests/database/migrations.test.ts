@@ -60,6 +60,8 @@ async function contents(db: Database) {
     orders: await db.selectFrom('orders').selectAll().orderBy('id').execute(),
     items: await db.selectFrom('order_items').selectAll().orderBy('id').execute(),
     clients: await db.selectFrom('api_clients').selectAll().orderBy('id').execute(),
+    events: await db.selectFrom('events').selectAll().orderBy('id').execute(),
+    feed: await db.selectFrom('event_feed').selectAll().execute(),
   }
 }
 
@@ -247,7 +249,7 @@ describeEachEngine('migrations', (engine) => {
     const first = await contents(db)
     await seed(db)
     expect(await contents(db)).toEqual(first)
-    expect(Object.values(first).map((rows) => rows.length)).toEqual([4, 17, 4, 16, 4, 4, 4, 1])
+    expect(Object.values(first).map((rows) => rows.length)).toEqual([4, 17, 4, 16, 4, 4, 4, 1, 14, 1])
   })
 
   it('when four processes add the demo data at once, then it is there once', async () => {
