@@ -103,9 +103,9 @@ export function composeOrders(
       customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
     },
   })
-  const sweepAll = async () => ({
+  const sweepAll = async (signal?: AbortSignal) => ({
     ...(await sweep(orders)),
-    ...(await sweepFeed(db, env.events)),
+    ...(await sweepFeed(db, env.events, signal)),
     ...(await sweepDeliveries(db)),
   })
   return {

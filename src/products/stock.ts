@@ -1,4 +1,4 @@
-import { CompiledQuery, type Selectable, type SqlBool, sql } from 'kysely'
+import { CompiledQuery, type Selectable } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
@@ -87,14 +87,15 @@ export async function restock(trx: Database, quantities: ReadonlyMap<number, num
  */
 async function recordReturns(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
   if (quantities.size === 0) return
-  const { actor } = ORIGIN
-  const data = sql`json_object('product', json_object('id', id, 'sku', sku, 'name', name, 'stock', stock,
-    'stock_low_at', stock_low_at, 'version', version))`
-  const had = [...quantities].map(([id, qty]) => sql<SqlBool>`(id = ${id} and stock = ${qty})`)
-  const select = sql`
-    select 'product.back_in_stock', 'product', id, version, null, ${sql.lit(actor)}, null, null, null, ${data}, ${now}
-    from products where (${sql.join(had, sql` or `)}) and stock > 0`
-  await recordSelectedEvents(trx, select.compile(trx))
+  const ids = [...quantities.keys()]
+  const select = `
+    select 'product.back_in_stock', 'product', id, version, null, ?, null, null, null,
+      json_object('product', json_object('id', id, 'sku', sku, 'name', name, 'stock', stock,
+        'stock_low_at', stock_low_at, 'version', version)), ?
+    from products
+    where id in (${ids.map(() => '?').join(', ')}) and stock > 0
+      and stock = case id ${ids.map(() => 'when ? then ?').join(' ')} end`
+  await recordSelectedEvents(trx, CompiledQuery.raw(select, [ORIGIN.actor, now, ...ids, ...[...quantities].flat()]))
 }
 
 /** Adds signed quantities to the stock. The change is sent with the transaction's next statement. */

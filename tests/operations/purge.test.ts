@@ -5,6 +5,7 @@ import { expect, it, onTestFinished, vi } from 'vitest'
 import { addMinutes } from '../../src/platform/core/time.ts'
 import { readClock } from '../../src/platform/database/clock.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
+import type { ListedEvent } from '../../testing/feed.ts'
 import { differencesIn, variablesOf } from '../../testing/fixture.ts'
 import { runProgram } from '../../testing/programs.ts'
 import { newKey, newOrder, newProduct, stockOf } from '../../testing/rows.ts'
@@ -88,6 +89,21 @@ describeEachEngine('npm run purge', (engine) => {
       .execute()
     expect(ledger).toEqual([{ delta: -4, reason: 'archived orders' }])
     expect(await differencesIn(system)).toEqual([])
+  })
+
+  it('when orders are purged, then their events stay, without what may be about a person', async () => {
+    const { id: product } = await newProduct(system)
+    const order = await oldOrder(product, 'confirm', 800)
+    expect((await system.orders.patch(`/orders/${order}`, { notes: 'for Zoe' })).status).toBe(200)
+    await forgetKeys()
+    expect(await purge(...TWO_YEARS, '--to', newFile(), '--yes')).toMatchObject({ code: 0 })
+    expect((await system.orders.get(`/orders/${order}/history`)).status).toBe(404)
+    const { body } = await system.orders.get(`/events?resource=order:${order}`)
+    expect(body.data.map(({ data }: ListedEvent) => [data.order.version, data.order.notes])).toEqual([
+      [1, null],
+      [2, null],
+      [3, null],
+    ])
   })
 
   it('when a key still refers to an old order, then the order and its replay stay', async () => {

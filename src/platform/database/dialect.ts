@@ -25,7 +25,7 @@ export interface SqlDialect {
   keysetAfter(
     columns: readonly [string, string],
     direction: '<' | '>',
-    cursor: readonly [string, number],
+    cursor: readonly [string | number, string | number],
   ): RawBuilder<SqlBool>
   /** Appended to a select that must lock its rows. On SQLite the transaction holds the write lock of the whole file. */
   forUpdate: RawBuilder<unknown>
