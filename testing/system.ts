@@ -131,7 +131,9 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
     db,
     env,
     sweeps: orders,
-    dispatch: (signal = new AbortController().signal) => dispatch({ logger, signal }),
+    async dispatch(signal = new AbortController().signal) {
+      await dispatch({ logger, signal })
+    },
     lifecycle,
     log,
     token,
