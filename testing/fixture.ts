@@ -76,7 +76,8 @@ export async function tokenFor(clientId: string, { jwt }: Pick<Env, 'jwt'>, ttlS
   return (await signToken({ ...jwt, ttlSeconds }, client)).access_token
 }
 
-export const FIRST_STOCK_AT = '2026-01-05 09:00:00.000'
+/** Before the feed began: such a stock has no event. */
+export const FIRST_STOCK_AT = '2020-01-01 00:00:00.000'
 
 /** @param stock of each product, booked as an adjustment so that the audit finds it */
 export async function addProducts(

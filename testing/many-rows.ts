@@ -136,7 +136,7 @@ export async function makeOrders(db: Database, { count, customers }: ManyOrders)
 }
 
 /** The events of the orders that {@link makeOrders} made: one or two of each, in the order of the orders. */
-export async function makeEvents(db: Database): Promise<void> {
+export async function makeOrderEvents(db: Database): Promise<void> {
   const pad = 'x'.repeat(600)
   const told = (
     status: RawBuilder<unknown>,

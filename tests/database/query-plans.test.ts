@@ -33,7 +33,7 @@ import type { SearchCursor } from '../../src/platform/database/word-index.ts'
 import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
 import { findProductsBySku, listProducts, listStockAdjustments, searchProducts } from '../../src/products/store.ts'
 import { idsOf } from '../../testing/lists.ts'
-import { IMPORTED, makeCustomers, makeEvents, makeOrders, makeProducts } from '../../testing/many-rows.ts'
+import { IMPORTED, makeCustomers, makeOrderEvents, makeOrders, makeProducts } from '../../testing/many-rows.ts'
 import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../testing/system.ts'
 
 const ORDERS = 40_000
@@ -511,7 +511,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       drop = own.drop
       await makeCustomers(db, CUSTOMERS)
       await makeOrders(db, { count: COUNT, customers: CUSTOMERS })
-      await makeEvents(db)
+      await makeOrderEvents(db)
       events = (await db.selectFrom('events').select('id').execute()).length
     })
     afterAll(() => drop())

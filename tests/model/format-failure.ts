@@ -1,4 +1,4 @@
-import type { FeedEvent } from '../../testing/feed.ts'
+import type { FeedEvent } from '../../testing/replay.ts'
 import type { Played } from './histories.ts'
 import type { Observed, Unexplained } from './linearizability.ts'
 import type { Expected, Seen } from './model.ts'

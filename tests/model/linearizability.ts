@@ -1,4 +1,4 @@
-import type { FeedEvent } from '../../testing/feed.ts'
+import type { FeedEvent } from '../../testing/replay.ts'
 import {
   agrees,
   type Call,

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ApiClient, ApiResponse } from '../../testing/api-client.ts'
-import { endOfFeed, type FeedEvent, readFeed, replay } from '../../testing/feed.ts'
+import { type FeedEvent, readFeed, replay } from '../../testing/replay.ts'
 import { LONG_AGO } from '../../testing/rows.ts'
 import type { TestSystem } from '../../testing/system.ts'
 
@@ -33,7 +33,7 @@ const MAX_ORDERS_ALONE = 2
 
 /** Reads the feed from now on, in parts. */
 export async function listen({ orders }: TestSystem) {
-  let cursor = await endOfFeed(orders)
+  let { cursor } = await readFeed(orders, { after: 'latest' })
   return {
     cursor: () => cursor,
     async readOn(): Promise<FeedEvent[]> {

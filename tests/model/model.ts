@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ApiResponse } from '../../testing/api-client.ts'
-import type { FeedEvent } from '../../testing/feed.ts'
+import type { FeedEvent } from '../../testing/replay.ts'
 import { LONG_AGO } from '../../testing/rows.ts'
 
 // The contract of customers, products, orders, keys and events, in memory, one call after another. It is written from the
