@@ -5,8 +5,9 @@ import { dialectOf } from '../platform/database/dialect.ts'
 import { enqueueWrite } from '../platform/database/pipeline.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import type { Database } from '../platform/database/types.ts'
-import { recordEvents, recordSelectedEvents, systemOrigin } from '../platform/events/record.ts'
-import { crossings } from './events.ts'
+import { type EventOrigin, recordEvents, recordSelectedEvents, systemOrigin } from '../platform/events/record.ts'
+import { crossings, productUpdated, stockAdjusted } from './events.ts'
+import { presentProduct } from './product-response.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
 // The changes of stock that another domain may make inside its own transaction.
@@ -141,7 +142,7 @@ export async function recordArchivedOrders(
   for (const product_id of ids) {
     const [id, delta] = [known.get(product_id), -(quantities.get(product_id) ?? 0)]
     if (id !== undefined) await addToAdjustment(trx, id, delta, now)
-    else await recordAdjustment(trx, { product_id, delta, reason: 'archived orders', principal: ARCHIVER }, now)
+    else await insertStockAdjustment(trx, { product_id, delta, reason: 'archived orders', principal: ARCHIVER }, now)
   }
 }
 
@@ -153,16 +154,46 @@ async function addToAdjustment(trx: Database, id: number, delta: number, now: Db
     .execute()
 }
 
-/** Reads the stock of a product and locks it until the transaction ends. 0 when the product does not exist. */
-export async function lockStock(trx: Database, id: number): Promise<number> {
-  return (await lockProduct(trx, id))?.stock ?? 0
+type Entry = Parameters<typeof insertStockAdjustment>[1]
+
+/**
+ * Writes an entry of the ledger for a stock that is right already, and tells it.
+ * @returns the entry's id; undefined when the product does not exist
+ */
+export async function bookStock(
+  trx: Database,
+  entry: Entry,
+  origin: EventOrigin,
+  now: DbTime,
+): Promise<number | undefined> {
+  const before = await lockProduct(trx, entry.product_id)
+  if (before === undefined) return undefined
+  // The version rises: another adjustment may have been told at the present one.
+  await changeStock(trx, new Map([[before.id, 0]]), now)
+  const { delta, reason } = entry
+  const id = await insertStockAdjustment(trx, entry, now)
+  const product = { ...before, version: before.version + 1 }
+  await recordEvents(trx, [stockAdjusted(product, { id, delta, reason }, origin)], now)
+  return id
 }
 
-/** Writes a change of stock that no order made to the ledger. @returns the adjustment's id */
-export function recordAdjustment(
+/**
+ * Sets a stock that is not what ledger and orders make, and tells it. The ledger stays as it is.
+ * @param stockOf the right stock, of the stock before; undefined where it is to stay
+ */
+export async function correctStock(
   trx: Database,
-  adjustment: { product_id: number; delta: number; reason: string; principal: string },
+  productId: number,
+  stockOf: (before: number) => number | undefined,
+  origin: EventOrigin,
   now: DbTime,
-): Promise<number> {
-  return insertStockAdjustment(trx, adjustment, now)
+): Promise<{ before: number; after: number } | undefined> {
+  const before = await lockProduct(trx, productId)
+  const stock = before && stockOf(before.stock)
+  if (before === undefined || stock === undefined) return undefined
+  await changeStock(trx, new Map([[productId, stock - before.stock]]), now)
+  const product = presentProduct({ ...before, stock, updated_at: now, version: before.version + 1 })
+  const updated = productUpdated(presentProduct(before), product, origin)
+  await recordEvents(trx, [updated, ...crossings(before.stock, product, origin)], now)
+  return { before: before.stock, after: stock }
 }

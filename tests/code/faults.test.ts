@@ -1,9 +1,10 @@
 import { createServer } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { check, type FinalState, type StoredOrder } from '../../faults/checker.ts'
+import { check, checkHeard, type FinalState, type StoredOrder } from '../../faults/checker.ts'
 import { SkewedClock } from '../../faults/clock.ts'
 import { type HistoryEntry, newEntry, type OperationKind, recordCompletion } from '../../faults/history.ts'
 import { createSender, type Reply } from '../../faults/http.ts'
+import type { HeardEvent } from '../../faults/listener.ts'
 import { planFaults, planNodeKills } from '../../faults/schedule.ts'
 import { listen } from '../../testing/listen.ts'
 import { openProxy } from '../../testing/proxy.ts'
@@ -66,7 +67,7 @@ const NAMED: [number, object] = [201, { ...answered(5, 7, 'CREATED'), po_number:
 const takenBy = (order_id: number): [number, object] => [409, { code: 'po_number_taken', order_id }]
 
 function kindsOf(entries: HistoryEntry[], orders: StoredOrder[], others: FinalState['others'] = []): string[] {
-  return check(entries, { orders, others }, [MARK]).map(({ kind }) => kind)
+  return check(entries, { orders, others, events: [] }, [MARK]).map(({ kind }) => kind)
 }
 
 describe('the judgement of a fault run', () => {
@@ -199,6 +200,62 @@ describe('the judgement of a fault run', () => {
     expect(kindsOf([adding], [], kept(4))).toEqual([])
     expect(kindsOf([adding], [], kept())).toEqual(['lost'])
     expect(kindsOf([adding], [], kept(4, 5))).toEqual(['doubled'])
+  })
+})
+
+describe('the judgement of what a listener heard', () => {
+  const event = (position: number, type: string, id: number, more: Partial<HeardEvent> = {}): HeardEvent => {
+    return { id: `evt_${position}`, position, type, resource: { type: 'order', id, version: 1 }, ...more }
+  }
+  const FEED = [
+    event(1, 'customer.created', 4),
+    event(2, 'order.placed', 5, { status: 'CREATED' }),
+    event(3, 'product.stock_adjusted', 1, { adjustment: 8 }),
+    event(4, 'order.confirmed', 5, { status: 'CONFIRMED' }),
+    event(5, 'order.canceled', 5, { status: 'CANCELED' }),
+  ]
+  const named = (kind: OperationKind, id: number) => {
+    const adding = newEntry(kind, kind, { name: kind })
+    recordCompletion(adding, { status: 201, body: JSON.stringify({ id }) }, 0, 1)
+    return adding
+  }
+  const ENTRIES = [
+    entry('place', 7, CREATED),
+    entry('confirm', 7, CONFIRMED),
+    entry('cancel', 7, CANCELED),
+    entry('place', 8, NO_STOCK),
+    named('adjust', 8),
+    named('add customer', 4),
+  ]
+
+  function heardAs(heard: HeardEvent[], entries = ENTRIES, events = FEED): string[] {
+    return checkHeard(entries, { events }, { name: 'reader', heard }).map(({ kind, key }) => `${kind}: ${key}`)
+  }
+
+  it('when it heard all, then nothing is wrong', () => {
+    expect(heardAs(FEED)).toEqual([])
+    expect(heardAs(FEED, ENTRIES, [...FEED, event(6, 'order.placed', 6)])).toEqual([])
+    const orchestratedOne = event(1, 'order.placed', 5, { status: 'CONFIRMED' })
+    const [orchestrating] = [entry('orchestrate', 7, [201, orchestrated(5, 7)])]
+    expect(heardAs([orchestratedOne], [orchestrating], [orchestratedOne])).toEqual([])
+  })
+
+  it.each<[string, HeardEvent[], string[]]>([
+    ['heard the end not yet', FEED.slice(0, 4), ['untold: cancel-7']],
+    ['missed one', FEED.toSpliced(2, 1), ['misheard: reader', 'untold: adjust']],
+    ['heard one twice', FEED.toSpliced(2, 0, ...FEED.slice(1, 2)), ['misheard: reader']],
+    ['heard them in another order', FEED.toReversed(), ['misheard: reader']],
+    ['heard one that is not there', [...FEED, event(6, 'order.placed', 6)], ['misheard: reader']],
+    ['heard nothing of a customer', FEED.toSpliced(0, 1), ['misheard: reader', 'untold: add customer']],
+  ])('when it %s, then that is seen', (_, heard, seen) => {
+    expect(heardAs(heard)).toEqual(seen)
+  })
+
+  it('when an order is told in another state, or the feed has a gap, then that is seen', () => {
+    const created = FEED.with(3, event(4, 'order.confirmed', 5, { status: 'CREATED' }))
+    expect(heardAs(created, ENTRIES, created)).toEqual(['untold: confirm-7'])
+    const gap = FEED.with(4, event(6, 'order.canceled', 5, { status: 'CANCELED' }))
+    expect(heardAs(gap, ENTRIES, gap)).toEqual(['misheard: the feed'])
   })
 })
 

@@ -1,5 +1,18 @@
 import { CompiledQuery, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import {
+  findDifferences,
+  lateEvents,
+  type Query,
+  wrongEventCustomers,
+  wrongEventOrder,
+  wrongEventOrders,
+  wrongEventStates,
+  wrongEventVersions,
+  wrongPlacedEvents,
+  wrongPositions,
+  wrongStockEvents,
+} from '../../src/audit/store.ts'
 import { listCustomers, lookUpCustomer, searchCustomers } from '../../src/customers/store.ts'
 import {
   findEndedHolds,
@@ -27,7 +40,15 @@ import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
 import { restock } from '../../src/products/stock.ts'
 import { findProductsBySku, listProducts, listStockAdjustments, searchProducts } from '../../src/products/store.ts'
 import { idsOf } from '../../testing/lists.ts'
-import { BUSY_PRODUCT, IMPORTED, makeCustomers, makeEvents, makeOrders, makeProducts } from '../../testing/many-rows.ts'
+import {
+  BUSY_PRODUCT,
+  IMPORTED,
+  makeCustomers,
+  makeEvents,
+  makeOrderEvents,
+  makeOrders,
+  makeProducts,
+} from '../../testing/many-rows.ts'
 import { createTestDatabase, describeEachEngine, type TestDatabase } from '../../testing/system.ts'
 
 const ORDERS = 40_000
@@ -610,6 +631,49 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       for (const keys of [['key-17'], Array.from({ length: 100 }, (_, i) => `create:${i}`)]) {
         await expectIndexed(db, 10 + 2 * operations.length * keys.length, (db) => findUsesOfKeys(db, operations, keys))
       }
+    })
+  })
+
+  describe('of the audit', () => {
+    const COUNT = 6_000
+    let db: Database
+    let drop: () => Promise<void>
+    let events: number
+    beforeAll(async () => {
+      const own = await createTestDatabase(engine)
+      db = own.db
+      drop = own.drop
+      await makeCustomers(db, CUSTOMERS)
+      await makeOrders(db, { count: COUNT, customers: CUSTOMERS })
+      await makeOrderEvents(db)
+      events = (await db.selectFrom('events').select('id').execute()).length
+    })
+    afterAll(() => drop())
+
+    const FEED_CHECKS: [string, (db: Database) => Query][] = [
+      ['the events of placed orders', () => wrongPlacedEvents(SINCE)],
+      ['the versions of events', () => wrongEventVersions()],
+      ['the states that events tell', (db) => wrongEventStates(db, SINCE)],
+      ['the customers of events', (db) => wrongEventCustomers(db)],
+      ['the orders of events', (db) => wrongEventOrders(db, SINCE)],
+      ['the order of events', () => wrongEventOrder()],
+      ['the events of the ledger', (db) => wrongStockEvents(db, SINCE)],
+      ['the positions', () => wrongPositions()],
+    ]
+
+    it.each(FEED_CHECKS)('when it checks %s, then the cost rises as the number of rows does', async (_, queryOf) => {
+      const { result, queries, reads } = await observe(db, (db) => findDifferences(db, queryOf(db), 100))
+      expect(result).toEqual([])
+      const plans = await Promise.all(queries.map((query) => planOf(db, query)))
+      const steps = plans.flatMap((plan) => plan.steps)
+      expect(reads, steps.join('\n')).toBeLessThan(5 * (COUNT + events))
+      // An index that SQLite makes for one statement stands for a missing one.
+      expect(steps.join('\n')).not.toContain('AUTOMATIC')
+    })
+
+    it('when it looks for events without a position, then it reads only those', async () => {
+      const { result } = await expectIndexed(db, 5, (db) => findDifferences(db, lateEvents(SINCE), 100), /filesort/)
+      expect(result).toEqual([])
     })
   })
 })
