@@ -8,7 +8,7 @@ import {
   type PoNumber,
   readJson,
 } from './history.ts'
-import type { HeardEvent } from './listener.ts'
+import type { HeardEvent, Listener } from './listener.ts'
 
 /** What the database holds at the end. */
 export interface FinalState {
@@ -94,12 +94,19 @@ export function check(entries: readonly HistoryEntry[], final: FinalState, marks
 export function checkHeard(
   entries: readonly HistoryEntry[],
   { events }: Pick<FinalState, 'events'>,
-  { name, heard }: { name: string; heard: readonly HeardEvent[] },
+  listener: Pick<Listener, 'name' | 'heard' | 'promise' | 'wants'>,
 ): Violation[] {
+  const { name, promise, wants } = listener
+  const wanted = events.filter(({ type }) => wants(type))
+  // What was told again tells nothing new.
+  const heard = promise === 'once' ? listener.heard : firstsOf(listener.heard)
   const gap = events.find(({ position }, i) => position !== i + 1)
-  const wrong = heard.findIndex((event, i) => nameOf(event) !== nameOf(events[i]))
+  const expected = promise === 'once' ? wanted : inTheirOrder(wanted, heard)
+  const wrong =
+    expected.length > heard.length ? heard.length : heard.findIndex((event, i) => nameOf(event) !== nameOf(expected[i]))
   const subjects = new Map(heard.map((event) => [subjectOf(event), event]))
-  const untold = entries.filter((entry) => okIn(entry).some((response) => !isTold(entry, response, subjects)))
+  const asked = entries.filter(({ kind }) => wants(TYPES[kind]))
+  const untold = asked.filter((entry) => okIn(entry).some((response) => !isTold(entry, response, subjects)))
   return [
     ...(gap ? [{ kind: 'misheard' as const, key: 'the feed', seen: `a gap before ${nameOf(gap)}` }] : []),
     ...(wrong === -1
@@ -108,13 +115,25 @@ export function checkHeard(
           {
             kind: 'misheard' as const,
             key: name,
-            seen: `${nameOf(heard[wrong])}, where the feed has ${nameOf(events[wrong])}`,
+            seen: `${nameOf(heard[wrong])}, where the feed has ${nameOf(expected[wrong])}`,
           },
         ]),
     ...untold.map((entry): Violation => {
       return { kind: 'untold', key: entry.key, seen: `${name} heard nothing of it; ${outcomeInWords(entry)}` }
     }),
   ]
+}
+
+function firstsOf(heard: readonly HeardEvent[]): HeardEvent[] {
+  return [...new Map(heard.toReversed().map((event) => [event.id, event])).values()].toReversed()
+}
+
+/** The events as a listener may hear them for whom only those of one resource are in order: each takes a place of its resource. */
+function inTheirOrder(events: readonly HeardEvent[], heard: readonly HeardEvent[]): HeardEvent[] {
+  const resourceOf = ({ resource }: HeardEvent) => `${resource.type} ${resource.id}`
+  const left = Map.groupBy(events, resourceOf)
+  const inPlaces = heard.flatMap((event) => left.get(resourceOf(event))?.shift() ?? [])
+  return [...inPlaces, ...[...left.values()].flat()]
 }
 
 function nameOf(event: HeardEvent | undefined): string {

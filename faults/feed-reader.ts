@@ -1,9 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Event } from '../src/events/event-response.ts'
 import { type ApiClient, apiClient } from '../testing/api-client.ts'
 import type { Ports } from '../testing/service-processes.ts'
-import { isRecord } from './history.ts'
-import type { HeardEvent, Listener } from './listener.ts'
+import { type HeardEvent, heardAs, type Listener } from './listener.ts'
 
 /** No divisor of what is written at once, so that pages end anywhere. */
 const LIMIT = 97
@@ -39,6 +37,8 @@ export function createFeedReader(instances: readonly Ports[], token: string): Li
 
   return {
     name: 'feed reader',
+    promise: 'once',
+    wants: () => true,
     heard,
     async listen(over) {
       while (!over.aborted) {
@@ -64,14 +64,4 @@ export function createFeedReader(instances: readonly Ports[], token: string): Li
 
 function readPage(api: ApiClient, cursor: string) {
   return api.get(`/events?limit=${LIMIT}&after=${cursor}`, { signal: AbortSignal.timeout(PATIENCE_MS) })
-}
-
-function heardAs({ id, position, type, resource, data }: Event): HeardEvent {
-  const status = isRecord(data.order) ? data.order.status : undefined
-  const adjustment = isRecord(data.adjustment) ? data.adjustment.id : undefined
-  return {
-    ...{ id, position, type, resource },
-    ...(typeof status === 'string' && { status }),
-    ...(typeof adjustment === 'number' && { adjustment }),
-  }
 }

@@ -13,6 +13,7 @@ import { createNemesis, type Nemesis } from './nemesis.ts'
 import { countOperations, countPoRefusals, type Found, sumOf } from './report.ts'
 import { type Planned, planFaults, planNodeKills, type Target } from './schedule.ts'
 import { SWEEP_SECONDS, type System } from './system.ts'
+import { createWebhookReceiver } from './webhook-receiver.ts'
 
 export interface Plan {
   seed: number
@@ -60,7 +61,7 @@ export async function runFaults(plan: Plan, system: System, version: string, wat
   if ((await whenReady(system, signal)) === undefined) throw new Error('the services did not start')
   progress('all services are ready; the faults begin')
 
-  const listeners: readonly Listener[] = [createFeedReader(system.ports, system.token)]
+  const listeners = await listenersOf(seed, system)
   const listened = new AbortController()
   const listening = listeners.map((listener) => listener.listen(listened.signal))
   const reporting = setInterval(() => progress(progressOf(history, nemesis.faults)), PROGRESS_EVERY_MS)
@@ -89,6 +90,17 @@ export async function runFaults(plan: Plan, system: System, version: string, wat
     clearInterval(reporting)
     listened.abort()
   }
+}
+
+/** One who asks for everything, and two who are told. */
+async function listenersOf(seed: number, { ports, token }: System): Promise<Listener[]> {
+  const receiver = (name: string, eventTypes: readonly string[]) =>
+    createWebhookReceiver(ports, token, { name, eventTypes, random: randomOf(seed, name) })
+  return [
+    createFeedReader(ports, token),
+    await receiver('receiver of all', ['*']),
+    await receiver('receiver of orders', ['order.*']),
+  ]
 }
 
 function faultsOf({ seed, seconds, target, callers, killEverySeconds }: Plan, { ports }: System): Planned[] {

@@ -105,6 +105,34 @@ export async function makeProducts(db: Database, count: number): Promise<void> {
   await analyze(db, 'products', 'product_words')
 }
 
+/** The events of the orders that {@link makeOrders} made: one or two of each, in the order of the orders. */
+export async function makeOrderEvents(db: Database): Promise<void> {
+  const pad = 'x'.repeat(600)
+  const told = (
+    status: RawBuilder<unknown>,
+    version: number,
+  ) => sql`concat('{"order":{"id":', id, ',"status":"', ${status},
+    '","total_cents":', total_cents, ',"notes":"', ${pad}, '","version":', ${sql.lit(version)}, '}}')`
+  const columns = sql.raw(
+    'id, position, type, resource_type, resource_id, resource_version, customer_id, actor, data, occurred_at',
+  )
+  const count = sql`(select count(*) from orders)`
+  const end = sql`case when status = 'CANCELED' then 'order.canceled' else 'order.confirmed' end`
+  await inBulk(db, [
+    sql`update orders set version = 2 where status <> 'CREATED'`,
+    sql`insert into events (${columns})
+      select id, id, 'order.placed', 'order', id, 1, customer_id, 'client:many', ${told(sql`'CREATED'`, 1)}, created_at
+      from orders`,
+    sql`insert into events (${columns})
+      select ${count} + row_number() over (order by id), ${count} + row_number() over (order by id), ${end}, 'order', id, 2,
+        customer_id, 'client:many', ${told(sql`status`, 2)}, created_at
+      from orders where version = 2`,
+    sql`update event_feed set position = (select max(position) from events),
+      started_at = (select min(created_at) from orders)`,
+  ])
+  await analyze(db, 'events', 'orders')
+}
+
 export interface ManyOrders {
   count: number
   /** Ids 1 to this number. A few customers have most of the orders, the last ones hardly any. */
@@ -173,32 +201,4 @@ export async function makeEvents(db: Database, { count, customers, unnumbered = 
     sql`update event_feed set position = ${sql.lit(numbered)} where id = 1`,
   ])
   await analyze(db, 'events')
-}
-
-/** The events of the orders that {@link makeOrders} made: one or two of each, in the order of the orders. */
-export async function makeOrderEvents(db: Database): Promise<void> {
-  const pad = 'x'.repeat(600)
-  const told = (
-    status: RawBuilder<unknown>,
-    version: number,
-  ) => sql`concat('{"order":{"id":', id, ',"status":"', ${status},
-    '","total_cents":', total_cents, ',"notes":"', ${pad}, '","version":', ${sql.lit(version)}, '}}')`
-  const columns = sql.raw(
-    'id, position, type, resource_type, resource_id, resource_version, customer_id, actor, data, occurred_at',
-  )
-  const count = sql`(select count(*) from orders)`
-  const end = sql`case when status = 'CANCELED' then 'order.canceled' else 'order.confirmed' end`
-  await inBulk(db, [
-    sql`update orders set version = 2 where status <> 'CREATED'`,
-    sql`insert into events (${columns})
-      select id, id, 'order.placed', 'order', id, 1, customer_id, 'client:many', ${told(sql`'CREATED'`, 1)}, created_at
-      from orders`,
-    sql`insert into events (${columns})
-      select ${count} + row_number() over (order by id), ${count} + row_number() over (order by id), ${end}, 'order', id, 2,
-        customer_id, 'client:many', ${told(sql`status`, 2)}, created_at
-      from orders where version = 2`,
-    sql`update event_feed set position = (select max(position) from events),
-      started_at = (select min(created_at) from orders)`,
-  ])
-  await analyze(db, 'events', 'orders')
 }

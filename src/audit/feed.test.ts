@@ -246,6 +246,20 @@ describeEachEngine('the audit of the feed', (engine) => {
     })
   })
 
+  it('when an event was added afterwards, then it may come after a later version', async () => {
+    await undone(async (trx) => {
+      const { position } = await newestOf(trx, 'order.confirmed')
+      const { last } = await trx.selectFrom('event_feed').select('position as last').executeTakeFirstOrThrow()
+      await changeNewest(trx, 'order.confirmed', { position: last + 1, reason: 'backfilled' })
+      await changeNewest(trx, 'product.updated', { position })
+      await trx
+        .updateTable('event_feed')
+        .set({ position: last + 1 })
+        .execute()
+      expect(await differing(trx)).toEqual(['positions'])
+    })
+  })
+
   describe('when old events were deleted', () => {
     /** Ages the events before a type's newest one, with their orders, and deletes them. */
     async function deleteBefore(trx: Database, type: string): Promise<void> {

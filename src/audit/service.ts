@@ -125,7 +125,7 @@ function rowChecks({ sweptBy }: Times): Check[] {
 function feedChecks(db: Database, { sweptBy, eventsSince, youngestArchived }: Times): Check[] {
   return [
     ['placed_events', 'an order has one event order.placed, at version 1', wrongPlacedEvents(eventsSince), REMEDY],
-    ['event_versions', 'an order or customer has one event for each version', wrongEventVersions(), REMEDY],
+    ['event_versions', 'an order or customer has one event for each version', wrongEventVersions(eventsSince), REMEDY],
     ['event_states', 'the last event of an order tells its state', wrongEventStates(db, eventsSince), REMEDY],
     ['event_customers', "an order's events are for its customer", wrongEventCustomers(db)],
     [

@@ -652,7 +652,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
 
     const FEED_CHECKS: [string, (db: Database) => Query][] = [
       ['the events of placed orders', () => wrongPlacedEvents(SINCE)],
-      ['the versions of events', () => wrongEventVersions()],
+      ['the versions of events', () => wrongEventVersions(SINCE)],
       ['the states that events tell', (db) => wrongEventStates(db, SINCE)],
       ['the customers of events', (db) => wrongEventCustomers(db)],
       ['the orders of events', (db) => wrongEventOrders(db, SINCE)],

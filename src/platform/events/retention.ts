@@ -8,8 +8,8 @@ import type { Database } from '../database/types.ts'
 const PAGE_SIZE = 500
 
 /**
- * Deletes the events that are older than so many days, up to the first one that is not: positions are not quite in the order of
- * times, and a gap would be a loss to readers. Events without a position stay.
+ * Deletes the events that are older than so many days, up to the first position that is not: the feed begins later, but it
+ * gets no gap. Events without a position stay.
  * @returns their number
  */
 export async function deleteEvents(db: Database, days: number, signal?: AbortSignal): Promise<number> {
