@@ -97,19 +97,18 @@ export function checkHeard(
   listener: Pick<Listener, 'name' | 'heard' | 'promise' | 'wants'>,
 ): Violation[] {
   const { name, promise, wants } = listener
-  const wanted = events.filter(({ type }) => wants(type))
+  const gap = events.find(({ position }, i) => position !== i + 1)
   // What was told again tells nothing new.
   const heard = promise === 'once' ? listener.heard : firstsOf(listener.heard)
-  const gap = events.find(({ position }, i) => position !== i + 1)
-  const expected = promise === 'once' ? wanted : inTheirOrder(wanted, heard)
-  const wrong =
-    expected.length > heard.length ? heard.length : heard.findIndex((event, i) => nameOf(event) !== nameOf(expected[i]))
+  const expected = promise === 'once' ? events.slice(0, heard.length) : inTheirOrder(wantedOf(events, listener), heard)
+  const places = Array.from({ length: Math.max(heard.length, expected.length) }, (_, i) => i)
+  const wrong = places.find((i) => nameOf(heard[i]) !== nameOf(expected[i]))
   const subjects = new Map(heard.map((event) => [subjectOf(event), event]))
   const asked = entries.filter(({ kind }) => wants(TYPES[kind]))
   const untold = asked.filter((entry) => okIn(entry).some((response) => !isTold(entry, response, subjects)))
   return [
     ...(gap ? [{ kind: 'misheard' as const, key: 'the feed', seen: `a gap before ${nameOf(gap)}` }] : []),
-    ...(wrong === -1
+    ...(wrong === undefined
       ? []
       : [
           {
@@ -122,6 +121,15 @@ export function checkHeard(
       return { kind: 'untold', key: entry.key, seen: `${name} heard nothing of it; ${outcomeInWords(entry)}` }
     }),
   ]
+}
+
+/** What it should have heard: events may come after it stopped to listen. */
+function wantedOf(
+  events: readonly HeardEvent[],
+  { heard, wants }: Pick<Listener, 'heard' | 'wants'>,
+): readonly HeardEvent[] {
+  const last = heard.reduce((most, { position }) => Math.max(most, position), 0)
+  return events.filter(({ type, position }) => position <= last && wants(type))
 }
 
 function firstsOf(heard: readonly HeardEvent[]): HeardEvent[] {

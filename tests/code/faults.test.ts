@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { check, checkHeard, type FinalState, type StoredOrder } from '../../faults/checker.ts'
+import { check, checkHeard, type FinalState, type StoredOrder, type Violation } from '../../faults/checker.ts'
 import { SkewedClock } from '../../faults/clock.ts'
 import { type HistoryEntry, newEntry, type OperationKind, recordCompletion } from '../../faults/history.ts'
 import { createSender, type Reply } from '../../faults/http.ts'
@@ -228,8 +228,17 @@ describe('the judgement of what a listener heard', () => {
     named('add customer', 4),
   ]
 
+  const inWords = (violations: Violation[]) => violations.map(({ kind, key }) => `${kind}: ${key}`)
+
   function heardAs(heard: HeardEvent[], entries = ENTRIES, events = FEED): string[] {
-    return checkHeard(entries, { events }, { name: 'reader', heard }).map(({ kind, key }) => `${kind}: ${key}`)
+    const reader = { name: 'reader', promise: 'once', wants: () => true, heard } as const
+    return inWords(checkHeard(entries, { events }, reader))
+  }
+
+  /** By one who is told of orders, each event at least once. */
+  function takenAs(heard: HeardEvent[], events: HeardEvent[]): string[] {
+    const wants = (type: string) => type.startsWith('order.')
+    return inWords(checkHeard([], { events }, { name: 'receiver', promise: 'at least once', wants, heard }))
   }
 
   it('when it heard all, then nothing is wrong', () => {
@@ -256,6 +265,44 @@ describe('the judgement of what a listener heard', () => {
     expect(heardAs(created, ENTRIES, created)).toEqual(['untold: confirm-7'])
     const gap = FEED.with(4, event(6, 'order.canceled', 5, { status: 'CANCELED' }))
     expect(heardAs(gap, ENTRIES, gap)).toEqual(['misheard: the feed'])
+  })
+
+  describe('whom each event is told at least once', () => {
+    const version = (position: number, id: number, version: number): HeardEvent => {
+      return { ...event(position, 'order.updated', id), resource: { type: 'order', id, version } }
+    }
+    const [a1, other, b1, a2, b2] = [
+      version(1, 5, 1),
+      event(2, 'product.updated', 1),
+      version(3, 6, 1),
+      version(4, 5, 2),
+      version(5, 6, 2),
+    ]
+    const events = [a1, other, b1, a2, b2]
+
+    it.each<[string, HeardEvent[]]>([
+      ['all in the order of the feed', [a1, b1, a2, b2]],
+      ['each order in its own order', [b1, b2, a1, a2]],
+      ['some again', [a1, b1, a1, a2, b1, b2, a2]],
+      ['the end not yet', [a1, b1, a2]],
+    ])('when it heard %s, then nothing is wrong', (_, heard) => {
+      expect(takenAs(heard, events)).toEqual([])
+    })
+
+    it.each<[string, HeardEvent[]]>([
+      ['an order in another order', [a2, a1, b1, b2]],
+      ['one of an order not', [a1, b1, b2]],
+      ['nothing of an order', [b1, b2]],
+      ['one that nobody sent', [a1, b1, a2, b2, version(6, 6, 3)]],
+      ['what it did not ask for', [a1, other, b1, a2, b2]],
+    ])('when it heard %s, then that is seen', (_, heard) => {
+      expect(
+        takenAs(
+          heard.map((it, i) => ({ ...it, id: `${it.id}${it === other ? i : ''}` })),
+          events,
+        ),
+      ).toEqual(['misheard: receiver'])
+    })
   })
 })
 
