@@ -133,7 +133,8 @@ function wantedOf(
 }
 
 function firstsOf(heard: readonly HeardEvent[]): HeardEvent[] {
-  return [...new Map(heard.toReversed().map((event) => [event.id, event])).values()].toReversed()
+  const known = new Set<string>()
+  return heard.filter(({ id }) => known.size < known.add(id).size)
 }
 
 /** The events as a listener may hear them for whom only those of one resource are in order: each takes a place of its resource. */

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Webhook } from 'standardwebhooks'
 import type { Event } from '../src/events/event-response.ts'
@@ -66,10 +66,21 @@ export async function createWebhookReceiver(
     await behave(habit, response, () => heard.push(heardAs(event)))
   }
 
-  const server = createServer((request, response) => {
-    receive(request, response).catch(() => request.destroy())
-  })
-  const port = await listen(server)
+  async function openServer(at?: number): Promise<Server> {
+    const opened = createServer((request, response) => {
+      receive(request, response).catch(() => request.destroy())
+    })
+    port = await listen(opened, at)
+    return opened
+  }
+
+  function goAway(): void {
+    server.close()
+    server.closeAllConnections()
+  }
+
+  let port = 0
+  let server = await openServer()
   const url = `http://127.0.0.1:${port}/`
   const created = await api.post('/webhook-endpoints', { url, event_types: eventTypes })
   if (created.status !== 201) throw new Error(`no endpoint: ${created.status} ${JSON.stringify(created.body)}`)
@@ -89,10 +100,9 @@ export async function createWebhookReceiver(
       await sleep(random.whole(...UP_MS), undefined, { signal: over }).catch(() => {})
       if (over.aborted) return
       count('gone for a while')
-      server.close()
-      server.closeAllConnections()
+      goAway()
       await sleep(random.whole(...DOWN_MS))
-      await listen(server, port)
+      server = await openServer(port)
     }
   }
 
@@ -124,8 +134,7 @@ export async function createWebhookReceiver(
         }
         await sleep(POLL_MS)
       }
-      server.close()
-      server.closeAllConnections()
+      goAway()
     },
     summary() {
       const distinct = new Set(heard.map((event) => event.id)).size
