@@ -99,7 +99,8 @@ const rules: ({ name: string; comment: string } & IForbiddenRuleType)[] = [
     from: { path: `^src/(?:${PROGRAMS})/`, pathNot: TESTS },
     to: {
       path: DOMAIN,
-      pathNot: '^src/(?:audit/service|customers/store|identity/service|orders/(?:archive|support))\\.ts$',
+      pathNot:
+        '^src/(?:audit/service|customers/store|identity/service|orders/(?:archive|backfill-events|support))\\.ts$',
     },
   },
   {

@@ -64,7 +64,7 @@ describeEachEngine('npm run events:backfill', (engine) => {
     expect((await readOn(system, start, '&types=order.*')).events).toEqual(events)
   })
 
-  it('when an older order has no event, then none; with --all, one that shows it as it is now', async () => {
+  it('when an older order has no event, then none; with --all, one that shows it now', async () => {
     const order = await olderOrder()
     await fromBeforeTheFeed(system, order.id)
     expect((await backfill()).stdout).toContain(': 0 events added')
