@@ -43,6 +43,7 @@ const OUTSIDE_LAMBDA: Reasons = {
   MAX_CONNECTIONS: GATEWAY,
   MAX_BODY_BYTES_IN_FLIGHT: GATEWAY,
   ORDER_SWEEP_SECONDS: 'a schedule calls the sweep',
+  EVENTS_RETENTION_DAYS: 'the sweep removes old events',
 }
 
 const ON_DISK: Reasons = {
@@ -96,7 +97,7 @@ const LAMBDA: Record<string, Reasons> = {
 
 /** The only variables of the functions that serve no outside callers. */
 const LAMBDA_INSIDE: Record<string, RegExp> = {
-  sweep: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+)$/,
+  sweep: /^(NODE_ENV|LOG_LEVEL|EVENTS_RETENTION_DAYS|DB_(?!FILE$|PASS$|SOCKET$)\w+)$/,
   docs: /^(NODE_ENV|LOG_LEVEL)$/,
 }
 
