@@ -101,7 +101,7 @@ const rules: ({ name: string; comment: string } & IForbiddenRuleType)[] = [
     to: {
       path: DOMAIN,
       pathNot:
-        '^src/(?:audit/service|customers/store|identity/service|orders/(?:archive|support)|webhooks/signature)\\.ts$',
+        '^src/(?:audit/service|customers/store|identity/service|orders/(?:archive|backfill-events|support)|webhooks/signature)\\.ts$',
     },
   },
   {

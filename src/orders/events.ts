@@ -1,7 +1,8 @@
 import type { z } from 'zod'
+import type { DbTime } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { changedFrom } from '../platform/events/changed-from.ts'
-import type { EventOrigin, NewEvent } from '../platform/events/record.ts'
+import { type EventOrigin, type NewEvent, systemOrigin } from '../platform/events/record.ts'
 import { Order as OrderSchema } from './contract.ts'
 
 /** What Orders tells others. */
@@ -9,7 +10,7 @@ export const ORDER_EVENTS = ['order.placed', 'order.confirmed', 'order.canceled'
 
 type Order = z.output<typeof OrderSchema>
 
-type OrderEvent = (typeof ORDER_EVENTS)[number]
+export type OrderEvent = (typeof ORDER_EVENTS)[number]
 
 /** Why an order was canceled. */
 export type CancelReason = 'requested' | 'hold_expired'
@@ -35,6 +36,23 @@ export function orderErased(order: Order, cause: EventOrigin): NewEvent {
   const reason = 'erased'
   return { ...eventOf('order.updated', order, cause, JSON.stringify({ order: stored(order), reason })), reason }
 }
+
+/** A version of an order that has no event. */
+export interface MissedChange {
+  version: number
+  type: OrderEvent
+  /** Absent: nothing tells it. */
+  occurredAt?: DbTime
+}
+
+/** An event that is added later. What the order was then is not known, so it shows the order as it is now. */
+export function orderBackfilled(order: Order, { version, type, occurredAt }: MissedChange): NewEvent {
+  const reason = 'backfilled'
+  const event = eventOf(type, { ...order, version }, BACKFILL, JSON.stringify({ order: stored(order), reason }))
+  return { ...event, reason, ...(occurredAt && { occurredAt }) }
+}
+
+const BACKFILL = systemOrigin('backfill')
 
 /** What an order has in place of the details that may be about a person, once they are erased. */
 export const ERASED = { ship_to: null, notes: null, metadata: null }

@@ -222,6 +222,21 @@ export function findOrdersOf(
     .execute()
 }
 
+/** Orders by ascending ids. */
+export function findOrdersAfter(
+  db: Database,
+  id: number,
+  limit: number,
+): Promise<Pick<OrderRow, 'id' | 'created_at' | 'version'>[]> {
+  return db
+    .selectFrom('orders')
+    .select(['id', 'created_at', 'version'])
+    .where('id', '>', id)
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+}
+
 /** Whether an order has details that may be about a person. */
 export function hasPersonalDetails(order: OrderRow): boolean {
   return PERSONAL_COLUMNS.some((column) => order[column] !== null)

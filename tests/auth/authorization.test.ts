@@ -14,6 +14,7 @@ import {
   withClaims,
 } from '../../testing/access.ts'
 import type { ApiRequest, ApiResponse } from '../../testing/api-client.ts'
+import type { ListedEvent } from '../../testing/feed.ts'
 import { isOpen, type Operation } from '../../testing/openapi.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { newCustomer, newKey, newOrder, newProduct } from '../../testing/rows.ts'
@@ -24,7 +25,7 @@ interface Rule {
   /** A token with this scope, the service token, or nothing. */
   needs: Scope | 'service token' | 'nothing'
   /** What a bound client gets when it asks for a row of another customer. */
-  bound?: 'not_found' | 'bound_client' | 'sees its own' | 'belongs to no customer'
+  bound?: 'not_found' | 'bound_client' | 'sees its own' | 'sees its own and products' | 'belongs to no customer'
 }
 
 /** Every route of the three documents. Add a new route here before it is served. */
@@ -58,6 +59,8 @@ const RULES: Record<string, Rule> = {
   'orders: PATCH /orders/{id}': { needs: 'orders:write', bound: 'not_found' },
   'orders: POST /orders/{id}/confirm': { needs: 'orders:write', bound: 'not_found' },
   'orders: POST /orders/{id}/cancel': { needs: 'orders:write', bound: 'not_found' },
+  'orders: GET /events': { needs: 'events:read', bound: 'sees its own and products' },
+  'orders: GET /orders/{id}/history': { needs: 'events:read', bound: 'not_found' },
   'orders: GET /idempotency-keys': { needs: 'support:read', bound: 'bound_client' },
   'orders: GET /internal/ping': { needs: 'service token' },
   'orders: POST /internal/orders/placements': { needs: 'service token' },
@@ -302,6 +305,11 @@ describeEachEngine('access rules', (engine) => {
       if (rule.bound === 'sees its own') {
         const rows: { id: number; customer_id?: number }[] = response.body.data
         expect(rows.map((row) => row.customer_id ?? row.id)).toEqual([own.id])
+      }
+      if (rule.bound === 'sees its own and products') {
+        const events: ListedEvent[] = response.body.data
+        const others = events.filter(({ resource }) => resource.type !== 'product')
+        expect(others.map(({ data }) => data.order.customer_id)).toEqual([own.id])
       }
       expect(rule.bound).toBeDefined()
       expect((await system.orders.get(`/orders/${orderOfOther.id}`)).body.status).toBe('CREATED')

@@ -39,7 +39,7 @@ describe('docs/operations.md', () => {
   it('when a variable limits something, then it is listed with its default', () => {
     const asked = new Set<string>()
     parseEnv(new Proxy<Record<string, string>>({}, { get: (_, name) => void asked.add(String(name)) }))
-    const limits = [...asked].filter((name) => /_(MS|SECONDS|MINUTES?|HOURS|POOL|PROXIES)$|^MAX_/.test(name))
+    const limits = [...asked].filter((name) => /_(MS|SECONDS|MINUTES?|HOURS|DAYS|POOL|PROXIES)$|^MAX_/.test(name))
     expect(limits.length).toBeGreaterThan(12)
     const defaults = limits.map((name) => [name, new RegExp(`^${name}=(.*)$`, 'm').exec(EXAMPLE)?.[1] ?? 'none'])
     const listed = rowsBelow('Limits').map(([name, value]) => [inCode(name)[0], value])

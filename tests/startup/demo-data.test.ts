@@ -137,7 +137,7 @@ describeEachEngine('npm run demo:reset', (engine) => {
 describeEachEngine('the events of the demo data', (engine) => {
   const system = useSystem(engine)
 
-  it('when the feed is read, then it tells how all rows came to be, in the order of time', async () => {
+  it('when the feed is read, then it tells in the order of time how all rows came to be', async () => {
     const { body } = await system.orders.get('/events')
     const events: ListedEvent[] = body.data
     expect(events.map(({ position, id }) => [position, id])).toEqual(

@@ -45,6 +45,7 @@ const OUTSIDE_LAMBDA: Reasons = {
   MAX_CONNECTIONS: GATEWAY,
   MAX_BODY_BYTES_IN_FLIGHT: GATEWAY,
   ORDER_SWEEP_SECONDS: 'a schedule calls the sweep',
+  EVENTS_RETENTION_DAYS: 'the sweep removes old events',
 }
 
 const ON_DISK: Reasons = {

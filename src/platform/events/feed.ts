@@ -86,6 +86,19 @@ export function readHistory(
     .execute()
 }
 
+/** An event that a resource has. */
+export type Recorded = Pick<EventRow, 'resource_id' | 'resource_version' | 'type'>
+
+/** Which events some resources have, with a position or without. */
+export function findRecorded(db: Database, type: string, ids: readonly number[]): Promise<Recorded[]> {
+  if (ids.length === 0) return Promise.resolve([])
+  return eventsByIndex(db, BY_RESOURCE)
+    .select(['resource_id', 'resource_version', 'type'])
+    .where('resource_type', '=', type)
+    .where('resource_id', 'in', ids)
+    .execute()
+}
+
 /** The last position that was given; 0 when none was. All events up to it can be read. */
 export async function lastPosition(db: Database): Promise<number> {
   const [[feed]] = await pipeline(db, lastPositionQuery(db))

@@ -32,6 +32,8 @@ export interface NewEvent {
   reason?: string
   /** The JSON text of what happened, as callers see it. */
   data: string
+  /** Absent: now. Only events that are added later happened at another time. */
+  occurredAt?: DbTime
 }
 
 export function originOf({ principal, trace }: { principal: Principal; trace: Trace }): EventOrigin {
@@ -66,7 +68,7 @@ const COLUMNS = [
  * latest with the commit.
  */
 export async function recordEvents(trx: Database, events: readonly NewEvent[], now: DbTime): Promise<void> {
-  const rows = events.map(({ type, resource, customerId, origin, reason = null, data }) => ({
+  const rows = events.map(({ type, resource, customerId, origin, reason = null, data, occurredAt }) => ({
     type,
     resource_type: resource.type,
     resource_id: resource.id,
@@ -75,7 +77,7 @@ export async function recordEvents(trx: Database, events: readonly NewEvent[], n
     ...origin,
     reason,
     data,
-    occurred_at: now,
+    occurred_at: occurredAt ?? now,
   }))
   for (const chunk of chunks(rows, dialectOf(trx).rowsPerInsert(COLUMNS.length))) {
     await enqueueWrite(trx, bulkInsert('events', COLUMNS, chunk))
