@@ -59,9 +59,12 @@ export const ERASED = { ship_to: null, notes: null, metadata: null }
 
 /** What an event tells of an order, without the details that may be about a person. */
 export function withoutDetails(data: string): string {
-  const { order, previous, ...rest } = unsafeCast<{ order: Order; previous?: Partial<Order> }>(JSON.parse(data))
-  const kept = previous && Object.fromEntries(Object.entries(previous).filter(([name]) => !(name in ERASED)))
-  return JSON.stringify({ order: { ...order, ...ERASED }, previous: kept, ...rest })
+  const { order, previous, ...rest } = unsafeCast<StoredOrderData>(JSON.parse(data))
+  return JSON.stringify({ order: withoutPersonal(order), previous: previous && withoutPersonal(previous), ...rest })
+}
+
+function withoutPersonal(members: Partial<Order>): Partial<Order> {
+  return Object.fromEntries(Object.entries(members).filter(([name]) => !(name in ERASED)))
 }
 
 function dataOf(before: Order, order: Order, reason?: string): string {
