@@ -83,7 +83,7 @@ export async function updateEndpoint(
 
 /** What is noted of an endpoint while events are sent to it. Callers' versions of it stay. */
 export type EndpointNotes = Partial<
-  Pick<EndpointRow, 'secret' | 'old_secret' | 'cursor' | 'paused_until' | 'last_success_at'>
+  Pick<EndpointRow, 'secret' | 'old_secret' | 'old_secret_until' | 'cursor' | 'paused_until' | 'last_success_at'>
 >
 
 /** Notes something of an endpoint that the transaction has locked. */
@@ -96,16 +96,11 @@ export function disabledFor(reason: DisabledReason) {
   return { status: 'disabled', disabled_reason: reason } as const
 }
 
-function endpoints(db: Database, only: number | null = null) {
-  const query = db.selectFrom('webhook_endpoints').selectAll().where('status', '<>', 'deleted')
-  return only === null ? query : query.where('customer_id', '=', only)
-}
-
 /** Endpoints that have something to do: their cursor is behind the feed, or a delivery is due. */
 export async function findWorkingEndpoints(db: Database): Promise<number[]> {
-  const { now } = dialectOf(db)
+  const { now, forceIndex } = dialectOf(db)
   const rows = await db
-    .selectFrom('webhook_endpoints as e')
+    .selectFrom(sql<EndpointRow>`webhook_endpoints`.as<'e'>(sql`e ${forceIndex('webhook_endpoints_status')}`))
     .select('e.id')
     .where('e.status', '=', 'enabled')
     .where((eb) => eb.or([eb('e.paused_until', 'is', null), eb('e.paused_until', '<=', now)]))
@@ -114,7 +109,7 @@ export async function findWorkingEndpoints(db: Database): Promise<number[]> {
         eb('e.cursor', '<', eb.selectFrom('event_feed').select('position').where('id', '=', 1)),
         eb.exists(
           eb
-            .selectFrom('webhook_deliveries as d')
+            .selectFrom(sql<DeliveryRow>`webhook_deliveries`.as<'d'>(sql`d ${forceIndex('webhook_deliveries_due')}`))
             .select('d.id')
             .whereRef('d.endpoint_id', '=', 'e.id')
             .where('d.status', '=', 'pending')
@@ -125,4 +120,48 @@ export async function findWorkingEndpoints(db: Database): Promise<number[]> {
     )
     .execute()
   return rows.map(({ id }) => id)
+}
+
+/**
+ * Endpoints with a secret that another key sealed, or with an old secret that signs no more.
+ * @param prefix what the secrets begin with that the present key sealed
+ */
+export async function findOutdatedSecrets(
+  db: Database,
+  prefix: string,
+  after: number,
+  limit: number,
+): Promise<number[]> {
+  const { now, byPrimaryKey } = dialectOf(db)
+  const isOther = (column: 'secret' | 'old_secret') => sql`substr(${sql.ref(column)}, 1, ${prefix.length}) <> ${prefix}`
+  const rows = await db
+    .selectFrom(sql<EndpointRow>`webhook_endpoints`.as<'e'>(sql`e ${byPrimaryKey}`))
+    .select('id')
+    .where('id', '>', after)
+    .where('status', '<>', 'deleted')
+    .where(sql<boolean>`(${isOther('secret')} or ${isOther('old_secret')} or old_secret_until <= ${now})`)
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
+/** Forgets the deleted endpoints whose deliveries are deleted too. */
+export async function forgetDeletedEndpoints(db: Database): Promise<void> {
+  await db
+    .deleteFrom('webhook_endpoints')
+    .where('status', '=', 'deleted')
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('webhook_deliveries as d').select('d.id').whereRef('d.endpoint_id', '=', 'webhook_endpoints.id'),
+        ),
+      ),
+    )
+    .execute()
+}
+
+function endpoints(db: Database, only: number | null = null) {
+  const query = db.selectFrom('webhook_endpoints').selectAll().where('status', '<>', 'deleted')
+  return only === null ? query : query.where('customer_id', '=', only)
 }
