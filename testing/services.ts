@@ -13,12 +13,17 @@ export interface TestService {
   log: string[]
 }
 
+/** An Orders with its jobs. */
+export interface TestOrders extends TestService, Pick<TestSystem, 'dispatch' | 'sweep'> {}
+
 /** Serves another Orders over the system's database, with a changed environment, until the test ends. */
-export async function serveOrders(system: TestSystem, changes: Partial<Env>): Promise<TestService> {
+export async function serveOrders(system: TestSystem, changes: Partial<Env>): Promise<TestOrders> {
   const env = { ...system.env, ...changes }
   const { log, logger, lifecycle } = common()
-  const { app } = composeOrders(env, system.db, env.customersBase ?? system.customers.base, logger, lifecycle)
-  return { api: await serveUntilTestEnds(system, app), log }
+  const customersAt = env.customersBase ?? system.customers.base
+  const { app, dispatch, sweep } = composeOrders(env, system.db, customersAt, logger, lifecycle)
+  const dispatchAll: TestSystem['dispatch'] = (signal = new AbortController().signal) => dispatch({ logger, signal })
+  return { api: await serveUntilTestEnds(system, app), log, dispatch: dispatchAll, sweep }
 }
 
 /** Serves another orchestrator, with a changed environment, until the test ends. */

@@ -68,6 +68,8 @@ export interface TestSystem {
   sweeps: Pick<OrdersService, 'releaseExpiredHolds' | 'purgeExpiredKeys'>
   /** Sends webhooks until nothing is due. */
   dispatch(signal?: AbortSignal): Promise<void>
+  /** Does once what the sweeper does again and again. */
+  sweep(): Promise<Record<string, number>>
   lifecycle: { draining: boolean }
   /** Every log line, as JSON text. */
   log: string[]
@@ -108,7 +110,7 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
   const customersApp = composeCustomers(env, db, logger, lifecycle).app
   const customersServing = await serve(customersApp, 0)
   const customersBase = env.customersBase ?? addressOf(customersServing)
-  const { app: ordersApp, orders, dispatch } = composeOrders(env, db, customersBase, logger, lifecycle)
+  const { app: ordersApp, orders, dispatch, sweep } = composeOrders(env, db, customersBase, logger, lifecycle)
   const ordersServing = await serve(ordersApp, 0)
   const neighbours = { customers: customersBase, orders: env.ordersBase ?? addressOf(ordersServing) }
   const orchestratorServing = await serve(composeOrchestrator(env, neighbours, logger, lifecycle), 0)
@@ -132,6 +134,7 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
     env,
     sweeps: orders,
     dispatch: (signal = new AbortController().signal) => dispatch({ logger, signal }),
+    sweep,
     lifecycle,
     log,
     token,

@@ -36,6 +36,7 @@ import { dispatch, dispatcherJob } from '../webhooks/dispatcher.ts'
 import { createOutbox } from '../webhooks/outbox.ts'
 import { sweepDeliveries } from '../webhooks/retention.ts'
 import { createSecretBox } from '../webhooks/secret-box.ts'
+import { sweepSecrets } from '../webhooks/secret-sweep.ts'
 import { createSender } from '../webhooks/sender.ts'
 import { createWebhooksService } from '../webhooks/service.ts'
 import { createUrlCheck } from '../webhooks/urls.ts'
@@ -107,6 +108,7 @@ export function composeOrders(
     ...(await sweep(orders)),
     ...(await sweepFeed(db, env.events)),
     ...(await sweepDeliveries(db)),
+    ...(await webhooks.sweepSecrets()),
   })
   return {
     app,
@@ -139,6 +141,7 @@ function composeWebhooks(env: Env, db: Database) {
   const deps = { secrets, outbox, findUrlFault: createUrlCheck(rules), idempotencyTtlMinutes }
   return {
     service: createWebhooksService(db, deps),
+    sweepSecrets: () => sweepSecrets(db, secrets),
     job: dispatcherJob(db, outbox, dispatching),
     dispatch: (context: JobContext) => dispatch(db, outbox, dispatching, context),
   }
