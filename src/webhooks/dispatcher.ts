@@ -1,6 +1,7 @@
 import { type DataReaders, eventId, presentEvents } from '../events/event-response.ts'
 import { onCommit } from '../platform/database/commits.ts'
 import type { Database } from '../platform/database/types.ts'
+import { numberEvents } from '../platform/events/positions.ts'
 import type { Job, JobContext } from '../platform/jobs/jobs.ts'
 import { createBell } from './bell.ts'
 import { findEventsById, type LeasedDelivery } from './delivery-store.ts'
@@ -49,7 +50,7 @@ export async function dispatch(
   async function look(): Promise<void> {
     lookedAt = performance.now()
     lookAt = lookedAt + LOOK_MS
-    const due = signal.aborted ? [] : await findWorkingEndpoints(db).catch(failLook)
+    const due = signal.aborted ? [] : await findDue(db).catch(failLook)
     for (const lane of lanes.values()) if (isIdle(lane, lookedAt) && !due.includes(lane.id)) lanes.delete(lane.id)
     for (const id of due) {
       const lane = lanes.get(id) ?? createLane(id)
@@ -92,6 +93,7 @@ export async function dispatch(
     const ended = lane.ended.splice(0)
     const most = signal.aborted ? 0 : roomIn(lane, lanes.values())
     lane.isBusy = true
+    lane.isDue = false
     lane.taken += most
     const work = await workOnEndpoint(db, lane.id, ended, most, config).catch((err) => failStep(lane, ended, err))
     lane.taken -= most - (work?.leased.length ?? 0)
@@ -112,7 +114,7 @@ export async function dispatch(
   function goOn(lane: Lane, work: Work, most: number, noted: number): void {
     const { leased, moved, isBehind } = work
     tellDisabled(work)
-    lane.isDue = isBehind || leased.length === most
+    lane.isDue ||= isBehind || leased.length === most
     const isElsewhere = most > 0 && leased.length === 0 && noted === 0 && !moved
     // Other machines have as many on their way as the endpoint may get.
     if (isElsewhere) lane.restsUntil = performance.now() + LOOK_MS
@@ -160,6 +162,12 @@ export async function dispatch(
   } finally {
     stopListening()
   }
+}
+
+/** Gives positions to what was committed, and finds the endpoints that have something to do. */
+async function findDue(db: Database): Promise<number[]> {
+  await numberEvents(db)
+  return findWorkingEndpoints(db)
 }
 
 /**
