@@ -93,7 +93,6 @@ export function findLeased(trx: Database, endpointId: number, lease: string, now
     .where('endpoint_id', '=', endpointId)
     .where('leased_until', '>', now)
     .where('lease', '=', lease)
-    .orderBy('id')
     .execute()
 }
 
@@ -157,22 +156,16 @@ export async function findWaitingFirsts(
     .where('status', '=', 'pending')
     .where('next_attempt_at', 'is', null)
     .where(isOf(resources))
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('webhook_deliveries as earlier')
-            .select('earlier.id')
-            .whereRef('earlier.endpoint_id', '=', 'd.endpoint_id')
-            .where('earlier.status', '=', 'pending')
-            .whereRef('earlier.resource_type', '=', 'd.resource_type')
-            .whereRef('earlier.resource_id', '=', 'd.resource_id')
-            .whereRef('earlier.position', '<', 'd.position'),
-        ),
-      ),
-    )
+    .where(earlierOne, 'is', null)
     .execute()
   return rows.map(({ id }) => id)
 }
+
+const earlierOne = sql`(
+  select earlier.id from webhook_deliveries earlier
+  where earlier.endpoint_id = d.endpoint_id and earlier.status = 'pending' and earlier.resource_type = d.resource_type
+    and earlier.resource_id = d.resource_id and earlier.position < d.position
+  limit 1)`
 
 /** Says when deliveries are sent next; null lets them wait for earlier ones of their resource. */
 export async function scheduleDeliveries(

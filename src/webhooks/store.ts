@@ -96,30 +96,33 @@ export function disabledFor(reason: DisabledReason) {
   return { status: 'disabled', disabled_reason: reason } as const
 }
 
-/** Endpoints that have something to do: their cursor is behind the feed, or a delivery is due. */
+/**
+ * Endpoints that have something to do: their cursor is behind the feed, or a delivery is due. Not by EXISTS: MariaDB would
+ * read all deliveries first.
+ */
 export async function findWorkingEndpoints(db: Database): Promise<number[]> {
-  const { now, forceIndex } = dialectOf(db)
-  const rows = await db
-    .selectFrom(sql<EndpointRow>`webhook_endpoints`.as<'e'>(sql`e ${forceIndex('webhook_endpoints_status')}`))
+  const { now } = dialectOf(db)
+  const rows = await byStatus(db)
     .select('e.id')
     .where('e.status', '=', 'enabled')
     .where((eb) => eb.or([eb('e.paused_until', 'is', null), eb('e.paused_until', '<=', now)]))
     .where((eb) =>
       eb.or([
         eb('e.cursor', '<', eb.selectFrom('event_feed').select('position').where('id', '=', 1)),
-        eb.exists(
-          eb
-            .selectFrom(sql<DeliveryRow>`webhook_deliveries`.as<'d'>(sql`d ${forceIndex('webhook_deliveries_due')}`))
-            .select('d.id')
-            .whereRef('d.endpoint_id', '=', 'e.id')
-            .where('d.status', '=', 'pending')
-            .where('d.next_attempt_at', '<=', now)
-            .where((of) => of.or([of('d.leased_until', 'is', null), of('d.leased_until', '<=', now)])),
-        ),
+        eb(firstDue(db), 'is not', null),
       ]),
     )
     .execute()
   return rows.map(({ id }) => id)
+}
+
+function firstDue(db: Database) {
+  const { now, forceIndex } = dialectOf(db)
+  return sql<number | null>`(
+    select d.id from webhook_deliveries d ${forceIndex('webhook_deliveries_due')}
+    where d.endpoint_id = e.id and d.status = 'pending' and d.next_attempt_at <= ${now}
+      and (d.leased_until is null or d.leased_until <= ${now})
+    limit 1)`
 }
 
 /**
@@ -148,17 +151,18 @@ export async function findOutdatedSecrets(
 
 /** Forgets the deleted endpoints whose deliveries are deleted too. */
 export async function forgetDeletedEndpoints(db: Database): Promise<void> {
-  await db
-    .deleteFrom('webhook_endpoints')
-    .where('status', '=', 'deleted')
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('webhook_deliveries as d').select('d.id').whereRef('d.endpoint_id', '=', 'webhook_endpoints.id'),
-        ),
-      ),
-    )
+  const rows = await byStatus(db)
+    .select('e.id')
+    .where('e.status', '=', 'deleted')
+    .where(sql`(select d.id from webhook_deliveries d where d.endpoint_id = e.id limit 1)`, 'is', null)
     .execute()
+  const ids = rows.map(({ id }) => id)
+  if (ids.length > 0) await db.deleteFrom('webhook_endpoints').where('id', 'in', ids).execute()
+}
+
+function byStatus(db: Database) {
+  const { forceIndex } = dialectOf(db)
+  return db.selectFrom(sql<EndpointRow>`webhook_endpoints`.as<'e'>(sql`e ${forceIndex('webhook_endpoints_status')}`))
 }
 
 function endpoints(db: Database, only: number | null = null) {
