@@ -8,6 +8,7 @@ import {
   type PoNumber,
   readJson,
 } from './history.ts'
+import type { HeardEvent, Listener } from './listener.ts'
 
 /** What the database holds at the end. */
 export interface FinalState {
@@ -15,6 +16,8 @@ export interface FinalState {
   orders: readonly StoredOrder[]
   /** Other rows that operations created. */
   others: readonly { id: number; name: string }[]
+  /** The events that have a position, in the order of the feed. */
+  events: readonly HeardEvent[]
 }
 
 export interface StoredOrder {
@@ -31,7 +34,8 @@ export interface StoredOrder {
 /**
  * What must never happen: something acknowledged is missing; something was done twice; callers of one key were told different
  * things; a key was refused after it had been acknowledged; a refusal has no reason; something exists, or is in a state,
- * that nobody asked for; a caller never got a final response.
+ * that nobody asked for; a caller never got a final response; something acknowledged was not told to a listener; a listener
+ * heard something else than the feed has, or in another order, or twice.
  */
 export type ViolationKind =
   | 'lost'
@@ -41,6 +45,8 @@ export type ViolationKind =
   | 'wrongly refused'
   | 'unasked'
   | 'unanswered'
+  | 'untold'
+  | 'misheard'
 
 export interface Violation {
   kind: ViolationKind
@@ -79,6 +85,97 @@ export function check(entries: readonly HistoryEntry[], final: FinalState, marks
     ...entries.flatMap((entry) => checkPoRefusals(entry, final.orders)),
     ...checkPoNumbers(final.orders),
   ]
+}
+
+/**
+ * Compares what a listener heard with the feed and with what callers were told.
+ * @param heard from the first event to the end of the feed, after all callers had their responses
+ */
+export function checkHeard(
+  entries: readonly HistoryEntry[],
+  { events }: Pick<FinalState, 'events'>,
+  listener: Pick<Listener, 'name' | 'heard' | 'promise' | 'wants'>,
+): Violation[] {
+  const { name, promise, wants } = listener
+  const gap = events.find(({ position }, i) => position !== i + 1)
+  // What was told again tells nothing new.
+  const heard = promise === 'once' ? listener.heard : firstsOf(listener.heard)
+  const expected = promise === 'once' ? events.slice(0, heard.length) : inTheirOrder(wantedOf(events, listener), heard)
+  const places = Array.from({ length: Math.max(heard.length, expected.length) }, (_, i) => i)
+  const wrong = places.find((i) => nameOf(heard[i]) !== nameOf(expected[i]))
+  const subjects = new Map(heard.map((event) => [subjectOf(event), event]))
+  const asked = entries.filter(({ kind }) => wants(TYPES[kind]))
+  const untold = asked.filter((entry) => okIn(entry).some((response) => !isTold(entry, response, subjects)))
+  return [
+    ...(gap ? [{ kind: 'misheard' as const, key: 'the feed', seen: `a gap before ${nameOf(gap)}` }] : []),
+    ...(wrong === undefined
+      ? []
+      : [
+          {
+            kind: 'misheard' as const,
+            key: name,
+            seen: `${nameOf(heard[wrong])}, where the feed has ${nameOf(expected[wrong])}`,
+          },
+        ]),
+    ...untold.map((entry): Violation => {
+      return { kind: 'untold', key: entry.key, seen: `${name} heard nothing of it; ${outcomeInWords(entry)}` }
+    }),
+  ]
+}
+
+/** What it should have heard: events may come after it stopped to listen. */
+function wantedOf(
+  events: readonly HeardEvent[],
+  { heard, wants }: Pick<Listener, 'heard' | 'wants'>,
+): readonly HeardEvent[] {
+  const last = heard.reduce((most, { position }) => Math.max(most, position), 0)
+  return events.filter(({ type, position }) => position <= last && wants(type))
+}
+
+function firstsOf(heard: readonly HeardEvent[]): HeardEvent[] {
+  return [...new Map(heard.toReversed().map((event) => [event.id, event])).values()].toReversed()
+}
+
+/** The events as a listener may hear them for whom only those of one resource are in order: each takes a place of its resource. */
+function inTheirOrder(events: readonly HeardEvent[], heard: readonly HeardEvent[]): HeardEvent[] {
+  const resourceOf = ({ resource }: HeardEvent) => `${resource.type} ${resource.id}`
+  const left = Map.groupBy(events, resourceOf)
+  const inPlaces = heard.flatMap((event) => left.get(resourceOf(event))?.shift() ?? [])
+  return [...inPlaces, ...[...left.values()].flat()]
+}
+
+function nameOf(event: HeardEvent | undefined): string {
+  if (event === undefined) return 'nothing'
+  const { id, position, type, resource } = event
+  return `${position} ${id} ${type} of ${resource.type} ${resource.id} version ${resource.version}`
+}
+
+/** An order is placed, confirmed and canceled once each; an entry of the ledger has an id of its own. */
+function subjectOf({
+  type,
+  resource,
+  adjustment,
+}: Pick<HeardEvent, 'type' | 'adjustment'> & { resource: { id: unknown } }) {
+  return `${type} ${adjustment ?? resource.id}`
+}
+
+const TYPES: Record<OperationKind, string> = {
+  orchestrate: 'order.placed',
+  place: 'order.placed',
+  'place confirmed': 'order.placed',
+  confirm: 'order.confirmed',
+  cancel: 'order.canceled',
+  adjust: 'product.stock_adjusted',
+  'add customer': 'customer.created',
+  'add product': 'product.created',
+}
+
+/** Whether an event tells what was acknowledged, in the acknowledged state. */
+function isTold({ kind }: HistoryEntry, { body }: Completion, events: ReadonlyMap<string, HeardEvent>): boolean {
+  const isOrder = TYPES[kind].startsWith('order.')
+  const { id, status } = isOrder ? orderIn(kind, body) : { id: readJson(body).id, status: undefined }
+  const event = events.get(subjectOf({ type: TYPES[kind], resource: { id } }))
+  return event !== undefined && (!isOrder || event.status === status)
 }
 
 /** A refusal must name an order that has the PO number, and never the caller's own order. */

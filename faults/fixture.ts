@@ -130,7 +130,17 @@ async function readFinalState(db: Database, marks: readonly number[]): Promise<F
     .execute()
   const customers = await db.selectFrom('customers').select(['id', 'email']).execute()
   const products = await db.selectFrom('products').select(['id', 'sku']).execute()
+  const events = await db
+    .selectFrom('events')
+    .select(['id', 'position', 'type', 'resource_type', 'resource_id', 'resource_version'])
+    .where('position', 'is not', null)
+    .orderBy('position')
+    .execute()
   return {
+    events: events.map(({ id, position, type, resource_type, resource_id, resource_version }) => {
+      const resource = { type: resource_type, id: resource_id, version: resource_version }
+      return { id: `evt_${id}`, position: position ?? 0, type, resource }
+    }),
     orders: orders.map(({ id, qty, status, confirmed_at, total_cents, customer_id, po_number }): StoredOrder => {
       const placed = { totalCents: total_cents, customerId: customer_id, poNumber: po_number }
       return { id, serial: qty ?? undefined, status, wasConfirmed: confirmed_at !== null, ...placed }

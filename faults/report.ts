@@ -30,6 +30,10 @@ export interface Found {
   lost: number
   doubled: number
   differing: number
+  /** Acknowledged operations of which a listener heard nothing. */
+  untold: number
+  /** How each listener fared, in words. */
+  heard: Record<string, string>
   violations: Violation[]
   /** Other problems: of the books, of holds, of processes. */
   troubles: string[]
@@ -78,6 +82,7 @@ export function reportOf(found: Found): string {
     ['refused', `${shown(found.refused)}: ${listOf(mapOf(operations, ({ refused }) => refused))}`],
     ['  for a PO number', shown(found.refusedForPo)],
     ['asked again', `${shown(found.askedAgain)}, when all was over`],
+    ...Object.entries(found.heard).map(([name, summary]): [string, string] => [name, summary]),
     [
       'started',
       listOf(mapOf(found.starts, ({ starts, failed }) => `${starts}${failed > 0 ? ` (${failed} failed)` : ''}`)),
@@ -90,6 +95,7 @@ export function reportOf(found: Found): string {
     ['lost', String(found.lost)],
     ['doubled', String(found.doubled)],
     ['differing answers', String(found.differing)],
+    ['untold', String(found.untold)],
     ['other violations', otherViolationsIn(found)],
   ]
   const width = Math.max(...lines.map(([name]) => name.length))
@@ -104,11 +110,11 @@ function otherViolationsIn({ violations, troubles }: Found): string {
   return list === 'none' ? '0' : list
 }
 
-const OWN_LINE: readonly ViolationKind[] = ['lost', 'doubled', 'differing']
+const OWN_LINE: readonly ViolationKind[] = ['lost', 'doubled', 'differing', 'untold']
 
 function verdictOf({ violations, troubles, seed }: Found): string[] {
   if (violations.length + troubles.length === 0)
-    return ['Nothing lost, nothing doubled, one answer for each key, and the books balance.']
+    return ['Nothing lost, nothing doubled, one answer for each key, all of it told once, and the books balance.']
   const shownViolations = violations.slice(0, MAX_SHOWN).map(({ kind, key, seen }) => `  ${kind}: ${key}: ${seen}`)
   const more = violations.length > MAX_SHOWN ? [`  and ${violations.length - MAX_SHOWN} more`] : []
   return [`NOT RIGHT. Seed ${seed}.`, ...shownViolations, ...more, ...troubles.map((trouble) => `  ${trouble}`)]

@@ -1,16 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Random, randomOf } from '../testing/random.ts'
-import { check, type Violation, type ViolationKind } from './checker.ts'
+import { check, checkHeard, type Violation, type ViolationKind } from './checker.ts'
 import { type Caller, createCaller, type History, invoke } from './client.ts'
 import { SkewedClock } from './clock.ts'
+import { createFeedReader } from './feed-reader.ts'
 import type { Copy } from './fixture.ts'
 import { createGenerator } from './generator.ts'
 import { okIn } from './history.ts'
 import { createSender, type Send } from './http.ts'
+import type { Listener } from './listener.ts'
 import { createNemesis, type Nemesis } from './nemesis.ts'
 import { countOperations, countPoRefusals, type Found, sumOf } from './report.ts'
 import { type Planned, planFaults, planNodeKills, type Target } from './schedule.ts'
 import { SWEEP_SECONDS, type System } from './system.ts'
+import { createWebhookReceiver } from './webhook-receiver.ts'
 
 export interface Plan {
   seed: number
@@ -58,14 +61,20 @@ export async function runFaults(plan: Plan, system: System, version: string, wat
   if ((await whenReady(system, signal)) === undefined) throw new Error('the services did not start')
   progress('all services are ready; the faults begin')
 
+  const listeners = await listenersOf(seed, system)
+  const listened = new AbortController()
+  const listening = listeners.map((listener) => listener.listen(listened.signal))
   const reporting = setInterval(() => progress(progressOf(history, nemesis.faults)), PROGRESS_EVERY_MS)
   try {
     const recovery = await runUnderFaults(callers, () => nemesis.run(faults, signal), system, watching)
     progress('asking again')
     const askedAgain = await invokeAgain(send, history, randomOf(seed, 'asking again'), signal)
     await sleep((SWEEP_SECONDS + 2) * 1_000, undefined, { signal })
+    listened.abort()
+    await Promise.all(listening)
+    await Promise.all(listeners.map((listener) => listener.hearRest(signal)))
     progress('checking')
-    const verdict = await checkAll(system, history, recovery)
+    const verdict = await checkAll(system, history, listeners, recovery)
     const { readyAfterSeconds, answeredAfterSeconds } = recovery
     return {
       seed,
@@ -79,7 +88,19 @@ export async function runFaults(plan: Plan, system: System, version: string, wat
     }
   } finally {
     clearInterval(reporting)
+    listened.abort()
   }
+}
+
+/** One who asks for everything, and two who are told. */
+async function listenersOf(seed: number, { ports, token }: System): Promise<Listener[]> {
+  const receiver = (name: string, eventTypes: readonly string[]) =>
+    createWebhookReceiver(ports, token, { name, eventTypes, random: randomOf(seed, name) })
+  return [
+    createFeedReader(ports, token),
+    await receiver('receiver of all', ['*']),
+    await receiver('receiver of orders', ['order.*']),
+  ]
 }
 
 function faultsOf({ seed, seconds, target, callers, killEverySeconds }: Plan, { ports }: System): Planned[] {
@@ -158,13 +179,15 @@ async function invokeAgain(send: Send, history: History, random: Random, signal:
   return chosen.length
 }
 
-async function checkAll(system: System, history: History, recovery: Recovery) {
+async function checkAll(system: System, history: History, listeners: readonly Listener[], recovery: Recovery) {
   const { fixture } = system
   const entries = history.operations.map(({ entry }) => entry)
   const violations: Violation[] = []
   for (const copy of fixture.copies) {
     const known = new Set(violations.map((violation) => JSON.stringify(violation)))
-    const found = check(entries, await copy.finalState(), fixture.marks)
+    const final = await copy.finalState()
+    const heard = listeners.flatMap((listener) => checkHeard(entries, final, listener))
+    const found = [...check(entries, final, fixture.marks), ...heard]
     violations.push(...found.filter((violation) => !known.has(JSON.stringify(violation))))
   }
   const of = (kind: ViolationKind) => violations.filter((violation) => violation.kind === kind).length
@@ -172,8 +195,14 @@ async function checkAll(system: System, history: History, recovery: Recovery) {
     lost: of('lost'),
     doubled: of('doubled'),
     differing: of('differing'),
+    untold: of('untold'),
+    heard: Object.fromEntries(listeners.map((listener) => [listener.name, listener.summary()])),
     violations,
-    troubles: [...(await troublesOf(system, recovery)), ...faultyResponses(history)],
+    troubles: [
+      ...(await troublesOf(system, recovery)),
+      ...faultyResponses(history),
+      ...listeners.flatMap((listener) => listener.troubles()),
+    ],
     conflicts: await system.cluster?.conflicts(),
   }
 }

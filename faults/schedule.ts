@@ -1,6 +1,6 @@
 import type { ServiceName } from '../testing/openapi.ts'
 import type { Random } from '../testing/random.ts'
-import type { ProxyName, Victim } from './system.ts'
+import { DISPATCHERS, type ProxyName, type Victim } from './system.ts'
 
 export type Engine = 'mysql' | 'sqlite'
 /** What a run breaks: the engine on one server or file, or a cluster. */
@@ -151,7 +151,7 @@ function plan(ms: number, [least, most]: readonly [number, number], random: Rand
 function killsOf(engine: Engine, random: Random): Fault[] {
   const atSteps = Object.keys(STEPS[engine]).map((step): Fault => ({ kind: 'kill at', step }))
   if (engine === 'sqlite') return [{ kind: 'kill', victim: 'all' }, { kind: 'kill', victim: 'all' }, ...atSteps]
-  const atRandom = SERVICES.map((victim): Fault => ({ kind: 'kill', victim }))
+  const atRandom = [...SERVICES, ...DISPATCHERS].map((victim): Fault => ({ kind: 'kill', victim }))
   return [...atRandom, ...atSteps, { kind: 'kill database', awayMs: random.whole(0, 3_000) }]
 }
 

@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import type { CrashableServer } from '../testing/database-server.ts'
+import { type CrashableServer, freePort } from '../testing/database-server.ts'
 import { databaseVariables, newSecrets, tokenFor, type Variables } from '../testing/fixture.ts'
 import type { GaleraCluster } from '../testing/galera.ts'
 import { SERVICES, type ServiceName } from '../testing/openapi.ts'
@@ -25,7 +26,11 @@ export type ProxyName =
   | 'customers → database'
 
 /** A process that can be killed: one of three services, or one that is all of them; a cluster has one of those at each node. */
-export type Victim = ServiceName | 'all' | `all-${number}`
+export type Victim = ServiceName | Dispatcher | 'all' | `all-${number}`
+
+/** More processes of Orders, which only send webhooks: nobody calls them. */
+export const DISPATCHERS = ['dispatcher-2', 'dispatcher-3'] as const
+type Dispatcher = (typeof DISPATCHERS)[number]
 
 /** Real processes over a real database, with a proxy before each of them. */
 export interface System {
@@ -59,18 +64,23 @@ const SETTINGS = {
   ORDER_SWEEP_SECONDS: String(SWEEP_SECONDS),
   ORDER_HOLD_MINUTES: '1',
   ORCHESTRATOR_PUBLIC: 'true',
+  WEBHOOK_ALLOW_HTTP: 'true',
+  WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8',
 }
 
 /** @param database undefined for SQLite in one process */
 export async function startSystem(database: CrashableServer | undefined, folder: string): Promise<System> {
   const own = await freePorts()
-  const common = { ...SETTINGS, ...newSecrets() }
+  const common = { ...SETTINGS, ...newSecrets(), WEBHOOK_KEYS: randomBytes(32).toString('hex') }
   const where = database ? databaseVariables(database, DATABASE) : { DB_FILE: join(folder, 'b2b.sqlite') }
   const fixture = await openFixture({ ...common, ...where })
   const proxies = await openProxies(own, database)
   const portOf = (name: ProxyName) => proxies.get(name)?.port ?? 0
   const programs = database
-    ? threePrograms({ ...common, ...where }, own, (name) => String(portOf(name)))
+    ? [
+        ...threePrograms({ ...common, ...where }, own, (name) => String(portOf(name))),
+        ...(await dispatchersOf({ ...common, ...where }, own)),
+      ]
     : [allInOneProgram(own, { ...common, ...where })]
   const ports = {
     customers: portOf('callers → customers'),
@@ -82,7 +92,7 @@ export async function startSystem(database: CrashableServer | undefined, folder:
 
 /** One process at each node of the cluster, which uses that node alone. Callers use all processes. */
 export async function startSystemOnCluster(cluster: GaleraCluster, folder: string): Promise<System> {
-  const common = { ...SETTINGS, ...newSecrets() }
+  const common = { ...SETTINGS, ...newSecrets(), WEBHOOK_KEYS: randomBytes(32).toString('hex') }
   const [first] = cluster.nodes
   if (first === undefined) throw new Error('the cluster has no node')
   const nodePorts = cluster.nodes.map(({ port }) => port)
@@ -132,6 +142,15 @@ async function openProxies(own: Ports, database: CrashableServer | undefined) {
   proxies.set('orders → database', await openProxy(at(database.port)))
   proxies.set('customers → database', await openProxy(at(database.port)))
   return proxies
+}
+
+async function dispatchersOf(variables: Variables, own: Ports): Promise<ServiceProgram<Victim>[]> {
+  const programs = DISPATCHERS.map(async (name): Promise<ServiceProgram<Victim>[]> => {
+    const orders = await freePort()
+    const [program] = separatePrograms({ ...own, orders }, variables).filter(({ port }) => port === orders)
+    return program ? [{ ...program, name }] : []
+  })
+  return (await Promise.all(programs)).flat()
 }
 
 function threePrograms(variables: Variables, own: Ports, portOf: (proxy: ProxyName) => string) {

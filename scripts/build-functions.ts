@@ -12,7 +12,7 @@ and a small index.mjs that loads both. What was in the folder goes.
 
   folder  absent: .build`
 
-const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'docs']
+const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'events', 'docs']
 
 const { fail } = createProgram(HELP)
 const OUT = readFolder()

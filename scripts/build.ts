@@ -1,4 +1,4 @@
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
 import { copyDocsFiles, forNode } from './bundling.ts'
 import { createProgram } from './program.ts'
@@ -13,12 +13,15 @@ const programs = ['src/entrypoints', 'src/commands'].flatMap((folder) =>
   readdirSync(folder).map((file) => `${folder}/${file}`),
 )
 
+const es2024 = readFileSync(new URL('es2024.mjs', import.meta.url), 'utf8')
+
 rmSync('dist', { recursive: true, force: true })
 const { metafile } = await build({
   entryPoints: programs,
   outbase: 'src',
   outdir: 'dist',
   ...forNode,
+  banner: { js: `${forNode.banner.js}\n${es2024}` },
   sourcemap: true,
   metafile: true,
 })

@@ -10,8 +10,8 @@ const HELP = `Runs the orchestrator's function on http://localhost:3000/dev, aga
 
   npm run offline [-- --all]
 
-  --all  the functions of Customers and Orders too, below /dev/customers-api and /dev/orders-api, and the sweep every
-         minute; on the database of DB_HOST, or on the file DB_FILE (.data/b2b.sqlite)
+  --all  the functions of Customers and Orders too, below /dev/customers-api and /dev/orders-api, and the sweep and
+         webhooks every minute; on the database of DB_HOST, or on the file DB_FILE (.data/b2b.sqlite)
 
 PORT chooses another port than 3000, CUSTOMERS_API_BASE and ORDERS_API_BASE where the APIs are. Variables of the
 environment win over those of .env.`

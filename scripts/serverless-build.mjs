@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 const BUILD = fileURLToPath(new URL('build-functions.ts', import.meta.url))
 const CHECK = fileURLToPath(new URL('check-deployment.ts', import.meta.url))
 const NODE = fileURLToPath(new URL('../node_modules/.bin/node', import.meta.url))
-const SECRETS = ['SERVICE_TOKEN', 'JWT_SECRET', 'DB_PASS']
+const SECRETS = ['SERVICE_TOKEN', 'JWT_SECRET', 'DB_PASS', 'WEBHOOK_KEYS']
 const DEPLOYED = '.build'
 // A separate folder: packing must not remove the files of functions that run here.
 const OFFLINE = '.offline'

@@ -13,14 +13,18 @@ import { listen } from './listen.ts'
 import type { UnpackedFunction } from './packages.ts'
 import { createTestDatabase } from './system.ts'
 
-export const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'docs'] as const
+export const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'events', 'docs'] as const
 export type FunctionName = (typeof FUNCTIONS)[number]
 
 /** Long enough for production. */
 export const SECRETS = {
   SERVICE_TOKEN: randomBytes(32).toString('base64url'),
   JWT_SECRET: randomBytes(32).toString('base64url'),
+  WEBHOOK_KEYS: randomBytes(32).toString('base64url'),
 }
+
+/** Lets webhooks go to receivers on this machine. */
+export const LOOPBACK = { WEBHOOK_ALLOW_HTTP: 'true', WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8' }
 
 /** All functions, one instance each, behind a gateway on this machine and a stand-in for AWS. */
 export interface Deployment {
@@ -47,7 +51,7 @@ export async function deploy(engine: Engine, unpacked: Record<FunctionName, Unpa
   const instances: Partial<Record<FunctionName, LambdaInstance>> = {}
   const gateway = await startGateway((name) => instances[name])
   const aws = await startAws()
-  const own = settle(aws, database)
+  const own = { ...settle(aws, database), ...LOOPBACK }
   const start = (name: FunctionName) => {
     const asked = unpacked[name].parameters.split(',').filter((it) => database.DB_HOST || !it.includes('/db-'))
     return startInstanceOf(unpacked[name], { ...aws.variables, ...own, SSM_PARAMETERS: asked.join(',') })
@@ -57,6 +61,7 @@ export async function deploy(engine: Engine, unpacked: Record<FunctionName, Unpa
     orders: await start('orders'),
     orchestrator: await start('orchestrator'),
     sweep: await start('sweep'),
+    events: await start('events'),
     docs: await start('docs'),
   }
   Object.assign(instances, all)
@@ -84,8 +89,9 @@ const SSM_PATH = '/b2b-orders/dev'
 
 /** Stores in SSM what a deployment stores there, and returns the other variables. SSM holds no SQLite file. */
 function settle({ parameters }: Aws, { DB_HOST, DB_USER, DB_PASS, ...rest }: Variables): Variables {
-  const { SERVICE_TOKEN, JWT_SECRET } = SECRETS
+  const { SERVICE_TOKEN, JWT_SECRET, WEBHOOK_KEYS } = SECRETS
   parameters.set(`${SSM_PATH}/service-token`, SERVICE_TOKEN).set(`${SSM_PATH}/jwt-secret`, JWT_SECRET)
+  parameters.set(`${SSM_PATH}/webhook-keys`, WEBHOOK_KEYS)
   if (DB_HOST === undefined) return rest
   parameters.set(`${SSM_PATH}/db-host`, DB_HOST).set(`${SSM_PATH}/db-user`, DB_USER ?? '')
   parameters.set(`${SSM_PATH}/db-pass`, DB_PASS ?? '')

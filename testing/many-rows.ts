@@ -105,6 +105,34 @@ export async function makeProducts(db: Database, count: number): Promise<void> {
   await analyze(db, 'products', 'product_words')
 }
 
+/** The events of the orders that {@link makeOrders} made: one or two of each, in the order of the orders. */
+export async function makeOrderEvents(db: Database): Promise<void> {
+  const pad = 'x'.repeat(600)
+  const told = (
+    status: RawBuilder<unknown>,
+    version: number,
+  ) => sql`concat('{"order":{"id":', id, ',"status":"', ${status},
+    '","total_cents":', total_cents, ',"notes":"', ${pad}, '","version":', ${sql.lit(version)}, '}}')`
+  const columns = sql.raw(
+    'id, position, type, resource_type, resource_id, resource_version, customer_id, actor, data, occurred_at',
+  )
+  const count = sql`(select count(*) from orders)`
+  const end = sql`case when status = 'CANCELED' then 'order.canceled' else 'order.confirmed' end`
+  await inBulk(db, [
+    sql`update orders set version = 2 where status <> 'CREATED'`,
+    sql`insert into events (${columns})
+      select id, id, 'order.placed', 'order', id, 1, customer_id, 'client:many', ${told(sql`'CREATED'`, 1)}, created_at
+      from orders`,
+    sql`insert into events (${columns})
+      select ${count} + row_number() over (order by id), ${count} + row_number() over (order by id), ${end}, 'order', id, 2,
+        customer_id, 'client:many', ${told(sql`status`, 2)}, created_at
+      from orders where version = 2`,
+    sql`update event_feed set position = (select max(position) from events),
+      started_at = (select min(created_at) from orders)`,
+  ])
+  await analyze(db, 'events', 'orders')
+}
+
 export interface ManyOrders {
   count: number
   /** Ids 1 to this number. A few customers have most of the orders, the last ones hardly any. */
@@ -133,6 +161,46 @@ export async function makeOrders(db: Database, { count, customers }: ManyOrders)
       from ${numbers(count)}`,
   ])
   await analyze(db, 'orders')
+}
+
+export interface ManyEvents {
+  count: number
+  /** Ids 1 to this number; customer 1 has nearly all orders, the last one hardly any. */
+  customers: number
+  /** The newest ones, that have no position yet. */
+  unnumbered?: number
+}
+
+/** The product that every tenth event is about. */
+export const BUSY_PRODUCT = 1
+
+/** As large as that of an order with three lines. */
+const EVENT_DATA = `{"order":{"items":"${'x'.repeat(800)}"}}`
+
+/**
+ * Events 1 to `count`, with positions: orders are placed and confirmed, a product is counted, and of a thousand events one is
+ * about a customer.
+ */
+export async function makeEvents(db: Database, { count, customers, unnumbered = 0 }: ManyEvents): Promise<void> {
+  const kind = (customer: RawBuilder<unknown>, product: RawBuilder<unknown>, order: RawBuilder<unknown>) =>
+    sql`case when i % 1000 = 5 then ${customer} when i % 10 = 9 then ${product} else ${order} end`
+  const owner = sql`1 + floor(${sql.lit(customers)} * ((((i - i % 2) * 7919) % 10007) / 10007.0) *
+    ((((i - i % 2) * 7919) % 10007) / 10007.0) * ((((i - i % 2) * 7919) % 10007) / 10007.0))`
+  const numbered = count - unnumbered
+  await inBulk(db, [
+    sql`insert into events (id, position, type, resource_type, resource_id, resource_version, customer_id, actor,
+        correlation_id, traceparent, reason, data, occurred_at)
+      select i + 1, case when i < ${sql.lit(numbered)} then i + 1 end,
+        ${kind(sql`'customer.updated'`, sql`'product.stock_adjusted'`, sql`case when i % 2 = 0 then 'order.placed' else 'order.confirmed' end`)},
+        ${kind(sql`'customer'`, sql`'product'`, sql`'order'`)},
+        ${kind(owner, sql.lit(BUSY_PRODUCT), sql`1 + (i - i % 2) / 2`)},
+        ${kind(sql`i`, sql`i`, sql`1 + i % 2`)},
+        ${kind(owner, sql`null`, owner)},
+        'client:demo', 'c0ffee00-0000-4000-8000-000000000000', null, null, ${EVENT_DATA}, ${fromRfc3339(new Date().toISOString())}
+      from ${numbers(count)}`,
+    sql`update event_feed set position = ${sql.lit(numbered)} where id = 1`,
+  ])
+  await analyze(db, 'events')
 }
 
 /** Which deliveries {@link makeDeliveries} makes for endpoint 1. The others have a few each. */

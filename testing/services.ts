@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { onTestFinished } from 'vitest'
 import type { Env } from '../src/compose/env.ts'
+import { composeSweep } from '../src/compose/jobs.ts'
 import { composeOrchestrator, composeOrders } from '../src/compose/services.ts'
 import { serve } from '../src/platform/http/server.ts'
 import { type ApiClient, apiClient } from './api-client.ts'
@@ -21,9 +22,14 @@ export async function serveOrders(system: TestSystem, changes: Partial<Env>): Pr
   const env = { ...system.env, ...changes }
   const { log, logger, lifecycle } = common()
   const customersAt = env.customersBase ?? system.customers.base
-  const { app, dispatch, sweep } = composeOrders(env, system.db, customersAt, logger, lifecycle)
-  const dispatchAll: TestSystem['dispatch'] = (signal = new AbortController().signal) => dispatch({ logger, signal })
-  return { api: await serveUntilTestEnds(system, app), log, dispatch: dispatchAll, sweep }
+  const { app, orders, dispatch } = composeOrders(env, system.db, customersAt, logger, lifecycle)
+  const jobs = {
+    async dispatch(signal = new AbortController().signal) {
+      await dispatch({ logger, signal })
+    },
+    sweep: composeSweep(env, system.db, orders).sweep,
+  }
+  return { api: await serveUntilTestEnds(system, app), log, ...jobs }
 }
 
 /** Serves another orchestrator, with a changed environment, until the test ends. */

@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import { afterAll, beforeAll, describe, inject, onTestFinished } from 'vitest'
 import { seed } from '../src/compose/demo-data.ts'
 import { type Env, parseEnv } from '../src/compose/env.ts'
+import { composeSweep } from '../src/compose/jobs.ts'
 import { SCOPES, type Scope } from '../src/compose/modules.ts'
 import { composeCustomers, composeOrchestrator, composeOrders } from '../src/compose/services.ts'
 import { signToken } from '../src/identity/service.ts'
@@ -110,7 +111,7 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
   const customersApp = composeCustomers(env, db, logger, lifecycle).app
   const customersServing = await serve(customersApp, 0)
   const customersBase = env.customersBase ?? addressOf(customersServing)
-  const { app: ordersApp, orders, dispatch, sweep } = composeOrders(env, db, customersBase, logger, lifecycle)
+  const { app: ordersApp, orders, dispatch } = composeOrders(env, db, customersBase, logger, lifecycle)
   const ordersServing = await serve(ordersApp, 0)
   const neighbours = { customers: customersBase, orders: env.ordersBase ?? addressOf(ordersServing) }
   const orchestratorServing = await serve(composeOrchestrator(env, neighbours, logger, lifecycle), 0)
@@ -133,8 +134,10 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
     db,
     env,
     sweeps: orders,
-    dispatch: (signal = new AbortController().signal) => dispatch({ logger, signal }),
-    sweep,
+    async dispatch(signal = new AbortController().signal) {
+      await dispatch({ logger, signal })
+    },
+    sweep: composeSweep(env, db, orders).sweep,
     lifecycle,
     log,
     token,

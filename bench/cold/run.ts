@@ -27,7 +27,7 @@ It needs a MySQL or MariaDB server, as the tests do. Writes ${RESULTS}, or with 
 ${NARROWED_RESULTS}.`
 
 const COMPARED = ['customers', 'orders', 'orchestrator'] as const
-const ALONE = ['sweep', 'docs'] as const
+const ALONE = ['sweep', 'events', 'docs'] as const
 const QUICK_ROUNDS = 3
 const MAX_RUN_MS = 30_000
 const MAX_BENCH_MS = 10 * 60_000

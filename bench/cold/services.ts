@@ -13,12 +13,13 @@ import {
   tokenFor,
 } from '../../testing/fixture.ts'
 
-/** The first event of each function: from a REST API of API Gateway, or from the schedule of the sweep. */
+/** The first event of each function: from a REST API of API Gateway, or from a schedule. */
 export interface Events {
   customers(): object
   orders(): object
   orchestrator(): object
   sweep(): object
+  events(): object
   docs(): object
 }
 
@@ -33,6 +34,7 @@ export interface Surroundings {
 /** More than any run sells. */
 const STOCK = 1_000_000
 const CLIENT = 'bench'
+const SCHEDULED = { 'detail-type': 'Scheduled Event', source: 'aws.events' }
 
 export async function startSurroundings(server: DatabaseServer): Promise<Surroundings> {
   const shared = { NODE_ENV: 'production', ...newDatabaseVariables(server, ''), ...newSecrets() }
@@ -73,7 +75,8 @@ function eventsFor(token: string): Events {
       restEvent('POST', '/orchestrator/create-and-confirm-order', {
         body: { ...order, idempotency_key: randomUUID(), correlation_id: 'bench' },
       }),
-    sweep: () => ({ 'detail-type': 'Scheduled Event', source: 'aws.events' }),
+    sweep: () => SCHEDULED,
+    events: () => SCHEDULED,
     docs: () => restEvent('GET', '/docs/swagger-ui-dist/swagger-ui.css', {}),
   }
 }

@@ -1,19 +1,25 @@
 import { cutPage } from '../../src/platform/http/pagination.ts'
+import { BUSY_PRODUCT } from '../../testing/many-rows.ts'
 import type { Cursor, Fixture } from './fixture.ts'
 
 /** One kind of request. */
 export interface Case {
   name: string
   depth: string
-  /** The largest allowed ratio of large to small. */
-  target: number
+  target: Target
   service: 'customers' | 'orders'
+  /** Called by a client that is bound to a customer. */
+  bound?: boolean
   /** Requests of this kind for different rows. */
   pathsIn(fixture: Fixture): Promise<string[]>
 }
 
-const LIST_TARGET = 1.5
-const SEARCH_TARGET = 2
+/** The largest allowed ratio of large to small, or the longest time in the large one. */
+export type Target = { ratio: number } | { ms: number }
+
+const LIST_TARGET = { ratio: 1.5 }
+const SEARCH_TARGET = { ratio: 2 }
+const FEED_TARGET = { ms: 20 }
 const VARIANTS = 32
 
 /** The last depth is inside an import, where a thousand orders have one time. */
@@ -55,7 +61,23 @@ const SEARCHES: {
   { what: 'a letter, deep', words: () => 'f', after: (_, i) => [`family${1_000 + i * 50}`, 1] },
 ]
 
-export const CASES: Case[] = [
+/** Requests for events, with a share of the feed at which they begin. */
+const FEED: { what: string; query?: string | ((i: number) => string); bound?: boolean; starts?: readonly number[] }[] =
+  [
+    { what: 'all', starts: [0, 0.5, 1] },
+    { what: 'all, 500 a page', query: 'limit=500' },
+    { what: 'a type that few have', query: 'types=customer.*' },
+    { what: 'a type that none has', query: 'types=webhook_endpoint.disabled' },
+    { what: 'a bound client, nearly all orders are of others', query: 'types=order.*', bound: true },
+    { what: 'a bound client, with products', bound: true },
+    { what: 'one order', query: (i) => `resource=order:${2_000 + 5 * i + 1}`, starts: [0] },
+    { what: 'one product, with a tenth of all events', query: `resource=product:${BUSY_PRODUCT}` },
+    { what: 'one product, a bound client', query: `resource=product:${BUSY_PRODUCT}`, bound: true },
+  ]
+
+export const FEED_CASES: Case[] = [...FEED.flatMap(feedPages), history()]
+
+export const LIST_CASES: Case[] = [
   ...FILTERS.flatMap((filter) => Object.entries(DEPTHS).map(([depth, share]) => orderList(filter, depth, share))),
   ...Object.entries(DEPTHS).map(([depth, share]) => customerList(depth, share)),
   ...SEARCHES.map(search),
@@ -91,6 +113,31 @@ function customerList(depth: string, share = 0): Case {
         const after = Math.round((customers - 200) * share) + i
         return share === 0 ? '/customers' : `/customers?cursor=${cursorOf('customers', [after])}`
       }),
+  }
+}
+
+function feedPages({ what, query = '', bound = false, starts = [0.5] }: (typeof FEED)[number]): Case[] {
+  return starts.map((share) => ({
+    name: `events: ${what}`,
+    depth: { 0: 'first', 1: 'last' }[share] ?? 'middle',
+    target: FEED_TARGET,
+    service: 'orders',
+    bound,
+    pathsIn: async ({ events }) =>
+      variants((i) => {
+        const after = cursorOf('events', [Math.min(events, Math.round(events * share) + i * 10)])
+        return `/events?after=${after}&${typeof query === 'string' ? query : query(i)}`
+      }),
+  }))
+}
+
+function history(): Case {
+  return {
+    name: 'events: the history of an order',
+    depth: 'first',
+    target: FEED_TARGET,
+    service: 'orders',
+    pathsIn: async () => variants((i) => `/orders/${2_000 + 5 * i + 1}/history`),
   }
 }
 

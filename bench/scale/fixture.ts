@@ -2,18 +2,21 @@ import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { endProcess } from '../../scripts/children.ts'
-import { parseEnv } from '../../src/compose/env.ts'
+import { type Env, parseEnv } from '../../src/compose/env.ts'
+import { SCOPES } from '../../src/compose/modules.ts'
+import { createClient, signToken } from '../../src/identity/service.ts'
 import { toRfc3339 } from '../../src/platform/core/time.ts'
 import type { Database } from '../../src/platform/database/types.ts'
 import type { DatabaseServer } from '../../testing/database-server.ts'
 import { addClient, createDatabase, newDatabaseVariables, newSecrets, tokenFor } from '../../testing/fixture.ts'
-import { makeCustomers, makeOrders } from '../../testing/many-rows.ts'
+import { makeCustomers, makeEvents, makeOrders } from '../../testing/many-rows.ts'
 import { encodeRequest, RawConnection } from '../../testing/raw-http.ts'
 import { allInOneProgram, freePorts, launch, untilUp } from '../../testing/service-processes.ts'
 
 export interface Size {
   orders: number
   customers: number
+  events: number
 }
 
 /** A position at which a page of orders begins. */
@@ -27,7 +30,8 @@ export interface Cursor {
 export interface Fixture extends Size {
   /** Positions at a depth of the list, newest first: 0.5 is the middle. */
   cursorsAt(depth: number): Promise<Cursor[]>
-  call(service: 'customers' | 'orders'): Caller
+  /** @param options.bound the caller is bound to the last customer, who hardly has an order */
+  call(service: 'customers' | 'orders', options?: { bound?: boolean }): Caller
   stop(): Promise<void>
 }
 
@@ -40,6 +44,7 @@ export interface Caller {
 
 const CURSORS = 32
 const CLIENT = 'bench'
+const BOUND_CLIENT = 'bench-bound'
 /** One statement fills a whole table. */
 const MAX_FILL_MS = '600000'
 
@@ -67,7 +72,7 @@ export async function openFixture(
     await endProcess(running.child)
     await db.destroy()
   }
-  const token = await tokenFor(CLIENT, env)
+  const tokens = { all: await tokenFor(CLIENT, env), bound: await boundToken(db, size.customers, env) }
   await untilUp([ports.customers, ports.orders], [running]).catch(async (error) => {
     await stop()
     throw error
@@ -75,7 +80,7 @@ export async function openFixture(
   return {
     ...size,
     cursorsAt: (depth) => cursorsAt(db, size.orders, depth),
-    call: (service) => callerOf(ports[service], token),
+    call: (service, { bound = false } = {}) => callerOf(ports[service], bound ? tokens.bound : tokens.all),
     stop,
   }
 }
@@ -92,12 +97,21 @@ function callerOf(port: number, token: string): Caller {
   }
 }
 
-async function fill(db: Database, { orders, customers }: Size, tell: (line: string) => void): Promise<void> {
+async function boundToken(db: Database, customerId: number, { jwt }: Env): Promise<string> {
+  const client = { id: BOUND_CLIENT, name: BOUND_CLIENT, scopes: SCOPES, customerId }
+  await createClient(db, client)
+  const claims = { clientId: BOUND_CLIENT, scope: SCOPES.join(' '), customerId }
+  return (await signToken({ ...jwt, ttlSeconds: 86_400 }, claims)).access_token
+}
+
+async function fill(db: Database, { orders, customers, events }: Size, tell: (line: string) => void): Promise<void> {
   await addClient(db, CLIENT)
   tell(`${customers.toLocaleString('en')} customers and their words`)
   await makeCustomers(db, customers)
   tell(`${orders.toLocaleString('en')} orders`)
   await makeOrders(db, { count: orders, customers })
+  tell(`${events.toLocaleString('en')} events`)
+  await makeEvents(db, { count: events, customers })
 }
 
 /** Orders at about this depth, found by id: ids follow creation times roughly. */

@@ -1,25 +1,37 @@
-import { toRfc3339 } from '../platform/core/time.ts'
+import { addDays, addMinutes, type DbTime, laterOf, toRfc3339 } from '../platform/core/time.ts'
 import { readClock } from '../platform/database/clock.ts'
 import { lockMaintenance } from '../platform/database/migrations.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import { changeStock, lockStock, recordAdjustment } from '../products/stock.ts'
+import { systemOrigin } from '../platform/events/record.ts'
+import { bookStock, correctStock } from '../products/stock.ts'
 import {
-  clockBefore,
   countBooks,
   type Difference,
+  type FeedSpan,
   findAdjustments,
   findDifferences,
+  findFeedSpan,
   findLiveLines,
   findStockAccount,
+  lateEvents,
   overdueHolds,
+  type Query,
   type StockAccount,
   wrongConfirmationKeys,
+  wrongEventCustomers,
+  wrongEventOrder,
+  wrongEventOrders,
+  wrongEventStates,
+  wrongEventVersions,
   wrongLines,
+  wrongPlacedEvents,
   wrongPlacementKeys,
   wrongPoNumbers,
+  wrongPositions,
   wrongStates,
   wrongStock,
+  wrongStockEvents,
   wrongTotals,
 } from './store.ts'
 
@@ -29,24 +41,72 @@ export interface Finding {
   promise: string
   /** The differences found, at most {@link MAX_DIFFERENCES}. Empty when the rule is kept. */
   differences: Difference[]
+  /** What to do about differences of a known cause. */
+  remedy?: string
 }
 
 export interface Audit {
   balanced: boolean
   /** The number of rows that the audit covered. */
-  counted: { products: number; orders: number; keys: number }
+  counted: { products: number; orders: number; keys: number; events: number }
   findings: Finding[]
 }
 
 export const MAX_DIFFERENCES = 100
+
+/** `npm run purge` takes no orders that are younger. */
+const MIN_ARCHIVED_DAYS = 30
+/** Old events are deleted by their positions, which are not quite in the order of their times. */
+const SPAN_MARGIN_MINUTES = 60
+
+const REMEDY = 'What the version before this one did during an upgrade has no events: npm run events:backfill'
+const LATE = 'A service that runs gives positions within seconds; in a copy of a database none has run yet.'
 
 /**
  * Checks the books. The audit only reads, and orders may be placed while it runs.
  * @param sweepSeconds how often ended holds are released; a hold that is late by two sweeps and a minute counts as lost
  */
 export async function auditBooks(db: Database, { sweepSeconds }: { sweepSeconds: number }): Promise<Audit> {
-  const sweptBy = await clockBefore(db, 1 + (2 * sweepSeconds) / 60)
-  const checks = [
+  const times = await timesOf(db, sweepSeconds)
+  const findings: Finding[] = []
+  for (const [check, promise, query, remedy] of [...rowChecks(times), ...feedChecks(db, times)]) {
+    const differences = await findDifferences(db, query, MAX_DIFFERENCES)
+    findings.push({ check, promise, differences, ...(remedy && { remedy }) })
+  }
+  const balanced = findings.every(({ differences }) => differences.length === 0)
+  return { balanced, counted: await countBooks(db), findings }
+}
+
+type Check = readonly [name: string, promise: string, query: Query, remedy?: string]
+
+interface Times {
+  /** What should have been done before this time is done. */
+  sweptBy: DbTime
+  /** What happened since then has its events. */
+  eventsSince: DbTime
+  /** Orders that were placed later are not archived. */
+  youngestArchived: DbTime
+}
+
+async function timesOf(db: Database, sweepSeconds: number): Promise<Times> {
+  const now = await readClock(db)
+  return {
+    sweptBy: addMinutes(now, -1 - (2 * sweepSeconds) / 60),
+    eventsSince: eventsSince(await findFeedSpan(db), now),
+    youngestArchived: addDays(now, -MIN_ARCHIVED_DAYS),
+  }
+}
+
+/** Since events are written, or since the oldest that was not deleted. */
+function eventsSince(span: FeedSpan | undefined, now: DbTime): DbTime {
+  if (span === undefined) return now
+  const { startedAt, last, first } = span
+  if (last === 0 || first?.position === 1) return startedAt
+  return first === undefined ? now : laterOf(startedAt, addMinutes(first.occurredAt, SPAN_MARGIN_MINUTES))
+}
+
+function rowChecks({ sweptBy }: Times): Check[] {
+  return [
     ['stock', 'stock = what was adjusted − what live orders took', wrongStock()],
     ['lines', 'a line is its quantity × its unit price', wrongLines()],
     ['totals', 'an order has lines, and its total is their sum', wrongTotals()],
@@ -59,13 +119,25 @@ export async function auditBooks(db: Database, { sweepSeconds }: { sweepSeconds:
     ],
     ['confirmations', 'a key that confirmed an order names one that was confirmed', wrongConfirmationKeys()],
     ['holds', 'no hold outlives its time by more than a sweep', overdueHolds(sweptBy)],
-  ] as const
-  const findings: Finding[] = []
-  for (const [check, promise, query] of checks) {
-    findings.push({ check, promise, differences: await findDifferences(db, query, MAX_DIFFERENCES) })
-  }
-  const balanced = findings.every(({ differences }) => differences.length === 0)
-  return { balanced, counted: await countBooks(db), findings }
+  ]
+}
+
+function feedChecks(db: Database, { sweptBy, eventsSince, youngestArchived }: Times): Check[] {
+  return [
+    ['placed_events', 'an order has one event order.placed, at version 1', wrongPlacedEvents(eventsSince), REMEDY],
+    ['event_versions', 'an order or customer has one event for each version', wrongEventVersions(eventsSince), REMEDY],
+    ['event_states', 'the last event of an order tells its state', wrongEventStates(db, eventsSince), REMEDY],
+    ['event_customers', "an order's events are for its customer", wrongEventCustomers(db)],
+    [
+      'event_orders',
+      'an event is of an order that exists, or that is archived',
+      wrongEventOrders(db, youngestArchived),
+    ],
+    ['event_order', "an order's events come in the order of its versions", wrongEventOrder()],
+    ['stock_events', 'an entry of the ledger has one event', wrongStockEvents(db, eventsSince), REMEDY],
+    ['positions', 'positions in the feed have no gap, and the last one is known', wrongPositions()],
+    ['late_events', 'no event is without a position for more than a minute', lateEvents(sweptBy), LATE],
+  ]
 }
 
 /** A product's stock, with the figures that explain it. */
@@ -116,6 +188,7 @@ export type Fixed =
 
 /** The principal of the adjustments that a fix adds. */
 const FIXER = 'audit:books'
+const ORIGIN = systemOrigin('audit')
 
 /**
  * Writes one change after which stock, ledger and orders agree. Orders may be placed meanwhile: each changes the stock
@@ -131,12 +204,11 @@ export function fixStock(db: Database, { productId, trust, excess, reason }: Fix
     const now = await readClock(trx)
     if (trust === 'stock') {
       const adjustment = { product_id: productId, delta: excess, reason, principal: FIXER }
-      return { done: 'adjustment added', id: await recordAdjustment(trx, adjustment, now), delta: excess }
+      const id = await bookStock(trx, adjustment, ORIGIN, now)
+      return id === undefined ? { done: 'nothing', why: 'changed' } : { done: 'adjustment added', id, delta: excess }
     }
-    const before = await lockStock(trx, productId)
-    const after = before - excess
-    if (after < 0) return { done: 'nothing', why: 'below zero' }
-    await changeStock(trx, new Map([[productId, -excess]]), now)
-    return { done: 'stock set', before, after }
+    const rightOf = (stock: number) => (stock < excess ? undefined : stock - excess)
+    const corrected = await correctStock(trx, productId, rightOf, ORIGIN, now)
+    return corrected ? { done: 'stock set', ...corrected } : { done: 'nothing', why: 'below zero' }
   })
 }

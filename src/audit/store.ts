@@ -1,13 +1,13 @@
 import { type RawBuilder, sql } from 'kysely'
-import { addMinutes } from '../platform/core/time.ts'
-import { readClock } from '../platform/database/clock.ts'
+import { type DbTime, toRfc3339 } from '../platform/core/time.ts'
+import { dialectOf } from '../platform/database/dialect.ts'
 import type { Database } from '../platform/database/types.ts'
 
 /** One error in the books: its subject, and the figures that disagree. */
 export type Difference = Record<string, string | number | null>
 
 /** Finds errors in the books. Each query is one statement, so it sees one moment even while orders are placed. */
-type Query = RawBuilder<Difference>
+export type Query = RawBuilder<Difference>
 
 /**
  * Casts a sum to an integer. Sums are decimals in MySQL, and the driver returns decimals as text. SQLite ignores the
@@ -107,25 +107,207 @@ export function overdueHolds(endedBefore: string): Query {
     order by expires_at`
 }
 
+/** What the feed keeps: since when events are written, and the oldest one that was not deleted. */
+export interface FeedSpan {
+  startedAt: DbTime
+  last: number
+  first: { position: number; occurredAt: DbTime } | undefined
+}
+
+/** Undefined in a database that has no feed yet. */
+export async function findFeedSpan(db: Database): Promise<FeedSpan | undefined> {
+  const feed = await db.selectFrom('event_feed').selectAll().where('id', '=', 1).executeTakeFirst()
+  const [first] = await db
+    .selectFrom('events')
+    .select(['position', 'occurred_at'])
+    .where('position', '=', (eb) => eb.selectFrom('events').select(({ fn }) => fn.min('position').as('first')))
+    .execute()
+  const { position, occurred_at: occurredAt = '' } = first ?? {}
+  return (
+    feed && { startedAt: feed.started_at, last: feed.position, first: position ? { position, occurredAt } : undefined }
+  )
+}
+
+// Events are many and long. What is asked of each of them is asked of an index where that is possible; an event that has to be
+// read is read once.
+
+/** Orders placed since a time without `order.placed` at version 1, and orders that have it twice. */
+export function wrongPlacedEvents(since: DbTime): Query {
+  return sql`
+    select o.id as order_id, o.version, o.created_at, 0 as placed
+    from orders o
+    left join events e on e.resource_type = 'order' and e.resource_id = o.id
+      and e.resource_version = 1 and e.type = 'order.placed'
+    where o.created_at >= ${since} and e.id is null and not exists (
+      select 1 from events b
+      where b.resource_type = 'order' and b.resource_id = o.id and b.type = 'order.placed' and b.reason = 'backfilled'
+    )
+    union all
+    select resource_id as order_id, max(resource_version) as version, null as created_at, count(*) as placed
+    from events
+    where resource_type = 'order' and type = 'order.placed'
+    group by resource_id
+    having count(*) > 1
+    order by order_id`
+}
+
+/**
+ * Orders whose events are not one for each version, from their first event on, and customers made since a time of which that
+ * is so.
+ */
+export function wrongEventVersions(since: DbTime): Query {
+  return sql`
+    ${wrongVersionsOf('order', 'orders')}
+    union all
+    ${wrongVersionsOf('customer', 'customers')} and r.created_at >= ${since}
+    order by resource_id`
+}
+
+function wrongVersionsOf(type: string, table: string): RawBuilder<unknown> {
+  return sql`
+    select ${sql.lit(type)} as resource, e.resource_id, r.version, e.first_version, e.last_version, e.events
+    from (
+      select resource_id, count(*) as events, count(distinct resource_version) as versions,
+        min(resource_version) as first_version, max(resource_version) as last_version
+      from events
+      where resource_type = ${sql.lit(type)}
+      group by resource_id
+    ) e
+    left join ${sql.table(table)} r on r.id = e.resource_id
+    where (
+      e.events <> e.versions or e.events <> e.last_version - e.first_version + 1 or e.last_version <> r.version
+    )`
+}
+
+/**
+ * Orders of which the last event tells another state, and those of before that were changed since a time without an event.
+ * The state is read where readers read it: a type alone does not tell whether an order was placed as confirmed.
+ */
+export function wrongEventStates(db: Database, since: DbTime): Query {
+  const told = (name: string) => dialectOf(db).jsonText(sql.ref('e.data'), `$.order.${name}`)
+  const differs = (name: string) => sql`coalesce(${told(name)}, '') <> o.${sql.ref(name)}`
+  const differing = ['status', 'total_cents', 'version', 'id'].map(differs)
+  return sql`
+    select o.id as order_id, o.version, e.type, o.status, ${told('status')} as told_status,
+      o.total_cents, ${told('total_cents')} as told_total_cents
+    from orders o
+    join events e on e.resource_type = 'order' and e.resource_id = o.id and e.resource_version = o.version
+    where ${sql.join(differing, sql` or `)}
+      or (e.type = 'order.confirmed' and o.status <> 'CONFIRMED') or (e.type = 'order.canceled' and o.status <> 'CANCELED')
+    union all
+    select o.id, o.version, null, o.status, null, o.total_cents, null
+    from orders o
+    where o.created_at < ${since} and (o.confirmed_at >= ${since} or o.canceled_at >= ${since}) and not exists (
+      select 1 from events e where e.resource_type = 'order' and e.resource_id = o.id
+    )
+    order by order_id`
+}
+
+/** Events of orders that are there for other customers than the order's: bound clients would see them. */
+export function wrongEventCustomers(db: Database): Query {
+  return sql`
+    select e.id as event_id, e.type, o.id as order_id, o.customer_id, e.customer_id as told_customer_id
+    from events e ${dialectOf(db).byPrimaryKey}
+    join orders o on o.id = e.resource_id
+    where e.resource_type = 'order' and (e.customer_id is null or e.customer_id <> o.customer_id)
+    order by e.id`
+}
+
+/** Events of orders that are not there. The events of archived orders stay; none of those orders is as young as this. */
+export function wrongEventOrders(db: Database, youngestArchived: DbTime): Query {
+  const created = dialectOf(db).jsonText(sql.ref('e.data'), '$.order.created_at')
+  return sql`
+    select e.id as event_id, e.type, e.resource_id as order_id, e.occurred_at
+    from events i
+    left join orders o on o.id = i.resource_id
+    join events e on e.id = i.id
+    where i.resource_type = 'order' and o.id is null and ${created} >= ${toRfc3339(youngestArchived)}
+    order by e.id`
+}
+
+/** Events that come in the feed before the event of an earlier version. One that was added afterwards comes at the end. */
+export function wrongEventOrder(): Query {
+  return sql`
+    select e.resource_id as order_id, e.resource_version as version, e.position, l.position as later_version_at
+    from events e
+    join events l on l.resource_type = 'order' and l.resource_id = e.resource_id
+      and l.resource_version = e.resource_version + 1
+    where e.resource_type = 'order' and l.resource_version > 1 and l.position is not null
+      and coalesce(e.reason, '') <> 'backfilled' and (e.position is null or l.position < e.position)
+    order by e.resource_id, e.resource_version`
+}
+
+/** The positions after which there is a gap, and the last one where the feed's own count is another. */
+export function wrongPositions(): Query {
+  return sql`
+    select e.position, f.position as last_position
+    from events e
+    cross join event_feed f
+    left join events n on n.position = e.position + 1
+    where e.position is not null and e.position <> f.position and n.position is null
+    order by e.position`
+}
+
+/** @param committedBefore events from before this time should have a position by now */
+export function lateEvents(committedBefore: DbTime): Query {
+  return sql`
+    select id as event_id, type, resource_type, resource_id, occurred_at
+    from events
+    where position is null and occurred_at < ${committedBefore}
+    order by id`
+}
+
+/**
+ * Entries of the ledger since a time that no event tells, and events of entries that are not there. A first stock is told by
+ * `product.created`; archived orders are no change of stock.
+ */
+export function wrongStockEvents(db: Database, since: DbTime): Query {
+  const told = (name: string) => whole(dialectOf(db).jsonText(sql.ref('e.data'), `$.${name}`))
+  return sql`
+    select product_id, adjustment_id, ${whole(sql`sum(booked)`)} as booked, ${whole(sql`sum(events)`)} as events,
+      ${whole(sql`sum(delta)`)} as excess
+    from (
+      select a.product_id, case when ${IS_FIRST_STOCK} then 0 else a.id end as adjustment_id, 1 as booked, 0 as events, a.delta
+      from stock_adjustments a join products p on p.id = a.product_id
+      where a.created_at >= ${since} and a.principal <> 'purge'
+      union all
+      select e.resource_id, ${told('adjustment.id')}, 0, 1, -${told('adjustment.delta')}
+      from events e
+      where e.resource_type = 'product' and e.type = 'product.stock_adjusted' and e.occurred_at >= ${since}
+      union all
+      select e.resource_id, 0, 0, 1, -${told('product.stock')}
+      from events e
+      where e.resource_type = 'product' and e.type = 'product.created' and e.occurred_at >= ${since}
+        and ${told('product.stock')} > 0
+    ) entries
+    group by product_id, adjustment_id
+    having sum(booked) <> 1 or sum(events) <> 1 or sum(delta) <> 0
+    order by product_id, adjustment_id`
+}
+
+const IS_FIRST_STOCK = sql`a.reason = 'initial stock' and a.created_at = p.created_at`
+
 export async function findDifferences(db: Database, query: Query, most: number): Promise<Difference[]> {
   const { rows } = await sql<Difference>`${query} limit ${sql.lit(most)}`.execute(db)
   return rows
 }
 
-/** The database's time `minutes` ago. */
-export async function clockBefore(db: Database, minutes: number): Promise<string> {
-  return addMinutes(await readClock(db), -minutes)
-}
-
-export async function countBooks(db: Database): Promise<{ products: number; orders: number; keys: number }> {
-  const count = async (table: 'products' | 'orders' | 'idempotency_keys') => {
+export async function countBooks(
+  db: Database,
+): Promise<{ products: number; orders: number; keys: number; events: number }> {
+  const count = async (table: 'products' | 'orders' | 'idempotency_keys' | 'events') => {
     const row = await db
       .selectFrom(table)
       .select((eb) => eb.fn.countAll<number>().as('n'))
       .executeTakeFirstOrThrow()
     return Number(row.n)
   }
-  return { products: await count('products'), orders: await count('orders'), keys: await count('idempotency_keys') }
+  return {
+    products: await count('products'),
+    orders: await count('orders'),
+    keys: await count('idempotency_keys'),
+    events: await count('events'),
+  }
 }
 
 /** A product's stock, and the two sums that explain it: `stock` is `adjusted` minus `taken`. */

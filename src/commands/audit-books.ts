@@ -14,7 +14,7 @@ import { describeDatabase, openMigratedDatabase, withDatabaseErrors } from '../c
 import { StartError } from '../compose/start-failure.ts'
 import type { Database } from '../platform/database/types.ts'
 
-const HELP = `Proves the books: stock, totals, states, keys and holds. Safe on a live database.
+const HELP = `Proves the books: stock, totals, states, keys, holds and events. Safe on a live database.
 Reads only, unless it is told to fix something. Exits with 1 when anything differs.
 
   npm run audit:books [-- --json]
@@ -194,15 +194,16 @@ function sums({ product_id, sku, name, stock, adjusted, adjustments, taken, live
 
 function report({ balanced, counted, findings }: Audit, where: string): string {
   const width = Math.max(...findings.map(({ check }) => check.length))
-  const lines = findings.flatMap(({ check, promise, differences }) => {
+  const lines = findings.flatMap(({ check, promise, differences, remedy }) => {
     const many = differences.length === MAX_DIFFERENCES ? `${MAX_DIFFERENCES} or more` : String(differences.length)
     const verdict = differences.length === 0 ? 'ok' : `${many} DIFFER`
     const shown = differences.slice(0, SHOWN).map((difference) => `      ${JSON.stringify(difference)}`)
-    return [`  ${check.padEnd(width)}  ${verdict.padEnd(10)}  ${promise}`, ...shown]
+    const advice = remedy && differences.length > 0 ? [`      ${remedy}`] : []
+    return [`  ${check.padEnd(width)}  ${verdict.padEnd(10)}  ${promise}`, ...shown, ...advice]
   })
-  const { products, orders, keys } = counted
+  const { products, orders, keys, events } = counted
   return [
-    `Books of ${where}: ${products} products, ${orders} orders, ${keys} keys`,
+    `Books of ${where}: ${products} products, ${orders} orders, ${keys} keys, ${events} events`,
     '',
     ...lines,
     '',

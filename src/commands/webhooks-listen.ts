@@ -24,7 +24,8 @@ const HELP = `Receives webhooks on this machine, for development, and prints eac
 A line has the time, the type, the resource, the event's id, how long after the event this attempt was made, whether the
 signature is right, and the answer. A wrong signature is answered with 400. Ctrl-C ends it.
 
-The services send to http://127.0.0.1:4000 only with WEBHOOK_ALLOW_HTTP=true and WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8.`
+npm start sends to http://127.0.0.1:4000 outside production. Other programs do that only with WEBHOOK_ALLOW_HTTP=true and
+WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8.`
 
 const OPTIONS = {
   secret: { type: 'string' },

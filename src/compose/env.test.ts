@@ -57,6 +57,15 @@ describe('the environment', () => {
     expect(parseEnv({}).corsOrigins).toEqual([])
   })
 
+  it('when a program has defaults, then they count outside production, for absent variables', () => {
+    const devDefaults = { WEBHOOK_ALLOW_HTTP: 'true', LOG_LEVEL: 'debug' }
+    const given = { WEBHOOK_ALLOW_HTTP: '' }
+    expect(parseEnv(given, { devDefaults })).toMatchObject({ webhooks: { allowHttp: true }, logLevel: 'debug' })
+    expect(parseEnv({ LOG_LEVEL: 'warn' }, { devDefaults }).logLevel).toBe('warn')
+    expect(parseEnv({}, { devDefaults, file: { LOG_LEVEL: 'warn' } }).logLevel).toBe('warn')
+    expect(parseEnv(PRODUCTION, { devDefaults })).toMatchObject({ webhooks: { allowHttp: false }, logLevel: 'info' })
+  })
+
   it('when a file sets a variable, then the environment overrides it unless empty', () => {
     const file = { DB_NAME: 'of_file', DB_USER: 'of_file', DB_HOST: 'of_file', UNKNOWN: 'of_file' }
     const { database } = parseEnv({ DB_USER: 'own', DB_HOST: '' }, { file })

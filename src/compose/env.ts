@@ -73,9 +73,10 @@ export interface Env
 /** The names of all variables that {@link parseEnv} reads. */
 export const VARIABLES: readonly string[] = Object.keys(Known.shape)
 
-interface ParseOptions {
+export interface ParseOptions {
   serves?: boolean
   file?: RawVariables
+  devDefaults?: RawVariables
 }
 
 /** The faults of the environment in one message, a line each. */
@@ -93,12 +94,15 @@ export class EnvError extends Error {
  * Reads the environment. An empty variable counts as absent: docker-compose passes unset variables as empty.
  * @param serves whether the program serves callers, and so needs secrets that are fit for production
  * @param file the variables of a `.env`; a variable that is set in the environment wins, even an empty one
+ * @param devDefaults values for absent variables, outside production
  * @throws EnvError naming every variable that is wrong, missing, or too weak for production
  */
-export function parseEnv(record: RawVariables, { serves = true, file = {} }: ParseOptions = {}): Env {
+export function parseEnv(record: RawVariables, options: ParseOptions = {}): Env {
+  const { serves = true, file = {}, devDefaults = {} } = options
   // Deno gives a program no list of the variables that it may read, so each is read by its name.
   const entries = VARIABLES.map((name) => [name, record[name] ?? file[name]] as const)
-  const given = Object.fromEntries(entries.filter(([, value]) => value !== undefined && value !== ''))
+  const set = Object.fromEntries(entries.filter(([, value]) => value !== undefined && value !== ''))
+  const given: RawVariables = set.NODE_ENV === 'production' ? set : { ...devDefaults, ...set }
   const parsed = Known.safeParse(given)
   const isStrict = serves && given.NODE_ENV === 'production'
   const faults = [

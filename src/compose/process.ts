@@ -9,7 +9,7 @@ import { writeNothing } from '../platform/database/write-probe.ts'
 import type { Serving } from '../platform/http/server.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
 import { seed } from './demo-data.ts'
-import { type Env, EnvError, parseEnv } from './env.ts'
+import { type Env, EnvError, type ParseOptions, parseEnv } from './env.ts'
 import { migrate, pendingMigrations } from './schema.ts'
 import { readEnvFile, reasonOf, StartError, tellFailure } from './start-failure.ts'
 
@@ -24,13 +24,18 @@ const LAST_LINES_MS = 200
  */
 export async function run(
   program: (env: Env) => Promise<void>,
-  { failure = 1, fail = tellFailure, ...options }: { serves?: boolean; failure?: number; fail?: Fail } = {},
+  { failure = 1, fail = tellFailure, ...options }: RunOptions = {},
 ): Promise<void> {
   try {
     await program(parseEnv(process.env, { ...options, file: readEnvFile() }))
   } catch (error) {
     await fail(explain(error), failure)
   }
+}
+
+interface RunOptions extends Omit<ParseOptions, 'file'> {
+  failure?: number
+  fail?: Fail
 }
 
 type Fail = (message: string, code: number) => Promise<never>

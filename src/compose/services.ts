@@ -6,7 +6,6 @@ import {
   singleFlight,
 } from '../customers/client.ts'
 import { type CustomersService, createCustomersService } from '../customers/service.ts'
-import { feedJob, numberAll, sweepFeed } from '../events/keeper.ts'
 import { createEventsService } from '../events/service.ts'
 import { createAuthenticator, type FindClient } from '../identity/authenticator.ts'
 import { createClientsClient } from '../identity/client.ts'
@@ -16,31 +15,23 @@ import { createOrchestratorService } from '../orchestrator/service.ts'
 import { createOrdersApp } from '../orders/app.ts'
 import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts'
 import { eraseOrderDetails } from '../orders/erase-details.ts'
-import { readOrderData } from '../orders/event-data.ts'
 import { SERVICE_SCOPES } from '../orders/scopes.ts'
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
-import { sweep, sweeperJob } from '../orders/sweeper.ts'
 import type { Database } from '../platform/database/types.ts'
 import { probeWrites } from '../platform/database/write-probe.ts'
 import type { ServiceApp } from '../platform/http/app.ts'
 import { ANONYMOUS_ID, type Principal } from '../platform/http/principal.ts'
 import type { Check } from '../platform/http/readiness.ts'
-import type { JobContext } from '../platform/jobs/jobs.ts'
 import { createAwsClient } from '../platform/rpc/aws.ts'
 import { pingService, type Upstream } from '../platform/rpc/client.ts'
 import { createHttpFetch, createServiceFetch } from '../platform/rpc/http-fetch.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/rpc/lambda-fetch.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
 import { createProductsService } from '../products/service.ts'
-import { dispatch, dispatcherJob } from '../webhooks/dispatcher.ts'
-import { createOutbox } from '../webhooks/outbox.ts'
-import { sweepDeliveries } from '../webhooks/retention.ts'
-import { createSecretBox } from '../webhooks/secret-box.ts'
-import { sweepSecrets } from '../webhooks/secret-sweep.ts'
-import { createSender } from '../webhooks/sender.ts'
 import { createWebhooksService } from '../webhooks/service.ts'
 import { createUrlCheck } from '../webhooks/urls.ts'
 import type { Env } from './env.ts'
+import { composeDispatcher, composeSweep, EVENT_DATA } from './jobs.ts'
 import { SCOPES } from './modules.ts'
 import { composeSupport } from './order-support.ts'
 import { signpostsOf } from './signposts.ts'
@@ -82,9 +73,8 @@ export function composeOrders(
   logger: Logger,
   lifecycle: Lifecycle,
 ) {
-  const customers = reachCustomers(customersAt, env)
-  const orders = createOrdersService(db, customers, { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes })
-  const webhooks = composeWebhooks(env, db)
+  const orders = composeOrdersService(env, db, customersAt)
+  const dispatcher = composeDispatcher(env, db)
   const tokens = tokensOf(env, db)
   const app = createOrdersApp({
     ...common(env, 'orders', logger, lifecycle),
@@ -94,7 +84,7 @@ export function composeOrders(
     support: composeSupport(env, db),
     products: createProductsService(db, env),
     events: createEventsService(db, EVENT_DATA),
-    webhooks: webhooks.service,
+    webhooks: composeWebhooksService(env, db, dispatcher),
     tokens,
     logins: env.logins,
     // Customers is not essential: without it no order is placed, but orders are still read, confirmed, canceled and
@@ -104,47 +94,19 @@ export function composeOrders(
       customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
     },
   })
-  const sweepAll = async () => ({
-    ...(await sweep(orders)),
-    ...(await sweepFeed(db, env.events)),
-    ...(await sweepDeliveries(db)),
-    ...(await webhooks.sweepSecrets()),
-  })
-  return {
-    app,
-    orders,
-    /** Does once what the jobs do again and again. */
-    sweep: async () => {
-      const swept = await sweepAll()
-      await numberAll(db)
-      return swept
-    },
-    /** Sends webhooks until nothing is due. */
-    dispatch: async (context: JobContext) => {
-      await numberAll(db, context.signal)
-      await webhooks.dispatch(context)
-    },
-    jobs: [sweeperJob(sweepAll, env.orders.sweepSeconds), feedJob(db), webhooks.job],
-  }
+  const { dispatch, jobs } = dispatcher
+  return { app, orders, dispatch, jobs: [composeSweep(env, db, orders).job, ...jobs] }
 }
 
-/** The domains whose events keep less than they tell. */
-const EVENT_DATA = { order: readOrderData }
-
-function composeWebhooks(env: Env, db: Database) {
-  const { keys, allowHttp, allowedNetworks, disableAfterHours } = env.webhooks
-  const rules = { allowHttp, allowedNetworks }
-  const secrets = createSecretBox(keys)
-  const outbox = createOutbox(secrets, createSender(rules))
+/** The verbs of orders without the app. */
+export function composeOrdersService(env: Env, db: Database, customersAt: ServiceLocation<CustomersService>) {
   const { idempotencyTtlMinutes } = env
-  const dispatching = { disableAfterHours, readers: EVENT_DATA }
-  const deps = { secrets, outbox, findUrlFault: createUrlCheck(rules), idempotencyTtlMinutes }
-  return {
-    service: createWebhooksService(db, deps),
-    sweepSecrets: () => sweepSecrets(db, secrets),
-    job: dispatcherJob(db, outbox, dispatching),
-    dispatch: (context: JobContext) => dispatch(db, outbox, dispatching, context),
-  }
+  return createOrdersService(db, reachCustomers(customersAt, env), { ...env.orders, idempotencyTtlMinutes })
+}
+
+function composeWebhooksService(env: Env, db: Database, { secrets, outbox }: ReturnType<typeof composeDispatcher>) {
+  const { idempotencyTtlMinutes, webhooks } = env
+  return createWebhooksService(db, { secrets, outbox, findUrlFault: createUrlCheck(webhooks), idempotencyTtlMinutes })
 }
 
 /** The orchestrator's upstreams. The orchestrator has no database, so it asks Customers for the status of a client. */

@@ -231,8 +231,8 @@ function erasedBody(id: number, body: string): string {
 
 /** What an event tells of a customer, without personal data, and without the old values of what changed. */
 function erasedEvent(id: number, data: string): string {
-  const { customer } = unsafeCast<{ customer: object }>(JSON.parse(data))
-  return JSON.stringify({ customer: { ...customer, ...erasedFields(id) } })
+  const { customer, previous: _, ...rest } = unsafeCast<{ customer: object; previous?: object }>(JSON.parse(data))
+  return JSON.stringify({ customer: { ...customer, ...erasedFields(id) }, ...rest })
 }
 
 /** A stored response to the orchestrator without personal data. Such a response begins with its customer. */

@@ -11,6 +11,9 @@ import { createLogger } from '../platform/telemetry/logger.ts'
 
 const BANNER_TOKEN_SECONDS = 12 * 3600
 
+/** A receiver of webhooks on this machine, such as `npm run webhooks:listen`, needs no setting. */
+const DEV_DEFAULTS = { WEBHOOK_ALLOW_HTTP: 'true', WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8,::1/128' }
+
 const HELP = `Runs Customers, Orders and the orchestrator in one process. Takes no options.
 
   npm start
@@ -18,7 +21,9 @@ const HELP = `Runs Customers, Orders and the orchestrator in one process. Takes 
 It listens on ports 3001, 3010 and 3000 of this machine (CUSTOMERS_PORT, ORDERS_PORT, ORCHESTRATOR_PORT, HOST). The data is in
 .data/b2b.sqlite (DB_FILE), or on the MySQL or MariaDB server of DB_HOST. .env.example lists every variable.`
 
-await runService(HELP, async (env) => {
+await runService(HELP, serveAll, DEV_DEFAULTS)
+
+async function serveAll(env: Env): Promise<void> {
   if (env.publicUrl?.includes(SERVICE_IN_URL) === false) {
     throw new EnvError([`PUBLIC_URL: must have ${SERVICE_IN_URL} in it, where one process runs all three`])
   }
@@ -50,7 +55,7 @@ await runService(HELP, async (env) => {
   const [atCustomers, atOrders, atOrchestrator] = servings.map(({ port }) => urlOf(env, port))
   if (env.production) logger.info({ atCustomers, atOrders, atOrchestrator }, 'listening')
   else process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator }))
-})
+}
 
 interface Addresses {
   atCustomers: string | undefined

@@ -21,10 +21,10 @@ export const ActorType = z.enum(['client', 'service', 'system']).openapi('ActorT
 
 export const Event = z
   .object({
-    id: z.string().meta({ description: 'Unique. Whoever may get an event twice keeps these.', example: 'evt_812' }),
+    id: z.string().meta({ description: 'Unique. Whoever may get an event twice keeps these.', example: 'evt_10' }),
     type: z.string().meta({ description: `One of: ${EVENT_TYPES.join(', ')}`, example: 'order.confirmed' }),
     timestamp: Timestamp.meta({ example: '2026-01-07T10:15:01.000Z' }),
-    position: int64(1).meta({ description: 'Its place in the feed: 1, 2, 3, … without gaps', example: 2 }),
+    position: int64(1).meta({ description: 'Its place in the feed: 1, 2, 3, … without gaps', example: 10 }),
     resource: z
       .object({
         type: z.string().meta({ example: 'order' }),
@@ -51,8 +51,8 @@ export const Event = z
         'The resource after the change, under its name: `order` (with `items`), `product` or `customer`. With it, ' +
         '`previous`: the old values of what changed; `reason`; `adjustment`, of a stock. Members may be added.',
       example: {
-        order: { id: 1, customer_id: 1, status: 'CONFIRMED', total_cents: 259800 },
-        previous: { status: 'CREATED' },
+        order: { id: 1, customer_id: 1, status: 'CONFIRMED', total_cents: 259800, version: 2 },
+        previous: { status: 'CREATED', confirmed_at: null },
       },
     }),
   })
@@ -84,7 +84,7 @@ export const EventPage = z
     data: z.array(Event),
     next_cursor: z.string().meta({
       description: 'Never null. Keep it, and send it as `after` the next time, also when `data` is empty.',
-      example: 'WyJldmVudHMiLDJd',
+      example: 'WyJldmVudHMiLDEwXQ',
     }),
     has_more: z.boolean().meta({ description: 'Whether to read on at once. A page may be empty and more may follow.' }),
   })
@@ -95,8 +95,8 @@ export const EventCursor = z.tuple([int64(0)])
 
 const HistoryPage = pageOf(Event).openapi('HistoryPage')
 
-/** The end of a page of a history: the version and position of its last event. */
-export const HistoryCursor = z.tuple([int64(1)])
+/** The end of a page of a history: the version and type of its last event. */
+export const HistoryCursor = z.tuple([int64(1), z.string().regex(/^[a-z._]{1,40}$/)])
 
 const tags = ['Events']
 

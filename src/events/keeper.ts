@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { onCommit } from '../platform/database/commits.ts'
 import type { Database } from '../platform/database/types.ts'
 import { numberEvents } from '../platform/events/positions.ts'
@@ -9,7 +10,8 @@ const EVERY_SECONDS = 5
 
 /** Gives all events their positions. Any number of machines may do it. @param signal ends the work early */
 export async function numberAll(db: Database, signal?: AbortSignal): Promise<void> {
-  while (!signal?.aborted && !(await numberEvents(db))) {}
+  // SQLite's transactions never yield: without a turn between them, no order would get in until all are numbered.
+  while (!signal?.aborted && !(await numberEvents(db))) await nextTurn()
 }
 
 /** {@link numberAll} as a job: woken by what this process commits, and every few seconds for what others do. */
@@ -23,6 +25,10 @@ export function feedJob(db: Database): Job {
 }
 
 /** Deletes the events that are older than is kept. @returns their number, where events are not kept for ever */
-export async function sweepFeed(db: Database, { retentionDays }: EventConfig): Promise<{ events?: number }> {
-  return retentionDays === undefined ? {} : { events: await deleteEvents(db, retentionDays) }
+export async function sweepFeed(
+  db: Database,
+  { retentionDays }: EventConfig,
+  signal?: AbortSignal,
+): Promise<{ events?: number }> {
+  return retentionDays === undefined ? {} : { events: await deleteEvents(db, retentionDays, signal) }
 }

@@ -11,14 +11,21 @@ export const EVENT_TYPES: readonly string[] = [
   ...WEBHOOK_EVENTS,
 ]
 
-/** The types of a resource together, such as `order.*`. */
-const WILDCARDS = [...new Set(EVENT_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`))]
+/** The types of the resources that events are about. */
+export const RESOURCE_TYPES: readonly string[] = [
+  ...new Set(EVENT_TYPES.flatMap((type) => (type.includes('.') ? [type.slice(0, type.indexOf('.'))] : []))),
+]
 
-/** What may be asked for: a type, the types of a resource, or all. */
-export const EVENT_PATTERNS: readonly [string, ...string[]] = ['*', ...WILDCARDS, ...EVENT_TYPES]
+/** What may be asked for: a type, the types of a resource, such as `order.*`, or all. */
+export const EVENT_PATTERNS: readonly [string, ...string[]] = [
+  '*',
+  ...RESOURCE_TYPES.map((type) => `${type}.*`),
+  ...EVENT_TYPES,
+]
 
-/** The types that some patterns name. */
-export function typesOf(patterns: readonly string[]): string[] {
+/** The types that some patterns name; undefined for all. */
+export function typesOf(patterns: readonly string[]): string[] | undefined {
+  if (patterns.includes('*')) return undefined
   const isNamed = (type: string) =>
     patterns.some((pattern) => pattern === type || (pattern.endsWith('*') && type.startsWith(pattern.slice(0, -1))))
   return EVENT_TYPES.filter(isNamed)

@@ -10,6 +10,11 @@ const MAX_READ_MS = 3_000
 
 const Answer = z.object({ Parameters: z.array(z.object({ Name: z.string(), Value: z.string() })) })
 
+/** A deployment from before there were webhooks has no keys. */
+const OPTIONAL = ['webhook-keys']
+/** With an identity provider no token is signed here. */
+const OPTIONAL_WITH_PROVIDER = [...OPTIONAL, 'jwt-secret']
+
 /**
  * The environment, completed from SSM: the parameter `/b2b-orders/dev/service-token` in `SSM_PARAMETERS` becomes
  * `SERVICE_TOKEN`. The parameter of a variable that is set is not read.
@@ -20,8 +25,8 @@ export async function withParameters(variables: Variables, send: Fetch): Promise
   const wanted = names.filter((name) => !variables[variableOf(name)])
   if (wanted.length === 0) return variables
   const found = await readParameters(wanted, variables, send)
-  // With an identity provider no token is signed here, so the JWT secret may be missing.
-  const missing = wanted.filter((name) => !found.has(name) && !(variables.JWKS_URL && name.endsWith('/jwt-secret')))
+  const optional = variables.JWKS_URL ? OPTIONAL_WITH_PROVIDER : OPTIONAL
+  const missing = wanted.filter((name) => !found.has(name) && !optional.includes(lastPartOf(name)))
   if (missing.length > 0) {
     throw new EnvError(missing.map((name) => `${variableOf(name)}: SSM has no parameter ${name}`))
   }
@@ -29,10 +34,11 @@ export async function withParameters(variables: Variables, send: Fetch): Promise
 }
 
 function variableOf(name: string): string {
-  return name
-    .slice(name.lastIndexOf('/') + 1)
-    .replaceAll('-', '_')
-    .toUpperCase()
+  return lastPartOf(name).replaceAll('-', '_').toUpperCase()
+}
+
+function lastPartOf(name: string): string {
+  return name.slice(name.lastIndexOf('/') + 1)
 }
 
 /** The values of the existing parameters, by name. @throws Error with SSM's response, without any value */

@@ -1,14 +1,14 @@
+import { composeSweep } from '../compose/jobs.ts'
 import { findServiceUrls } from '../compose/service-urls.ts'
-import { composeOrders } from '../compose/services.ts'
+import { composeOrdersService } from '../compose/services.ts'
 import { openDatabase } from '../platform/database/open.ts'
 import { onSchedule } from './lambda-handler.ts'
 
 /** Runs the same sweep as the job of the Orders process. On Lambda, runs may overlap. */
 export const handler = onSchedule('orders', async ({ env, logger }) => {
   const { customers } = findServiceUrls(env, [])
-  const { sweep } = composeOrders(env, await openDatabase(env.database, { logger }), customers, logger, {
-    draining: false,
-  })
+  const db = await openDatabase(env.database, { logger })
+  const { sweep } = composeSweep(env, db, composeOrdersService(env, db, customers))
   return async () => {
     const swept = await sweep()
     logger.info(swept, 'swept')

@@ -5,7 +5,7 @@ import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
 import { rewriteEvents } from '../platform/events/rewrite.ts'
 import { recordArchivedOrders } from '../products/stock.ts'
-import type { StoredOrderData } from './events.ts'
+import { type StoredOrderData, withoutDetails } from './events.ts'
 import { presentLines, presentOrder } from './order-response.ts'
 import { quantities } from './placement-rules.ts'
 import {
@@ -101,8 +101,9 @@ async function removeOrders(
   const confirmed = removed.filter(({ status }) => status === 'CONFIRMED')
   await recordArchivedOrders(trx, quantities(confirmed.flatMap(({ id }) => lines.get(id) ?? [])), await readClock(trx))
   const removedIds = removed.map(({ id }) => id)
-  // Events stay. They read their lines from their orders, so they get their own now.
-  await rewriteEvents(trx, 'order', removedIds, (data) => withLines(data, lines))
+  // Events stay. They read their lines from their orders, so they get their own now. Nobody finds these events by their
+  // customer any more, so an erasure could not: their details go.
+  await rewriteEvents(trx, 'order', removedIds, (data) => withLines(withoutDetails(data), lines))
   await deleteOrders(trx, removedIds)
   return removed.length
 }

@@ -2,6 +2,7 @@ import type { CustomerBrief } from '../customers/client.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { type EventOrigin, systemOrigin } from '../platform/events/record.ts'
 import { type Claim, claimId, type Operation } from '../platform/idempotency/claim.ts'
+import type { OrderDetails } from './details.ts'
 import type { ChangeRequest } from './order-states.ts'
 import { type OrderRequest, poKeyOf, poName } from './placement-rules.ts'
 import type { OrderOrigin, PoNumber } from './store.ts'
@@ -58,9 +59,17 @@ export function claimsOf({ claim }: OrderCommand): Claim[] {
 /** The weight of a command whose order has not been read, so that the number of its lines is unknown. */
 const UNREAD_ORDER_WEIGHT = 4
 
-/** How much of a batch a command takes up: the number of its lines, where that is known. */
+/** Long details weigh too: a batch sends them three times, and a server takes 16 MiB at once. */
+const DETAIL_CHARS_PER_LINE = 1_000
+
+/** How much of a batch a command takes up: the number of its lines, where that is known, and what its details add. */
 export function weightOf(command: OrderCommand): number {
-  return command.kind === 'place' ? command.items.length : UNREAD_ORDER_WEIGHT
+  if (command.kind !== 'place') return UNREAD_ORDER_WEIGHT
+  return command.items.length + Math.floor(charsOf(command.details) / DETAIL_CHARS_PER_LINE)
+}
+
+function charsOf({ notes = '', metadata }: OrderDetails): number {
+  return Object.values(metadata ?? {}).reduce((sum, { length }) => sum + length, notes.length)
 }
 
 /** The rows that a command must lock. */

@@ -209,6 +209,15 @@ describeEachEngine('the details of an order', (engine) => {
       expectPathRefused(late, 'requested_delivery_date')
     }
   })
+
+  it('when many orders have the longest details at once, then all are placed', async () => {
+    const { place } = await desk(system)
+    const metadata = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key${i}`, '€'.repeat(500)]))
+    for (let round = 0; round < 3; round++) {
+      const placed = await atOnce(256, () => place({ metadata, notes: '€'.repeat(2000) }, keyed()))
+      expect(statusCounts(placed)).toEqual({ 201: 256 })
+    }
+  })
 })
 
 describeEachEngine('a PO number', (engine) => {

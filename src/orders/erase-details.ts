@@ -5,7 +5,7 @@ import type { Database } from '../platform/database/types.ts'
 import { recordEvents, systemOrigin } from '../platform/events/record.ts'
 import { rewriteEvents } from '../platform/events/rewrite.ts'
 import { rewriteResponsesWhere } from '../platform/idempotency/rewrite.ts'
-import { orderErased } from './events.ts'
+import { ERASED, orderErased, withoutDetails } from './events.ts'
 import { type Order, presentOrder } from './order-response.ts'
 import {
   erasePersonalDetails,
@@ -18,9 +18,6 @@ import {
 
 /** Few orders for each transaction, so that its locks are short. */
 const PAGE_SIZE = 200
-
-/** What an order has in place of the erased details. */
-const ERASED = { ship_to: null, notes: null, metadata: null }
 
 const CAUSE = systemOrigin('erasure')
 
@@ -45,7 +42,7 @@ async function eraseAll(db: Database, orders: readonly { id: number }[]): Promis
   await transactAlone(db, async (trx) => {
     const rows = (await lockOrders(trx, ids)).filter(hasPersonalDetails)
     // Also of the orders that have no details now: their events may have those of before.
-    await rewriteEvents(trx, 'order', ids, erasedEvent)
+    await rewriteEvents(trx, 'order', ids, withoutDetails)
     if (rows.length === 0) return
     const lines = await findLines(trx, rows)
     await erasePersonalDetails(
@@ -65,10 +62,4 @@ async function eraseAll(db: Database, orders: readonly { id: number }[]): Promis
 
 function erasedBody(body: string): string {
   return JSON.stringify({ ...unsafeCast<Order>(JSON.parse(body)), ...ERASED })
-}
-
-function erasedEvent(data: string): string {
-  const { order, previous, ...rest } = unsafeCast<{ order: Order; previous?: Partial<Order> }>(JSON.parse(data))
-  const kept = previous && Object.fromEntries(Object.entries(previous).filter(([name]) => !(name in ERASED)))
-  return JSON.stringify({ order: { ...order, ...ERASED }, previous: kept, ...rest })
 }

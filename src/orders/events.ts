@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { changedFrom } from '../platform/events/changed-from.ts'
 import type { EventOrigin, NewEvent } from '../platform/events/record.ts'
 import { Order as OrderSchema } from './contract.ts'
@@ -33,6 +34,16 @@ export function orderUpdated(before: Order, order: Order, cause: EventOrigin): N
 export function orderErased(order: Order, cause: EventOrigin): NewEvent {
   const reason = 'erased'
   return { ...eventOf('order.updated', order, cause, JSON.stringify({ order: stored(order), reason })), reason }
+}
+
+/** What an order has in place of the details that may be about a person, once they are erased. */
+export const ERASED = { ship_to: null, notes: null, metadata: null }
+
+/** What an event tells of an order, without the details that may be about a person. */
+export function withoutDetails(data: string): string {
+  const { order, previous, ...rest } = unsafeCast<{ order: Order; previous?: Partial<Order> }>(JSON.parse(data))
+  const kept = previous && Object.fromEntries(Object.entries(previous).filter(([name]) => !(name in ERASED)))
+  return JSON.stringify({ order: { ...order, ...ERASED }, previous: kept, ...rest })
 }
 
 function dataOf(before: Order, order: Order, reason?: string): string {

@@ -14,12 +14,15 @@ export async function sweep(orders: Pick<OrdersService, 'releaseExpiredHolds' | 
 }
 
 /** A sweep as a job. It logs only a sweep that changed something. */
-export function sweeperJob(sweepAll: () => Promise<Record<string, number>>, everySeconds: number): Job {
+export function sweeperJob(
+  sweepAll: (signal: AbortSignal) => Promise<Record<string, number>>,
+  everySeconds: number,
+): Job {
   return {
     name: 'sweep',
     everySeconds,
-    async run({ logger }) {
-      const swept = await sweepAll()
+    async run({ logger, signal }) {
+      const swept = await sweepAll(signal)
       if (Object.values(swept).some((count) => count > 0)) logger.info(swept, 'swept')
     },
   }

@@ -19,10 +19,10 @@ import type {
   NewStockAdjustment,
   ProductChange,
   ProductQuery,
-  Product as ProductSchema,
 } from './contract.ts'
 import { PRODUCT_ERRORS } from './errors.ts'
 import { crossings, productCreated, productUpdated, stockAdjusted } from './events.ts'
+import { type Product, presentProduct } from './product-response.ts'
 import { hasRightQuantity, type QuantityRule } from './quantity-rule.ts'
 import { changeStock } from './stock.ts'
 import {
@@ -41,7 +41,6 @@ import {
   updateProduct,
 } from './store.ts'
 
-export type Product = z.output<typeof ProductSchema>
 export type LedgerEntry = z.output<typeof LedgerEntrySchema>
 
 const PAGE = 20
@@ -233,26 +232,6 @@ function requireRightQuantity(rule: QuantityRule, given: Partial<Record<keyof Qu
   const fields = (['min_qty', 'qty_step', 'max_qty'] as const).filter((field) => given[field] !== undefined)
   const errors = fields.map((path) => ({ path, message }))
   throw new AppError(PLATFORM_ERRORS.validation_failed, 'No quantity of the product could be ordered.', { errors })
-}
-
-function presentProduct(row: Omit<ProductRow, 'sku_key'>): Product {
-  const { id, sku, name, price_cents, stock, min_qty, qty_step, max_qty, unit, stock_low_at, version } = row
-  return {
-    id,
-    sku,
-    name,
-    price_cents,
-    stock,
-    active: row.active !== 0,
-    min_qty,
-    qty_step,
-    max_qty,
-    unit,
-    stock_low_at,
-    created_at: toRfc3339(row.created_at),
-    updated_at: toRfc3339(row.updated_at),
-    version,
-  }
 }
 
 function presentEntry(row: StockAdjustmentRow, { customerId }: Principal): LedgerEntry {

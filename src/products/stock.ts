@@ -1,12 +1,13 @@
-import { CompiledQuery, type Selectable, type SqlBool, sql } from 'kysely'
+import { CompiledQuery, type Selectable } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 import { compileOnce } from '../platform/database/compiled-query.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import { enqueueWrite } from '../platform/database/pipeline.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import type { Database } from '../platform/database/types.ts'
-import { recordEvents, recordSelectedEvents, systemOrigin } from '../platform/events/record.ts'
-import { crossings } from './events.ts'
+import { type EventOrigin, recordEvents, recordSelectedEvents, systemOrigin } from '../platform/events/record.ts'
+import { crossings, productUpdated, stockAdjusted } from './events.ts'
+import { presentProduct } from './product-response.ts'
 import { insertStockAdjustment, lockProduct } from './store.ts'
 
 // The changes of stock that another domain may make inside its own transaction.
@@ -87,14 +88,15 @@ export async function restock(trx: Database, quantities: ReadonlyMap<number, num
  */
 async function recordReturns(trx: Database, quantities: ReadonlyMap<number, number>, now: DbTime): Promise<void> {
   if (quantities.size === 0) return
-  const { actor } = ORIGIN
-  const data = sql`json_object('product', json_object('id', id, 'sku', sku, 'name', name, 'stock', stock,
-    'stock_low_at', stock_low_at, 'version', version))`
-  const had = [...quantities].map(([id, qty]) => sql<SqlBool>`(id = ${id} and stock = ${qty})`)
-  const select = sql`
-    select 'product.back_in_stock', 'product', id, version, null, ${sql.lit(actor)}, null, null, null, ${data}, ${now}
-    from products where (${sql.join(had, sql` or `)}) and stock > 0`
-  await recordSelectedEvents(trx, select.compile(trx))
+  const ids = [...quantities.keys()]
+  const select = `
+    select 'product.back_in_stock', 'product', id, version, null, ?, null, null, null,
+      json_object('product', json_object('id', id, 'sku', sku, 'name', name, 'stock', stock,
+        'stock_low_at', stock_low_at, 'version', version)), ?
+    from products
+    where id in (${ids.map(() => '?').join(', ')}) and stock > 0
+      and stock = case id ${ids.map(() => 'when ? then ?').join(' ')} end`
+  await recordSelectedEvents(trx, CompiledQuery.raw(select, [ORIGIN.actor, now, ...ids, ...[...quantities].flat()]))
 }
 
 /** Adds signed quantities to the stock. The change is sent with the transaction's next statement. */
@@ -140,7 +142,7 @@ export async function recordArchivedOrders(
   for (const product_id of ids) {
     const [id, delta] = [known.get(product_id), -(quantities.get(product_id) ?? 0)]
     if (id !== undefined) await addToAdjustment(trx, id, delta, now)
-    else await recordAdjustment(trx, { product_id, delta, reason: 'archived orders', principal: ARCHIVER }, now)
+    else await insertStockAdjustment(trx, { product_id, delta, reason: 'archived orders', principal: ARCHIVER }, now)
   }
 }
 
@@ -152,16 +154,46 @@ async function addToAdjustment(trx: Database, id: number, delta: number, now: Db
     .execute()
 }
 
-/** Reads the stock of a product and locks it until the transaction ends. 0 when the product does not exist. */
-export async function lockStock(trx: Database, id: number): Promise<number> {
-  return (await lockProduct(trx, id))?.stock ?? 0
+type Entry = Parameters<typeof insertStockAdjustment>[1]
+
+/**
+ * Writes an entry of the ledger for a stock that is right already, and tells it.
+ * @returns the entry's id; undefined when the product does not exist
+ */
+export async function bookStock(
+  trx: Database,
+  entry: Entry,
+  origin: EventOrigin,
+  now: DbTime,
+): Promise<number | undefined> {
+  const before = await lockProduct(trx, entry.product_id)
+  if (before === undefined) return undefined
+  // The version rises: another adjustment may have been told at the present one.
+  await changeStock(trx, new Map([[before.id, 0]]), now)
+  const { delta, reason } = entry
+  const id = await insertStockAdjustment(trx, entry, now)
+  const product = { ...before, version: before.version + 1 }
+  await recordEvents(trx, [stockAdjusted(product, { id, delta, reason }, origin)], now)
+  return id
 }
 
-/** Writes a change of stock that no order made to the ledger. @returns the adjustment's id */
-export function recordAdjustment(
+/**
+ * Sets a stock that is not what ledger and orders make, and tells it. The ledger stays as it is.
+ * @param stockOf the right stock, of the stock before; undefined where it is to stay
+ */
+export async function correctStock(
   trx: Database,
-  adjustment: { product_id: number; delta: number; reason: string; principal: string },
+  productId: number,
+  stockOf: (before: number) => number | undefined,
+  origin: EventOrigin,
   now: DbTime,
-): Promise<number> {
-  return insertStockAdjustment(trx, adjustment, now)
+): Promise<{ before: number; after: number } | undefined> {
+  const before = await lockProduct(trx, productId)
+  const stock = before && stockOf(before.stock)
+  if (before === undefined || stock === undefined) return undefined
+  await changeStock(trx, new Map([[productId, stock - before.stock]]), now)
+  const product = presentProduct({ ...before, stock, updated_at: now, version: before.version + 1 })
+  const updated = productUpdated(presentProduct(before), product, origin)
+  await recordEvents(trx, [updated, ...crossings(before.stock, product, origin)], now)
+  return { before: before.stock, after: stock }
 }

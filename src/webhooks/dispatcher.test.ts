@@ -369,8 +369,8 @@ describeEachEngine('the dispatcher', (engine) => {
       const dispatching = system.dispatch()
       await expect.poll(() => held.now, POLL).toBe(1)
       await system.orders.post(`/orders/${order?.id}/confirm`, undefined, { headers: { 'idempotency-key': newKey() } })
-      const others = [system.dispatch(), system.dispatch()]
       await place(1)
+      const others = [system.dispatch(), system.dispatch()]
       await expect.poll(() => held.now, POLL).toBe(2)
       expect(receiver.received.filter(({ event }) => event.resource.id === order?.id)).toHaveLength(1)
       held.release()

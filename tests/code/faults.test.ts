@@ -1,9 +1,10 @@
 import { createServer } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { check, type FinalState, type StoredOrder } from '../../faults/checker.ts'
+import { check, checkHeard, type FinalState, type StoredOrder, type Violation } from '../../faults/checker.ts'
 import { SkewedClock } from '../../faults/clock.ts'
 import { type HistoryEntry, newEntry, type OperationKind, recordCompletion } from '../../faults/history.ts'
 import { createSender, type Reply } from '../../faults/http.ts'
+import type { HeardEvent } from '../../faults/listener.ts'
 import { planFaults, planNodeKills } from '../../faults/schedule.ts'
 import { listen } from '../../testing/listen.ts'
 import { openProxy } from '../../testing/proxy.ts'
@@ -66,7 +67,7 @@ const NAMED: [number, object] = [201, { ...answered(5, 7, 'CREATED'), po_number:
 const takenBy = (order_id: number): [number, object] => [409, { code: 'po_number_taken', order_id }]
 
 function kindsOf(entries: HistoryEntry[], orders: StoredOrder[], others: FinalState['others'] = []): string[] {
-  return check(entries, { orders, others }, [MARK]).map(({ kind }) => kind)
+  return check(entries, { orders, others, events: [] }, [MARK]).map(({ kind }) => kind)
 }
 
 describe('the judgement of a fault run', () => {
@@ -199,6 +200,109 @@ describe('the judgement of a fault run', () => {
     expect(kindsOf([adding], [], kept(4))).toEqual([])
     expect(kindsOf([adding], [], kept())).toEqual(['lost'])
     expect(kindsOf([adding], [], kept(4, 5))).toEqual(['doubled'])
+  })
+})
+
+describe('the judgement of what a listener heard', () => {
+  const event = (position: number, type: string, id: number, more: Partial<HeardEvent> = {}): HeardEvent => {
+    return { id: `evt_${position}`, position, type, resource: { type: 'order', id, version: 1 }, ...more }
+  }
+  const FEED = [
+    event(1, 'customer.created', 4),
+    event(2, 'order.placed', 5, { status: 'CREATED' }),
+    event(3, 'product.stock_adjusted', 1, { adjustment: 8 }),
+    event(4, 'order.confirmed', 5, { status: 'CONFIRMED' }),
+    event(5, 'order.canceled', 5, { status: 'CANCELED' }),
+  ]
+  const named = (kind: OperationKind, id: number) => {
+    const adding = newEntry(kind, kind, { name: kind })
+    recordCompletion(adding, { status: 201, body: JSON.stringify({ id }) }, 0, 1)
+    return adding
+  }
+  const ENTRIES = [
+    entry('place', 7, CREATED),
+    entry('confirm', 7, CONFIRMED),
+    entry('cancel', 7, CANCELED),
+    entry('place', 8, NO_STOCK),
+    named('adjust', 8),
+    named('add customer', 4),
+  ]
+
+  const inWords = (violations: Violation[]) => violations.map(({ kind, key }) => `${kind}: ${key}`)
+
+  function heardAs(heard: HeardEvent[], entries = ENTRIES, events = FEED): string[] {
+    const reader = { name: 'reader', promise: 'once', wants: () => true, heard } as const
+    return inWords(checkHeard(entries, { events }, reader))
+  }
+
+  /** By one who is told of orders, each event at least once. */
+  function takenAs(heard: HeardEvent[], events: HeardEvent[]): string[] {
+    const wants = (type: string) => type.startsWith('order.')
+    return inWords(checkHeard([], { events }, { name: 'receiver', promise: 'at least once', wants, heard }))
+  }
+
+  it('when it heard all, then nothing is wrong', () => {
+    expect(heardAs(FEED)).toEqual([])
+    expect(heardAs(FEED, ENTRIES, [...FEED, event(6, 'order.placed', 6)])).toEqual([])
+    const orchestratedOne = event(1, 'order.placed', 5, { status: 'CONFIRMED' })
+    const [orchestrating] = [entry('orchestrate', 7, [201, orchestrated(5, 7)])]
+    expect(heardAs([orchestratedOne], [orchestrating], [orchestratedOne])).toEqual([])
+  })
+
+  it.each<[string, HeardEvent[], string[]]>([
+    ['heard the end not yet', FEED.slice(0, 4), ['untold: cancel-7']],
+    ['missed one', FEED.toSpliced(2, 1), ['misheard: reader', 'untold: adjust']],
+    ['heard one twice', FEED.toSpliced(2, 0, ...FEED.slice(1, 2)), ['misheard: reader']],
+    ['heard them in another order', FEED.toReversed(), ['misheard: reader']],
+    ['heard one that is not there', [...FEED, event(6, 'order.placed', 6)], ['misheard: reader']],
+    ['heard nothing of a customer', FEED.toSpliced(0, 1), ['misheard: reader', 'untold: add customer']],
+  ])('when it %s, then that is seen', (_, heard, seen) => {
+    expect(heardAs(heard)).toEqual(seen)
+  })
+
+  it('when an order is told in another state, or the feed has a gap, then that is seen', () => {
+    const created = FEED.with(3, event(4, 'order.confirmed', 5, { status: 'CREATED' }))
+    expect(heardAs(created, ENTRIES, created)).toEqual(['untold: confirm-7'])
+    const gap = FEED.with(4, event(6, 'order.canceled', 5, { status: 'CANCELED' }))
+    expect(heardAs(gap, ENTRIES, gap)).toEqual(['misheard: the feed'])
+  })
+
+  describe('whom each event is told at least once', () => {
+    const version = (position: number, id: number, version: number): HeardEvent => {
+      return { ...event(position, 'order.updated', id), resource: { type: 'order', id, version } }
+    }
+    const [a1, other, b1, a2, b2] = [
+      version(1, 5, 1),
+      event(2, 'product.updated', 1),
+      version(3, 6, 1),
+      version(4, 5, 2),
+      version(5, 6, 2),
+    ]
+    const events = [a1, other, b1, a2, b2]
+
+    it.each<[string, HeardEvent[]]>([
+      ['all in the order of the feed', [a1, b1, a2, b2]],
+      ['each order in its own order', [b1, b2, a1, a2]],
+      ['some again', [a1, b1, a1, a2, b1, b2, a2]],
+      ['the end not yet', [a1, b1, a2]],
+    ])('when it heard %s, then nothing is wrong', (_, heard) => {
+      expect(takenAs(heard, events)).toEqual([])
+    })
+
+    it.each<[string, HeardEvent[]]>([
+      ['an order in another order', [a2, a1, b1, b2]],
+      ['one of an order not', [a1, b1, b2]],
+      ['nothing of an order', [b1, b2]],
+      ['one that nobody sent', [a1, b1, a2, b2, version(6, 6, 3)]],
+      ['what it did not ask for', [a1, other, b1, a2, b2]],
+    ])('when it heard %s, then that is seen', (_, heard) => {
+      expect(
+        takenAs(
+          heard.map((it, i) => ({ ...it, id: `${it.id}${it === other ? i : ''}` })),
+          events,
+        ),
+      ).toEqual(['misheard: receiver'])
+    })
   })
 })
 

@@ -32,6 +32,8 @@ const DONE: Record<ServiceName, Record<string, object>> = {
     updateOrder: { id: 2, notes: 'Ring at gate 3.' },
     confirmOrder: { id: 2, status: 'CONFIRMED' },
     cancelOrder: { id: 4, status: 'CANCELED', confirmed_at: null },
+    listEvents: { next_cursor: expect.any(String), has_more: false },
+    getOrderHistory: { next_cursor: null },
   },
   orchestrator: { createAndConfirmOrder: ANSWER },
 }

@@ -3,6 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { serve } from '../../src/platform/http/server.ts'
 import type { ApiRequest, ApiResponse } from '../../testing/api-client.ts'
 import { contractCheck } from '../../testing/contract-check.ts'
+import { forgedCursor } from '../../testing/lists.ts'
 import { type Operation, operationsOf, readDocuments, sampleOf } from '../../testing/openapi.ts'
 import { newCustomer, newKey, newOrder, newProduct } from '../../testing/rows.ts'
 import { serveOrchestrator, serveOrders } from '../../testing/services.ts'
@@ -261,6 +262,12 @@ describeEachEngine('documented responses', (engine) => {
       idempotency_key_required: (it) => call(it),
       order_canceled: async (it) => call(it, { id: await canceledOrder(), ...keyed() }),
       idempotency_key_reused: oneKeyForTwoOrders,
+    },
+    listEvents: {
+      cursor_expired: async (it) => {
+        await system.db.deleteFrom('events').where('position', '=', 1).execute()
+        return call(it, { query: `?after=${forgedCursor('events', 0)}` })
+      },
     },
     cancelOrder: {
       idempotency_key_reused: oneKeyForTwoOrders,

@@ -21,7 +21,7 @@ describeEachEngine('erasing a customer', (engine) => {
 
   /** Every row and log line that has one of these words. */
   async function mentions(words: string[]): Promise<unknown[]> {
-    const tables = ['customers', 'customer_words', 'idempotency_keys', 'orders', 'api_clients'] as const
+    const tables = ['customers', 'customer_words', 'idempotency_keys', 'orders', 'events', 'api_clients'] as const
     const rows = await Promise.all(tables.map((table) => system.db.selectFrom(table).selectAll().execute()))
     return [...rows.flat().map((row) => JSON.stringify(row)), ...system.log].filter((text) =>
       words.some((word) => text.includes(word)),

@@ -5,6 +5,7 @@ import { seed } from '../../src/compose/demo-data.ts'
 import { parseEnv } from '../../src/compose/env.ts'
 import { migrate, pendingMigrations } from '../../src/compose/schema.ts'
 import { searchCustomers } from '../../src/customers/store.ts'
+import { readClock } from '../../src/platform/database/clock.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
 import { statementsOf } from '../../src/platform/database/migrations.ts'
 import { ensureDatabase, openDatabase } from '../../src/platform/database/open.ts'
@@ -26,6 +27,7 @@ const MIGRATIONS = Array.from(
 /** The migration that folds letters in stored words. */
 const FOLD_WORDS = '0003_fold_words'
 const ORDER_FIELDS = '0007_order_fields'
+const EVENTS = '0008_events'
 
 /** Whether stored words had this letter and now have plain ones. */
 function isFoldedSince(letter: string): boolean {
@@ -58,6 +60,8 @@ async function contents(db: Database) {
     orders: await db.selectFrom('orders').selectAll().orderBy('id').execute(),
     items: await db.selectFrom('order_items').selectAll().orderBy('id').execute(),
     clients: await db.selectFrom('api_clients').selectAll().orderBy('id').execute(),
+    events: await db.selectFrom('events').selectAll().orderBy('id').execute(),
+    feed: await db.selectFrom('event_feed').selectAll().execute(),
   }
 }
 
@@ -129,6 +133,27 @@ describeEachEngine('migrations', (engine) => {
     await sql`insert into orders (${columns}) values (1, 'CREATED', 100, ${now})`.execute(db)
     const order = await db.selectFrom('orders').selectAll().orderBy('id', 'desc').executeTakeFirst()
     expect(order).toMatchObject({ placed_by: null, correlation_id: null, key_hash: null })
+  })
+
+  it('when a database with orders is migrated, then its feed begins now, at position 0', async () => {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    for (const name of MIGRATIONS.filter((name) => name < EVENTS)) await runMigration(db, name)
+    const [columns, now] = [sql.raw('customer_id, status, total_cents, created_at'), '2026-01-05 09:00:00.000']
+    const customer = sql.raw('id, name, email, email_key, created_at, updated_at')
+    await sql`insert into customers (${customer}) values (1, 'A', 'a@b.c', 'a@b.c', ${now}, ${now})`.execute(db)
+    await sql`insert into orders (${columns}) values (1, 'CREATED', 100, ${now})`.execute(db)
+    const before = await readClock(db)
+    await migrate(db)
+    const feed = await db.selectFrom('event_feed').selectAll().execute()
+    expect(feed).toEqual([
+      { id: 1, position: 0, started_at: expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$/) },
+    ])
+    const { started_at = '' } = feed[0] ?? {}
+    expect([started_at >= before, started_at <= (await readClock(db))]).toEqual([true, true])
+    await runMigration(db, EVENTS).catch(() => {})
+    expect(await db.selectFrom('event_feed').selectAll().execute()).toEqual(feed)
+    expect(await db.selectFrom('events').selectAll().execute()).toEqual([])
   })
 
   it('when SKUs differed by case alone, then the later keeps its SKU, and the first has it alone', async () => {
@@ -224,7 +249,7 @@ describeEachEngine('migrations', (engine) => {
     const first = await contents(db)
     await seed(db)
     expect(await contents(db)).toEqual(first)
-    expect(Object.values(first).map((rows) => rows.length)).toEqual([4, 17, 4, 16, 4, 4, 4, 1])
+    expect(Object.values(first).map((rows) => rows.length)).toEqual([4, 17, 4, 16, 4, 4, 4, 1, 14, 1])
   })
 
   it('when four processes add the demo data at once, then it is there once', async () => {

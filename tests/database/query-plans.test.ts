@@ -1,5 +1,18 @@
 import { CompiledQuery, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import {
+  findDifferences,
+  lateEvents,
+  type Query,
+  wrongEventCustomers,
+  wrongEventOrder,
+  wrongEventOrders,
+  wrongEventStates,
+  wrongEventVersions,
+  wrongPlacedEvents,
+  wrongPositions,
+  wrongStockEvents,
+} from '../../src/audit/store.ts'
 import { listCustomers, lookUpCustomer, searchCustomers } from '../../src/customers/store.ts'
 import {
   findEndedHolds,
@@ -14,19 +27,29 @@ import {
   openHoldsQuery,
   poHoldersQuery,
 } from '../../src/orders/store.ts'
+import { unsafeCast } from '../../src/platform/core/unsafe-cast.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
+import type { PipelineConnection } from '../../src/platform/database/pipeline.ts'
 import type { Database } from '../../src/platform/database/types.ts'
 import type { SearchCursor } from '../../src/platform/database/word-index.ts'
+import { firstPosition, lastPosition, readFeed, readHistory } from '../../src/platform/events/feed.ts'
+import { hasUnnumbered, numberEvents } from '../../src/platform/events/positions.ts'
+import { deleteEvents } from '../../src/platform/events/retention.ts'
+import { rewriteEvents } from '../../src/platform/events/rewrite.ts'
 import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
+import { restock } from '../../src/products/stock.ts'
 import { findProductsBySku, listProducts, listStockAdjustments, searchProducts } from '../../src/products/store.ts'
 import * as deliveries from '../../src/webhooks/delivery-store.ts'
 import * as endpoints from '../../src/webhooks/store.ts'
 import { idsOf } from '../../testing/lists.ts'
 import {
   BUSY_ENDPOINT,
+  BUSY_PRODUCT,
   IMPORTED,
   makeCustomers,
   makeDeliveries,
+  makeEvents,
+  makeOrderEvents,
   makeOrders,
   makeProducts,
 } from '../../testing/many-rows.ts'
@@ -61,17 +84,25 @@ function observe<T>(db: Database, call: (db: Database) => Promise<T>): Promise<O
     const alone = await rowsRead(connection, async () => {})
     await expectCounters(connection, alone)
     const executor = vi.spyOn(connection.getExecutor(), 'executeQuery')
+    const wire = await wireOf(connection)
+    const [pipelined, queued] = [vi.spyOn(wire, 'pipeline'), vi.spyOn(wire, 'enqueueWrite')]
     let result: T | undefined
     let queries: CompiledQuery[] = []
     const reads = await rowsRead(connection, async () => {
-      executor.mockClear()
+      for (const spy of [executor, pipelined, queued]) spy.mockClear()
       result = await call(connection)
-      queries = executor.mock.calls.map(([query]) => query)
+      const all = [...executor.mock.calls, ...queued.mock.calls, ...pipelined.mock.calls].flatMap(([some]) => some)
+      queries = [...new Set(all)].filter(({ sql }) => /^\s*(select|update|insert|delete)\b/i.test(sql))
     })
-    executor.mockRestore()
+    for (const spy of [executor, pipelined, queued]) spy.mockRestore()
     if (result === undefined) throw new Error('nothing came of it')
     return { result, queries, reads: reads - alone }
   })
+}
+
+/** What sends the statements of a connection, several at once too. */
+function wireOf(connection: Database): Promise<PipelineConnection> {
+  return connection.getExecutor().provideConnection(async (wire) => unsafeCast<PipelineConnection>(wire))
 }
 
 async function rowsRead(connection: Database, work: () => Promise<void>): Promise<number> {
@@ -435,6 +466,117 @@ describeEachEngine('the plans of lists and searches', (engine) => {
     )
   })
 
+  describe('of the feed', () => {
+    const COUNT = 30_000
+    const UNNUMBERED = 1_200
+    const NUMBERED = COUNT - UNNUMBERED
+    /** So many positions does one page look at. */
+    const SCANNED = 5_000
+    const bound = { owned: ['order'], shared: ['product'] }
+    let db: Database
+    let drop: () => Promise<void>
+    beforeAll(async () => {
+      const own = await createTestDatabase(engine)
+      db = own.db
+      drop = own.drop
+      await makeProducts(db, 1_000)
+      await makeEvents(db, { count: COUNT, customers: CUSTOMERS, unnumbered: UNNUMBERED })
+    })
+    afterAll(() => drop())
+
+    it.each([0, 10_000, NUMBERED - LIMIT])('when it is read after %i, then a page reads a page', async (after) => {
+      const { result } = await expectIndexed(db, LIMIT + 5, (db) => readFeed(db, { after, limit: LIMIT }))
+      const positions = Array.from({ length: LIMIT }, (_, i) => after + 1 + i)
+      expect(result.events.map(({ position }) => position)).toEqual(positions)
+      expect(result).toMatchObject({ end: after + LIMIT, last: NUMBERED })
+    })
+
+    it('when the reader is at the end, then it reads next to nothing', async () => {
+      const filters = [{}, { types: ['order.placed'] }, { ...bound, boundTo: 1 }]
+      for (const filter of filters) {
+        const read = (db: Database) => readFeed(db, { ...filter, after: NUMBERED, limit: LIMIT })
+        expect((await expectIndexed(db, 5, read)).result).toEqual({ events: [], end: NUMBERED, last: NUMBERED })
+      }
+      expect((await expectIndexed(db, 5, lastPosition)).result).toBe(NUMBERED)
+      expect((await expectIndexed(db, 5, firstPosition)).result).toBe(1)
+    })
+
+    it.each([
+      { types: ['customer.updated'] },
+      { types: ['webhook_endpoint.disabled'] },
+      { boundTo: CUSTOMERS + 1, ...bound, types: ['order.placed', 'order.canceled'] },
+      { boundTo: CUSTOMERS + 1, ...bound, shared: ['nothing'] },
+    ])('when few match %j, then a page looks at so many positions', async (filter) => {
+      const read = (db: Database) => readFeed(db, { ...filter, after: 10_000, limit: 500 })
+      const { result } = await expectIndexed(db, SCANNED + 10, read)
+      expect(result.events.length).toBeLessThan(10)
+      expect(result).toMatchObject({ end: 10_000 + SCANNED, last: NUMBERED })
+    })
+
+    it.each([
+      { resource: { type: 'order', id: 4_001 }, finds: 2 },
+      { resource: { type: 'order', id: 4_001 }, ...bound, boundTo: CUSTOMERS + 1, finds: 0 },
+      { resource: { type: 'order', id: 9_000_000 }, finds: 0 },
+    ])('when a resource has few events (%j), then only they are read', async ({ finds, ...filter }) => {
+      const read = (db: Database) => readFeed(db, { ...filter, after: 0, limit: 500 })
+      // A few rows may be sorted.
+      const { result } = await expectIndexed(db, 20, read, /filesort|TEMP B-TREE/)
+      expect(result.events).toHaveLength(finds)
+      expect(result.end).toBe(NUMBERED)
+      const history = (db: Database) => readHistory(db, { ...filter, after: undefined, limit: LIMIT })
+      expect((await expectIndexed(db, 10, history)).result).toHaveLength(finds)
+    })
+
+    it('when a resource has many events, then a page looks at so many positions', async () => {
+      const resource = { type: 'product', id: BUSY_PRODUCT }
+      const read = (db: Database) => readFeed(db, { resource, after: 10_000, limit: 1_000 })
+      const { result } = await expectIndexed(db, SCANNED + 1_100, read, /filesort|TEMP B-TREE/)
+      expect(result.events).toHaveLength(SCANNED / 10)
+      const after = { version: 10_009, type: 'product.stock_adjusted' }
+      const history = (db: Database) => readHistory(db, { resource, after, limit: LIMIT })
+      const page = await expectIndexed(db, LIMIT + 5, history)
+      expect(page.result.map(({ resource_version }) => resource_version)).toEqual(
+        Array.from({ length: LIMIT }, (_, i) => 10_019 + 10 * i),
+      )
+    })
+
+    it('when events get their positions, then only so many are read', async () => {
+      expect((await expectIndexed(db, 5, hasUnnumbered)).result).toBe(true)
+      await expectIndexed(db, 10 * 500, numberEvents)
+      expect(await lastPosition(db)).toBe(NUMBERED + 500)
+      while (!(await numberEvents(db))) {}
+      expect((await expectIndexed(db, 5, hasUnnumbered)).result).toBe(false)
+      await sql`update events set position = null where id > ${NUMBERED}`.execute(db)
+      await sql`update event_feed set position = ${NUMBERED}`.execute(db)
+    })
+
+    it('when no event is old enough, then the retention reads a page', async () => {
+      const { result } = await expectIndexed(db, 510, (db) => deleteEvents(db, 30))
+      expect(result).toBe(0)
+    })
+
+    it('when the events of some orders are rewritten, then only they are read', async () => {
+      const ids = Array.from({ length: 200 }, (_, i) => 3_000 + i)
+      await expectIndexed(db, 3 * 400 + 200, (db) =>
+        db.transaction().execute(async (trx) => {
+          await rewriteEvents(trx, 'order', ids, (data) => data)
+          return ids
+        }),
+      )
+    })
+
+    it('when stock comes back, then only its products are read', async () => {
+      const quantities = new Map(Array.from({ length: 100 }, (_, i) => [1 + 7 * i, 1 + (i % 3)]))
+      const { queries } = await expectIndexed(db, 6 * 100, (db) =>
+        db.transaction().execute(async (trx) => {
+          await restock(trx, quantities, SINCE)
+          return quantities
+        }),
+      )
+      expect(queries.some(({ sql }) => /^insert into events/.test(sql))).toBe(true)
+    })
+  })
+
   describe('of the sweeper', () => {
     it('when few of many holds have ended, then the sweep reads only those', async () => {
       const few = [7, 107, 20_007].map((i) => i + 1)
@@ -493,6 +635,49 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       for (const keys of [['key-17'], Array.from({ length: 100 }, (_, i) => `create:${i}`)]) {
         await expectIndexed(db, 10 + 2 * operations.length * keys.length, (db) => findUsesOfKeys(db, operations, keys))
       }
+    })
+  })
+
+  describe('of the audit', () => {
+    const COUNT = 6_000
+    let db: Database
+    let drop: () => Promise<void>
+    let events: number
+    beforeAll(async () => {
+      const own = await createTestDatabase(engine)
+      db = own.db
+      drop = own.drop
+      await makeCustomers(db, CUSTOMERS)
+      await makeOrders(db, { count: COUNT, customers: CUSTOMERS })
+      await makeOrderEvents(db)
+      events = (await db.selectFrom('events').select('id').execute()).length
+    })
+    afterAll(() => drop())
+
+    const FEED_CHECKS: [string, (db: Database) => Query][] = [
+      ['the events of placed orders', () => wrongPlacedEvents(SINCE)],
+      ['the versions of events', () => wrongEventVersions(SINCE)],
+      ['the states that events tell', (db) => wrongEventStates(db, SINCE)],
+      ['the customers of events', (db) => wrongEventCustomers(db)],
+      ['the orders of events', (db) => wrongEventOrders(db, SINCE)],
+      ['the order of events', () => wrongEventOrder()],
+      ['the events of the ledger', (db) => wrongStockEvents(db, SINCE)],
+      ['the positions', () => wrongPositions()],
+    ]
+
+    it.each(FEED_CHECKS)('when it checks %s, then the cost rises as the number of rows does', async (_, queryOf) => {
+      const { result, queries, reads } = await observe(db, (db) => findDifferences(db, queryOf(db), 100))
+      expect(result).toEqual([])
+      const plans = await Promise.all(queries.map((query) => planOf(db, query)))
+      const steps = plans.flatMap((plan) => plan.steps)
+      expect(reads, steps.join('\n')).toBeLessThan(5 * (COUNT + events))
+      // An index that SQLite makes for one statement stands for a missing one.
+      expect(steps.join('\n')).not.toContain('AUTOMATIC')
+    })
+
+    it('when it looks for events without a position, then it reads only those', async () => {
+      const { result } = await expectIndexed(db, 5, (db) => findDifferences(db, lateEvents(SINCE), 100), /filesort/)
+      expect(result).toEqual([])
     })
   })
 })

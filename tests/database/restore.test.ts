@@ -5,6 +5,8 @@ import { sql } from 'kysely'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { openDatabase } from '../../src/platform/database/open.ts'
+import { lastPosition } from '../../src/platform/events/feed.ts'
+import { numberEvents } from '../../src/platform/events/positions.ts'
 import { apiClient } from '../../testing/api-client.ts'
 import type { Variables } from '../../testing/fixture.ts'
 import {
@@ -92,6 +94,16 @@ describeEachEngine('the backup section of docs/operations.md', (engine) => {
       return found.length
     }
     expect({ live: await count(live), restored: await count(restored) }).toEqual({ live: 6, restored: 5 })
+    const feedOf = async (of: Variables) => {
+      const db = await openFor(of)
+      while (!(await numberEvents(db))) {}
+      return [await lastPosition(db), (await db.selectFrom('events').select('id').execute()).length]
+    }
+    const [last = 0] = await feedOf(live)
+    expect({ live: await feedOf(live), restored: await feedOf(restored) }).toEqual({
+      live: [last, last],
+      restored: [last - 1, last - 1],
+    })
     expect((await runProgram('audit:books', live)).code).toBe(0)
     // A second run must not overwrite the restored database.
     if (engine === 'mysql') {

@@ -1,5 +1,7 @@
+import { sql } from 'kysely'
 import { expect, it } from 'vitest'
 import { sha256 } from '../../src/platform/core/crypto.ts'
+import { eventsOf, typesOf } from '../../testing/feed.ts'
 import { newCustomer, newKey, newProduct, stockOf } from '../../testing/rows.ts'
 import { describeEachEngine, useSystem } from '../../testing/system.ts'
 
@@ -69,6 +71,39 @@ describeEachEngine('a database of an earlier version', (engine) => {
       headers: { 'idempotency-key': confirmed },
     })
     expect([confirming.status, confirming.text, confirming.headers.get('etag')]).toEqual([200, order, null])
+  })
+
+  it('when an order of then changes, then the feed begins with that change', async () => {
+    const [customer, product] = [await newCustomer(system), await newProduct(system)]
+    const id = await oldOrder(customer.id, product.id)
+    const history = async () => (await system.orders.get(`/orders/${id}/history`)).body
+    expect(await history()).toEqual({ data: [], next_cursor: null })
+    const events = await eventsOf(system, () =>
+      system.orders.post(`/orders/${id}/confirm`, undefined, { headers: { 'idempotency-key': newKey() } }),
+    )
+    expect(events).toMatchObject([
+      { type: 'order.confirmed', resource: { id, version: 2 }, data: { previous: { status: 'CREATED' } } },
+    ])
+    expect((await history()).data).toEqual(events)
+  })
+
+  it('when the version of then writes meanwhile, then it works, and makes no event', async () => {
+    const [customer, product] = [await newCustomer(system), await newProduct(system, { stock: 5, stock_low_at: 4 })]
+    const events = await eventsOf(system, async () => {
+      const id = await oldOrder(customer.id, product.id)
+      const columns = sql.raw('sku, sku_key, name, price_cents, stock, created_at, updated_at')
+      const sku = newKey()
+      await sql`insert into products (${columns}) values (${sku}, ${sku}, 'n', 1, 0, ${NOW}, ${NOW})`.execute(system.db)
+      const taken = sql`update products set stock = stock - 5, version = version + 1, updated_at = ${NOW}`
+      await sql`${taken} where id = ${product.id}`.execute(system.db)
+      const canceled = sql`update orders set status = 'CANCELED', canceled_at = ${NOW}, version = version + 1`
+      await sql`${canceled} where id = ${id} and status = 'CREATED'`.execute(system.db)
+    })
+    expect(events).toEqual([])
+    const back = await eventsOf(system, () =>
+      system.orders.post(`/products/${product.id}/stock-adjustments`, { delta: 5, reason: 'count' }),
+    )
+    expect(typesOf(back)).toEqual(['product.stock_adjusted', 'product.back_in_stock'])
   })
 
   it('when an order of then is read, changed and canceled, then it has no SKUs but all else', async () => {

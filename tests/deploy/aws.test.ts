@@ -102,6 +102,14 @@ describe('parameters of SSM', () => {
     expect(await withParameters(given, send)).not.toHaveProperty('JWT_SECRET')
   })
 
+  it('when the keys of webhooks are missing, then there are none, and that is no fault', async () => {
+    const given = { ...aws.variables, SSM_PARAMETERS: '/shop/dev/db-pass,/shop/dev/webhook-keys' }
+    aws.parameters.set('/shop/dev/db-pass', 'c')
+    expect(await withParameters(given, send)).not.toHaveProperty('WEBHOOK_KEYS')
+    aws.parameters.set('/shop/dev/webhook-keys', 'new,old')
+    expect(await withParameters(given, send)).toMatchObject({ DB_PASS: 'c', WEBHOOK_KEYS: 'new,old' })
+  })
+
   it('when SSM refuses, then the error says for what and why', async () => {
     aws.failWith = { status: 400, body: '{"__type":"AccessDeniedException"}' }
     await expect(withParameters(variables(), send)).rejects.toThrow(/\/shop\/dev\/db-pass.*400.*AccessDeniedException/)

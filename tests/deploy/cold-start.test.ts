@@ -16,19 +16,20 @@ import { delimiter, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { addCompileCache, giveCacheTo, RUNTIME_OPTIONS } from '../../scripts/compile-cache.ts'
 import { SECRETS } from '../../testing/deployment.ts'
-import { WAYS } from '../../testing/events.ts'
+import { recorded, WAYS } from '../../testing/events.ts'
 import { BINARIES, ROOT } from '../../testing/programs.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
 const NODE = join(BINARIES, 'node')
 const SERVICES = ['customers', 'orders', 'orchestrator']
+const SCHEDULED = ['sweep', 'events']
 
-/** Handles one event, then prints the response and the modules of Node that were loaded. */
+/** Handles one event, then prints the response or the failure, and the modules of Node that were loaded. */
 const ONE_EVENT = `
 const { handler } = await import(process.argv[1])
-const { statusCode } = await handler(JSON.parse(process.argv[2]), {})
-console.error('told', JSON.stringify({ statusCode, modules: process.moduleLoadList }))
+const { statusCode, code } = await handler(JSON.parse(process.argv[2]), {}).catch((error) => error)
+console.error('told', JSON.stringify({ statusCode, code, modules: process.moduleLoadList }))
 process.exit(0)`
 
 /** Another Node than the project's, where the machine has one. */
@@ -69,22 +70,38 @@ function unpacked(name: string): string {
   return copy
 }
 
-/** Starts a function, sends it `/health`, and reports whether V8's cache was used. */
-function start(name: string, copy: string, { node = NODE, options = RUNTIME_OPTIONS } = {}) {
-  const event = WAYS[0]?.eventOf({ method: 'GET', path: name === 'orchestrator' ? '/health' : `/${name}-api/health` })
+interface Told {
+  statusCode?: number
+  code?: string
+  modules: string[]
+}
+
+const healthOf = (name: string) =>
+  WAYS[0]?.eventOf({ method: 'GET', path: name === 'orchestrator' ? '/health' : `/${name}-api/health` })
+
+/** Starts a function, sends it an event, and reports whether V8's cache was used. */
+function start(name: string, copy: string, { node = NODE, options = RUNTIME_OPTIONS, event = healthOf(name) } = {}) {
   const args = ['--input-type=module', '-e', ONE_EVENT, join(copy, 'index.mjs'), JSON.stringify(event)]
   const env = { ...VARIABLES, AWS_LAMBDA_FUNCTION_NAME: name, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' }
   const { stdout, stderr } = spawnSync(node, [...options, ...args], { env, encoding: 'utf8' })
   const output = stdout + stderr
   const [, told = ''] = /^told (.*)$/m.exec(output) ?? []
-  const { statusCode, modules }: { statusCode: number; modules: string[] } = JSON.parse(told)
-  return { statusCode, modules, isCacheTaken: /app\.mjs was accepted/.test(output) }
+  const { statusCode, code, modules }: Told = JSON.parse(told)
+  return { statusCode, code, modules, isCacheTaken: /app\.mjs was accepted/.test(output) }
 }
 
 describe.each(SERVICES)('the function %s', (name) => {
   it('when it has responded, then V8’s cache was used, and Node’s fetch was not loaded', () => {
     const { statusCode, modules, isCacheTaken } = start(name, unpacked(name))
     expect({ statusCode, isCacheTaken }).toEqual({ statusCode: 200, isCacheTaken: true })
+    expect(modules.filter((it) => it.includes('undici'))).toEqual([])
+  })
+})
+
+describe.each(SCHEDULED)('the function %s', (name) => {
+  it('when its schedule fires, then V8’s cache was used, and Node’s fetch was not loaded', () => {
+    const { code, modules, isCacheTaken } = start(name, unpacked(name), { event: recorded('schedule') })
+    expect({ code, isCacheTaken }).toEqual({ code: 'ECONNREFUSED', isCacheTaken: true })
     expect(modules.filter((it) => it.includes('undici'))).toEqual([])
   })
 })

@@ -7,9 +7,10 @@ import { freePort } from '../../testing/database-server.ts'
 import { DENO, DENO_TASKS, runsOnDeno } from '../../testing/deno.ts'
 import type { Variables } from '../../testing/fixture.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
-import { freshDatabase, type Program, ROOT, startCommand, within } from '../../testing/programs.ts'
+import { freshDatabase, type Program, ROOT, startCommand, until, within } from '../../testing/programs.ts'
 import { withoutOwnSettings } from '../../testing/project.ts'
 import { describeEachEngine } from '../../testing/system.ts'
+import { startReceiver } from '../../testing/webhook-receiver.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
 
@@ -63,6 +64,22 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
       expect(shown(await send(restarted))).toEqual(stored)
       expect((await restarted.orders.get('/orders')).body.data).toHaveLength(5)
       expect(await second.stop()).toMatchObject({ code: 0 })
+    })
+
+    it('when an endpoint wants the events of orders, then they arrive signed', async () => {
+      const program = startTask('start', { ...FREE_PORTS, ...denoDatabase(engine) })
+      const { orders } = await readBanner(program)
+      const receiver = await startReceiver()
+      const wanted = { url: receiver.url, event_types: ['order.*'] }
+      const { secret } = (await orders.post('/webhook-endpoints', wanted)).body
+      const { id } = (await orders.post('/orders', { customer_id: 1, items: [{ product_id: 1, qty: 1 }] })).body
+      const received = await until(
+        () => receiver.received[0],
+        () => `no webhook\n${program.stdout()}`,
+      )
+      expect(received.event).toMatchObject({ type: 'order.placed', resource: { id } })
+      receiver.verifyAll(secret)
+      expect(await program.stop()).toMatchObject({ code: 0 })
     })
 
     it('when it is up, then every service has its documentation and is ready', async () => {

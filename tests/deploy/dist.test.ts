@@ -2,8 +2,22 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest'
+import { parseEnv } from '../../src/compose/env.ts'
+import { apiClient } from '../../testing/api-client.ts'
+import { LOOPBACK } from '../../testing/deployment.ts'
+import { tokenFor } from '../../testing/fixture.ts'
 import { copyProject } from '../../testing/packages.ts'
-import { addressOf, BINARIES, freshDatabase, onSigusr2, ROOT, startCommand, within } from '../../testing/programs.ts'
+import {
+  addressOf,
+  BINARIES,
+  freshDatabase,
+  onSigusr2,
+  ROOT,
+  startCommand,
+  until,
+  within,
+} from '../../testing/programs.ts'
+import { startReceiver } from '../../testing/webhook-receiver.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -47,6 +61,24 @@ describe.each(nodes)('dist/ on Node $version', ({ file, version }) => {
     const base = await addressOf(program)
     expect((await fetch(`${base}/ready`)).status).toBe(200)
     expect((await fetch(`${base}/docs`)).status).toBe(200)
+    expect(await program.stop()).toMatchObject({ code: 0 })
+  })
+
+  it.each(inject('mysql') === null ? [] : ['MySQL'])('when it works on %s, then it sends webhooks', async () => {
+    const database = freshDatabase('mysql')
+    const bases = { CUSTOMERS_API_BASE: 'http://127.0.0.1:1' }
+    const program = run('entrypoints/service.js', { SERVICE: 'orders', PORT: '0', ...bases, ...LOOPBACK, ...database })
+    const orders = apiClient(await addressOf(program), await tokenFor('tests', parseEnv({})))
+    const receiver = await startReceiver()
+    const wanted = { url: receiver.url, event_types: ['product.*'] }
+    const { secret } = (await orders.post('/webhook-endpoints', wanted)).body
+    const { id } = (await orders.post('/products', { sku: 'NEW', name: 'New', price_cents: 100, stock: 1 })).body
+    const received = await until(
+      () => receiver.received[0],
+      () => `no webhook\n${program.stdout()}`,
+    )
+    expect(received.event).toMatchObject({ type: 'product.created', resource: { id } })
+    receiver.verifyAll(secret)
     expect(await program.stop()).toMatchObject({ code: 0 })
   })
 

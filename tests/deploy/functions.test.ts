@@ -7,7 +7,7 @@ import { parseEnv } from '../../src/compose/env.ts'
 import { PLATFORM_ERRORS } from '../../src/platform/core/errors.ts'
 import type { ApiClient, ApiResponse } from '../../testing/api-client.ts'
 import { startAws } from '../../testing/aws.ts'
-import { type Deployment, deploy, FUNCTIONS, type FunctionName, SECRETS } from '../../testing/deployment.ts'
+import { type Deployment, deploy, FUNCTIONS, type FunctionName, LOOPBACK, SECRETS } from '../../testing/deployment.ts'
 import {
   bytesOf,
   callerOf,
@@ -34,6 +34,7 @@ import {
 import { expectFailure, expectProblem } from '../../testing/problems.ts'
 import { ROOT, until } from '../../testing/programs.ts'
 import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
+import { startReceiver } from '../../testing/webhook-receiver.ts'
 
 const ASSETS = ['favicon-32x32.png', 'swagger-ui-bundle.js', 'swagger-ui.css']
 const MAX_BYTES = {
@@ -41,6 +42,7 @@ const MAX_BYTES = {
   orders: 1_000_000,
   orchestrator: 400_000,
   sweep: 1_000_000,
+  events: 1_000_000,
   docs: 1_000_000,
 }
 /** A `.env` with all that is off by default, for functions that call APIs on a laptop. */
@@ -60,6 +62,7 @@ const SETTINGS = {
   DB_PASS: 'password-of-a-developer',
   DB_TLS: 'on',
   RATE_LIMIT_PER_MINUTE: '600',
+  WEBHOOK_ALLOWED_NETWORKS: '10.1.0.0/16',
   ALARM_TOPIC_ARN: 'arn:aws:sns:us-east-1:123456789012:alarms',
   ACCESS_LOGS: 'false',
   API_REQUESTS_PER_SECOND: '10',
@@ -113,7 +116,7 @@ describe('the packages', () => {
   })
 
   it('when secrets are at hand, then packing leaves them out and says so', () => {
-    expect(turnedOn.output).toContain('Not deployed: SERVICE_TOKEN, JWT_SECRET, DB_PASS')
+    expect(turnedOn.output).toContain('Not deployed: SERVICE_TOKEN, JWT_SECRET, DB_PASS, WEBHOOK_KEYS')
     expect(turnedOn.output).toContain('below /b2b-orders/dev')
     const texts = [...Object.entries(turnedOn.files), ['output', Buffer.from(turnedOn.output)] as const]
     for (const secret of [...Object.values(SECRETS), SETTINGS.DB_PASS]) {
@@ -182,6 +185,7 @@ describe('the template', () => {
   const parameters = (...names: string[]) => names.map((name) => `/b2b-orders/dev/${name}`)
   const ofCallers = parameters('service-token', 'jwt-secret')
   const ofDatabase = parameters('db-host', 'db-user', 'db-pass')
+  const ofWebhooks = parameters('webhook-keys')
   const database = { DB_PORT: '3306', DB_NAME: 'b2b', DB_POOL: '2', DB_TLS: 'amazon-rds' }
   const bases = { CUSTOMERS_API_BASE: 'lambda://customers-api-dev', ORDERS_API_BASE: 'lambda://orders-api-dev' }
 
@@ -209,7 +213,7 @@ describe('the template', () => {
       name: 'orders-api-dev',
       memory: 512,
       timeout: 28,
-      reads: [...ofCallers, ...ofDatabase],
+      reads: [...ofCallers, ...ofDatabase, ...ofWebhooks],
       calls: ['customers-api-dev'],
       variables: { CUSTOMERS_API_BASE: bases.CUSTOMERS_API_BASE, ...database },
     },
@@ -219,6 +223,15 @@ describe('the template', () => {
       memory: 512,
       timeout: 120,
       reads: ofDatabase,
+      calls: [],
+      variables: database,
+    },
+    {
+      key: 'events',
+      name: 'orders-events-dev',
+      memory: 512,
+      timeout: 80,
+      reads: [...ofDatabase, ...ofWebhooks],
       calls: [],
       variables: database,
     },
@@ -242,7 +255,7 @@ describe('the template', () => {
     expect(Object.fromEntries(set)).toEqual({ ...common, ...read, ...given.variables })
   })
 
-  it('when the functions are counted, then there are these five', () => {
+  it('when the functions are counted, then there are these six', () => {
     expect(typesOf(packages.template, 'AWS::Lambda::Function')).toHaveLength(functions.length)
   })
 
@@ -304,7 +317,7 @@ describe('the template', () => {
     expect(methods.sort()).toEqual([...Array(6).fill('ANY'), 'GET', 'GET', 'GET'])
   })
 
-  it('when its permissions are read, then only this API and this schedule may invoke', () => {
+  it('when its permissions are read, then only this API and these schedules may invoke', () => {
     const permissions = typesOf(packages.template, 'AWS::Lambda::Permission').map(({ Properties }) => ({
       who: Properties.Principal,
       calls: Properties.FunctionName['Fn::GetAtt'][0],
@@ -317,11 +330,11 @@ describe('the template', () => {
         { ...fromApi, calls: 'DocsLambdaFunction' },
         { ...fromApi, calls: 'OrchestratorLambdaFunction' },
         { ...fromApi, calls: 'OrdersLambdaFunction' },
-        {
+        ...['Events', 'Sweep'].map((name) => ({
           who: 'events.amazonaws.com',
-          calls: 'SweepLambdaFunction',
-          from: '{"Fn::GetAtt":["SweepEventsRuleSchedule1","Arn"]}',
-        },
+          calls: `${name}LambdaFunction`,
+          from: `{"Fn::GetAtt":["${name}EventsRuleSchedule1","Arn"]}`,
+        })),
       ].sort((a, b) => (`${a.who}${a.calls}` < `${b.who}${b.calls}` ? -1 : 1)),
     )
   })
@@ -333,6 +346,15 @@ describe('the template', () => {
       Targets: [{ Arn: { 'Fn::GetAtt': ['SweepLambdaFunction', 'Arn'] } }],
     })
     expect(resourceOf(packages.template, 'sweep').Properties.ReservedConcurrentExecutions).toBe(1)
+  })
+
+  it('when the sending of webhooks is read, then it runs every minute, and runs may overlap', () => {
+    expect(packages.template.Resources.EventsEventsRuleSchedule1?.Properties).toMatchObject({
+      ScheduleExpression: 'rate(1 minute)',
+      State: 'ENABLED',
+      Targets: [{ Arn: { 'Fn::GetAtt': ['EventsLambdaFunction', 'Arn'] } }],
+    })
+    expect(resourceOf(packages.template, 'events').Properties).not.toHaveProperty('ReservedConcurrentExecutions')
   })
 
   it('when the stage is read, then it is throttled, and logs calls without secrets', () => {
@@ -387,8 +409,10 @@ describe('the template', () => {
           above(`${name}LambdaFunction`, 'Errors'),
           above(`${name}LambdaFunction`, 'Throttles'),
         ]),
-        above('SweepLambdaFunction', 'Errors'),
-        'SweepLambdaFunction Invocations LessThanThreshold breaching',
+        ...['Sweep', 'Events'].flatMap((name) => [
+          above(`${name}LambdaFunction`, 'Errors'),
+          `${name}LambdaFunction Invocations LessThanThreshold breaching`,
+        ]),
         above('dev-b2b-orders', '5XXError'),
       ].sort(),
     )
@@ -404,18 +428,26 @@ describe('the template', () => {
   })
 
   it('when a `.env` sets a variable, then it is deployed, except secrets', () => {
-    const { SERVICE_TOKEN: _, JWT_SECRET: __, DB_PASS: ___, ...open } = SETTINGS
+    const { SERVICE_TOKEN: _, JWT_SECRET: __, DB_PASS: ___, WEBHOOK_KEYS: ____, ...open } = SETTINGS
     const needed: Record<string, (keyof typeof open)[]> = {
       orchestrator: ['CUSTOMERS_API_BASE', 'ORDERS_API_BASE', 'ORCHESTRATOR_PUBLIC', 'RATE_LIMIT_PER_MINUTE'],
       customers: ['DB_HOST', 'DB_USER', 'DB_TLS', 'RATE_LIMIT_PER_MINUTE'],
-      orders: ['CUSTOMERS_API_BASE', 'DB_HOST', 'DB_USER', 'DB_TLS', 'RATE_LIMIT_PER_MINUTE'],
+      orders: [
+        'CUSTOMERS_API_BASE',
+        'DB_HOST',
+        'DB_USER',
+        'DB_TLS',
+        'RATE_LIMIT_PER_MINUTE',
+        'WEBHOOK_ALLOWED_NETWORKS',
+      ],
       sweep: ['DB_HOST', 'DB_USER', 'DB_TLS'],
+      events: ['DB_HOST', 'DB_USER', 'DB_TLS', 'WEBHOOK_ALLOWED_NETWORKS'],
       docs: [],
     }
     for (const [name, variables] of Object.entries(needed)) {
       const { Variables: set } = resourceOf(turnedOn.template, name).Properties.Environment
       expect(set).toMatchObject(Object.fromEntries(variables.map((variable) => [variable, open[variable]])))
-      for (const secret of ['SERVICE_TOKEN', 'JWT_SECRET', 'DB_PASS']) expect(set).not.toHaveProperty(secret)
+      for (const secret of Object.keys({ ...SECRETS, DB_PASS: '' })) expect(set).not.toHaveProperty(secret)
     }
   })
 
@@ -462,8 +494,12 @@ describe('the template', () => {
     }
   })
 
-  it('when SWEEP_SCHEDULED=false, then the schedule exists but is disabled', () => {
-    expect(turnedOn.template.Resources.SweepEventsRuleSchedule1?.Properties.State).toBe('DISABLED')
+  it('when SWEEP_SCHEDULED=false, then the schedules exist but are disabled', () => {
+    for (const name of ['Sweep', 'Events']) {
+      expect(turnedOn.template.Resources[`${name}EventsRuleSchedule1`]?.Properties.State).toBe('DISABLED')
+    }
+    const { Scheduled, EventsScheduled } = turnedOn.template.Conditions ?? {}
+    for (const condition of [Scheduled, EventsScheduled]) expect(condition).toEqual({ 'Fn::Equals': ['false', 'true'] })
   })
 })
 
@@ -682,6 +718,74 @@ describeEachEngine('the functions', (engine) => {
     ])
   })
 
+  describe('when an endpoint wants the events of orders', () => {
+    const items = [{ product_id: 1, qty: 1 }]
+    const place = async () => (await deployment.orders.post('/orders', { customer_id: 1, items })).body.id
+    const fire = (instance = deployment.instances.events) => instance.invoke(recorded('schedule'))
+
+    /** Until the test ends. */
+    async function endpointAt(url: string): Promise<{ id: number; secret: string }> {
+      const { orders } = deployment
+      const { status, body } = await orders.post('/webhook-endpoints', { url, event_types: ['order.*'] })
+      expect(status).toBe(201)
+      onTestFinished(async () => void (await orders.call('DELETE', `/webhook-endpoints/${body.id}`)))
+      return body
+    }
+
+    it('then the next minute sends them signed, and says how many', async () => {
+      const receiver = await startReceiver()
+      const { secret } = await endpointAt(receiver.url)
+      const id = await place()
+      const position = expect.any(Number)
+      expect(await fire()).toEqual({ position, attempts: 1, delivered: 1 })
+      expect(receiver.received.map(({ event }) => event)).toEqual([
+        expect.objectContaining({ type: 'order.placed', resource: { type: 'order', id, version: 1 } }),
+      ])
+      receiver.verifyAll(secret)
+      expect(await fire()).toEqual({ position, attempts: 0, delivered: 0 })
+      const { events } = deployment.instances
+      const line = await until(
+        () => events.log().find(({ attempts }) => attempts === 1),
+        () => events.stdout(),
+      )
+      expect(line).toMatchObject({ msg: 'dispatched', service: 'orders', delivered: 1 })
+    })
+
+    it('then a receiver that fails counts as an attempt, and a ping says what it answered', async () => {
+      const receiver = await startReceiver()
+      const { id } = await endpointAt(receiver.url)
+      receiver.answer = () => ({ status: 500, body: 'down' })
+      await place()
+      expect(await fire()).toMatchObject({ attempts: 1, delivered: 0 })
+      const ping = await deployment.orders.post(`/webhook-endpoints/${id}/ping`)
+      expect(ping.body.attempt).toMatchObject({ status: 500, response: 'down' })
+    })
+
+    it('then runs that overlap send each event once', async () => {
+      const receiver = await startReceiver()
+      const { secret } = await endpointAt(receiver.url)
+      const { aws, database } = deployment
+      const second = await startUntilTestEnds('events', { ...aws.variables, ...database, ...LOOPBACK, ...SECRETS })
+      const placed = [await place(), await place(), await place(), await place(), await place(), await place()]
+      await Promise.all([fire(), fire(second)])
+      expect(receiver.received.map(({ event }) => event.resource.id).sort()).toEqual(placed.sort())
+      receiver.verifyAll(secret)
+    })
+  })
+
+  it('when the keys of webhooks are in no parameter, then all else works', async () => {
+    const { database, token, aws } = deployment
+    const { WEBHOOK_KEYS: _, ...before } = SECRETS
+    const variables = { ...aws.variables, ...before, ...database, SSM_PARAMETERS: '/b2b-orders/before/webhook-keys' }
+    const orders = await startUntilTestEnds('orders', variables)
+    const call = callerOf(orders, restApi(), '/orders-api', token)
+    expect((await call('GET', '/orders?limit=1')).status).toBe(200)
+    const body = { url: 'https://erp.example/hooks', event_types: ['order.*'] }
+    expectProblem(await call('POST', '/webhook-endpoints', { body }), 503, 'unavailable')
+    const events = await startUntilTestEnds('events', variables)
+    expect(await events.invoke(recorded('schedule'))).toMatchObject({ attempts: 0 })
+  })
+
   it('when all of it is behind one gateway, then `Location` leads to the resource', async () => {
     const customer = await deployment.customers.post('/customers', { name: 'ACME', email: `${newKey()}@example.com` })
     const url = new URL(customer.headers.get('location') ?? '', `${deployment.customers.base}/customers`)
@@ -708,7 +812,7 @@ describeEachEngine('the functions', (engine) => {
   })
 
   it('when everything is done, then only idle database connections are left', async () => {
-    const withPool: FunctionName[] = ['customers', 'orders', 'sweep']
+    const withPool: FunctionName[] = ['customers', 'orders', 'sweep', 'events']
     for (const name of FUNCTIONS) {
       await expectAtRest(deployment.instances[name], engine === 'mysql' && withPool.includes(name) ? 2 : 0)
     }

@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { parseEnv } from '../../src/compose/env.ts'
 import { type ApiClient, apiClient } from '../../testing/api-client.ts'
 import { freePort } from '../../testing/database-server.ts'
-import type { Variables } from '../../testing/fixture.ts'
+import { LOOPBACK } from '../../testing/deployment.ts'
+import { tokenFor, type Variables } from '../../testing/fixture.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import { expectFailure, expectProblem } from '../../testing/problems.ts'
 import {
@@ -20,6 +22,7 @@ import {
 import { isGroupAlive, withoutOwnSettings } from '../../testing/project.ts'
 import { newKey, statusCounts } from '../../testing/rows.ts'
 import { describeEachEngine, useSystem } from '../../testing/system.ts'
+import { startReceiver } from '../../testing/webhook-receiver.ts'
 
 // The functions are bundled at each start.
 vi.setConfig({ testTimeout: 120_000 })
@@ -116,9 +119,9 @@ describe('npm run offline', () => {
     expectFailure(await send(api, { ...REQUEST, customer_id: 999, idempotency_key: 'k' }), 422, 'customer_not_found')
     await expectDocs(api, '')
 
-    // The services and the sweep are not run as functions here.
+    // The services, the sweep and webhooks are not run as functions here.
     expect((await api.get('/customers-api/health')).status).toBe(404)
-    expect(program.stdout() + program.stderr()).not.toMatch(/sweep|customers-api-dev/)
+    expect(program.stdout() + program.stderr()).not.toMatch(/sweep|events|customers-api-dev/)
     await stopAll(offline)
     expect(faultsIn(program)).toEqual([])
   })
@@ -185,7 +188,7 @@ describe('npm run offline', () => {
 describeEachEngine('npm run offline -- --all', (engine) => {
   it('when all runs as functions on an empty database, then the whole flow works', async () => {
     const database = freshDatabase(engine)
-    const offline = await startOffline(database, ['--all'])
+    const offline = await startOffline({ ...database, ...LOOPBACK }, ['--all'])
     const { api, program } = offline
     const response = await send(api, REQUEST)
     expect(shown(response)).toEqual({ status: 201, text: printedResponse(response), replayed: null })
@@ -216,9 +219,28 @@ describeEachEngine('npm run offline -- --all', (engine) => {
     expectProblem(await orders.get('/nothing'), 404, 'route_not_found')
     for (const service of ['', '/customers-api', '/orders-api']) await expectDocs(api, service)
 
-    expect(program.stdout() + program.stderr()).toContain('Scheduling [sweep] cron: [*/1 * * * *]')
-    const sweep = `http://localhost:${lambdaPortOf(program)}/2015-03-31/functions/orders-sweep-dev/invocations`
-    expect(await (await fetch(sweep, { method: 'POST', body: '{}' })).json()).toEqual({ released: 0, purged: 0 })
+    for (const name of ['sweep', 'events']) {
+      expect(program.stdout() + program.stderr()).toContain(`Scheduling [${name}] cron: [*/1 * * * *]`)
+    }
+    const invoke = async (name: string) => {
+      const url = `http://localhost:${lambdaPortOf(program)}/2015-03-31/functions/orders-${name}-dev/invocations`
+      return (await fetch(url, { method: 'POST', body: '{}' })).json()
+    }
+    expect(await invoke('sweep')).toEqual({ released: 0, purged: 0 })
+
+    const receiver = await startReceiver()
+    const wanted = { url: receiver.url, event_types: ['order.placed'] }
+    const token = await tokenFor('demo', parseEnv({}))
+    const { secret } = (await orders.post('/webhook-endpoints', wanted, { token })).body
+    const { id } = (await orders.post('/orders', { customer_id: 1, items })).body
+    // The schedule may be quicker than this call.
+    expect(await invoke('events')).toMatchObject({ attempts: expect.any(Number) })
+    const received = await until(
+      () => receiver.received[0],
+      () => `no webhook\n${program.stdout()}`,
+    )
+    expect(received.event.resource).toEqual({ type: 'order', id, version: 1 })
+    receiver.verifyAll(secret)
 
     await stopAll(offline)
     expect(faultsIn(program)).toEqual([])

@@ -33,6 +33,18 @@ export function parametersOf(operation: Operation): Parameter[] {
   return operation.parameters ?? []
 }
 
+/** The parameter by which a list is read on. The feed has no last page, so its name for it is another one. */
+export function cursorOf(operation: Operation): Parameter | undefined {
+  return parametersOf(operation).find(({ name }) => name === 'cursor' || name === 'after')
+}
+
+/** Of parameters whose description says more than a schema can: values that are surely allowed. Of others nothing is known. */
+const SURELY_ALLOWED: Record<string, RegExp> = {
+  types: /^(\*|(order|product|customer)\.\*|order\.(placed|confirmed)|product\.out_of_stock)(,order\.canceled)?$/,
+  resource: /^(order|product|customer):[1-9]\d{0,5}$/,
+  after: /^latest$/,
+}
+
 const CHECKERS = new WeakMap<OpenApiDocument, SchemaChecker>()
 
 /** The checker of a document, made once: compiling a schema is the slowest part. */
@@ -177,7 +189,8 @@ function parameterVerdicts(document: OpenApiDocument, operation: Operation, { ta
       return listVerdict(document, `${operation.pointer}${pointerTo('parameters', String(index), 'schema')}`, texts)
     const value = schema.type === 'integer' && /^(0|-?[1-9]\d*)$/.test(text) ? Number(text) : text
     const [fault] = checkerOf(document).faultsAt(at, value)
-    return fault === undefined ? 'valid' : { forbidden: `${name}:${gistOf(fault)}` }
+    if (fault !== undefined) return { forbidden: `${name}:${gistOf(fault)}` }
+    return SURELY_ALLOWED[name]?.test(text) === false ? 'open' : 'valid'
   })
   const isMixed = mixesLookUp(search)
   return [...verdicts, queryVerdict(operation, search), isMixed ? { forbidden: 'a look-up with a search' } : 'valid']

@@ -1,6 +1,10 @@
+import { isDeepStrictEqual } from 'node:util'
 import { beforeAll, expect, it } from 'vitest'
+import type { ApiResponse } from '../../testing/api-client.ts'
 import { differencesIn } from '../../testing/fixture.ts'
+import { readPages } from '../../testing/lists.ts'
 import { type Operation, operationsOf, readDocuments, SERVICES } from '../../testing/openapi.ts'
+import { readFeed, replay } from '../../testing/replay.ts'
 import { atOnce, newCustomer, newOrder, newProduct } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
 import { forgeToken, secondsFromNow, withSecret } from '../../testing/tokens.ts'
@@ -27,8 +31,14 @@ const documents = await readDocuments()
 const operations = operationsOf(documents)
 
 const ROWS = { customers: 60, products: 40, orders: 200 }
-/** The rows of the demo data. */
-const DEMO = { customers: 4, products: 4, orders: 4 }
+/** What requests must have caused, or the feed would prove too little. */
+const TOLD = [
+  ...['order.placed', 'order.confirmed', 'order.canceled', 'order.updated'],
+  ...['product.created', 'product.updated', 'product.stock_adjusted'],
+  ...['customer.created', 'customer.updated', 'customer.deleted'],
+]
+/** The rows of each kind in the demo data. */
+const DEMO = 4
 
 describeEachEngine('every operation, called in every way', (engine) => {
   const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
@@ -75,8 +85,21 @@ describeEachEngine('every operation, called in every way', (engine) => {
     }
   })
 
-  it('when all is sent, then the books balance and no stock is below zero', async () => {
+  it('when all is sent, then the feed leads to the very state of all orders and stocks', async () => {
     await system.sweeps.releaseExpiredHolds()
+    const { events } = await readFeed(system.orders, { limit: 499 })
+    const { faults, orders, stocks } = replay(events, { isOlder: (_, id) => id <= DEMO })
+    expect([...new Set(events.map(({ type }) => type))]).toEqual(expect.arrayContaining(TOLD))
+    expect(faults).toEqual([])
+    const all = await readPages(system.orders, '/orders?expand=items&limit=100')
+    const wrongOrders = all.filter((order) => !isDeepStrictEqual(order, orders.get(order.id) ?? order))
+    expect(wrongOrders).toEqual([])
+    expect(all.filter(({ id }) => !orders.has(id) && id > DEMO)).toEqual([])
+    const products: ApiResponse['body'][] = await readPages(system.orders, '/products?limit=100')
+    expect(products.filter(({ id, stock }) => (stocks.get(id) ?? stock) !== stock)).toEqual([])
+  })
+
+  it('when all is sent, then the books balance and no stock is below zero', async () => {
     expect(await differencesIn(system)).toEqual([])
     const below = await system.db.selectFrom('products').select('id').where('stock', '<', 0).execute()
     expect(below).toEqual([])
@@ -90,9 +113,9 @@ async function makeWorld(system: TestSystem): Promise<World> {
   // A demo product is sold by the dozen.
   await atOnce(ROWS.orders, (i) => newOrder(system, [{ product_id: 1 + (i % ROWS.products), qty: 12 }]))
   const rows = {
-    customers: ROWS.customers + DEMO.customers,
-    products: ROWS.products + DEMO.products,
-    orders: ROWS.orders + DEMO.orders,
+    customers: ROWS.customers + DEMO,
+    products: ROWS.products + DEMO,
+    orders: ROWS.orders + DEMO,
   }
   const { issuer, audience } = system.env.jwt
   const stranger = { iss: issuer, aud: audience, sub: 'tests', scope: 'orders:read', exp: secondsFromNow(3_600) }
@@ -107,7 +130,7 @@ async function makeWorld(system: TestSystem): Promise<World> {
       stranger: forgeToken({ alg: 'HS256', typ: 'JWT' }, stranger, withSecret('a secret of somebody else')),
       service: system.env.serviceTokens[0] ?? '',
     },
-    pages: await readPages(system),
+    pages: await readPagesOfAll(system),
   }
 }
 
@@ -121,14 +144,22 @@ const FILTERS: Record<string, [string, string][][]> = {
     [['customer_id', '1']],
     [['from', '2026-01-01T00:00:00Z']],
   ],
+  listEvents: [[], [['types', 'order.*']], [['resource', 'order:5']]],
+  getOrderHistory: [[]],
+  listStockAdjustments: [[]],
 }
+/** Of an order that was placed and canceled, and of a product that was counted. */
+const ID_OF_PAGES: Record<string, number> = { getOrderHistory: DEMO + 1, listStockAdjustments: DEMO + 1 }
 
-async function readPages(system: TestSystem): Promise<World['pages']> {
-  const read = async ({ service, path, operationId }: Operation) => {
+async function readPagesOfAll(system: TestSystem): Promise<World['pages']> {
+  await system.orders.post(`/orders/${ID_OF_PAGES.getOrderHistory}/cancel`)
+  await system.orders.patch(`/products/${ID_OF_PAGES.listStockAdjustments}`, { stock: 1_000_001 })
+  const read = async ({ service, path: template, operationId }: Operation) => {
+    const path = template.replace('{id}', String(ID_OF_PAGES[operationId]))
     const pages = (FILTERS[operationId] ?? []).map(async (filters) => {
       const query: [string, string][] = [...filters, ['limit', '1']]
       const { body } = await system[service].get(`${path}?${new URLSearchParams(query)}`)
-      return { query, cursor: String(body.next_cursor) }
+      return { path, query, cursor: String(body.next_cursor) }
     })
     return [operationId, await Promise.all(pages)] as const
   }

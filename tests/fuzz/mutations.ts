@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { forgedCursor } from '../../testing/lists.ts'
 import { type Operation, operationsOf } from '../../testing/openapi.ts'
-import { FORM_TYPE, isStrict, JSON_TYPE, largestBodyOf, parametersOf } from './classify-request.ts'
+import { cursorOf, FORM_TYPE, isStrict, JSON_TYPE, largestBodyOf, parametersOf } from './classify-request.ts'
 import {
   BASICS,
   BROKEN_JSON,
@@ -88,7 +88,7 @@ const isPublic: Fits = (operation) => isProtected(operation) && !isInternal(oper
 const hasParameter = (name: string): Fits => {
   return (operation) => parametersOf(operation).some((parameter) => parameter.name === name)
 }
-const isList = hasParameter('cursor')
+const isList: Fits = (operation) => cursorOf(operation) !== undefined
 const takesKey = hasParameter('idempotency-key')
 const takesTag = hasParameter('if-match')
 const hasId = hasParameter('id')
@@ -425,7 +425,7 @@ const PATHS: Change[] = [
     isList,
     fc.tuple(fc.nat(), some(ODD_VALUES)),
     (request, [which, value], { operation }) => {
-      const names = parametersOf(operation).filter((one) => one.in === 'query' && one.name !== 'cursor')
+      const names = parametersOf(operation).filter((one) => one.in === 'query' && one !== cursorOf(operation))
       return { ...request, target: withParameter(request.target, pick(names, which)?.name ?? '', encoded(value)) }
     },
   ),
@@ -436,23 +436,33 @@ function pagesOf({ operation, world }: Target) {
   return world.pages[operation.operationId] ?? []
 }
 
-function withCursor(request: RawRequest, cursor = ''): RawRequest {
-  return { ...request, target: withParameter(request.target, 'cursor', cursor) }
+function withCursor(request: RawRequest, cursor = '', { operation }: Target): RawRequest {
+  return { ...request, target: withParameter(request.target, cursorOf(operation)?.name ?? 'cursor', cursor) }
 }
 
-const LISTS = ['customers', 'customers.search', 'products', 'products.search', 'orders']
+const LISTS = [
+  'customers',
+  'customers.search',
+  'products',
+  'products.search',
+  'orders',
+  'stock_adjustments',
+  'events',
+  'history',
+]
 
 const PAGES: Change[] = [
   inRequest('cursor: its own', 'judged', isList, fc.nat(), (request, which, target) => {
-    const { query = [], cursor = '' } = pick(pagesOf(target), which) ?? {}
-    return { ...request, target: `${target.operation.path}?${new URLSearchParams([...query, ['cursor', cursor]])}` }
+    const { path = '', query = [], cursor = '' } = pick(pagesOf(target), which) ?? {}
+    return withCursor({ ...request, target: `${path}?${new URLSearchParams(query)}` }, cursor, target)
   }),
   inRequest('cursor: with other filters', 'open', isList, fc.nat(), (request, which, target) => {
-    return withCursor(request, pick(pagesOf(target), which)?.cursor)
+    return withCursor(request, pick(pagesOf(target), which)?.cursor, target)
   }),
-  inRequest('cursor: of another list', 'refused', isList, fc.nat(), (request, which, { operation, world }) => {
+  inRequest('cursor: of another list', 'refused', isList, fc.nat(), (request, which, target) => {
+    const { operation, world } = target
     const others = Object.entries(world.pages).flatMap(([id, pages]) => (id === operation.operationId ? [] : pages))
-    return withCursor(request, pick(others, which)?.cursor)
+    return withCursor(request, pick(others, which)?.cursor, target)
   }),
   inRequest(
     'cursor: damaged',
@@ -462,7 +472,7 @@ const PAGES: Change[] = [
     (request, [which, at, other], target) => {
       const { cursor = '' } = pick(pagesOf(target), which) ?? {}
       const index = at % cursor.length
-      return withCursor(request, cursor.slice(0, index) + other + cursor.slice(index + 1))
+      return withCursor(request, cursor.slice(0, index) + other + cursor.slice(index + 1), target)
     },
   ),
   inRequest(
@@ -470,8 +480,8 @@ const PAGES: Change[] = [
     'open',
     isList,
     fc.tuple(some(LISTS), some(FORGED_CURSORS)),
-    (request, [list, values]) => {
-      return withCursor(request, forgedCursor(list, ...values))
+    (request, [list, values], target) => {
+      return withCursor(request, forgedCursor(list, ...values), target)
     },
   ),
   inRequest('cursor: no such', 'refused', isList, NO_CURSORS, withCursor),

@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import { type OpenApiDocument, type Operation, pointerTo } from '../../testing/openapi.ts'
-import { checkerOf, FORM_TYPE, isStrict, mixesLookUp, type Parameter, parametersOf } from './classify-request.ts'
+import {
+  checkerOf,
+  cursorOf,
+  FORM_TYPE,
+  isStrict,
+  mixesLookUp,
+  type Parameter,
+  parametersOf,
+} from './classify-request.ts'
 import { type Hints, type Schema, valuesOf } from './inputs.ts'
 import type { RawRequest } from './raw-http.ts'
 
@@ -11,7 +19,7 @@ export interface World {
   /** The highest ids; they start at 1. */
   rows: { customers: number; products: number; orders: number }
   /** Cursors of real pages, by the operation that lists them. */
-  pages: Record<string, { query: [string, string][]; cursor: string }[]>
+  pages: Record<string, { path: string; query: [string, string][]; cursor: string }[]>
 }
 
 /** A valid request in the terms of the document. */
@@ -31,7 +39,7 @@ const KEY_HEADERS = ['idempotency-key', 'x-idempotency-key']
 
 /** Requests that the document allows, without cursors, which can't be made up. */
 export function draftsOf(operation: Operation, world: World): fc.Arbitrary<Draft> {
-  const parameters = parametersOf(operation).filter(({ name }) => name !== 'cursor')
+  const parameters = parametersOf(operation).filter((parameter) => parameter !== cursorOf(operation))
   const document = world.documents[operation.service]
   const { faultsAt } = checkerOf(document)
   const hints = hintsOf(operation, world)
@@ -119,6 +127,9 @@ function hintsOf({ operationId, path }: Operation, { rows }: World): Hints {
     search: fc.constantFrom('customer', 'pro', 'a', '', ' ', 'a b c', 'ä', '😀', '%', '_', "'"),
     from: fc.constantFrom('2026-01-05T09:00:00Z', '1970-01-01T00:00:00.000Z'),
     to: fc.constantFrom('2026-01-09T09:00:00.123+02:00', '2100-01-01T00:00:00Z'),
+    types: fc.constantFrom('*', 'order.*', 'product.*,order.canceled', 'product.out_of_stock', 'order.placed'),
+    resource: fc.tuple(fc.constantFrom('order', 'product', 'customer'), idsOf(1, 40)).map((parts) => parts.join(':')),
+    stock_low_at: fc.constantFrom(0, 1, 50, 999_990, 1_000_000),
     grant_type: fc.constant('client_credentials'),
     client_id: fc.constant('demo'),
     client_secret: fc.constant('demo-secret'),

@@ -96,7 +96,11 @@ function requested({ customer_id, items, po_number }: Requested): Requested {
 function headersOf(call: HttpCall): Record<string, string> {
   const key = 'key' in call ? call.key : undefined
   const ifMatch = 'ifMatch' in call ? call.ifMatch : undefined
-  return { ...(key && { 'idempotency-key': key }), ...(ifMatch && { 'if-match': ifMatch }) }
+  return {
+    ...(key && { 'idempotency-key': key }),
+    ...(ifMatch && { 'if-match': ifMatch }),
+    ...(call.correlation && { 'x-correlation-id': call.correlation }),
+  }
 }
 
 function queryOf(

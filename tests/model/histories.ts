@@ -6,6 +6,7 @@ import { atOnce } from '../../testing/rows.ts'
 import type { TestSystem } from '../../testing/system.ts'
 import { type Callee, send } from './driver.ts'
 import type { Observed } from './linearizability.ts'
+import { type Heard, listen, lookAround, startReaders } from './listening.ts'
 import { type Call, type LaterOrders, type PageStart, type Seen, type State, stateOf } from './model.ts'
 import { anyBeginning, anyContender, anyShared, anyVerb, firstCalls, type Known, learn, type Verb } from './verbs.ts'
 
@@ -36,6 +37,7 @@ export interface Played {
   start: State
   branches: Observed[][]
   later: LaterOrders
+  feed: Heard
 }
 
 const MAX_PAGES = 20
@@ -50,6 +52,9 @@ export async function play(
   { beginning, branches }: History,
 ): Promise<Played> {
   const word = `w${randomBytes(4).toString('hex')}`
+  // What earlier histories left to sweep is no event of this one.
+  await system.sweeps.releaseExpiredHolds()
+  const listening = await listen(system)
   const known: Known = { word, customers: [], products: [], orders: [], keyed: [], etags: {} }
   const all = await system.token({ clientId: `all-${word}` })
   const start = await setUp({ system, orders: system.orders, tokens: { all, bound: all, other: all } }, known)
@@ -62,6 +67,7 @@ export async function play(
     }),
   }
   let now = 0
+  const made = await listening.readOn()
 
   function calleeOf(branch: number): Callee {
     return { system, orders: instances[branch % instances.length] ?? system.orders, tokens }
@@ -74,8 +80,9 @@ export async function play(
       const first = verb(known)
       let after: PageStart | undefined
       for (let page = 0; page < MAX_PAGES; page++) {
-        const call: Call = after ? Object.assign({}, first, { after }) : first
         const sent = now++
+        const own = 'by' in first && { correlation: `${word}-${sent}` }
+        const call: Call = Object.assign({}, first, own, after && { after })
         const seen = await send(callee, call)
         done.push({ call, seen, sent, answered: now++ })
         learn(known, call, seen)
@@ -88,11 +95,24 @@ export async function play(
 
   const first = await observeAll(calleeOf(0), known, beginning)
   const knowers = branches.map(() => structuredClone(known))
+  const audience = { tokens, boundTo: start.boundTo, after: listening.cursor() }
+  const readers = branches.length > 0 ? startReaders(instances, audience) : undefined
   const raced = await atOnce(branches.length, (i) => observeAll(calleeOf(i), knowers[i] ?? known, branches[i] ?? []))
   // Nothing changes any more, so parallel reads equal reads in turn.
   const readings = await sendAll(calleeOf(0), readingsOf(word, [known, ...knowers]))
   const last = readings.map((reading) => ({ ...reading, sent: now++, answered: now++ }))
-  return { start, branches: [first, ...raced, last], later: ordersIn(last) }
+  const later = ordersIn(last)
+  const events = await listening.readOn()
+  const heard = (await readers?.stop(events)) ?? []
+  const touched = { events, orderIds: [...later.keys()], productIds: productsIn(last) }
+  const { views, ...rows } = await lookAround(system, audience, touched)
+  const feed = { made, events, views: [...heard, ...views], ...rows }
+  return { start, branches: [first, ...raced, last], later, feed }
+}
+
+function productsIn(observed: readonly Observed[]): number[] {
+  const lists = observed.filter(({ call }) => call.verb === 'searchProducts')
+  return lists.flatMap(({ seen }) => seen.body.data).map(({ id }) => id)
 }
 
 /** Makes the first rows of the history. @returns the state with them */

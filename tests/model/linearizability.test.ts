@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import type { Event } from '../../src/events/event-response.ts'
 import { linearize, type Observed } from './linearizability.ts'
-import { type Call, type Seen, stateOf } from './model.ts'
+import { type Call, type Caller, type Seen, stateOf } from './model.ts'
 
 // Histories made by hand: what the model must not find an order for, and what it must.
 
@@ -27,7 +28,7 @@ const product = {
   updated_at: TIME,
   version: 1,
 }
-const rules = { active: true, min_qty: 1, qty_step: 1, max_qty: null, unit: 'pc' }
+const rules = { active: true, min_qty: 1, qty_step: 1, max_qty: null, unit: 'pc', stock_low_at: null }
 const one = [{ product_id: 1, qty: 1 }]
 const priced = { product_id: 1, qty: 1, unit_price_cents: 100, subtotal_cents: 100 }
 const line = { ...priced, line: 1, sku: 'A', name: 'A' }
@@ -126,6 +127,11 @@ function atOnce(...branches: Step[][]): Observed[][] {
   return branches.map((steps) => steps.map(([call, seen], i) => ({ call, seen, sent: i, answered: 1_000 + i })))
 }
 
+/** The same call, after those of a beginning. */
+function later(observed: Observed): Observed {
+  return { ...observed, sent: observed.sent + 10 }
+}
+
 /** Each call is answered before the next is sent, whoever makes it. */
 function inTurn(...steps: Step[]): Observed[][] {
   return steps.map(([call, seen], i) => [{ call, seen, sent: 2 * i, answered: 2 * i + 1 }])
@@ -158,8 +164,7 @@ describe('an order of calls that the model can follow', () => {
   it('when orders come while a list is read, then older ones appear exactly once', () => {
     const placing = inTurn(placed(5), placed(6), placed(7))
     const readingWhileOneIsPlaced = (...reading: Step[]) => {
-      const later = atOnce(reading, [placed(8)])
-      return [...placing, ...later.map((calls) => calls.map((it) => ({ ...it, sent: it.sent + 10 })))]
+      return [...placing, ...atOnce(reading, [placed(8)]).map((calls) => calls.map(later))]
     }
     const reading = (...pages: Step[]) => isExplained(readingWhileOneIsPlaced(...pages), 9)
     expect(reading(listed([7, 6], 'c'), listed([5], null, 6))).toBe(true)
@@ -213,5 +218,62 @@ describe('an order of calls that the model can follow', () => {
     ['stays taken', inTurn(placedWithPo(5, 'A'), done('cancelOrder', canceledWithPo), poTaken('A', 5))],
   ])('when a PO number %s, then there is none, however much stock there is', (_, branches) => {
     expect(isExplained(branches, 9)).toBe(false)
+  })
+})
+
+describe('a feed that the model can follow', () => {
+  /** The body of a type's event of order 5, as the steps above make it. */
+  const event = (type: string, order: Event['data'][string], version: number, more: Partial<Event> = {}): Event => ({
+    id: `evt_${version}`,
+    type,
+    timestamp: LATER,
+    position: version,
+    resource: { type: 'order', id: 5, version },
+    actor: { type: 'client', id: 'all' },
+    correlation_id: null,
+    data: { order },
+    ...more,
+  })
+  const previous = { status: 'CREATED', canceled_at: null }
+  const PLACED = event('order.placed', order, 1)
+  const CANCELED = event('order.canceled', canceled, 2, { data: { order: canceled, previous, reason: 'requested' } })
+  const STEPS = inTurn(placed(5), done('cancelOrder', canceled))
+
+  function follows(events: Event[], branches: Observed[][] = STEPS): boolean {
+    return 'cases' in linearize(stateOf([customer], [product], PRINCIPALS), branches, { events })
+  }
+
+  it('when each step has its event, then it is found', () => {
+    expect(follows([PLACED, CANCELED])).toBe(true)
+    expect(follows([], inTurn(stockRead(1, 1)))).toBe(true)
+  })
+
+  it.each<[string, Event[]]>([
+    ['has no event', [PLACED]],
+    ['has an event of another version', [PLACED, { ...CANCELED, resource: { ...CANCELED.resource, version: 3 } }]],
+    ['has an event of another caller', [PLACED, { ...CANCELED, actor: { type: 'client', id: 'other' } }]],
+    ['has an event of another request', [PLACED, { ...CANCELED, correlation_id: 'x' }]],
+    ['has an event with another reason', [PLACED, { ...CANCELED, data: { ...CANCELED.data, reason: 'hold_expired' } }]],
+    ['has an event without a reason', [PLACED, { ...CANCELED, data: { order: canceled, previous } }]],
+    ['has an event with other old values', [PLACED, { ...CANCELED, data: { ...CANCELED.data, previous: {} } }]],
+    ['has an event with another state', [PLACED, { ...CANCELED, data: { ...CANCELED.data, order } }]],
+    ['has an event too many', [PLACED, CANCELED, event('order.updated', canceled, 3)]],
+  ])('when a step %s, then there is none', (_, events) => {
+    expect(follows(events)).toBe(false)
+  })
+
+  it('when a refused order has an event, then there is none', () => {
+    const refused = atOnce([placed(5)], [refusedForStock()])
+    expect(follows([PLACED], refused)).toBe(true)
+    expect(follows([PLACED, event('order.placed', { ...order, id: 6 }, 1)], refused)).toBe(false)
+  })
+
+  it('when two callers cancel at once, then the event says who did', () => {
+    const by = (caller: Caller): Step => [{ verb: 'cancelOrder', by: caller, id: 5 }, done('cancelOrder', canceled)[1]]
+    const raced = [...inTurn(placed(5)), ...atOnce([by('all')], [by('other')]).map((calls) => calls.map(later))]
+    const byOther = { ...CANCELED, actor: { type: 'client' as const, id: 'other' } }
+    expect(follows([PLACED, CANCELED], raced)).toBe(true)
+    expect(follows([PLACED, byOther], raced)).toBe(true)
+    expect(follows([PLACED, CANCELED, byOther], raced)).toBe(false)
   })
 })

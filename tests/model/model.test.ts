@@ -1,12 +1,15 @@
 import type fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { fromRfc3339 } from '../../src/platform/core/time.ts'
-import type { ApiClient } from '../../testing/api-client.ts'
+import type { ApiClient, ApiResponse } from '../../testing/api-client.ts'
 import { differencesIn } from '../../testing/fixture.ts'
 import { startInstance } from '../../testing/instances.ts'
+import { readPages } from '../../testing/lists.ts'
+import { readFeed, replay } from '../../testing/replay.ts'
 import { LONG_AGO } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
 import { anyRace, anySequence, type History } from './histories.ts'
+import { isSame } from './listening.ts'
 import { type Checked, checkProperty, type Failure } from './property.ts'
 
 /**
@@ -115,6 +118,20 @@ const CASES = [
   'endHold: done',
   'passCancelWindow: done',
   'expireKey: done',
+  'feed: order.placed',
+  'feed: order.confirmed',
+  'feed: order.canceled, requested',
+  'feed: order.canceled, hold_expired',
+  'feed: order.updated',
+  'feed: product.created',
+  'feed: product.updated',
+  'feed: product.stock_adjusted',
+  'feed: product.stock_low',
+  'feed: product.out_of_stock',
+  'feed: product.back_in_stock',
+  'feed: customer.created',
+  'feed: customer.updated',
+  'feed: customer.deleted',
 ]
 
 /** What must have been met by callers at once. */
@@ -149,10 +166,19 @@ const RACED = [
   'placeOrder: po_number_taken',
   'createAndConfirm: po_number_taken',
   'updateOrder: changed',
+  'feed: order.placed',
+  'feed: order.confirmed',
+  'feed: order.canceled, requested',
+  'feed: order.canceled, hold_expired',
+  'feed: order.updated',
+  'feed: product.stock_low',
+  'feed: product.out_of_stock',
+  'feed: product.back_in_stock',
 ]
 
 describeEachEngine('any history of calls', (engine) => {
   const system = useSystem(engine)
+  const righted = new Set<number>()
 
   async function expectExplained(histories: fc.Arbitrary<History>, instances: ApiClient[]): Promise<Checked> {
     const checked = await checkProperty(histories, { system, instances, seed: SEED, runs: RUNS, path: PATH })
@@ -160,7 +186,8 @@ describeEachEngine('any history of calls', (engine) => {
     if (failure !== undefined) expect.fail(describeFailure(failure))
     console.log(`${engine}, seed ${SEED}: ${JSON.stringify(counts)}\n${JSON.stringify(cases)}`)
     expect(system.log.filter((line) => JSON.parse(line).level >= 50)).toEqual([])
-    await expectBalancedBooks(system)
+    await expectFeedOfAll(system, righted)
+    await expectBalancedBooks(system, righted)
     return checked
   }
 
@@ -184,13 +211,41 @@ function describeFailure({ path, description }: Failure): string {
   return `Not as the contract says. To play it again:\n\n    ${again}\n\n${description}\n`
 }
 
+/** The demo data is older than the feed. */
+const SEEDED = 4
+
+/**
+ * The whole feed, of all histories, must lead to the very state of all orders and stocks.
+ * @param righted orders whose confirmation was put right by hand
+ */
+async function expectFeedOfAll(system: TestSystem, righted: ReadonlySet<number>): Promise<void> {
+  const { events } = await readFeed(system.orders, { limit: 101 })
+  expect(events[0]?.position).toBe(1)
+  const { faults, orders, stocks } = replay(events, { byHand: LONG_AGO, isOlder: (_, id) => id <= SEEDED })
+  expect(faults).toEqual([])
+  const listed = await readNew(system.orders, '/orders?expand=items&limit=100')
+  const all = listed.map((order) => (righted.has(order.id) ? { ...order, confirmed_at: LONG_AGO } : order))
+  expect(all.filter((order) => !isSame(order, orders.get(order.id)))).toEqual([])
+  expect(all.length).toBe([...orders.keys()].filter((id) => id > SEEDED).length)
+  const products = await readNew(system.orders, '/products?limit=100')
+  expect(products.filter(({ id, stock }) => stocks.get(id) !== stock)).toEqual([])
+}
+
+/** The rows of a list that are not of the demo data. */
+async function readNew(api: ApiClient, path: string): Promise<ApiResponse['body'][]> {
+  return (await readPages(api, path)).filter(({ id }) => id > SEEDED)
+}
+
 /** Once the times that were set back by hand are put right: the books ask that they be in order. */
-async function expectBalancedBooks(system: TestSystem): Promise<void> {
+async function expectBalancedBooks(system: TestSystem, righted: Set<number>): Promise<void> {
   await system.sweeps.releaseExpiredHolds()
+  const setBack = system.db.selectFrom('orders').select('id').where('confirmed_at', '=', fromRfc3339(LONG_AGO))
+  const ids = (await setBack.execute()).map(({ id }) => id)
+  for (const id of ids) righted.add(id)
   await system.db
     .updateTable('orders')
     .set(({ ref }) => ({ confirmed_at: ref('created_at') }))
-    .where('confirmed_at', '=', fromRfc3339(LONG_AGO))
+    .where('id', 'in', [...ids, 0])
     .execute()
   expect(await differencesIn(system)).toEqual([])
 }

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ApiResponse } from '../../testing/api-client.ts'
+import type { FeedEvent } from '../../testing/replay.ts'
 import { LONG_AGO } from '../../testing/rows.ts'
 
-// The contract of customers, products, orders and keys, in memory, one call after another. It is written from the
+// The contract of customers, products, orders, keys and events, in memory, one call after another. It is written from the
 // contract, not from the sources. From a response it takes only what the contract leaves open: new ids, times, versions.
 
 /** A client with all scopes, one bound to the first customer, and one without the customer scopes. */
@@ -10,17 +11,19 @@ export type Caller = 'all' | 'bound' | 'other'
 
 type PoPolicy = 'unique' | 'free' | 'required'
 type CustomerFields = { name: string; email: string; phone?: string; po_policy?: PoPolicy | undefined }
-type ProductFields = { sku: string; name: string; price_cents: number; stock: number }
+type ProductFields = { sku: string; name: string; price_cents: number; stock: number; stock_low_at?: number | null }
 export type Items = { product_id: number; qty: number }[]
 /** What an order asks for. */
 export type Requested = { customer_id: number; items: Items; po_number?: string }
 type Status = 'CREATED' | 'CONFIRMED' | 'CANCELED'
 /** The last row of the previous page, and its cursor. */
 export type PageStart = { cursor: string; row: ApiResponse['body'] }
-type Keyed = { by: Caller; key?: string | undefined }
-type One = { by: Caller; id: number }
+/** `correlation`: the id of the request, which its events have too. */
+type By = { by: Caller; correlation?: string }
+type Keyed = By & { key?: string | undefined }
+type One = By & { id: number }
 type Conditional = One & { ifMatch?: string | undefined }
-type PageOf = { by: Caller; limit: number; after?: PageStart }
+type PageOf = By & { limit: number; after?: PageStart }
 
 /** All calls. The last four are not requests: they let time pass, and sweep. */
 export type Call =
@@ -60,6 +63,18 @@ export type Expected = Omit<Seen, 'text'> & { what: string; text?: string }
 
 /** A time that was set but not seen yet. */
 const UNSEEN = 'a time'
+/** What an event tells and the contract leaves open. */
+const ANYTHING = 'anything'
+
+/** Who caused an event, and in which request. */
+type Cause = { actor: { type: 'client' | 'system'; id: string }; correlation_id: string | null }
+
+/** An event that must be in the feed. */
+export type Told = Cause & {
+  type: string
+  resource: { type: 'order' | 'product' | 'customer'; id: number; version: number | string }
+  data: Record<string, unknown>
+}
 
 /** `risen`: the version is above this number; how far was not seen yet. */
 type Versioned = { version: number; risen: boolean; created_at: string; updated_at: string }
@@ -99,6 +114,8 @@ export interface State {
   responses: Record<string, { request: string; first: Seen }>
   /** Those of the orchestrator, whose keys at Orders are separate. */
   orchestrated: Record<string, { request: string; first: Seen }>
+  /** The events of the step that is being made. */
+  told: Told[]
 }
 
 /** A state with these customers and products, from their responses. The first customer has the bound client. */
@@ -116,6 +133,7 @@ export function stateOf(
     adjustments: [],
     responses: {},
     orchestrated: {},
+    told: [],
   }
 }
 
@@ -126,7 +144,10 @@ type Placing = { of: 'placing'; customer: Customer | undefined; freed?: boolean 
 export type Progress = Placing | { of: 'releaseExpiredHolds'; left: number[] }
 
 /** The state after one step of a call: with the response after the last step, with the progress after others. */
-export type Outcome = { state: State } & ({ expected: Expected } | { progress: Progress })
+type Step = { state: State } & ({ expected: Expected } | { progress: Progress })
+
+/** With the events that the step must have. */
+export type Outcome = Step & { told: Told[] }
 
 /** Orders at the end of a history by creation time: an unseen step may have created them. */
 export type LaterOrders = ReadonlyMap<number, string>
@@ -143,6 +164,12 @@ export function outcomesOf(
   progress?: Progress,
   later: LaterOrders = new Map(),
 ): Outcome[] {
+  return stepsOf(before, call, seen, progress, later).map((step) => {
+    return { ...step, state: { ...step.state, told: [] }, told: step.state.told }
+  })
+}
+
+function stepsOf(before: State, call: Call, seen: Seen, progress: Progress | undefined, later: LaterOrders): Step[] {
   switch (call.verb) {
     case 'placeOrder':
       return placeOrder(before, call, seen, progress, later)
@@ -218,11 +245,9 @@ function createCustomer(state: State, call: CallOf<'createCustomer'>, seen: Seen
     const { name, email, phone = null, po_policy = 'unique' } = call.fields
     const customer = { id, name, email, phone, po_policy, deleted: false, ...newVersion() }
     state.customers.push(customer)
-    return created(
-      shownCustomer(customer, seen.body),
-      'customers',
-      freed ? "created with a deleted one's e-mail" : 'created',
-    )
+    const shown = shownCustomer(customer, seen.body)
+    tell(state, 'customer.created', { customer: shown }, causeOf(state, call))
+    return created(shown, 'customers', freed ? "created with a deleted one's e-mail" : 'created')
   })
 }
 
@@ -239,15 +264,21 @@ function replaceCustomer(state: State, call: CallOf<'replaceCustomer'>, seen: Se
   const taken = emailTaken(state, call.fields, customer)
   if (taken) return taken
   const { name, email, phone = null, po_policy = customer.po_policy } = call.fields
-  Object.assign(customer, { name, email, phone, po_policy })
+  const fields = { name, email, phone, po_policy }
+  const previous = oldValues(customer, fields)
+  Object.assign(customer, fields)
   rise(customer)
-  return versioned(shownCustomer(customer, seen.body), changedBy(call))
+  const shown = shownCustomer(customer, seen.body)
+  tell(state, 'customer.updated', { customer: shown, previous }, causeOf(state, call))
+  return versioned(shown, changedBy(call))
 }
 
 function deleteCustomer(state: State, call: CallOf<'deleteCustomer'>): Expected {
   const customer = changeableCustomer(state, call)
   if ('what' in customer) return customer
   customer.deleted = true
+  const last = { ...shownCustomer(customer, undefined), updated_at: UNSEEN, version: ANYTHING }
+  tell(state, 'customer.deleted', { customer: last }, causeOf(state, call))
   return done('deleted')
 }
 
@@ -293,7 +324,9 @@ function createProduct(state: State, call: CallOf<'createProduct'>, seen: Seen):
     if (state.products.some(({ sku }) => sku === call.fields.sku)) return refusal(409, 'sku_taken')
     const product = { id: newId(seen.body, state.products), ...call.fields, ...newVersion() }
     state.products.push(product)
-    return created(shownProduct(product, seen.body), 'products', 'created')
+    const shown = shownProduct(product, seen.body)
+    tell(state, 'product.created', { product: shown }, causeOf(state, call))
+    return created(shown, 'products', 'created')
   })
 }
 
@@ -306,9 +339,15 @@ function changeProduct(state: State, call: CallOf<'changeProduct'>, seen: Seen):
   const product = productOf(state, call.id)
   if (product === undefined) return refusal(404, 'not_found')
   if (!holds(call.ifMatch, product)) return refusal(412, 'precondition_failed')
-  Object.assign(product, call.change)
+  const { stock } = product
+  const previous = oldValues({ stock_low_at: null, ...product }, changedFields(call.change))
+  Object.assign(product, changedFields(call.change))
   rise(product)
-  return versioned(shownProduct(product, seen.body), changedBy(call))
+  const shown = shownProduct(product, seen.body)
+  tell(state, 'product.updated', { product: shown, previous }, causeOf(state, call))
+  const adjustment = { id: ANYTHING, delta: product.stock - stock, reason: ANYTHING }
+  if (adjustment.delta !== 0) tellStock(state, product, adjustment, causeOf(state, call))
+  return versioned(shown, changedBy(call))
 }
 
 function adjustStock(state: State, call: CallOf<'adjustStock'>, seen: Seen): Expected {
@@ -328,6 +367,7 @@ function adjustStock(state: State, call: CallOf<'adjustStock'>, seen: Seen): Exp
       state.adjustments.map((id) => ({ id })),
     )
     state.adjustments.push(adjustmentId)
+    tellStock(state, product, { id: adjustmentId, delta, reason }, causeOf(state, call))
     const created_at = settled(UNSEEN, seen.body?.created_at)
     const body = { id: adjustmentId, product_id: id, delta, reason, stock: product.stock, created_at }
     return { ...done('adjusted'), status: 201, body }
@@ -337,6 +377,11 @@ function adjustStock(state: State, call: CallOf<'adjustStock'>, seen: Seen): Exp
 function searchProducts(state: State, call: CallOf<'searchProducts'>, seen: Seen): Expected {
   const wordOf = (row: Product) => firstWord(call.search, row.sku, row.name)
   return page(found(state.products, wordOf), call, seen, byWord(wordOf), shownProduct)
+}
+
+/** -1 takes the limit away. */
+function changedFields({ stock_low_at, ...fields }: Partial<ProductFields>): Partial<ProductFields> {
+  return stock_low_at === undefined ? fields : { ...fields, stock_low_at: stock_low_at === -1 ? null : stock_low_at }
 }
 
 function productOf(state: State, id: number): Product | undefined {
@@ -351,7 +396,7 @@ function placeOrder(
   seen: Seen,
   progress: Progress | undefined,
   later: LaterOrders,
-): Outcome[] {
+): Step[] {
   const { customer_id, items, confirm, po_number } = call
   if (confirm && call.key === undefined) return [{ state: before, expected: refusal(400, 'idempotency_key_required') }]
   return place(before, call, before.responses, progress, (state, customer) => {
@@ -372,13 +417,13 @@ function place(
   responses: State['responses'],
   progress: Progress | undefined,
   takeOrder: (state: State, customer: Customer | undefined) => Expected,
-): Outcome[] {
+): Step[] {
   if (!mayKnow(before, call, call.customer_id)) return [{ state: before, expected: refusal(404, 'not_found') }]
   if (progress?.of !== 'placing') return [lookUp(before, call.customer_id)]
   const released = isAnswered(responses, call) ? [] : releasesFor(before, call, progress.customer)
   const holders = poHolders(before, call)
   const freed = progress.freed || holders.length > 0
-  const outcomes = released.map((state): Outcome => ({ state, progress: { ...progress, freed } }))
+  const outcomes = released.map((state): Step => ({ state, progress: { ...progress, freed } }))
   const isTakenAnyway = holders.some((order) => !holdEnded(order))
   if (released.length > 0 && !isTakenAnyway) return outcomes
   const state = structuredClone(before)
@@ -388,7 +433,7 @@ function place(
 }
 
 /** Looks up the customer, at another service. */
-function lookUp(state: State, customerId: number): Outcome {
+function lookUp(state: State, customerId: number): Step {
   return { state, progress: { of: 'placing', customer: liveCustomer(state, customerId) } }
 }
 
@@ -471,7 +516,7 @@ const HOLD_MINUTES = 1_440
 /** Places the order at current prices, and reserves its stock. */
 function take(
   state: State,
-  call: Requested & { by: Caller },
+  call: CallOf<'placeOrder' | 'createAndConfirm'>,
   id: number,
   createdAt: string | undefined,
   status: 'CREATED' | 'CONFIRMED',
@@ -500,6 +545,7 @@ function take(
   }
   state.orders.push(order)
   move(state, items, -1)
+  tellOrder(state, 'order.placed', order, undefined, causeOf(state, call))
   return order
 }
 
@@ -517,7 +563,7 @@ function confirmOrder(state: State, call: CallOf<'confirmOrder'>, seen: Seen): E
   return once(state.responses, call, call.id, seen, () => {
     const order = visibleOrder(state, call)
     if (order === undefined) return refusal(404, 'not_found')
-    const was = confirm(state, order)
+    const was = confirm(state, order, causeOf(state, call))
     if (was === 'CANCELED') return refusal(409, 'order_canceled')
     if (was === 'hold ended') return refusal(409, 'order_canceled', {}, 'order_canceled, its hold had ended')
     const what = was === 'CREATED' ? 'confirmed' : 'was confirmed already'
@@ -526,17 +572,18 @@ function confirmOrder(state: State, call: CallOf<'confirmOrder'>, seen: Seen): E
 }
 
 /** Confirms the order if possible; an ended hold is over even before the sweep. @returns the case */
-function confirm(state: State, order: Order): Status | 'hold ended' {
+function confirm(state: State, order: Order, cause: Cause): Status | 'hold ended' {
   if (holdEnded(order)) {
     cancel(state, order)
     return 'hold ended'
   }
-  const was = order.status
-  if (was === 'CREATED') {
+  const before = structuredClone(order)
+  if (before.status === 'CREATED') {
     const version = order.version + 1
     Object.assign(order, { status: 'CONFIRMED', confirmed_at: UNSEEN, expires_at: null, version })
+    tellOrder(state, 'order.confirmed', order, before, cause)
   }
-  return was
+  return before.status
 }
 
 function cancelOrder(state: State, call: CallOf<'cancelOrder'>, seen: Seen): Expected {
@@ -546,13 +593,16 @@ function cancelOrder(state: State, call: CallOf<'cancelOrder'>, seen: Seen): Exp
   const response = (what: string) => versioned(shownOrder(order, seen.body), what)
   if (was === 'CANCELED') return response('was canceled already')
   if (was === 'CONFIRMED' && order.confirmed_at === LONG_AGO) return refusal(409, 'cancel_window_passed')
-  cancel(state, order)
+  cancel(state, order, holdEnded(order) ? undefined : causeOf(state, call))
   return response(`canceled when ${was}`)
 }
 
-function cancel(state: State, order: Order): void {
+/** @param cause undefined when the hold has ended, whoever met the order then */
+function cancel(state: State, order: Order, cause?: Cause): void {
+  const before = structuredClone(order)
   Object.assign(order, { status: 'CANCELED', canceled_at: UNSEEN, version: order.version + 1 })
   move(state, order.items, 1)
+  tellOrder(state, 'order.canceled', order, before, cause ?? HOLD_ENDED, cause ? 'requested' : 'hold_expired')
 }
 
 function updateOrder(state: State, call: CallOf<'updateOrder'>, seen: Seen): Expected {
@@ -562,7 +612,9 @@ function updateOrder(state: State, call: CallOf<'updateOrder'>, seen: Seen): Exp
     if (order === undefined) return refusal(404, 'not_found')
     if (!holds(ifMatch, { ...order, risen: false })) return refusal(412, 'precondition_failed')
     if (order.status === 'CANCELED' || holdEnded(order)) return refusal(409, 'order_canceled')
+    const before = structuredClone(order)
     Object.assign(order, { notes: notes === '' ? null : notes, version: order.version + 1 })
+    tellOrder(state, 'order.updated', order, before, causeOf(state, call))
     return versioned(shownOrder(order, seen.body), changedBy(call))
   })
 }
@@ -628,7 +680,7 @@ function createAndConfirm(
   seen: Seen,
   progress: Progress | undefined,
   later: LaterOrders,
-): Outcome[] {
+): Step[] {
   const { customer_id, items, po_number } = call
   return place(before, call, before.orchestrated, progress, (state, customer) => {
     return once(state.orchestrated, call, { customer_id, items, po_number }, seen, () => {
@@ -653,6 +705,73 @@ function orchestratedData(order: Order, customer: Customer | undefined) {
   }
 }
 
+// Events
+
+const HOLD_ENDED: Cause = { actor: { type: 'system', id: 'holds' }, correlation_id: null }
+
+/** The orchestrator passes the id on that its body has. */
+function causeOf(state: State, call: { verb: Call['verb'] } & By): Cause {
+  const id = state.principals[call.by].replace('client:', '')
+  const correlation_id = call.verb === 'createAndConfirm' ? 'model' : (call.correlation ?? null)
+  return { actor: { type: 'client', id }, correlation_id }
+}
+
+/** @param data with the resource under its name */
+function tell(state: State, type: string, data: Record<string, unknown>, cause: Cause): void {
+  const [name = ''] = type.split('.')
+  const { id, version } = Object(data[name])
+  const resource = { type: RESOURCES[name] ?? 'order', id, version }
+  state.told.push({ type, resource, ...cause, data })
+}
+
+const RESOURCES: Record<string, Told['resource']['type']> = { customer: 'customer', product: 'product', order: 'order' }
+
+function tellOrder(
+  state: State,
+  type: string,
+  order: Order,
+  before: Order | undefined,
+  cause: Cause,
+  reason?: string,
+): void {
+  const previous = before && { previous: oldValues(before, order) }
+  const data = { order: { ...structuredClone(order), ...UNSET }, ...previous, ...(reason && { reason }) }
+  tell(state, type, data, cause)
+}
+
+function tellStock(state: State, product: Product, adjustment: object, cause: Cause): void {
+  const { id, sku, name, stock, stock_low_at = null } = product
+  tell(
+    state,
+    'product.stock_adjusted',
+    { product: { id, sku, name, stock, stock_low_at, version: ANYTHING }, adjustment },
+    cause,
+  )
+}
+
+/** The old values of what changes, except of the version. */
+function oldValues<T extends object>(before: T, after: Partial<T>): Partial<T> {
+  const isChanged = ([name, value]: [string, unknown]) =>
+    name !== 'version' && name in after && !isDeepStrictEqual(value, Object(after)[name])
+  return Object.fromEntries(Object.entries(before).filter(isChanged)) as Partial<T>
+}
+
+/** Whether an event in the feed is the one that must be there. */
+export function isTold(told: Told, { type, resource, actor, correlation_id, data }: FeedEvent): boolean {
+  return fits(told, { type, resource, actor, correlation_id, data })
+}
+
+function fits(told: unknown, seen: unknown): boolean {
+  if (told === ANYTHING) return true
+  if (told === UNSEEN) return typeof seen === 'string' && TIME.test(seen)
+  if (typeof told !== 'object' || told === null) return told === seen
+  if (typeof seen !== 'object' || seen === null) return false
+  const names = Object.keys(told)
+  return (
+    names.length === Object.keys(seen).length && names.every((name) => fits(Object(told)[name], Object(seen)[name]))
+  )
+}
+
 // Passing time
 
 function endHold(state: State, call: CallOf<'endHold'>): Expected {
@@ -673,7 +792,7 @@ function expireKey(state: State, call: CallOf<'expireKey'>): Expected {
 }
 
 /** The orders whose hold has ended when the sweep begins, one by one, in any order. */
-function releaseExpiredHolds(before: State, progress: Progress | undefined): Outcome[] {
+function releaseExpiredHolds(before: State, progress: Progress | undefined): Step[] {
   if (progress?.of !== 'releaseExpiredHolds') {
     const left = before.orders.filter(holdEnded).map(({ id }) => id)
     if (left.length === 0) return [{ state: before, expected: done('nothing to release') }]
@@ -771,8 +890,20 @@ function shownCustomer(customer: Customer, seen: ApiResponse['body']) {
 function shownProduct(product: Product, seen: ApiResponse['body']) {
   settle(product, seen)
   const { id, sku, name, price_cents, stock, created_at, updated_at } = product
+  const { stock_low_at = null } = product
   const unset = { active: true, min_qty: 1, qty_step: 1, max_qty: null, unit: 'pc' }
-  return { id, sku, name, price_cents, stock, ...unset, created_at, updated_at, version: shownVersion(product) }
+  return {
+    id,
+    sku,
+    name,
+    price_cents,
+    stock,
+    ...unset,
+    stock_low_at,
+    created_at,
+    updated_at,
+    version: shownVersion(product),
+  }
 }
 
 function shownOrder(order: Order, seen: ApiResponse['body']) {
@@ -780,9 +911,10 @@ function shownOrder(order: Order, seen: ApiResponse['body']) {
   order.confirmed_at = settled(order.confirmed_at, seen?.confirmed_at, order.created_at)
   order.canceled_at = settled(order.canceled_at, seen?.canceled_at, order.created_at)
   order.expires_at = settled(order.expires_at, seen?.expires_at, order.created_at)
-  const unset = { requested_delivery_date: null, ship_to: null, metadata: null, currency: null }
-  return { ...order, ...unset }
+  return { ...order, ...UNSET }
 }
+
+const UNSET = { requested_delivery_date: null, ship_to: null, metadata: null, currency: null }
 
 function settle(row: Versioned, seen: ApiResponse['body']): void {
   row.created_at = settled(row.created_at, seen?.created_at)
@@ -799,8 +931,10 @@ function shownVersion({ version, risen }: Versioned): number | string {
 /** The time of the response, if one was set and not seen before. */
 function settled<T extends string | null>(time: T, seen: unknown, notBefore = ''): T | string {
   if (time !== UNSEEN || typeof seen !== 'string') return time
-  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(seen) && seen >= notBefore ? seen : time
+  return TIME.test(seen) && seen >= notBefore ? seen : time
 }
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 const NO_ID = -1
 

@@ -1,14 +1,16 @@
 import fc from 'fast-check'
 import type { ApiClient } from '../../testing/api-client.ts'
 import type { TestSystem } from '../../testing/system.ts'
-import { formatFailure } from './format-failure.ts'
+import { formatFailure, formatFeedFailure } from './format-failure.ts'
 import { type History, play } from './histories.ts'
 import { linearize } from './linearizability.ts'
+import { faultsOf } from './listening.ts'
 
 export interface Checked {
   histories: number
   calls: number
-  /** Counts of each verb and case, as `verb: what`. */
+  events: number
+  /** Counts of each verb and case, as `verb: what`, and of each type of event, as `feed: type`. */
   cases: Record<string, number>
   /** The smallest history that the model can't explain; absent where it explains them all. */
   failure?: Failure
@@ -38,19 +40,24 @@ const SHRINK_LIMIT_MS = 30_000
 /** Plays histories until the model can't explain one, and then shrinks that one. */
 export async function checkProperty(histories: fc.Arbitrary<History>, options: CheckOptions): Promise<Checked> {
   const { system, instances, seed, runs, path = '' } = options
-  const checked: Checked = { histories: 0, calls: 0, cases: {} }
+  const checked: Checked = { histories: 0, calls: 0, events: 0, cases: {} }
   let unexplained: string | undefined
   let shrinkUntil = Number.POSITIVE_INFINITY
 
   /** @returns a description of what the model can't explain */
   async function playAndExplain(history: History): Promise<string | undefined> {
     const played = await play(system, instances, history)
-    const found = linearize(played.start, played.branches, played.later)
+    const { later, feed } = played
+    const found = linearize(played.start, played.branches, { later, events: feed.events })
     if ('next' in found) return formatFailure(played, found)
+    const faults = faultsOf(feed)
+    if (faults.length > 0) return formatFeedFailure(played, faults)
     checked.histories++
     checked.calls += found.cases.length
-    for (const { verb, what } of found.cases) {
-      checked.cases[`${verb}: ${what}`] = (checked.cases[`${verb}: ${what}`] ?? 0) + 1
+    checked.events += feed.events.length
+    const told = feed.events.map(({ type, data }) => `feed: ${[type, data.reason].filter(Boolean).join(', ')}`)
+    for (const name of [...found.cases.map(({ verb, what }) => `${verb}: ${what}`), ...told]) {
+      checked.cases[name] = (checked.cases[name] ?? 0) + 1
     }
     return undefined
   }

@@ -82,6 +82,7 @@ function ownEmail(known: Known, slot: number, loud = false): string {
 
 /** One product has stock for many orders. */
 const FIRST_STOCK = [3, 6, 30]
+const FIRST_LIMITS = [{ stock_low_at: 1 }, {}, { stock_low_at: 27 }]
 const FIRST_POLICIES = ['unique', 'free', 'required'] as const
 
 /** Each history begins with three customers and three products. */
@@ -93,7 +94,11 @@ export function firstCalls(known: Known): Call[] {
       by: 'all',
       fields: { name, email: ownEmail(known, slot), po_policy: FIRST_POLICIES[slot] },
     },
-    { verb: 'createProduct', by: 'all', fields: { sku: ownSku(known, slot), name, price_cents: 100, stock } },
+    {
+      verb: 'createProduct',
+      by: 'all',
+      fields: { sku: ownSku(known, slot), name, price_cents: 100, stock, ...FIRST_LIMITS[slot] },
+    },
   ])
 }
 
@@ -134,6 +139,8 @@ const customer = fc.record({
 })
 const price = fc.constantFrom(100, 250, 0)
 const stock = fc.nat({ max: 8 })
+/** -1 takes the limit of a product away. */
+const lowAt = fc.constantFrom(0, 1, 4, -1)
 const items = fc.array(fc.record({ product: slot, qty: fc.integer({ min: 1, max: 3 }) }), {
   minLength: 1,
   maxLength: 4,
@@ -186,10 +193,11 @@ const searchCustomers = fc.record({ by, searched, limit }).map(
     },
 )
 
-const createProduct = fc.record({ by, sku: fc.nat({ max: 4 }), ends, price, stock, key }).map(
-  ({ by, sku, ends, price, stock, key }): Verb =>
+const createProduct = fc.record({ by, sku: fc.nat({ max: 4 }), ends, price, stock, key, low: fc.nat({ max: 3 }) }).map(
+  ({ by, sku, ends, price, stock, key, low }): Verb =>
     (known) => {
-      const fields = { sku: ownSku(known, sku), name: ownWords(known, ends), price_cents: price, stock }
+      const limit = low > 0 && { stock_low_at: low }
+      const fields = { sku: ownSku(known, sku), name: ownWords(known, ends), price_cents: price, stock, ...limit }
       return { verb: 'createProduct', by, fields, key: ownKey(known, key) }
     },
 )
@@ -200,15 +208,25 @@ const getProduct = fc.record({ by, slot }).map(
 )
 
 const changeProduct = fc
-  .record({ by, slot, ends, price, stock, which: fc.constantFrom('name', 'price', 'stock', 'all'), ifMatch })
+  .record({
+    by,
+    slot,
+    ends,
+    price,
+    stock,
+    lowAt,
+    which: fc.constantFrom('name', 'price', 'stock', 'limit', 'all'),
+    ifMatch,
+  })
   .map(
-    ({ by, slot, ends, price, stock, which, ifMatch }): Verb =>
+    ({ by, slot, ends, price, stock, lowAt, which, ifMatch }): Verb =>
       (known) => {
         const id = pick(known.products, slot)
         const change = {
           ...((which === 'name' || which === 'all') && { name: ownWords(known, ends) }),
           ...((which === 'price' || which === 'all') && { price_cents: price }),
           ...((which === 'stock' || which === 'all') && { stock }),
+          ...((which === 'limit' || which === 'all') && { stock_low_at: lowAt }),
         }
         return { verb: 'changeProduct', by, id, change, ifMatch: etagOf(known, `product ${id}`, ifMatch) }
       },
@@ -376,7 +394,7 @@ export const anyVerb = among(
   [2, searchProducts],
   [9, placeOrder],
   [2, placeForPo],
-  [3, contendForPo],
+  [4, contendForPo],
   [2, getOrder],
   [7, confirmOrder],
   [7, cancelOrder],

@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { ERRORS } from '../../src/compose/modules.ts'
+import { LOOPBACK } from '../../testing/deployment.ts'
 import { variablesOf } from '../../testing/fixture.ts'
 import { runProgram } from '../../testing/programs.ts'
 import { newProduct } from '../../testing/rows.ts'
@@ -86,5 +88,27 @@ describeEachEngine('the printed ways to find an order', (engine) => {
     const [, path = ''] = /^curl "localhost:3010(\S+)"/m.exec(section) ?? []
     const token = await system.token({ scopes: ['support:read'] })
     expect((await system.orders.get(path, { token })).body).toMatchObject({ data: [{ key: KEY, order: { id: 5 } }] })
+  })
+})
+
+describeEachEngine('the printed SQL about webhooks', (engine) => {
+  const system = useSystem(engine, LOOPBACK)
+  const [, printed = ''] = /\n## Webhooks\n.*?```sql\n(.*?)```/s.exec(TEXT) ?? []
+  const statements = printed.split(/;\n/).filter((text) => text.trim() !== '')
+
+  it('when events wait, then it shows how many, and how far each endpoint is behind', async () => {
+    const url = 'http://127.0.0.1:9/hooks'
+    const { body: endpoint } = await system.orders.post('/webhook-endpoints', { url, event_types: ['product.*'] })
+    await system.orders.get('/events?after=latest')
+    await newProduct(system)
+    const rows = async () => {
+      const results = statements.map((text) => sql<Record<string, unknown>>`${sql.raw(text)}`.execute(system.db))
+      return (await Promise.all(results)).map((result) => result.rows.map((row) => ({ ...row })))
+    }
+    expect((await rows())[0]).toEqual([{ without_position: 1, since: expect.any(String) }])
+    await system.orders.get('/events?after=latest')
+    expect((await rows())[1]).toEqual([expect.objectContaining({ id: endpoint.id, status: 'enabled', behind: 1 })])
+    await system.dispatch()
+    expect((await rows())[2]).toEqual([{ endpoint_id: endpoint.id, pending: 1, since: expect.any(String) }])
   })
 })

@@ -2,9 +2,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { addMinutes } from '../../src/platform/core/time.ts'
+import { addMinutes, toRfc3339 } from '../../src/platform/core/time.ts'
 import { readClock } from '../../src/platform/database/clock.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
+import type { ListedEvent } from '../../testing/feed.ts'
 import { differencesIn, variablesOf } from '../../testing/fixture.ts'
 import { runProgram } from '../../testing/programs.ts'
 import { newKey, newOrder, newProduct, stockOf } from '../../testing/rows.ts'
@@ -34,10 +35,25 @@ describeEachEngine('npm run purge', (engine) => {
     const { confirmed_at, canceled_at } = (await system.orders.get(`/orders/${id}`)).body
     const times = { created_at: at, confirmed_at: confirmed_at && at, canceled_at: canceled_at && at }
     await system.db.updateTable('orders').set(times).where('id', '=', id).execute()
+    await ageEvents(id, at)
     return id
   }
 
+  /** The events of an order as if it had been placed then. */
+  async function ageEvents(orderId: number, at: string) {
+    const events = await system.db.selectFrom('events').selectAll().where('resource_type', '=', 'order').execute()
+    for (const { id, data } of events.filter(({ resource_id }) => resource_id === orderId)) {
+      const { order, ...rest } = JSON.parse(data)
+      const aged = JSON.stringify({ order: { ...order, created_at: toRfc3339(at) }, ...rest })
+      await system.db.updateTable('events').set({ data: aged }).where('id', '=', id).execute()
+    }
+  }
+
   const forgetKeys = () => system.db.deleteFrom('idempotency_keys').execute()
+  const typesOf = async (id: number) => {
+    const { body } = await system.orders.get(`/events?resource=order:${id}`)
+    return body.data.map(({ type }: { type: string }) => type)
+  }
   const statusOf = async (id: number) => (await system.orders.get(`/orders/${id}`)).status
 
   // The demo data's orders are younger than two years.
@@ -72,6 +88,7 @@ describeEachEngine('npm run purge', (engine) => {
     )
     for (const id of old) expect(await statusOf(id)).toBe(404)
     for (const id of kept) expect(await statusOf(id)).toBe(200)
+    for (const id of old) expect(await typesOf(id)).toEqual(['order.placed', expect.any(String)])
     expect(await stockOf(system, product)).toBe(94)
     expect(await differencesIn(system)).toEqual([])
 
@@ -88,6 +105,21 @@ describeEachEngine('npm run purge', (engine) => {
       .execute()
     expect(ledger).toEqual([{ delta: -4, reason: 'archived orders' }])
     expect(await differencesIn(system)).toEqual([])
+  })
+
+  it('when orders are purged, then their events stay, without what may be about a person', async () => {
+    const { id: product } = await newProduct(system)
+    const order = await oldOrder(product, 'confirm', 800)
+    expect((await system.orders.patch(`/orders/${order}`, { notes: 'for Zoe' })).status).toBe(200)
+    await forgetKeys()
+    expect(await purge(...TWO_YEARS, '--to', newFile(), '--yes')).toMatchObject({ code: 0 })
+    expect((await system.orders.get(`/orders/${order}/history`)).status).toBe(404)
+    const { body } = await system.orders.get(`/events?resource=order:${order}`)
+    expect(body.data.map(({ data }: ListedEvent) => [data.order.version, data.order.notes])).toEqual([
+      [1, null],
+      [2, null],
+      [3, null],
+    ])
   })
 
   it('when a key still refers to an old order, then the order and its replay stay', async () => {

@@ -6,6 +6,12 @@ import { describeEachEngine, useSystem } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
+interface Told {
+  type: string
+  actor: { type: string }
+  data: { product: { stock: number; version: number }; previous?: object; adjustment?: object }
+}
+
 describeEachEngine('wrong stock', (engine) => {
   const system = useSystem(engine)
   const run = (...args: string[]) => runProgram('audit:books', variablesOf(system.env), args)
@@ -31,6 +37,16 @@ describeEachEngine('wrong stock', (engine) => {
       .where('id', '=', id)
       .execute()
     return id
+  }
+
+  /** What the fixes of a product told. */
+  async function toldOf(id: number) {
+    const { body } = await system.orders.get(`/events?resource=product:${id}&limit=500`)
+    return body.data
+      .filter(({ actor }: { actor: { id: string } }) => actor.id === 'audit')
+      .map(({ type, actor, data: { product, previous, adjustment } }: Told) => {
+        return { type, by: actor.type, stock: product.stock, version: product.version, previous, adjustment }
+      })
   }
 
   it('when a product is explained, then its ledger and live orders add up', async () => {
@@ -60,6 +76,8 @@ describeEachEngine('wrong stock', (engine) => {
     expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/was 90 and is 93\.\n$/) })
     const { body } = await system.orders.get(`/products/${id}`)
     expect(body).toMatchObject({ stock: 93, version: before.version + 1 })
+    const updated = { type: 'product.updated', by: 'system', stock: 93, version: body.version, previous: { stock: 90 } }
+    expect(await toldOf(id)).toEqual([updated])
     expect((await json('--explain', 'product', String(id))).found).toMatchObject({ adjustments: 2, expected: 93 })
     expect(await run(...args)).toMatchObject({ code: 0, stdout: expect.stringMatching(/Nothing to fix\.\n$/) })
   })
@@ -73,6 +91,14 @@ describeEachEngine('wrong stock', (engine) => {
     expect({ code, found }).toMatchObject({ code: 0, found: right })
     const [newest] = found.newest_adjustments
     expect(newest).toMatchObject({ delta: extra, reason: 'counted on Monday', principal: 'audit:books' })
+    const { version, stock } = (await system.orders.get(`/products/${id}`)).body
+    const adjustment = { id: newest.id, delta: extra, reason: 'counted on Monday' }
+    expect(await toldOf(id)).toEqual([{ type: 'product.stock_adjusted', by: 'system', stock, version, adjustment }])
+    expect(
+      (await json()).found.findings.find(({ check }: { check: string }) => check === 'stock_events'),
+    ).toMatchObject({
+      differences: [],
+    })
   })
 
   it('when two people fix it at once, then it is fixed once', async () => {
@@ -97,6 +123,24 @@ describeEachEngine('wrong stock', (engine) => {
     expect((await fixing).found).toMatchObject({ done: 'stock set' })
     expect(await stockOf(system, id)).toBe(93 - placed)
     expect((await json('--explain', 'product', String(id))).code).toBe(0)
+  })
+
+  it('when it was adjusted just before, then the fix is told beside that', async () => {
+    const id = await wrongBy(2)
+    for (const delta of [4, -1]) {
+      await system.orders.post(`/products/${id}/stock-adjustments`, { delta, reason: 'delivery' })
+    }
+    const args = ['--fix', 'product', String(id), '--trust', 'stock', '--yes']
+    expect(await run(...args)).toMatchObject({ code: 0 })
+    expect(await toldOf(id)).toMatchObject([{ type: 'product.stock_adjusted', stock: 98, adjustment: { delta: 2 } }])
+  })
+
+  it('when a fix empties the shelf, then that is told too', async () => {
+    const id = await wrongBy(3)
+    await newOrder(system, [{ product_id: id, qty: 93 }])
+    expect(await run('--fix', 'product', String(id), '--trust', 'ledger', '--yes')).toMatchObject({ code: 0 })
+    const types = (await toldOf(id)).map(({ type }: Told) => type)
+    expect(types).toEqual(['product.updated', 'product.out_of_stock'])
   })
 
   it('when the ledger is below zero, then the stock is not set', async () => {

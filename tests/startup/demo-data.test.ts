@@ -5,9 +5,11 @@ import { parse } from 'yaml'
 import { resetDemoData } from '../../src/compose/demo-data.ts'
 import { DATA_TABLES } from '../../src/compose/schema.ts'
 import { createCustomersService } from '../../src/customers/service.ts'
+import type { ListedEvent } from '../../testing/feed.ts'
 import type { Variables } from '../../testing/fixture.ts'
 import { ROOT, runProgram, startCommand, within } from '../../testing/programs.ts'
-import { createTestDatabase, describeEachEngine } from '../../testing/system.ts'
+import { newOrder } from '../../testing/rows.ts'
+import { createTestDatabase, describeEachEngine, useSystem } from '../../testing/system.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -125,11 +127,78 @@ describeEachEngine('npm run demo:reset', (engine) => {
     const { db, drop } = await createTestDatabase(engine)
     onTestFinished(drop)
     const tables = (await db.introspection.getTables()).map(({ name }) => name)
-    // The current writer is not data: its row stays.
-    expect([...DATA_TABLES, 'database_writer'].sort()).toEqual(
+    // The current writer is not data: its row stays. So does that of the feed, with another position.
+    expect([...DATA_TABLES, 'database_writer', 'event_feed'].sort()).toEqual(
       tables.filter((name) => !name.startsWith('sqlite_')).sort(),
     )
   })
+})
+
+describeEachEngine('the events of the demo data', (engine) => {
+  const system = useSystem(engine)
+
+  it('when the feed is read, then it tells how all rows came to be, in the order of time', async () => {
+    const { body } = await system.orders.get('/events')
+    const events: ListedEvent[] = body.data
+    expect(events.map(({ position, id }) => [position, id])).toEqual(
+      Array.from({ length: 14 }, (_, i) => [i + 1, `evt_${i + 1}`]),
+    )
+    expect(events.map(({ timestamp }) => timestamp)).toEqual(events.map(({ timestamp }) => timestamp).toSorted())
+    expect(events.map(({ type, resource: { id, version } }) => `${type} ${id} v${version}`)).toEqual([
+      ...[1, 2, 3, 4].map((id) => `customer.created ${id} v1`),
+      ...[1, 2, 3, 4].map((id) => `product.created ${id} v1`),
+      'order.placed 1 v1',
+      'order.confirmed 1 v2',
+      'order.placed 2 v1',
+      'order.placed 3 v1',
+      'order.canceled 3 v2',
+      'order.placed 4 v1',
+    ])
+  })
+
+  it('when they are compared with the rows, then each has what the services would write', async () => {
+    const { body } = await system.orders.get('/events')
+    const last = new Map<string, ListedEvent>(body.data.map((event: ListedEvent) => [nameOf(event), event]))
+    for (const id of [1, 2, 3, 4]) {
+      const [customer, product, order] = [
+        await system.customers.get(`/customers/${id}`),
+        await system.orders.get(`/products/${id}`),
+        await system.orders.get(`/orders/${id}`),
+      ]
+      expect(last.get(`customer ${id}`).data).toEqual({ customer: customer.body })
+      const { stock, ...rest } = product.body
+      expect(last.get(`product ${id}`).data.product).toEqual({ ...rest, stock: expect.any(Number) })
+      expect(last.get(`product ${id}`).data.product.stock).toBeGreaterThanOrEqual(stock)
+      expect(last.get(`order ${id}`).data.order).toEqual(order.body)
+      const history = await system.orders.get(`/orders/${id}/history`)
+      expect(history.body.data).toHaveLength(order.body.version)
+    }
+    expect(last.get('order 1').data.previous).toEqual({
+      status: 'CREATED',
+      confirmed_at: null,
+      expires_at: '2026-01-08T10:15:00.000Z',
+    })
+    expect(last.get('order 3').data).toMatchObject({
+      previous: { status: 'CREATED', canceled_at: null },
+      reason: 'hold_expired',
+    })
+  })
+
+  it('when it is reset amid new events, then positions go on after its own', async () => {
+    await newOrder(system, [{ product_id: 1, qty: 1 }])
+    await system.orders.get('/events?after=latest')
+    await newOrder(system, [{ product_id: 1, qty: 1 }])
+    await resetDemoData(system.db)
+    expect((await system.orders.get('/events')).body.data).toHaveLength(14)
+    const { id } = await newOrder(system, [{ product_id: 1, qty: 1 }])
+    const { body } = await system.orders.get('/events')
+    expect(body.data.at(-1)).toMatchObject({ position: 15, id: 'evt_15', resource: { id } })
+    expect(body.data).toHaveLength(15)
+  })
+
+  function nameOf({ resource: { type, id } }: ListedEvent): string {
+    return `${type} ${id}`
+  }
 })
 
 /** Runs a command as a person at a terminal, who types this. */

@@ -3,9 +3,13 @@ import { posix } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseEnv, VARIABLES } from '../../src/compose/env.ts'
 import { randomSecret } from '../../src/platform/core/crypto.ts'
+import { readBanner } from '../../testing/banner.ts'
+import { freePort } from '../../testing/database-server.ts'
+import { freshDatabase, startProgram, until } from '../../testing/programs.ts'
 import { useSystem } from '../../testing/system.ts'
 
 const READMES = ['README.md', 'README.es.md']
+const FREE_PORTS = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
 const OLD_SYSTEM = 'docs/from-the-old-system.md'
 const MANIFEST = JSON.parse(readFileSync('package.json', 'utf8'))
 const EXAMPLE = readFileSync('.env.example', 'utf8')
@@ -65,6 +69,39 @@ describe.each(READMES)('%s', (file) => {
     const response = await fetch(`${system.orders.base}${path}`, { method: 'POST', headers, body: body ?? null })
     const { access_token } = await response.json()
     expect((await system.orders.get('/orders', { token: access_token })).status).toBe(200)
+  })
+})
+
+describe.each(READMES)('%s', (file) => {
+  it('when its tour of webhooks is followed, then an order arrives signed, and is in the feed', async () => {
+    const { orders, orchestrator } = await readBanner(
+      startProgram('start', { ...FREE_PORTS, ...freshDatabase('sqlite') }),
+    )
+    const port = String(await freePort())
+    const { method, path, body = '' } = curlWith(file, '/webhook-endpoints')
+    const registered = await orders.call(method, path, { body: body.replace('4000', port) })
+    expect(registered.body).toMatchObject({ url: `http://127.0.0.1:${port}`, secret: expect.any(String) })
+
+    const [, printed = ''] = /^npm run webhooks:listen -- (.+)$/m.exec(blocks(file, 'bash').join('\n')) ?? []
+    const args = printed.replace('whsec_…', registered.body.secret).split(' ')
+    const listener = startProgram('webhooks:listen', {}, [...args, '--port', port])
+    await until(
+      () => (listener.stdout().includes('Webhooks are received') ? true : undefined),
+      () => `it does not listen\n${listener.stderr()}`,
+    )
+    const order = curlWith(file, 'abc-124')
+    const placed = await orchestrator.call(order.method, order.path, { body: order.body, token: null })
+    const { id } = placed.body.data.order
+    const [, line] = await until(
+      () => /\n(.+)\n/.exec(listener.stdout()) ?? undefined,
+      () => `nothing arrived\n${listener.stdout()}`,
+    )
+    const [shown = ''] = blocks(file, 'text')
+    expect(line).toMatch(new RegExp(`^${shown.trim().replace(/[.+]/g, '\\$&').replace(/\d+/g, '\\d+')}$`))
+    expect(line).toContain(`order ${id} `)
+    const feed = await orders.get(curlWith(file, '/events?').path.replace(/"$/, ''))
+    const resource = { type: 'order', id, version: 1 }
+    expect(feed.body.data).toContainEqual(expect.objectContaining({ type: 'order.placed', resource }))
   })
 })
 

@@ -13,6 +13,8 @@ const CALLS_NOBODY = 'it calls no service'
 const NO_DATABASE = 'it has no database'
 const OF_ANOTHER = 'it is of another service'
 const FROM_SSM = 'the function reads it from SSM'
+const OF_SWEEP = 'the function sweep deletes events'
+const OF_EVENTS = 'the function events sends webhooks'
 
 const OUTSIDE_COMPOSE: Reasons = {
   CUSTOMERS_PORT: 'PORT says it',
@@ -65,6 +67,8 @@ const LAMBDA: Record<string, Reasons> = {
     TIME_ZONE: OF_ANOTHER,
     CURRENCY: OF_ANOTHER,
     IDEMPOTENCY_TTL_HOURS: OF_ANOTHER,
+    EVENTS_RETENTION_DAYS: OF_ANOTHER,
+    'WEBHOOK_*': OF_ANOTHER,
   },
   customers: {
     ...OUTSIDE_LAMBDA,
@@ -81,6 +85,8 @@ const LAMBDA: Record<string, Reasons> = {
     CANCEL_WINDOW_MINUTES: OF_ANOTHER,
     TIME_ZONE: OF_ANOTHER,
     CURRENCY: OF_ANOTHER,
+    EVENTS_RETENTION_DAYS: OF_ANOTHER,
+    'WEBHOOK_*': OF_ANOTHER,
     'ORCHESTRATOR_*': OF_ANOTHER,
   },
   orders: {
@@ -90,13 +96,17 @@ const LAMBDA: Record<string, Reasons> = {
     JWT_SECRET: FROM_SSM,
     DB_PASS: FROM_SSM,
     ORDERS_API_BASE: 'it is that service',
+    EVENTS_RETENTION_DAYS: OF_SWEEP,
+    WEBHOOK_KEYS: FROM_SSM,
+    WEBHOOK_DISABLE_AFTER_HOURS: OF_EVENTS,
     'ORCHESTRATOR_*': OF_ANOTHER,
   },
 }
 
 /** The only variables of the functions that serve no outside callers. */
 const LAMBDA_INSIDE: Record<string, RegExp> = {
-  sweep: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+)$/,
+  sweep: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+|EVENTS_RETENTION_DAYS)$/,
+  events: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+|WEBHOOK_(?!KEYS$)\w+)$/,
   docs: /^(NODE_ENV|LOG_LEVEL)$/,
 }
 

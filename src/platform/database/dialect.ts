@@ -25,8 +25,10 @@ export interface SqlDialect {
   keysetAfter(
     columns: readonly [string, string],
     direction: '<' | '>',
-    cursor: readonly [string, number],
+    cursor: readonly [string | number, string | number],
   ): RawBuilder<SqlBool>
+  /** The text of a string, or the number, at a path of a column that has JSON. Null where there is nothing, or no JSON. */
+  jsonText(column: RawBuilder<unknown>, path: string): RawBuilder<string>
   /** Appended to a select that must lock its rows. On SQLite the transaction holds the write lock of the whole file. */
   forUpdate: RawBuilder<unknown>
   /** Like `forUpdate`, and fails at once where another transaction has locked a row. */
@@ -53,6 +55,8 @@ const mysql: SqlDialect = {
     const beyond = sql.raw(direction)
     return sql`(${a} ${beyond} ${first} or (${a} = ${first} and ${b} ${beyond} ${second}))`
   },
+  jsonText: (column, path) =>
+    sql`case when json_valid(${column}) then json_unquote(json_extract(${column}, ${sql.lit(path)})) end`,
   forUpdate: sql`for update`,
   forUpdateNoWait: sql`for update nowait`,
   limitTime: limitSelectTime,
@@ -72,6 +76,7 @@ const sqlite: SqlDialect = {
     const [a, b] = [sql.ref(columns[0]), sql.ref(columns[1])]
     return sql`(${a}, ${b}) ${sql.raw(direction)} (${sql.join(cursor)})`
   },
+  jsonText: (column, path) => sql`case when json_valid(${column}) then json_extract(${column}, ${sql.lit(path)}) end`,
   forUpdate: sql``,
   forUpdateNoWait: sql``,
   limitTime: (select) => select,

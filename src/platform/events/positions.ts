@@ -18,7 +18,7 @@ interface UnnumberedEvent {
 }
 
 /**
- * Gives positions to committed events that have none, oldest id first, at most 500. Any number of processes may do it.
+ * Gives positions to committed events that have none, at most 500 and some. Any number of processes may do it.
  * @returns whether all events that were committed before the call have a position now
  * @throws RowsLocked
  * @throws AppError `unavailable`
@@ -62,34 +62,32 @@ function lockFeedQuery(trx: Database) {
 }
 
 /**
- * The index gives them by ascending ids. It is not asked for that order: MariaDB would read and sort all of them for each
- * page.
+ * The index has them in the order of ids. They are not asked for in that order: the MySQL family would not see that a unique
+ * index has it, and sort all of them for each call.
  */
 function unnumberedQuery(db: Database, limit: number): CompiledQuery<UnnumberedEvent> {
+  return unnumbered(db, 'events_position').limit(limit).compile()
+}
+
+function unnumbered(db: Database, index: string) {
   return db
-    .selectFrom(sql<UnnumberedEvent>`events`.as<'e'>(sql`e ${dialectOf(db).forceIndex('events_position')}`))
+    .selectFrom(sql<UnnumberedEvent>`events`.as<'e'>(sql`e ${dialectOf(db).forceIndex(index)}`))
     .select(['id', 'resource_type', 'resource_id', 'resource_version'])
     .where(sql<boolean>`position is null`)
-    .limit(limit)
-    .compile()
 }
 
 /**
- * Events of the same resources with lower versions and higher ids: the nodes of a cluster give ids from ranges of their own,
- * so a later version may have a lower id.
+ * Lower versions of the same resources that were not read because of the limit: the nodes of a cluster give ids from ranges
+ * of their own, so an earlier version may have a higher id.
  */
 async function findEarlierVersions(
   trx: Database,
   events: readonly UnnumberedEvent[],
 ): Promise<readonly UnnumberedEvent[]> {
-  const changed = events.filter(({ resource_version }) => resource_version > 1)
-  const last = events.at(-1)
-  if (changed.length === 0 || last === undefined || events.length < MAX_NUMBERED) return []
-  const rows = await trx
-    .selectFrom('events')
-    .select(['id', 'resource_type', 'resource_id', 'resource_version'])
-    .where('position', 'is', null)
-    .where('id', '>', last.id)
+  const changed = latestOf(events).filter(({ resource_version }) => resource_version > 1)
+  if (changed.length === 0 || events.length < MAX_NUMBERED) return []
+  const read = new Set(events.map(({ id }) => id))
+  const rows = await unnumbered(trx, 'events_resource')
     .where((eb) =>
       eb.or(
         changed.map(({ resource_type, resource_id, resource_version }) =>
@@ -102,13 +100,22 @@ async function findEarlierVersions(
       ),
     )
     .execute()
-  return rows
+  return rows.filter(({ id }) => !read.has(id))
+}
+
+/** Of each resource the event with the highest version. */
+function latestOf(events: readonly UnnumberedEvent[]): UnnumberedEvent[] {
+  const rising = [...events].sort((a, b) => a.resource_version - b.resource_version)
+  return [...new Map(rising.map((event) => [nameOf(event), event])).values()]
+}
+
+function nameOf({ resource_type, resource_id }: UnnumberedEvent): string {
+  return `${resource_type} ${resource_id}`
 }
 
 /** By ids, but never a later version of a resource before an earlier one. */
 export function inOrder<T extends UnnumberedEvent>(events: readonly T[]): T[] {
   const byId = [...events].sort((a, b) => a.id - b.id)
-  const nameOf = ({ resource_type, resource_id }: T) => `${resource_type} ${resource_id}`
   const versions = Map.groupBy(byId, nameOf)
   for (const group of versions.values()) group.sort((a, b) => a.resource_version - b.resource_version || a.id - b.id)
   // Each place that a resource has in the order of ids goes to its next version.

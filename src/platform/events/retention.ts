@@ -8,7 +8,8 @@ import type { Database } from '../database/types.ts'
 const PAGE_SIZE = 500
 
 /**
- * Deletes the events that are older than so many days, oldest position first. Events without a position stay.
+ * Deletes the events that are older than so many days, up to the first position that is not: the feed begins later, but it
+ * gets no gap. Events without a position stay.
  * @returns their number
  */
 export async function deleteEvents(db: Database, days: number, signal?: AbortSignal): Promise<number> {
@@ -16,7 +17,8 @@ export async function deleteEvents(db: Database, days: number, signal?: AbortSig
   let deleted = 0
   for (let isFull = true; isFull && !signal?.aborted; ) {
     const oldest = await findOldest(db)
-    const old = oldest.filter(({ occurred_at }) => occurred_at < before)
+    const kept = oldest.findIndex(({ occurred_at }) => occurred_at >= before)
+    const old = kept === -1 ? oldest : oldest.slice(0, kept)
     if (old.length > 0) await deleteAll(db, old)
     deleted += old.length
     isFull = old.length === PAGE_SIZE

@@ -1,4 +1,9 @@
+import { chunks } from '../database/bulk-insert.ts'
+import { runPipeline } from '../database/pipeline.ts'
 import type { Database } from '../database/types.ts'
+
+/** So many events are written in one round trip. */
+const WRITTEN_TOGETHER = 100
 
 /**
  * Replaces what the events of some resources tell. For personal data that must go: without it, an event never changes. The
@@ -17,8 +22,13 @@ export async function rewriteEvents(
     .where('resource_type', '=', resourceType)
     .where('resource_id', 'in', ids)
     .execute()
-  for (const { id, data } of events) {
-    const rewritten = rewrite(data)
-    if (rewritten !== data) await trx.updateTable('events').set({ data: rewritten }).where('id', '=', id).execute()
+  const changed = events
+    .map(({ id, data }) => ({ id, before: data, data: rewrite(data) }))
+    .filter(({ before, data }) => data !== before)
+  for (const some of chunks(changed, WRITTEN_TOGETHER)) {
+    await runPipeline(
+      trx,
+      some.map(({ id, data }) => trx.updateTable('events').set({ data }).where('id', '=', id).compile()),
+    )
   }
 }

@@ -1,0 +1,209 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Webhook } from 'standardwebhooks'
+import type { Event } from '../src/events/event-response.ts'
+import { type ApiClient, apiClient } from '../testing/api-client.ts'
+import { listen } from '../testing/listen.ts'
+import type { Random } from '../testing/random.ts'
+import type { Ports } from '../testing/service-processes.ts'
+import { type HeardEvent, heardAs, type Listener } from './listener.ts'
+
+export interface ReceiverPlan {
+  name: string
+  eventTypes: readonly string[]
+  random: Random
+}
+
+const POLL_MS = 500
+const PATIENCE_MS = 4_000
+const REST_LIMIT_MS = 120_000
+const UP_MS = [3_000, 9_000] as const
+const DOWN_MS = [200, 2_500] as const
+
+/** What a receiver does with a request, and how often in a hundred. */
+const HABITS = [
+  ['take it', 72],
+  ['take it late', 6],
+  ['take it and lose the answer', 4],
+  ['lose the connection', 5],
+  ['500', 6],
+  ['429', 2],
+  ['503', 2],
+  ['302', 1],
+  ['410', 1],
+  ['never answer', 1],
+] as const
+type Habit = (typeof HABITS)[number][0]
+
+/**
+ * A receiver of webhooks that is slow, refuses, loses connections, and goes away again and again. When nothing is broken any
+ * more it takes everything, and asks for what waits for a later attempt.
+ */
+export async function createWebhookReceiver(
+  instances: readonly Ports[],
+  token: string,
+  { name, eventTypes, random }: ReceiverPlan,
+): Promise<Listener> {
+  const api = apiClient(`http://127.0.0.1:${instances[0]?.orders}`, token)
+  const heard: HeardEvent[] = []
+  const faults: string[] = []
+  const counts = new Map<string, number>()
+  let isHealthy = false
+  let webhook: Webhook | undefined
+
+  const count = (what: string) => counts.set(what, (counts.get(what) ?? 0) + 1)
+
+  async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await textOf(request)
+    const event: Event = JSON.parse(body)
+    try {
+      webhook?.verify(body, headersOf(request))
+    } catch (error) {
+      faults.push(`${name} got ${event.id} with a wrong signature: ${error}`)
+    }
+    const habit = isHealthy ? 'take it' : habitOf(random)
+    count(habit)
+    await behave(habit, response, () => heard.push(heardAs(event)))
+  }
+
+  const server = createServer((request, response) => {
+    receive(request, response).catch(() => request.destroy())
+  })
+  const port = await listen(server)
+  const url = `http://127.0.0.1:${port}/`
+  const created = await api.post('/webhook-endpoints', { url, event_types: eventTypes })
+  if (created.status !== 201) throw new Error(`no endpoint: ${created.status} ${JSON.stringify(created.body)}`)
+  const { id, secret } = created.body
+  webhook = new Webhook(secret)
+
+  /** As somebody would who sees that it is disabled after a 410. */
+  async function enable(): Promise<void> {
+    const endpoint = await read(api, `/webhook-endpoints/${id}`)
+    if (endpoint?.status !== 'disabled') return
+    count(`disabled: ${endpoint.disabled_reason}`)
+    await api.patch(`/webhook-endpoints/${id}`, { status: 'enabled' }, bounded()).catch(() => {})
+  }
+
+  async function comeAndGo(over: AbortSignal): Promise<void> {
+    while (!over.aborted) {
+      await sleep(random.whole(...UP_MS), undefined, { signal: over }).catch(() => {})
+      if (over.aborted) return
+      count('gone for a while')
+      server.close()
+      server.closeAllConnections()
+      await sleep(random.whole(...DOWN_MS))
+      await listen(server, port)
+    }
+  }
+
+  return {
+    name,
+    promise: 'at least once',
+    wants: (type) => eventTypes.some((pattern) => pattern === '*' || type.startsWith(pattern.slice(0, -1))),
+    heard,
+    async listen(over) {
+      const going = comeAndGo(over)
+      while (!over.aborted) {
+        await enable()
+        await sleep(POLL_MS)
+      }
+      await going
+    },
+    async hearRest(signal) {
+      isHealthy = true
+      for (const until = Date.now() + REST_LIMIT_MS; !signal.aborted && Date.now() < until; ) {
+        await enable()
+        const page = await read(api, `/webhook-endpoints/${id}/deliveries?status=pending&limit=100`)
+        const pending: { id: number; next_attempt_at: string | null }[] = page?.data ?? [
+          { id: 0, next_attempt_at: null },
+        ]
+        if (pending.length === 0 && (await isAtEnd(api, heard, eventTypes))) break
+        const paused = pending.filter(({ next_attempt_at }) => next_attempt_at !== null)
+        for (const delivery of paused) {
+          await api.post(`/webhook-deliveries/${delivery.id}/redeliver`, undefined, bounded()).catch(() => {})
+        }
+        await sleep(POLL_MS)
+      }
+      server.close()
+      server.closeAllConnections()
+    },
+    summary() {
+      const distinct = new Set(heard.map((event) => event.id)).size
+      const habits = [...counts].map(([what, times]) => `${what} ${times.toLocaleString('en')}`).join(', ')
+      return `${distinct.toLocaleString('en')} events, ${heard.length.toLocaleString('en')} times; ${habits}`
+    },
+    troubles: () => faults.slice(0, 5),
+  }
+}
+
+/** Whether the newest event of these types was heard. */
+async function isAtEnd(api: ApiClient, heard: readonly HeardEvent[], types: readonly string[]): Promise<boolean> {
+  const last = heard.reduce((most, { position }) => Math.max(most, position), 0)
+  const after = Buffer.from(JSON.stringify(['events', last])).toString('base64url')
+  for (let cursor = after; ; ) {
+    const page = await read(api, `/events?types=${types.join(',')}&limit=500&after=${cursor}`)
+    if (page === undefined || page.data.length > 0) return false
+    if (!page.has_more) return true
+    cursor = page.next_cursor
+  }
+}
+
+async function behave(habit: Habit, response: ServerResponse, take: () => void): Promise<void> {
+  switch (habit) {
+    case 'take it late':
+      await sleep(1_500)
+      break
+    case 'take it and lose the answer':
+      take()
+      response.destroy()
+      return
+    case 'lose the connection':
+      response.destroy()
+      return
+    case 'never answer':
+      return
+    case 'take it':
+      break
+    case '429':
+    case '503':
+      response.writeHead(Number(habit), { 'retry-after': '1' }).end('later')
+      return
+    case '302':
+      response.writeHead(302, { location: '/elsewhere' }).end()
+      return
+    default:
+      response.writeHead(Number(habit)).end('no')
+      return
+  }
+  take()
+  response.writeHead(200).end('ok')
+}
+
+function habitOf(random: Random): Habit {
+  let rest = random.whole(0, 99)
+  for (const [habit, share] of HABITS) {
+    if (rest < share) return habit
+    rest -= share
+  }
+  return 'take it'
+}
+
+function bounded() {
+  return { signal: AbortSignal.timeout(PATIENCE_MS) }
+}
+
+/** @returns undefined when the services could not answer */
+async function read(api: ApiClient, path: string) {
+  const response = await api.get(path, bounded()).catch(() => undefined)
+  return response?.status === 200 ? response.body : undefined
+}
+
+function headersOf({ headers }: IncomingMessage): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([header, value]) => [header, String(value)]))
+}
+
+async function textOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk)
+  return Buffer.concat(chunks).toString()
+}

@@ -1,0 +1,16 @@
+import { composeDispatcher } from '../compose/jobs.ts'
+import { openDatabase } from '../platform/database/open.ts'
+import { onSchedule } from './lambda-handler.ts'
+
+/** The next run begins a minute after this one. An attempt that is cut off is made again by that run. */
+const MAX_RUN_MS = 50_000
+
+/** Gives events their positions and sends webhooks, as the jobs of the Orders process do. Runs may overlap. */
+export const handler = onSchedule('orders', async ({ env, logger }) => {
+  const { dispatch } = composeDispatcher(env, await openDatabase(env.database, { logger }))
+  return async () => {
+    const dispatched = await dispatch({ logger, signal: AbortSignal.timeout(MAX_RUN_MS) })
+    logger.info(dispatched, 'dispatched')
+    return dispatched
+  }
+})
