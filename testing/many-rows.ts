@@ -202,3 +202,43 @@ export async function makeEvents(db: Database, { count, customers, unnumbered = 
   ])
   await analyze(db, 'events')
 }
+
+/** Which deliveries {@link makeDeliveries} makes for endpoint 1. The others have a few each. */
+export const BUSY_ENDPOINT = {
+  /** Of orders, each of its own, due. */
+  due: 10_000,
+  /** Of product 1: all but the first wait. */
+  waiting: 4_000,
+  /** Every tenth of them failed. */
+  ended: 6_000,
+}
+
+/** Webhook endpoints 1 to `count`, of which every fifth is deleted and every seventh is a customer's, with deliveries. */
+export async function makeDeliveries(db: Database, count: number): Promise<void> {
+  const { due, waiting, ended } = BUSY_ENDPOINT
+  const since = '2026-01-01 00:00:00.000'
+  const at = (ms: RawBuilder<unknown>) => later(db, since, ms)
+  const columns = sql`insert into webhook_deliveries (endpoint_id, event_id, event_type, position, resource_type, resource_id,
+    status, tries, next_attempt_at, created_at, finished_at)`
+  await inBulk(db, [
+    sql`insert into webhook_endpoints (id, url, event_types, customer_id, status, secret, ${sql.ref('cursor')}, enabled_at,
+      created_at, updated_at)
+      select i + 1, 'https://hooks.example/', '["*"]', case when i % 7 = 6 then i + 1 end,
+        case when i % 5 = 4 then 'deleted' else 'enabled' end, 'v1.current.', 0, ${since}, ${since}, ${since}
+      from ${numbers(count)}`,
+    sql`${columns} select 1, i + 1, 'order.placed', i + 1, 'order', i + 1, 'pending', 0, ${at(sql`i`)}, ${at(sql`i`)}, null
+      from ${numbers(due)}`,
+    sql`${columns} select 1, i + 100001, 'product.updated', i + 100001, 'product', 1, 'pending', 0,
+      case when i = 0 then ${at(sql`i`)} end, ${at(sql`i`)}, null
+      from ${numbers(waiting)}`,
+    sql`${columns} select 1, i + 200001, 'order.placed', i + 200001, 'order', i + 200001,
+      case when i % 10 = 0 then 'failed' else 'succeeded' end, 1, null, ${at(sql`i`)}, ${at(sql`i`)}
+      from ${numbers(ended)}`,
+    sql`${columns} select 2 + i % ${sql.lit(count - 1)}, i + 300001, 'order.placed', i + 300001, 'order', i + 1, 'succeeded', 1,
+      null, ${at(sql`i`)}, ${at(sql`i`)}
+      from ${numbers(5 * count)}`,
+    sql`insert into webhook_attempts (delivery_id, attempted_at, status, duration_ms, excerpt)
+      select id, created_at, 200, 1, '' from webhook_deliveries where status <> 'pending'`,
+  ])
+  await analyze(db, 'webhook_endpoints', 'webhook_deliveries', 'webhook_attempts')
+}

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { onTestFinished } from 'vitest'
 import type { Env } from '../src/compose/env.ts'
+import { composeSweep } from '../src/compose/jobs.ts'
 import { composeOrchestrator, composeOrders } from '../src/compose/services.ts'
 import { serve } from '../src/platform/http/server.ts'
 import { type ApiClient, apiClient } from './api-client.ts'
@@ -13,12 +14,22 @@ export interface TestService {
   log: string[]
 }
 
+/** An Orders with its jobs. */
+export interface TestOrders extends TestService, Pick<TestSystem, 'dispatch' | 'sweep'> {}
+
 /** Serves another Orders over the system's database, with a changed environment, until the test ends. */
-export async function serveOrders(system: TestSystem, changes: Partial<Env>): Promise<TestService> {
+export async function serveOrders(system: TestSystem, changes: Partial<Env>): Promise<TestOrders> {
   const env = { ...system.env, ...changes }
   const { log, logger, lifecycle } = common()
-  const { app } = composeOrders(env, system.db, env.customersBase ?? system.customers.base, logger, lifecycle)
-  return { api: await serveUntilTestEnds(system, app), log }
+  const customersAt = env.customersBase ?? system.customers.base
+  const { app, orders, dispatch } = composeOrders(env, system.db, customersAt, logger, lifecycle)
+  const jobs = {
+    async dispatch(signal = new AbortController().signal) {
+      await dispatch({ logger, signal })
+    },
+    sweep: composeSweep(env, system.db, orders).sweep,
+  }
+  return { api: await serveUntilTestEnds(system, app), log, ...jobs }
 }
 
 /** Serves another orchestrator, with a changed environment, until the test ends. */

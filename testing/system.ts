@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import { afterAll, beforeAll, describe, inject, onTestFinished } from 'vitest'
 import { seed } from '../src/compose/demo-data.ts'
 import { type Env, parseEnv } from '../src/compose/env.ts'
+import { composeSweep } from '../src/compose/jobs.ts'
 import { SCOPES, type Scope } from '../src/compose/modules.ts'
 import { composeCustomers, composeOrchestrator, composeOrders } from '../src/compose/services.ts'
 import { signToken } from '../src/identity/service.ts'
@@ -68,6 +69,8 @@ export interface TestSystem {
   sweeps: Pick<OrdersService, 'releaseExpiredHolds' | 'purgeExpiredKeys'>
   /** Sends webhooks until nothing is due. */
   dispatch(signal?: AbortSignal): Promise<void>
+  /** Does once what the sweeper does again and again. */
+  sweep(): Promise<Record<string, number>>
   lifecycle: { draining: boolean }
   /** Every log line, as JSON text. */
   log: string[]
@@ -134,6 +137,7 @@ export async function startSystem(engine: Engine, variables: Record<string, stri
     async dispatch(signal = new AbortController().signal) {
       await dispatch({ logger, signal })
     },
+    sweep: composeSweep(env, db, orders).sweep,
     lifecycle,
     log,
     token,

@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS webhook_endpoints (
   version INT NOT NULL DEFAULT 1,
   created_at DATETIME(3) NOT NULL,
   updated_at DATETIME(3) NOT NULL,
-  KEY webhook_endpoints_customer (customer_id)
+  KEY webhook_endpoints_customer (customer_id),
+  KEY webhook_endpoints_status (status)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS webhook_deliveries (
@@ -38,6 +39,7 @@ CREATE TABLE IF NOT EXISTS webhook_deliveries (
   finished_at DATETIME(3) NULL,
   UNIQUE KEY webhook_deliveries_event (endpoint_id, event_id),
   KEY webhook_deliveries_due (endpoint_id, status, next_attempt_at),
+  KEY webhook_deliveries_leased (endpoint_id, leased_until),
   KEY webhook_deliveries_resource (endpoint_id, status, resource_type, resource_id, position),
   KEY webhook_deliveries_created (endpoint_id, created_at),
   KEY webhook_deliveries_status (endpoint_id, status, created_at),

@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS webhook_endpoints (
   updated_at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS webhook_endpoints_customer ON webhook_endpoints (customer_id);
+CREATE INDEX IF NOT EXISTS webhook_endpoints_status ON webhook_endpoints (status);
 
 CREATE TABLE IF NOT EXISTS webhook_deliveries (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,6 +54,7 @@ CREATE TABLE IF NOT EXISTS webhook_deliveries (
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS webhook_deliveries_event ON webhook_deliveries (endpoint_id, event_id);
 CREATE INDEX IF NOT EXISTS webhook_deliveries_due ON webhook_deliveries (endpoint_id, status, next_attempt_at);
+CREATE INDEX IF NOT EXISTS webhook_deliveries_leased ON webhook_deliveries (endpoint_id, leased_until);
 CREATE INDEX IF NOT EXISTS webhook_deliveries_resource ON webhook_deliveries (endpoint_id, status, resource_type, resource_id, position);
 CREATE INDEX IF NOT EXISTS webhook_deliveries_created ON webhook_deliveries (endpoint_id, created_at);
 CREATE INDEX IF NOT EXISTS webhook_deliveries_status ON webhook_deliveries (endpoint_id, status, created_at);

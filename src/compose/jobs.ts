@@ -9,6 +9,7 @@ import { dispatch, dispatcherJob } from '../webhooks/dispatcher.ts'
 import { createOutbox, type Outbox } from '../webhooks/outbox.ts'
 import { sweepDeliveries } from '../webhooks/retention.ts'
 import { createSecretBox } from '../webhooks/secret-box.ts'
+import { sweepSecrets } from '../webhooks/secret-sweep.ts'
 import { createSender } from '../webhooks/sender.ts'
 import type { Env } from './env.ts'
 
@@ -23,10 +24,12 @@ export function composeSweep(
   db: Database,
   orders: Pick<OrdersService, 'releaseExpiredHolds' | 'purgeExpiredKeys'>,
 ) {
+  const secrets = createSecretBox(env.webhooks.keys)
   const sweepAll = async (signal?: AbortSignal) => ({
     ...(await sweep(orders)),
     ...(await sweepFeed(db, env.events, signal)),
     ...(await sweepDeliveries(db)),
+    ...(await sweepSecrets(db, secrets)),
   })
   return {
     job: sweeperJob(sweepAll, env.orders.sweepSeconds),

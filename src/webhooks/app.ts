@@ -1,7 +1,7 @@
 import { callerOf, locationOf, type ServiceApp } from '../platform/http/app.ts'
-import { preconditionsOf } from '../platform/http/etag.ts'
+import { etagOf, preconditionsOf } from '../platform/http/etag.ts'
 import { nextLink } from '../platform/http/pagination.ts'
-import { etagHeader, sendJson, sendStored, sendVersioned } from '../platform/http/response.ts'
+import { etagHeader, sendJson, sendStored } from '../platform/http/response.ts'
 import { addRoute } from '../platform/http/routes.ts'
 import { keyOf } from '../platform/idempotency/header.ts'
 import {
@@ -31,9 +31,10 @@ export function addWebhookRoutes(app: ServiceApp, webhooks: WebhooksService): vo
     return sendJson(c, page, 200, nextLink(c.req.url, page))
   })
 
-  addRoute(app, getWebhookEndpoint, async (c) =>
-    sendVersioned(c, await webhooks.getEndpoint(callerOf(c), c.req.valid('param').id)),
-  )
+  addRoute(app, getWebhookEndpoint, async (c) => {
+    const endpoint = await webhooks.getEndpoint(callerOf(c), c.req.valid('param').id)
+    return sendJson(c, endpoint, 200, { etag: etagOf(endpoint) })
+  })
 
   addRoute(app, changeWebhookEndpoint, async (c) => {
     const [{ id }, change] = [c.req.valid('param'), c.req.valid('json')]

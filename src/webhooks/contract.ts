@@ -10,18 +10,16 @@ import {
   Id,
   IdParams,
   idempotencyHeadersLike,
-  ifNoneMatchHeader,
   jsonBody,
   jsonResponse,
   line,
+  lineOrEmpty,
   locationLike,
-  notModified,
   optional,
   preconditionHeaders,
   protectedProblems,
   Replayed,
   Timestamp,
-  text,
   Version,
 } from '../platform/http/contract.ts'
 import { Instant } from '../platform/http/instant.ts'
@@ -30,7 +28,7 @@ import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
 import { z } from '../platform/http/schema.ts'
 import { WEBHOOK_ERRORS } from './errors.ts'
 
-const Url = text(2048).meta({
+const Url = line(2048).meta({
   description:
     'Where events are posted: https, without user name and fragment. Its host must have public addresses only, or such ' +
     'that `WEBHOOK_ALLOWED_NETWORKS` names.',
@@ -68,7 +66,10 @@ export const WebhookEndpointChange = z
   .strictObject({
     url: optional(Url),
     event_types: optional(EventTypes),
-    description: optional(text(500)).meta({ description: 'An empty text removes it.', example: 'Orders to the ERP' }),
+    description: optional(lineOrEmpty(500)).meta({
+      description: 'An empty text removes it.',
+      example: 'Orders to the ERP',
+    }),
     status: optional(Status).meta({
       description: 'An endpoint that is enabled again goes on from where it stood: nothing is lost.',
       example: 'enabled',
@@ -88,7 +89,10 @@ const endpointFields = {
     description: '`gone`: it answered 410. `failing`: nothing has reached it for `WEBHOOK_DISABLE_AFTER_HOURS`',
     example: null,
   }),
-  paused_until: Timestamp.nullable().meta({ description: 'It asked for a pause (`Retry-After`)', example: null }),
+  paused_until: Timestamp.nullable().meta({
+    description: 'It asked for a pause (`Retry-After`), or nothing could be signed',
+    example: null,
+  }),
   last_success_at: Timestamp.nullable().meta({ example: null }),
   old_secret_until: Timestamp.nullable().meta({ description: 'The secret before this one signs too', example: null }),
   created_at: Timestamp.meta({ example: '2026-01-07T09:00:00.000Z' }),
@@ -138,10 +142,15 @@ export const WebhookAttempt = z
     attempted_at: Timestamp.meta({ example: '2026-01-07T10:15:02.000Z' }),
     status: int32(100, 999).nullable().meta({ description: 'Of the response; null: none came', example: 200 }),
     duration_ms: int64(0).meta({ example: 31 }),
-    error: z.string().nullable().meta({
-      description: 'Why no response came: `timeout`, `connection_refused`, `address_not_allowed`, `tls`, …',
-      example: null,
-    }),
+    error: z
+      .string()
+      .nullable()
+      .meta({
+        description:
+          'Why no response came: `timeout`, `connection_refused`, `address_not_allowed`, `tls`, … `not_signed`: a key of ' +
+          'the operator is missing. `event_deleted`: the event is older than events are kept.',
+        example: null,
+      }),
     response: z.string().meta({ description: 'The first 1 KiB of the response', example: 'ok' }),
   })
   .openapi('WebhookAttempt')
@@ -171,7 +180,7 @@ const deliveryFields = {
 export const WebhookDelivery = z.object(deliveryFields).openapi('WebhookDelivery')
 
 export const WebhookDeliveryDetail = z
-  .object({ ...deliveryFields, attempts: z.array(WebhookAttempt).meta({ description: 'The first 100, oldest first' }) })
+  .object({ ...deliveryFields, attempts: z.array(WebhookAttempt).meta({ description: 'The last 100, oldest first' }) })
   .openapi('WebhookDeliveryDetail')
 
 const WebhookDeliveryPage = pageOf(WebhookDelivery).openapi('WebhookDeliveryPage')
@@ -287,11 +296,11 @@ export const getWebhookEndpoint = defineRoute({
   operationId: 'getWebhookEndpoint',
   tags,
   summary: 'Get a webhook endpoint, without its secret',
-  parameters: ifNoneMatchHeader,
+  description:
+    'Its `ETag` is for `If-Match`: it stays when only `last_success_at`, `paused_until` or `old_secret_until` change.',
   request: { params: IdParams },
   responses: {
     200: jsonResponse(WebhookEndpoint, 'The endpoint', ETag),
-    ...notModified,
     ...protectedProblems(...readProblems),
   },
 })

@@ -39,59 +39,37 @@ export function findPendingResources(
   resources: readonly Resource[],
 ): Promise<Resource[]> {
   if (resources.length === 0) return Promise.resolve([])
-  const byType = Map.groupBy(resources, ({ resource_type }) => resource_type)
-  return trx
-    .selectFrom('webhook_deliveries')
+  return deliveries(trx, 'webhook_deliveries_resource')
     .select(['resource_type', 'resource_id'])
     .distinct()
     .where('endpoint_id', '=', endpointId)
     .where('status', '=', 'pending')
-    .where((eb) =>
-      eb.or(
-        [...byType].map(([type, some]) =>
-          eb.and([
-            eb('resource_type', '=', type),
-            eb(
-              'resource_id',
-              'in',
-              some.map(({ resource_id }) => resource_id),
-            ),
-          ]),
-        ),
-      ),
-    )
+    .where(isOf(resources))
     .execute()
 }
 
 /** The number of deliveries that dispatchers are sending to the endpoint now. */
 export async function countInFlight(trx: Database, endpointId: number, now: DbTime): Promise<number> {
-  const { n } = await trx
-    .selectFrom('webhook_deliveries')
+  const { n } = await deliveries(trx, 'webhook_deliveries_leased')
     .select((eb) => eb.fn.countAll<number>().as('n'))
     .where('endpoint_id', '=', endpointId)
-    .where('status', '=', 'pending')
-    .where('next_attempt_at', '<=', now)
     .where('leased_until', '>', now)
     .executeTakeFirstOrThrow()
   return Number(n)
 }
 
-/** The ids of deliveries that are due and that nobody is sending, earliest first. */
-export async function findDue(trx: Database, endpointId: number, now: DbTime, limit: number): Promise<number[]> {
-  const rows = await trx
-    .selectFrom(
-      sql<DeliveryRow>`webhook_deliveries`.as<'d'>(sql`d ${dialectOf(trx).forceIndex('webhook_deliveries_due')}`),
-    )
-    .select('id')
+/** Deliveries that are due and that nobody is sending, earliest first. */
+export function findDue(trx: Database, endpointId: number, now: DbTime, limit: number): Promise<LeasedDelivery[]> {
+  return deliveries(trx, 'webhook_deliveries_due')
+    .select(LEASED_COLUMNS)
     .where('endpoint_id', '=', endpointId)
     .where('status', '=', 'pending')
     .where('next_attempt_at', '<=', now)
-    .where((eb) => eb.or([eb('leased_until', 'is', null), eb('leased_until', '<=', now)]))
+    .where(isFree(now))
     .orderBy('next_attempt_at')
     .orderBy('id')
     .limit(limit)
     .execute()
-  return rows.map(({ id }) => id)
 }
 
 /** Gives deliveries to one dispatcher until a time. */
@@ -104,17 +82,17 @@ export async function leaseDeliveries(
   await trx.updateTable('webhook_deliveries').set({ lease, leased_until: until }).where('id', 'in', ids).execute()
 }
 
-export type LeasedDelivery = Pick<DeliveryRow, 'id' | 'endpoint_id' | 'event_id' | 'tries'>
+const LEASED_COLUMNS = ['id', 'endpoint_id', 'event_id', 'tries'] as const
 
-/** The deliveries of a lease, in the order of their events. */
-export function findLeased(trx: Database, endpointId: number, lease: string): Promise<LeasedDelivery[]> {
-  return trx
-    .selectFrom('webhook_deliveries')
-    .select(['id', 'endpoint_id', 'event_id', 'tries'])
+export type LeasedDelivery = Pick<DeliveryRow, (typeof LEASED_COLUMNS)[number]>
+
+/** The deliveries of a lease that lasts. */
+export function findLeased(trx: Database, endpointId: number, lease: string, now: DbTime): Promise<LeasedDelivery[]> {
+  return deliveries(trx, 'webhook_deliveries_leased')
+    .select(LEASED_COLUMNS)
     .where('endpoint_id', '=', endpointId)
-    .where('status', '=', 'pending')
+    .where('leased_until', '>', now)
     .where('lease', '=', lease)
-    .orderBy('position')
     .execute()
 }
 
@@ -149,15 +127,13 @@ export async function endLease(
   return row
 }
 
-/** Lets the earliest delivery of a resource that waits for earlier ones be sent now. */
-export async function releaseNext(
+/** The earliest pending delivery of a resource. */
+export function findFirst(
   trx: Database,
   endpointId: number,
   { resource_type, resource_id }: Resource,
-  now: DbTime,
-): Promise<void> {
-  const next = await trx
-    .selectFrom('webhook_deliveries')
+): Promise<Pick<DeliveryRow, 'id' | 'next_attempt_at'> | undefined> {
+  return deliveries(trx, 'webhook_deliveries_resource')
     .select(['id', 'next_attempt_at'])
     .where('endpoint_id', '=', endpointId)
     .where('status', '=', 'pending')
@@ -166,8 +142,58 @@ export async function releaseNext(
     .orderBy('position')
     .limit(1)
     .executeTakeFirst()
-  if (next === undefined || next.next_attempt_at !== null) return
-  await trx.updateTable('webhook_deliveries').set({ next_attempt_at: now }).where('id', '=', next.id).execute()
+}
+
+/** Of each of these resources, the earliest pending delivery, where that one waits. */
+export async function findWaitingFirsts(
+  trx: Database,
+  endpointId: number,
+  resources: readonly Resource[],
+): Promise<number[]> {
+  const rows = await deliveries(trx, 'webhook_deliveries_resource')
+    .select('id')
+    .where('endpoint_id', '=', endpointId)
+    .where('status', '=', 'pending')
+    .where('next_attempt_at', 'is', null)
+    .where(isOf(resources))
+    .where(earlierOne, 'is', null)
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
+const earlierOne = sql`(
+  select earlier.id from webhook_deliveries earlier
+  where earlier.endpoint_id = d.endpoint_id and earlier.status = 'pending' and earlier.resource_type = d.resource_type
+    and earlier.resource_id = d.resource_id and earlier.position < d.position
+  limit 1)`
+
+/** Says when deliveries are sent next; null lets them wait for earlier ones of their resource. */
+export async function scheduleDeliveries(
+  trx: Database,
+  ids: readonly number[],
+  next_attempt_at: DbTime | null,
+): Promise<void> {
+  if (ids.length > 0)
+    await trx.updateTable('webhook_deliveries').set({ next_attempt_at }).where('id', 'in', ids).execute()
+}
+
+/** Lets all deliveries of these resources wait that are not on their way. */
+export async function holdBack(
+  trx: Database,
+  endpointId: number,
+  resources: readonly Resource[],
+  now: DbTime,
+): Promise<void> {
+  if (resources.length === 0) return
+  await trx
+    .updateTable('webhook_deliveries')
+    .set({ next_attempt_at: null })
+    .where('endpoint_id', '=', endpointId)
+    .where('status', '=', 'pending')
+    .where('next_attempt_at', 'is not', null)
+    .where(isFree(now))
+    .where(isOf(resources))
+    .execute()
 }
 
 /** Writes an attempt with the transaction's next statement. */
@@ -188,22 +214,26 @@ export function findDelivery(db: Database, id: number, only: number | null): Pro
     .executeTakeFirst()
 }
 
-/** The attempts of a delivery, oldest first. */
-export function findAttempts(db: Database, deliveryId: number, limit: number): Promise<AttemptRow[]> {
-  return db
+/** The last attempts of a delivery, oldest first. */
+export async function findAttempts(db: Database, deliveryId: number, limit: number): Promise<AttemptRow[]> {
+  const newestFirst = await db
     .selectFrom('webhook_attempts')
     .selectAll()
     .where('delivery_id', '=', deliveryId)
-    .orderBy('id')
+    .orderBy('id', 'desc')
     .limit(limit)
     .execute()
+  return newestFirst.reverse()
 }
+
+/** Where a delivery stands among those of its endpoint. */
+export type DeliveryPlace = Pick<DeliveryRow, 'created_at' | 'id'>
 
 export interface DeliveryList {
   status: DeliveryStatus | undefined
   from: DbTime | undefined
   /** The last delivery of the page before. */
-  after: Pick<DeliveryRow, 'created_at' | 'id'> | undefined
+  after: DeliveryPlace | undefined
   limit: number
 }
 
@@ -213,10 +243,8 @@ export function listDeliveries(
   endpointId: number,
   { status, from, after, limit }: DeliveryList,
 ): Promise<DeliveryRow[]> {
-  const { forceIndex, keysetAfter } = dialectOf(db)
-  const index = status === undefined ? 'webhook_deliveries_created' : 'webhook_deliveries_status'
-  return db
-    .selectFrom(sql<DeliveryRow>`webhook_deliveries`.as<'d'>(sql`d ${forceIndex(index)}`))
+  const { keysetAfter } = dialectOf(db)
+  return deliveries(db, status === undefined ? 'webhook_deliveries_created' : 'webhook_deliveries_status')
     .selectAll()
     .where('endpoint_id', '=', endpointId)
     .$if(status !== undefined, (query) => query.where('status', '=', status ?? 'pending'))
@@ -236,22 +264,25 @@ export interface RecoveryWindow {
   until: DbTime
 }
 
-/** Deliveries of an endpoint that were made in a time and ended so, in the order of their ids. */
+/** Deliveries of an endpoint that were made in a time and ended so, oldest first. */
 export function findEnded(
   trx: Database,
   endpointId: number,
   { status, since, until }: RecoveryWindow,
-  afterId: number,
+  after: DeliveryPlace | undefined,
   limit: number,
 ): Promise<DeliveryRow[]> {
-  return trx
-    .selectFrom('webhook_deliveries')
+  const { keysetAfter } = dialectOf(trx)
+  return deliveries(trx, 'webhook_deliveries_status')
     .selectAll()
     .where('endpoint_id', '=', endpointId)
     .where('status', '=', status)
-    .where('created_at', '>=', since)
     .where('created_at', '<', until)
-    .where('id', '>', afterId)
+    .$if(after === undefined, (query) => query.where('created_at', '>=', since))
+    .$if(after !== undefined, (query) =>
+      query.where(keysetAfter(['created_at', 'id'], '>', [after?.created_at ?? '', after?.id ?? 0])),
+    )
+    .orderBy('created_at')
     .orderBy('id')
     .limit(limit)
     .execute()
@@ -279,8 +310,7 @@ export async function hastenDelivery(trx: Database, id: number, now: DbTime): Pr
 
 /** The ids of deliveries that ended before a time, and of some of those of deleted endpoints. */
 export async function findOldDeliveries(db: Database, before: DbTime, limit: number): Promise<number[]> {
-  const old = await db
-    .selectFrom('webhook_deliveries')
+  const old = await deliveries(db, 'webhook_deliveries_finished')
     .select('id')
     .where('finished_at', '<', before)
     .orderBy('finished_at')
@@ -296,8 +326,46 @@ export async function findOldDeliveries(db: Database, before: DbTime, limit: num
   return [...new Set([...old, ...orphans].map(({ id }) => id))]
 }
 
+/** Of these deliveries, locks those that are still old or of a deleted endpoint: another may be sent again by now. */
+export async function lockOldDeliveries(trx: Database, ids: readonly number[], before: DbTime): Promise<number[]> {
+  const rows = await trx
+    .selectFrom('webhook_deliveries as d')
+    .select('d.id')
+    .where('d.id', 'in', ids)
+    .where(({ or, eb, selectFrom }) =>
+      or([
+        eb('d.finished_at', '<', before),
+        eb('d.endpoint_id', 'in', selectFrom('webhook_endpoints').select('id').where('status', '=', 'deleted')),
+      ]),
+    )
+    .modifyEnd(dialectOf(trx).forUpdate)
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
 /** Deletes deliveries with their attempts. */
 export async function deleteDeliveries(trx: Database, ids: readonly number[]): Promise<void> {
+  if (ids.length === 0) return
   await trx.deleteFrom('webhook_attempts').where('delivery_id', 'in', ids).execute()
   await trx.deleteFrom('webhook_deliveries').where('id', 'in', ids).execute()
+}
+
+/** Reads deliveries by one index: with a limit, planners may choose another one and read all rows of an endpoint. */
+function deliveries(db: Database, index: string) {
+  return db.selectFrom(sql<DeliveryRow>`webhook_deliveries`.as<'d'>(sql`d ${dialectOf(db).forceIndex(index)}`))
+}
+
+/** Whether no dispatcher has the delivery. */
+function isFree(now: DbTime) {
+  return sql<boolean>`(leased_until is null or leased_until <= ${now})`
+}
+
+/** Whether a delivery is of one of these resources. */
+function isOf(resources: readonly Resource[]) {
+  const byType = Map.groupBy(resources, ({ resource_type }) => resource_type)
+  const ofType = [...byType].map(
+    ([type, some]) =>
+      sql`(resource_type = ${type} and resource_id in (${sql.join(some.map((one) => one.resource_id))}))`,
+  )
+  return sql<boolean>`(${sql.join(ofType, sql` or `)})`
 }

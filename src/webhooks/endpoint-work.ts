@@ -12,6 +12,7 @@ import {
   countInFlight,
   endLease,
   findDue,
+  findFirst,
   findLeased,
   findPendingResources,
   insertAttempt,
@@ -20,7 +21,7 @@ import {
   leaseDeliveries,
   type NewDelivery,
   type Resource,
-  releaseNext,
+  scheduleDeliveries,
 } from './delivery-store.ts'
 import { presentEndpoint } from './endpoint-response.ts'
 import { endpointDisabled } from './events.ts'
@@ -28,7 +29,7 @@ import { disabledFor, type EndpointRow, lockEndpoint, noteOnEndpoint, updateEndp
 import type { DisabledReason } from './tables.ts'
 
 /** How many deliveries may be on their way to one endpoint, from all machines. */
-const MAX_IN_FLIGHT = 4
+export const MAX_IN_FLIGHT = 4
 const MAX_EVENTS = 100
 /** Longer than an attempt may take: a dispatcher that was killed keeps its deliveries no longer. */
 const LEASE_MS = 30_000
@@ -47,6 +48,8 @@ export interface Work {
   /** What the caller must send now. */
   leased: LeasedDelivery[]
   lease: string
+  /** Whether the cursor moved. */
+  moved: boolean
   /** Whether the feed has more for the endpoint. */
   isBehind: boolean
   /** Why the endpoint was disabled by what ended. */
@@ -68,18 +71,22 @@ export function workOnEndpoint(
   { disableAfterHours }: { disableAfterHours: number },
 ): Promise<Work | undefined> {
   const lease = crypto.randomUUID()
+  let isRerun = false
   return transact(db, async (trx) => {
     const endpoint = await lockEndpoint(trx, endpointId)
     if (endpoint === undefined) return undefined
     const now = await readClock(trx)
+    const held = isRerun ? await findLeased(trx, endpointId, lease, now) : []
+    isRerun = true
     const { disabled, pausedUntil } = await settle(trx, endpoint, ended, now, disableAfterHours)
     const rests = disabled !== undefined || endpoint.status !== 'enabled' || (pausedUntil ?? '') > now
-    if (rests) return { endpoint, leased: [], lease, isBehind: false, disabled }
-    const isBehind = await makeDeliveries(trx, endpoint, now)
-    const leased = await leaseDue(trx, endpointId, lease, most, now)
-    return { endpoint, leased, lease, isBehind, disabled }
+    const made = rests ? NOTHING_MADE : await makeDeliveries(trx, endpoint, now)
+    const leased = rests || held.length > 0 ? held : await leaseDue(trx, endpointId, lease, most, now)
+    return { endpoint, leased, lease, ...made, disabled }
   })
 }
+
+const NOTHING_MADE = { moved: false, isBehind: false }
 
 interface Settled {
   disabled: DisabledReason | undefined
@@ -101,7 +108,7 @@ async function settle(
     const consequence = await settleOne(trx, endpoint.id, one, now)
     if (consequence === undefined) continue
     if (consequence.delivery.status === 'succeeded') succeededAt = now
-    if (consequence.delivery.status === 'failed') isExhausted = true
+    isExhausted ||= consequence.isExhausted
     if (consequence.pausedUntil) pausedUntil = laterOf(pausedUntil ?? '', consequence.pausedUntil)
     isGone ||= consequence.isGone
   }
@@ -128,7 +135,12 @@ async function settleOne(trx: Database, endpointId: number, { delivery, lease, r
   const { status, error, durationMs, excerpt } = result
   const attempted_at = addMs(now, -durationMs)
   await insertAttempt(trx, { delivery_id: delivery.id, attempted_at, status, duration_ms: durationMs, error, excerpt })
-  if (consequence.delivery.status !== 'pending') await releaseNext(trx, endpointId, resource, now)
+  const first = await findFirst(trx, endpointId, resource)
+  if (first && first.id !== delivery.id) {
+    // An earlier one was asked for again while this one was on its way.
+    if (consequence.delivery.status === 'pending') await scheduleDeliveries(trx, [delivery.id], null)
+    if (first.next_attempt_at === null) await scheduleDeliveries(trx, [first.id], now)
+  }
   return consequence
 }
 
@@ -138,16 +150,20 @@ async function disable(trx: Database, endpoint: EndpointRow, reason: DisabledRea
   await recordEvents(trx, [endpointDisabled(presentEndpoint(disabled), reason, ORIGIN)], now)
 }
 
-/** Makes deliveries of the events after the endpoint's cursor, and moves it. @returns whether the feed has more for it */
-async function makeDeliveries(trx: Database, endpoint: EndpointRow, now: DbTime): Promise<boolean> {
+/** Makes deliveries of the events after the endpoint's cursor, and moves it. */
+async function makeDeliveries(
+  trx: Database,
+  endpoint: EndpointRow,
+  now: DbTime,
+): Promise<Pick<Work, 'moved' | 'isBehind'>> {
   const { id, cursor, customer_id: customerId } = endpoint
   const types = typesOf(unsafeCast<string[]>(JSON.parse(endpoint.event_types)))
   const page = await readFeed(trx, { ...visibleTo({ customerId }), types, after: cursor, limit: MAX_EVENTS })
-  if (page.end === cursor) return false
+  if (page.end === cursor) return NOTHING_MADE
   const pending = await findPendingResources(trx, id, page.events)
   await insertDeliveries(trx, deliveriesOf(id, page.events, pending, now))
   await noteOnEndpoint(trx, id, { cursor: page.end })
-  return page.end < page.last
+  return { moved: true, isBehind: page.end < page.last }
 }
 
 /** A delivery waits for an earlier one of its resource. */
@@ -175,10 +191,10 @@ async function leaseDue(
   most: number,
   now: DbTime,
 ): Promise<LeasedDelivery[]> {
+  if (most <= 0) return []
   const free = Math.min(most, MAX_IN_FLIGHT - (await countInFlight(trx, endpointId, now)))
-  if (free <= 0) return []
-  const due = await findDue(trx, endpointId, now, free)
-  if (due.length === 0) return []
-  await leaseDeliveries(trx, due, lease, addMs(now, LEASE_MS))
-  return findLeased(trx, endpointId, lease)
+  const due = free <= 0 ? [] : await findDue(trx, endpointId, now, free)
+  const ids = due.map(({ id }) => id)
+  if (ids.length > 0) await leaseDeliveries(trx, ids, lease, addMs(now, LEASE_MS))
+  return due
 }

@@ -34,6 +34,8 @@ export interface SecretBox {
   seal(secret: string, endpointId?: string | number): string
   /** @throws SealedSecretError */
   open(sealed: string, endpointId?: string | number): string
+  /** What everything begins with that the first key sealed. */
+  prefix: string
   /** Whether the first key sealed it. Another one may be removed from WEBHOOK_KEYS only when nothing needs it any more. */
   isCurrent(sealed: string): boolean
 }
@@ -46,10 +48,22 @@ export function createSecretBox(keyTexts: readonly string[]): SecretBox | undefi
   const keys = keyTexts.map(keyOf)
   const [current] = keys
   if (current === undefined) return undefined
+  const prefix = `${VERSION}.${current.id}.`
   return {
     seal: (secret, endpointId) => seal(current, secret, endpointId),
     open: (sealed, endpointId) => open(keys, sealed, endpointId),
-    isCurrent: (sealed) => sealed.startsWith(`${VERSION}.${current.id}.`),
+    prefix,
+    isCurrent: (sealed) => sealed.startsWith(prefix),
+  }
+}
+
+/** Opens a sealed secret. @returns undefined when its key is missing, or it was changed */
+export function openIfPossible(box: SecretBox, sealed: string, endpointId: number): string | undefined {
+  try {
+    return box.open(sealed, endpointId)
+  } catch (error) {
+    if (error instanceof SealedSecretError) return undefined
+    throw error
   }
 }
 

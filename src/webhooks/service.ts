@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { liveCustomersQuery } from '../customers/customer-rows.ts'
 import { CUSTOMER_ERRORS } from '../customers/errors.ts'
 import { AppError, PLATFORM_ERRORS } from '../platform/core/errors.ts'
-import { addMs, fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
+import { addMs, type DbTime, fromRfc3339, toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { readClock } from '../platform/database/clock.ts'
 import { pipeline } from '../platform/database/pipeline.ts'
@@ -29,14 +29,16 @@ import {
   type WebhookEndpointChange,
 } from './contract.ts'
 import {
+  type DeliveryPlace,
   findAttempts,
   findDelivery,
   findEnded,
+  findWaitingFirsts,
   hastenDelivery,
+  holdBack,
   listDeliveries,
-  type Resource,
-  releaseNext,
   reopenDeliveries,
+  scheduleDeliveries,
 } from './delivery-store.ts'
 import {
   type Delivery,
@@ -48,7 +50,7 @@ import {
 } from './endpoint-response.ts'
 import { WEBHOOK_ERRORS } from './errors.ts'
 import { type Outbox, pingOf } from './outbox.ts'
-import type { SecretBox } from './secret-box.ts'
+import { openIfPossible, type SecretBox } from './secret-box.ts'
 import { generateSecret } from './signature.ts'
 import {
   countEndpoints,
@@ -72,6 +74,7 @@ const MAX_ENDPOINTS = 50
 const MAX_ATTEMPTS_SHOWN = 100
 const RECOVERY_PAGE_SIZE = 500
 const DEFAULT_GRACE_SECONDS = 86_400
+const NO_OLD_SECRET = { old_secret: null, old_secret_until: null }
 
 export interface WebhooksDeps {
   /** Absent: no keys are configured, so nothing can be signed. */
@@ -113,7 +116,7 @@ export function createWebhooksService(
         await noteOnEndpoint(trx, id, { secret: box.seal(secret, id) })
         return withoutSecret(found(await findEndpoint(trx, id), id))
       })
-      return withSecret(response, secret)
+      return withSecret(db, box, response, secret)
     },
 
     /** @throws AppError `not_found` */
@@ -180,11 +183,13 @@ export function createWebhooksService(
         const until = before.old_secret_until
         if (!rotation.force && until !== null && until > now) throw rotationInProgress(toRfc3339(until))
         const old_secret_until = addMs(now, (rotation.grace_seconds ?? DEFAULT_GRACE_SECONDS) * 1_000)
-        const kept = { old_secret: before.secret, old_secret_until }
+        // Without its key, the old secret can't sign.
+        const isKept = openIfPossible(box, before.secret, id) !== undefined
+        const kept = isKept ? { old_secret: before.secret, old_secret_until } : NO_OLD_SECRET
         await updateEndpoint(trx, id, { ...kept, secret: box.seal(secret, id) }, now)
         return withoutSecret(found(await findEndpoint(trx, id), id))
       })
-      return withSecret(response, secret)
+      return withSecret(db, box, response, secret)
     },
 
     /** Sends a `ping` now. @throws AppError `not_found`, `unavailable` */
@@ -234,7 +239,8 @@ export function createWebhooksService(
       const { since, until, status = 'failed' } = input
       const before = until === undefined ? await readClock(db) : fromRfc3339(until)
       const window = { status, since: fromRfc3339(since), until: before }
-      let [recovered, last] = [0, 0]
+      let recovered = 0
+      let last: DeliveryPlace | undefined
       for (let isFull = true; isFull; ) {
         const rows = await transactAlone(db, async (trx) => {
           found(await lockEndpoint(trx, endpointId, principal.customerId), endpointId)
@@ -243,7 +249,7 @@ export function createWebhooksService(
           return ended
         })
         recovered += rows.length
-        last = rows.at(-1)?.id ?? last
+        last = rows.at(-1) ?? last
         isFull = rows.length === RECOVERY_PAGE_SIZE
       }
       return { recovered }
@@ -286,37 +292,52 @@ async function requireOwner(trx: Database, customerId: number | null): Promise<v
 function changedColumns(
   before: EndpointRow,
   { url = before.url, description, event_types, status }: EndpointChange,
-  now: string,
+  now: DbTime,
 ): Partial<EndpointRow> {
   const fields = {
     url,
-    description: description === undefined ? before.description : description.trim() || null,
+    description: description === undefined ? before.description : description || null,
     event_types: event_types === undefined ? before.event_types : JSON.stringify(event_types),
   }
-  if (status === undefined || status === before.status) return fields
-  if (status === 'disabled') return { ...fields, status, disabled_reason: 'requested' }
+  // What was asked for at one URL is not asked for at another.
+  const pause = url === before.url ? {} : { paused_until: null }
+  if (status === undefined || status === before.status) return { ...fields, ...pause }
+  if (status === 'disabled') return { ...fields, ...pause, status, disabled_reason: 'requested' }
   return { ...fields, status, disabled_reason: null, enabled_at: now, paused_until: null }
 }
 
-/** Makes deliveries pending again. They go in the order of their events, after those of their resource that are pending. */
-async function reopen(trx: Database, endpointId: number, rows: readonly DeliveryRow[], now: string): Promise<void> {
+/**
+ * Makes deliveries pending again. Those of one resource go in the order of their events, together with those that are
+ * pending, except one that is on its way.
+ */
+async function reopen(trx: Database, endpointId: number, rows: readonly DeliveryRow[], now: DbTime): Promise<void> {
+  if (rows.length === 0) return
   await reopenDeliveries(
     trx,
     rows.map(({ id }) => id),
   )
-  const resources = new Map<string, Resource>(rows.map((row) => [`${row.resource_type} ${row.resource_id}`, row]))
-  for (const resource of resources.values()) await releaseNext(trx, endpointId, resource, now)
+  await holdBack(trx, endpointId, rows, now)
+  await scheduleDeliveries(trx, await findWaitingFirsts(trx, endpointId, rows), now)
 }
 
 function withoutSecret(row: EndpointRow): Endpoint & { secret: null } {
   return { ...presentEndpoint(row), secret: null }
 }
 
-/** The stored response holds no secret: only the first answer shows it. */
-function withSecret(response: StoredResponse, secret: string): StoredResponse {
-  if (response.replayed) return response
+/**
+ * The stored response holds no secret: only the first answer shows it. A response that this call stored itself, and found
+ * again because the answer of the commit was lost, is a first answer.
+ */
+async function withSecret(
+  db: Database,
+  box: SecretBox,
+  response: StoredResponse,
+  secret: string,
+): Promise<StoredResponse> {
+  const row = response.replayed ? await findEndpoint(db, response.targetId) : undefined
+  if (response.replayed && (row === undefined || openIfPossible(box, row.secret, row.id) !== secret)) return response
   const body = JSON.stringify({ ...unsafeCast<object>(JSON.parse(response.body)), secret })
-  return { ...response, body }
+  return { ...response, body, replayed: false }
 }
 
 /** @throws AppError `unavailable` */

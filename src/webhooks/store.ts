@@ -83,7 +83,7 @@ export async function updateEndpoint(
 
 /** What is noted of an endpoint while events are sent to it. Callers' versions of it stay. */
 export type EndpointNotes = Partial<
-  Pick<EndpointRow, 'secret' | 'old_secret' | 'cursor' | 'paused_until' | 'last_success_at'>
+  Pick<EndpointRow, 'secret' | 'old_secret' | 'old_secret_until' | 'cursor' | 'paused_until' | 'last_success_at'>
 >
 
 /** Notes something of an endpoint that the transaction has locked. */
@@ -96,33 +96,76 @@ export function disabledFor(reason: DisabledReason) {
   return { status: 'disabled', disabled_reason: reason } as const
 }
 
-function endpoints(db: Database, only: number | null = null) {
-  const query = db.selectFrom('webhook_endpoints').selectAll().where('status', '<>', 'deleted')
-  return only === null ? query : query.where('customer_id', '=', only)
-}
-
-/** Endpoints that have something to do: their cursor is behind the feed, or a delivery is due. */
+/**
+ * Endpoints that have something to do: their cursor is behind the feed, or a delivery is due. Not by EXISTS: MariaDB would
+ * read all deliveries first.
+ */
 export async function findWorkingEndpoints(db: Database): Promise<number[]> {
   const { now } = dialectOf(db)
-  const rows = await db
-    .selectFrom('webhook_endpoints as e')
+  const rows = await byStatus(db)
     .select('e.id')
     .where('e.status', '=', 'enabled')
     .where((eb) => eb.or([eb('e.paused_until', 'is', null), eb('e.paused_until', '<=', now)]))
     .where((eb) =>
       eb.or([
         eb('e.cursor', '<', eb.selectFrom('event_feed').select('position').where('id', '=', 1)),
-        eb.exists(
-          eb
-            .selectFrom('webhook_deliveries as d')
-            .select('d.id')
-            .whereRef('d.endpoint_id', '=', 'e.id')
-            .where('d.status', '=', 'pending')
-            .where('d.next_attempt_at', '<=', now)
-            .where((of) => of.or([of('d.leased_until', 'is', null), of('d.leased_until', '<=', now)])),
-        ),
+        eb(firstDue(db), 'is not', null),
       ]),
     )
     .execute()
   return rows.map(({ id }) => id)
+}
+
+function firstDue(db: Database) {
+  const { now, forceIndex } = dialectOf(db)
+  return sql<number | null>`(
+    select d.id from webhook_deliveries d ${forceIndex('webhook_deliveries_due')}
+    where d.endpoint_id = e.id and d.status = 'pending' and d.next_attempt_at <= ${now}
+      and (d.leased_until is null or d.leased_until <= ${now})
+    limit 1)`
+}
+
+/**
+ * Endpoints with a secret that another key sealed, or with an old secret that signs no more.
+ * @param prefix what the secrets begin with that the present key sealed
+ */
+export async function findOutdatedSecrets(
+  db: Database,
+  prefix: string,
+  after: number,
+  limit: number,
+): Promise<number[]> {
+  const { now, byPrimaryKey } = dialectOf(db)
+  const isOther = (column: 'secret' | 'old_secret') => sql`substr(${sql.ref(column)}, 1, ${prefix.length}) <> ${prefix}`
+  const rows = await db
+    .selectFrom(sql<EndpointRow>`webhook_endpoints`.as<'e'>(sql`e ${byPrimaryKey}`))
+    .select('id')
+    .where('id', '>', after)
+    .where('status', '<>', 'deleted')
+    .where(sql<boolean>`(${isOther('secret')} or ${isOther('old_secret')} or old_secret_until <= ${now})`)
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
+/** Forgets the deleted endpoints whose deliveries are deleted too. */
+export async function forgetDeletedEndpoints(db: Database): Promise<void> {
+  const rows = await byStatus(db)
+    .select('e.id')
+    .where('e.status', '=', 'deleted')
+    .where(sql`(select d.id from webhook_deliveries d where d.endpoint_id = e.id limit 1)`, 'is', null)
+    .execute()
+  const ids = rows.map(({ id }) => id)
+  if (ids.length > 0) await db.deleteFrom('webhook_endpoints').where('id', 'in', ids).execute()
+}
+
+function byStatus(db: Database) {
+  const { forceIndex } = dialectOf(db)
+  return db.selectFrom(sql<EndpointRow>`webhook_endpoints`.as<'e'>(sql`e ${forceIndex('webhook_endpoints_status')}`))
+}
+
+function endpoints(db: Database, only: number | null = null) {
+  const query = db.selectFrom('webhook_endpoints').selectAll().where('status', '<>', 'deleted')
+  return only === null ? query : query.where('customer_id', '=', only)
 }

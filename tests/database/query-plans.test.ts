@@ -39,11 +39,15 @@ import { rewriteEvents } from '../../src/platform/events/rewrite.ts'
 import { purgeExpiredKeys } from '../../src/platform/idempotency/purge.ts'
 import { restock } from '../../src/products/stock.ts'
 import { findProductsBySku, listProducts, listStockAdjustments, searchProducts } from '../../src/products/store.ts'
+import * as deliveries from '../../src/webhooks/delivery-store.ts'
+import * as endpoints from '../../src/webhooks/store.ts'
 import { idsOf } from '../../testing/lists.ts'
 import {
+  BUSY_ENDPOINT,
   BUSY_PRODUCT,
   IMPORTED,
   makeCustomers,
+  makeDeliveries,
   makeEvents,
   makeOrderEvents,
   makeOrders,
@@ -738,3 +742,140 @@ async function makeKeys(db: Database, count: number, expired: number): Promise<v
   }
   await (dialectOf(db).engine === 'mysql' ? sql`analyze table idempotency_keys` : sql`analyze`).execute(db)
 }
+
+describeEachEngine('the plans of webhooks', (engine) => {
+  const COUNT = 300
+  const NOW = '2026-01-02 00:00:00.000'
+  const LEASED = [2, 3, 4, 5]
+  const { due, waiting, ended } = BUSY_ENDPOINT
+  let db: Database
+  let drop: () => Promise<void>
+  beforeAll(async () => {
+    const own = await createTestDatabase(engine)
+    db = own.db
+    drop = own.drop
+    await makeDeliveries(db, COUNT)
+    await deliveries.leaseDeliveries(db, LEASED, 'mine', '2999-01-01 00:00:00.000')
+  })
+  afterAll(() => drop())
+
+  const read = <T>(maxReads: number, call: (db: Database) => Promise<T>) => expectIndexed(db, maxReads, call)
+
+  /** For statements that change rows: their plans are asked for, and nothing changes. */
+  async function expectSeeks(call: (db: Database) => Promise<unknown>): Promise<void> {
+    const queries: CompiledQuery[] = []
+    const undo = new Error('undone')
+    const work = db.transaction().execute(async (trx) => {
+      const executor = vi.spyOn(trx.getExecutor(), 'executeQuery')
+      await call(trx)
+      queries.push(...executor.mock.calls.map(([query]) => query))
+      executor.mockRestore()
+      throw undo
+    })
+    await expect(work).rejects.toBe(undo)
+    const plans = await Promise.all(queries.map((query) => planOf(db, query)))
+    expect(plans.flatMap(({ faults }) => faults)).toEqual([])
+  }
+
+  const orders = (first: number, count: number) =>
+    Array.from({ length: count }, (_, i) => ({ resource_type: 'order', resource_id: first + i }))
+
+  it('when working endpoints are looked for, then each is looked at, and few of its deliveries', async () => {
+    const { result } = await read(6 * COUNT, (db) => endpoints.findWorkingEndpoints(db))
+    expect(result).toEqual([1])
+  })
+
+  it('when deliveries are claimed, then those that are due do not count', async () => {
+    const counting = await read(10, (db) => deliveries.countInFlight(db, 1, NOW))
+    expect(counting.result).toBe(LEASED.length)
+    const { result } = await read(15, (db) => deliveries.findDue(db, 1, NOW, 4))
+    expect(result).toHaveLength(4)
+    const leased = await read(10, (db) => deliveries.findLeased(db, 1, 'mine', NOW))
+    expect(idsOf(leased.result).toSorted((a, b) => a - b)).toEqual(LEASED)
+    await expectSeeks((trx) => deliveries.leaseDeliveries(trx, idsOf(result), 'other', NOW))
+    await expectSeeks((trx) => deliveries.endLease(trx, 2, 'mine', {}))
+  })
+
+  it('when events become deliveries, then only their resources are looked at', async () => {
+    const some = orders(due - 49, 100)
+    const { result } = await read(4 * some.length, (db) => deliveries.findPendingResources(db, 1, some))
+    expect(result).toHaveLength(50)
+    const product = { resource_type: 'product', resource_id: 1 }
+    const pending = await read(2 * waiting, (db) => deliveries.findPendingResources(db, 1, [product]))
+    expect(pending.result).toEqual([product])
+  })
+
+  it('when a delivery ends, then the next of its resource is found at once', async () => {
+    const product = { resource_type: 'product', resource_id: 1 }
+    const { result } = await read(5, (db) => deliveries.findFirst(db, 1, product))
+    expect(result).toMatchObject({ next_attempt_at: expect.any(String) })
+    await expectSeeks((trx) => deliveries.scheduleDeliveries(trx, [result?.id ?? 0], NOW))
+    await expectSeeks((trx) => deliveries.hastenDelivery(trx, result?.id ?? 0, NOW))
+  })
+
+  it('when deliveries are asked for again, then only those of their resources are read', async () => {
+    const some = orders(200_001, 100)
+    const ids = await db
+      .selectFrom('webhook_deliveries')
+      .select('id')
+      .where('event_id', 'in', [200_001, 200_002])
+      .execute()
+    await expectSeeks((trx) => deliveries.reopenDeliveries(trx, idsOf(ids)))
+    await expectSeeks((trx) => deliveries.holdBack(trx, 1, some, NOW))
+    await read(10 * some.length, (db) => deliveries.findWaitingFirsts(db, 1, some))
+    const window = { status: 'failed', since: '2026-01-01 00:00:00.000', until: NOW } as const
+    const first = await read(2 * LIMIT, (db) => deliveries.findEnded(db, 1, window, undefined, LIMIT))
+    expect(first.result).toHaveLength(LIMIT)
+    const next = await read(2 * LIMIT, (db) => deliveries.findEnded(db, 1, window, first.result.at(-1), LIMIT))
+    expect(next.result[0]?.id).toBeGreaterThan(first.result.at(-1)?.id ?? 0)
+  })
+
+  it.each([undefined, 'pending', 'failed', 'succeeded'] as const)(
+    'when deliveries with status %s are listed, then a page reads a page',
+    async (status) => {
+      for (const from of [undefined, '2026-01-01 00:00:01.000']) {
+        const list = { status, from, limit: LIMIT }
+        const page = await read(LIMIT + 5, (db) => deliveries.listDeliveries(db, 1, { ...list, after: undefined }))
+        expect(page.result).toHaveLength(LIMIT)
+        const after = page.result.at(-1)
+        const next = await read(LIMIT + 5, (db) => deliveries.listDeliveries(db, 1, { ...list, after }))
+        expect(next.result).toHaveLength(LIMIT)
+      }
+    },
+  )
+
+  it('when one delivery is read, then only its rows are', async () => {
+    const { id } = await db
+      .selectFrom('webhook_deliveries')
+      .select('id')
+      .where('event_id', '=', 200_001)
+      .executeTakeFirstOrThrow()
+    expect((await read(5, (db) => deliveries.findDelivery(db, id, null))).result).toMatchObject({ id })
+    expect((await read(5, (db) => deliveries.findAttempts(db, id, 100))).result).toHaveLength(1)
+  })
+
+  it('when endpoints are read, then only those', async () => {
+    expect((await read(5, (db) => endpoints.findEndpoint(db, 7, 7))).result).toMatchObject({ id: 7 })
+    expect((await read(5, (db) => endpoints.countEndpoints(db, 7))).result).toBe(1)
+    const all = await read(2 * LIMIT, (db) => endpoints.listEndpoints(db, { after: 100, limit: LIMIT, only: null }))
+    expect(all.result).toHaveLength(LIMIT)
+    const own = await read(5, (db) => endpoints.listEndpoints(db, { after: undefined, limit: LIMIT, only: 7 }))
+    expect(idsOf(own.result)).toEqual([7])
+    await expectSeeks((trx) => endpoints.lockEndpoint(trx, 7))
+  })
+
+  it('when few deliveries are old, then the sweep reads only those, and those of deleted endpoints', async () => {
+    const swept = await read(4 * COUNT, (db) => deliveries.findOldDeliveries(db, '2026-01-01 00:00:00.010', 500))
+    expect(swept.result.length).toBeGreaterThan(10)
+    expect(swept.result.length).toBeLessThan(ended)
+    const ids = swept.result.slice(0, 100)
+    await expectSeeks((trx) => deliveries.lockOldDeliveries(trx, ids, NOW))
+    await expectSeeks((trx) => deliveries.deleteDeliveries(trx, ids))
+    await expectSeeks((trx) => endpoints.forgetDeletedEndpoints(trx))
+  })
+
+  it('when no secret is outdated, then the sweep reads each endpoint once', async () => {
+    const { result } = await read(2 * COUNT, (db) => endpoints.findOutdatedSecrets(db, 'v1.current.', 0, 100))
+    expect(result).toEqual([])
+  })
+})

@@ -24,12 +24,17 @@ export const text = (max: number) =>
 
 // The document shows this pattern, and not every tool knows `\p{Cc}`.
 const CONTROL = '\\x00-\\x1f\\x7f-\\x9f'
-const LINE = new RegExp(`^\\s*[^\\s${CONTROL}]([^${CONTROL}]*[^\\s${CONTROL}])?\\s*$`)
+const LINE = `^\\s*[^\\s${CONTROL}]([^${CONTROL}]*[^\\s${CONTROL}])?\\s*$`
 
 /** One line of text, storable in UTF-8. White space around the text counts towards `max` but is trimmed. */
-export const line = (max: number) =>
+export const line = (max: number) => lineAs(LINE, max)
+
+/** Like {@link line}, and takes the empty text too: the schema's owner says what it means. */
+export const lineOrEmpty = (max: number) => lineAs(`^$|${LINE}`, max)
+
+const lineAs = (pattern: string, max: number) =>
   text(max)
-    .regex(LINE, 'Must be one line of text')
+    .regex(new RegExp(pattern), 'Must be one line of text')
     .refine((text) => text.isWellFormed(), 'Must be valid Unicode text')
     .trim()
 
