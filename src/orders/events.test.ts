@@ -205,7 +205,7 @@ it('when details are taken out of an event, then all else stays', () => {
   const order = { id: 1, notes: 'n', ship_to: { name: 'x' }, metadata: null, total_cents: 5 }
   const rest = { previous: { notes: 'm', status: 'CREATED' }, reason: 'requested' }
   expect(JSON.parse(withoutDetails(JSON.stringify({ order, ...rest })))).toEqual({
-    order: { ...order, notes: null, ship_to: null },
+    order: { id: 1, total_cents: 5 },
     previous: { status: 'CREATED' },
     reason: 'requested',
   })
