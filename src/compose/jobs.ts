@@ -64,6 +64,8 @@ export function composeDispatcher({ webhooks }: Env, db: Database) {
     async dispatch(context: JobContext): Promise<Dispatched> {
       await numberAll(db, context.signal)
       const position = await lastPosition(db)
+      // The function that sweeps has no keys.
+      await sweepSecrets(db, secrets)
       const sent = counting(outbox)
       await dispatch(db, sent.outbox, config, context)
       return { position, ...sent.counts }
