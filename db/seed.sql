@@ -1,6 +1,7 @@
 -- Demo data for both engines. `seed` in src/compose/demo-data.ts inserts it into an empty database, in one transaction.
 -- The four orders balance with the stock, which is the adjustments less the quantities of live orders. The examples of
--- /docs remove customer 4, confirm order 2 and cancel order 4. The next order gets id 5, the next event position 15.
+-- /docs remove customer 4, confirm order 2 and cancel order 4. The next order gets id 5, the next event position 15, the
+-- next webhook endpoint id 3.
 
 INSERT INTO customers (id, name, email, email_key, phone, created_at, updated_at) VALUES
   (1, 'ACME Corp', 'ops@acme.com', 'ops@acme.com', '555-1234', '2026-01-05 09:00:00.000', '2026-01-05 09:00:00.000'),
@@ -109,6 +110,25 @@ FROM events WHERE position = 12;
 
 UPDATE event_feed SET position = 14, started_at = '2026-01-05 09:00:00.000' WHERE id = 1;
 
+-- Two endpoints on this machine that are switched off, so nothing is sent. Their secrets are encrypted with the published key.
+-- The examples of /docs use the first and delete the second. Its deliveries wait: they are never too old to be kept.
+INSERT INTO webhook_endpoints
+  (id, url, description, event_types, customer_id, status, disabled_reason, secret, `cursor`, enabled_at, version, created_at, updated_at) VALUES
+  (1, 'http://127.0.0.1:4000', 'Orders to the ERP', '["order.*"]', NULL, 'disabled', 'requested',
+    'v1.U3Dx0wdR.gxQrJ92hekCFZ9QsWtVza-QOG1CwFW0MqfsmeD4_F2wZ-ZuKcb7wxVcbGKAgxMpTCuBKbeXhFS_AISEyk1bjD6paqJF3Jndy0fh_Y56v',
+    10, '2026-01-05 09:00:00.000', 2, '2026-01-05 09:00:00.000', '2026-01-07 10:30:00.000'),
+  (2, 'http://127.0.0.1:4000', 'Orders to the ERP before', '["order.*"]', NULL, 'disabled', 'requested',
+    'v1.U3Dx0wdR.uiSket60WHagzQTEsidKEQslsKkkjmVVzemJ7P7VfkLHG2Y5DZveYjqtxPUVpue3jdBCL_Xynpv5pnb0r2kRFI1hAEVEiQrkA5qoXJp-',
+    8, '2026-01-05 09:00:00.000', 2, '2026-01-05 09:00:00.000', '2026-01-06 09:00:00.000');
+
+INSERT INTO webhook_deliveries
+  (id, endpoint_id, event_id, event_type, position, resource_type, resource_id, status, tries, next_attempt_at, created_at) VALUES
+  (1, 1, 9, 'order.placed', 9, 'order', 1, 'pending', 1, '2026-01-07 10:15:06.000', '2026-01-07 10:15:01.000'),
+  (2, 1, 10, 'order.confirmed', 10, 'order', 1, 'pending', 0, NULL, '2026-01-07 10:15:02.000');
+
+INSERT INTO webhook_attempts (id, delivery_id, attempted_at, status, duration_ms, error, excerpt) VALUES
+  (1, 1, '2026-01-07 10:15:01.100', 503, 31, NULL, 'closed for the night');
+
 -- The demo client has all scopes. Its id is `demo`, its secret `demo-secret`. Production refuses it.
 INSERT INTO api_clients (id, name, secret_hash, scope, customer_id, created_at) VALUES
-  ('demo', 'Demo', 'cd577fe2561ebff23505db0bb006300c7cdecbd46bc0e03c449afafaca2c25bf', 'customers:read customers:write products:read products:write orders:read orders:write support:read events:read', NULL, '2026-01-05 09:00:00.000');
+  ('demo', 'Demo', 'cd577fe2561ebff23505db0bb006300c7cdecbd46bc0e03c449afafaca2c25bf', 'customers:read customers:write products:read products:write orders:read orders:write support:read events:read webhooks:read webhooks:write', NULL, '2026-01-05 09:00:00.000');

@@ -10,6 +10,7 @@ import {
   Id,
   IdParams,
   idempotencyHeadersLike,
+  idParamsLike,
   jsonBody,
   jsonResponse,
   line,
@@ -28,11 +29,14 @@ import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
 import { z } from '../platform/http/schema.ts'
 import { WEBHOOK_ERRORS } from './errors.ts'
 
+/** Where `npm run webhooks:listen` listens. */
+const EXAMPLE_URL = 'http://127.0.0.1:4000'
+
 const Url = line(2048).meta({
   description:
     'Where events are posted: https, without user name and fragment. Its host must have public addresses only, or such ' +
-    'that `WEBHOOK_ALLOWED_NETWORKS` names.',
-  example: 'https://erp.example/webhooks/b2b-orders',
+    'that `WEBHOOK_ALLOWED_NETWORKS` names. With `npm start` outside production, also http and this machine.',
+  example: EXAMPLE_URL,
 })
 
 const EventTypes = z
@@ -80,7 +84,7 @@ export const WebhookEndpointChange = z
 
 const endpointFields = {
   id: Id.meta({ example: 1 }),
-  url: z.string().meta({ example: 'https://erp.example/webhooks/b2b-orders' }),
+  url: z.string().meta({ example: EXAMPLE_URL }),
   description: z.string().nullable().meta({ example: 'Orders to the ERP' }),
   event_types: z.array(z.string()).meta({ example: ['order.*'] }),
   customer_id: Id.nullable().meta({ description: 'Only events that this customer may see; null: all', example: null }),
@@ -250,10 +254,10 @@ export const createWebhookEndpoint = defineRoute({
     'From now on, each event of these types is posted to the URL, signed by Standard Webhooks 1.0, until it is answered ' +
     'with a 2xx: ten attempts over 75 hours. Events of one order are sent one after another.',
   parameters: idempotencyHeadersLike('endpoint-erp'),
-  request: { body: jsonBody(NewWebhookEndpoint) },
+  request: { body: jsonBody(NewWebhookEndpoint, { url: EXAMPLE_URL, event_types: ['order.*'] }) },
   responses: {
     201: jsonResponse(WebhookEndpointWithSecret, 'The endpoint, with its secret', {
-      ...locationLike('webhook-endpoints/1'),
+      ...locationLike('webhook-endpoints/3'),
       ...ETag,
       ...Replayed,
     }),
@@ -327,8 +331,8 @@ export const deleteWebhookEndpoint = defineRoute({
   operationId: 'deleteWebhookEndpoint',
   tags,
   summary: 'Delete a webhook endpoint, with its deliveries',
-  parameters: [...idempotencyHeadersLike('endpoint-1-delete'), ...preconditionHeaders],
-  request: { params: IdParams },
+  parameters: [...idempotencyHeadersLike('endpoint-2-delete'), ...preconditionHeaders],
+  request: { params: idParamsLike(2) },
   responses: {
     204: { description: 'It is deleted', headers: Replayed },
     ...protectedProblems(

@@ -61,6 +61,17 @@ const RULES: Record<string, Rule> = {
   'orders: POST /orders/{id}/cancel': { needs: 'orders:write', bound: 'not_found' },
   'orders: GET /events': { needs: 'events:read', bound: 'sees its own and products' },
   'orders: GET /orders/{id}/history': { needs: 'events:read', bound: 'not_found' },
+  'orders: POST /webhook-endpoints': { needs: 'webhooks:write', bound: 'not_found' },
+  'orders: GET /webhook-endpoints': { needs: 'webhooks:read', bound: 'sees its own' },
+  'orders: GET /webhook-endpoints/{id}': { needs: 'webhooks:read', bound: 'not_found' },
+  'orders: PATCH /webhook-endpoints/{id}': { needs: 'webhooks:write', bound: 'not_found' },
+  'orders: DELETE /webhook-endpoints/{id}': { needs: 'webhooks:write', bound: 'not_found' },
+  'orders: POST /webhook-endpoints/{id}/rotate-secret': { needs: 'webhooks:write', bound: 'not_found' },
+  'orders: POST /webhook-endpoints/{id}/ping': { needs: 'webhooks:write', bound: 'not_found' },
+  'orders: POST /webhook-endpoints/{id}/recover': { needs: 'webhooks:write', bound: 'not_found' },
+  'orders: GET /webhook-endpoints/{id}/deliveries': { needs: 'webhooks:read', bound: 'not_found' },
+  'orders: GET /webhook-deliveries/{id}': { needs: 'webhooks:read', bound: 'not_found' },
+  'orders: POST /webhook-deliveries/{id}/redeliver': { needs: 'webhooks:write', bound: 'not_found' },
   'orders: GET /idempotency-keys': { needs: 'support:read', bound: 'bound_client' },
   'orders: GET /internal/ping': { needs: 'service token' },
   'orders: POST /internal/orders/placements': { needs: 'service token' },
@@ -214,6 +225,28 @@ async function issueTokens(system: TestSystem): Promise<Issued> {
   return { good, ofDisabled, beforeRotation, afterRotation: await tokenFor('rotated', rotated?.clientSecret) }
 }
 
+/** Its address is public, so it needs no name server, and nothing is sent to it here. */
+const ENDPOINT = { url: 'https://8.8.8.8/', event_types: ['order.*'] }
+
+async function newEndpointOf(system: TestSystem, customer_id: number): Promise<number> {
+  const { status, body } = await system.orders.post('/webhook-endpoints', { ...ENDPOINT, customer_id })
+  expect(status).toBe(201)
+  return body.id
+}
+
+async function newDeliveryTo({ db }: TestSystem, endpoint_id: number): Promise<number> {
+  const event = { event_id: 9, event_type: 'order.placed', position: 9, resource_type: 'order', resource_id: 1 }
+  const row = {
+    ...event,
+    endpoint_id,
+    status: 'pending',
+    next_attempt_at: null,
+    created_at: '2026-01-07 10:15:01.000',
+  } as const
+  const { insertId } = await db.insertInto('webhook_deliveries').values(row).executeTakeFirstOrThrow()
+  return Number(insertId)
+}
+
 it('when a route is documented, then it has an access rule, and no other rule exists', () => {
   expect(operations.map(({ title }) => title).sort()).toEqual(Object.keys(RULES).sort())
 })
@@ -272,6 +305,8 @@ describeEachEngine('access rules', (engine) => {
       const items = [{ product_id: product.id, qty: 1 }]
       const orderOfOther = await newOrder(system, items, { customer_id: other.id })
       await newOrder(system, items, { customer_id: own.id })
+      const [endpointOfOther] = [await newEndpointOf(system, other.id), await newEndpointOf(system, own.id)]
+      const deliveryToOther = await newDeliveryTo(system, endpointOfOther)
       const token = withClaims({ sub: newKey(), customer_id: own.id })
 
       const bodies: Record<string, object> = {
@@ -284,11 +319,26 @@ describeEachEngine('access rules', (engine) => {
         'POST /orders/preview': { customer_id: other.id, items },
         'PATCH /orders/{id}': { notes: 'mine' },
         'POST /orders/{id}/cancel': {},
+        'POST /webhook-endpoints': { ...ENDPOINT, customer_id: other.id },
+        'PATCH /webhook-endpoints/{id}': { status: 'disabled' },
+        'POST /webhook-endpoints/{id}/rotate-secret': {},
+        'POST /webhook-endpoints/{id}/ping': {},
+        'POST /webhook-endpoints/{id}/recover': { since: '2026-01-01' },
+        'POST /webhook-deliveries/{id}/redeliver': {},
         'POST /orchestrator/create-and-confirm-order': { customer_id: other.id, items },
       }
-      const queries: Record<string, string> = { 'GET /idempotency-keys': '?key=abc-123' }
+      const queries: Record<string, string> = {
+        'GET /idempotency-keys': '?key=abc-123',
+        'GET /events': '?types=order.*',
+      }
       const { service, method, path } = operation
-      const ids: Record<string, number> = { customers: other.id, products: product.id, orders: orderOfOther.id }
+      const ids: Record<string, number> = {
+        customers: other.id,
+        products: product.id,
+        orders: orderOfOther.id,
+        'webhook-endpoints': endpointOfOther,
+        'webhook-deliveries': deliveryToOther,
+      }
       const id = ids[path.split('/')[1] ?? ''] ?? 0
       const body = bodies[`${method} ${path}`]
       const headers = { 'idempotency-key': newKey() }
@@ -303,8 +353,9 @@ describeEachEngine('access rules', (engine) => {
       if (rule.bound === 'bound_client') expectProblem(response, 403, 'bound_client')
       if (rule.bound === 'belongs to no customer') expect([200, 201]).toContain(response.status)
       if (rule.bound === 'sees its own') {
-        const rows: { id: number; customer_id?: number }[] = response.body.data
-        expect(rows.map((row) => row.customer_id ?? row.id)).toEqual([own.id])
+        const rows: { id: number; customer_id?: number; data?: { order: { customer_id: number } } }[] =
+          response.body.data
+        expect(rows.map((row) => row.data?.order.customer_id ?? row.customer_id ?? row.id)).toEqual([own.id])
       }
       if (rule.bound === 'sees its own and products') {
         const events: ListedEvent[] = response.body.data

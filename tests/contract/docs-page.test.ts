@@ -6,6 +6,7 @@ import { type Operation, operationsOf, readDocuments, SERVICES, type ServiceName
 import { ANSWER, CREATE_AND_CONFIRM, REQUEST } from '../../testing/printed.ts'
 import { expectProblem } from '../../testing/problems.ts'
 import { type TestSystem, useSystem } from '../../testing/system.ts'
+import { LOOPBACK } from '../../testing/webhooks.ts'
 
 const operations = operationsOf(await readDocuments())
 
@@ -34,6 +35,12 @@ const DONE: Record<ServiceName, Record<string, object>> = {
     cancelOrder: { id: 4, status: 'CANCELED', confirmed_at: null },
     listEvents: { next_cursor: expect.any(String), has_more: false },
     getOrderHistory: { next_cursor: null },
+    createWebhookEndpoint: { id: 3, url: 'http://127.0.0.1:4000', version: 1 },
+    changeWebhookEndpoint: { id: 1, event_types: ['*'] },
+    rotateWebhookSecret: { id: 1, old_secret_until: expect.any(String) },
+    pingWebhookEndpoint: { event: { type: 'ping' } },
+    redeliverWebhook: { id: 1, status: 'pending' },
+    recoverWebhooks: { recovered: 0 },
   },
   orchestrator: { createAndConfirmOrder: ANSWER },
 }
@@ -178,7 +185,7 @@ if (runsInBrowser()) {
     })
 
     describe.each(SERVICES)('the examples of %s', (service) => {
-      const fresh = useSystem('sqlite')
+      const fresh = useSystem('sqlite', LOOPBACK)
       const documented = operations.filter((it) => it.service === service)
 
       async function openAuthorized() {
