@@ -125,26 +125,23 @@ const UNTOLD = ['version', 'updated_at']
 
 /** What was there before, with the old values that the event tells, must be what it tells now. */
 function chainFaults({ type, resource, data }: FeedEvent, before: Body, { byHand }: ReplayOptions): string[] {
-  const [after, previous] = [bodyIn(data, resource.type), bodyIn(data, 'previous')]
+  const [after, previous] = [bodyIn(data, resource.type) ?? {}, bodyIn(data, 'previous')]
   if (FIRST_TYPES.includes(type)) return previous === undefined ? [] : ['has old values']
   if (type === 'customer.deleted' || data.reason === 'erased') return previous === undefined ? [] : ['has old values']
   // An erasure takes the old values of a customer out of all of its events.
   if (previous === undefined && resource.type === 'customer') return []
   if (previous === undefined) return ['has no old values']
+  if (before === undefined) return []
   const untold = resource.type === 'product' ? [...UNTOLD, 'stock'] : UNTOLD
   const unchanged = Object.keys(previous).filter((name) => isDeepStrictEqual(previous[name], after[name]))
-  const names = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after)])]
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])]
   const broken = names.filter((name) => {
     const was = name in previous ? previous[name] : after[name]
-    return (
-      !untold.includes(name) && was !== byHand && before?.[name] !== byHand && !isDeepStrictEqual(was, before[name])
-    )
+    return !untold.includes(name) && was !== byHand && before[name] !== byHand && !isDeepStrictEqual(was, before[name])
   })
   return [
     ...unchanged.map((name) => `tells ${name} as changed, and it is not`),
-    ...(before === undefined ? [] : broken).map(
-      (name) => `does not follow: ${name} was ${JSON.stringify(before[name])}`,
-    ),
+    ...broken.map((name) => `does not follow: ${name} was ${JSON.stringify(before[name])}`),
   ]
 }
 
@@ -178,9 +175,8 @@ function stocksOf(events: readonly FeedEvent[], orders: ReadonlyMap<number, Body
     if (type === 'product.created') stocks.set(resource.id, bodyIn(data, 'product').stock)
     if (type === 'product.stock_adjusted') add(resource.id, bodyIn(data, 'adjustment').delta)
   }
-  for (const { status, items } of orders.values()) {
-    if (status !== 'CANCELED') for (const { product_id, qty } of items) add(product_id, -qty)
-  }
+  const live = [...orders.values()].filter((order) => order && order.status !== 'CANCELED')
+  for (const { product_id, qty } of live.flatMap(({ items }) => items)) add(product_id, -qty)
   return stocks
 }
 
@@ -217,11 +213,12 @@ function lowFaults(events: readonly FeedEvent[], returns: number, finalStock: nu
 }
 
 function productIn(event: FeedEvent | undefined): Body {
-  return bodyIn(event?.data ?? {}, 'product')
+  return bodyIn(event?.data ?? {}, 'product') ?? {}
 }
 
 /** How often orders gave a product back. */
 function returnsOf(productId: number, events: readonly FeedEvent[]): number {
-  const hasIt = ({ data }: FeedEvent) => bodyIn(data, 'order').items.some((item: Body) => item.product_id === productId)
+  const hasIt = ({ data }: FeedEvent) =>
+    bodyIn(data, 'order')?.items.some((item: Body) => item.product_id === productId)
   return events.filter((event) => event.type === 'order.canceled' && hasIt(event)).length
 }
