@@ -33,7 +33,7 @@ CREATE INDEX IF NOT EXISTS webhook_endpoints_status ON webhook_endpoints (status
 
 CREATE TABLE IF NOT EXISTS webhook_deliveries (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  endpoint_id INTEGER NOT NULL REFERENCES webhook_endpoints (id),
+  endpoint_id INTEGER NOT NULL,
   event_id INTEGER NOT NULL,
   event_type TEXT NOT NULL,
   -- Of the event.
@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS webhook_deliveries (
   lease TEXT NULL,
   leased_until TEXT NULL,
   created_at TEXT NOT NULL,
-  finished_at TEXT NULL
+  finished_at TEXT NULL,
+  CONSTRAINT webhook_deliveries_endpoint_fk FOREIGN KEY (endpoint_id) REFERENCES webhook_endpoints (id)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS webhook_deliveries_event ON webhook_deliveries (endpoint_id, event_id);
 CREATE INDEX IF NOT EXISTS webhook_deliveries_due ON webhook_deliveries (endpoint_id, status, next_attempt_at);
@@ -62,13 +63,14 @@ CREATE INDEX IF NOT EXISTS webhook_deliveries_finished ON webhook_deliveries (fi
 
 CREATE TABLE IF NOT EXISTS webhook_attempts (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  delivery_id INTEGER NOT NULL REFERENCES webhook_deliveries (id),
+  delivery_id INTEGER NOT NULL,
   attempted_at TEXT NOT NULL,
   -- Of the answer; NULL: none came.
   status INTEGER NULL,
   duration_ms INTEGER NOT NULL,
   error TEXT NULL,
   -- The begin of the answer.
-  excerpt TEXT NOT NULL
+  excerpt TEXT NOT NULL,
+  CONSTRAINT webhook_attempts_delivery_fk FOREIGN KEY (delivery_id) REFERENCES webhook_deliveries (id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS webhook_attempts_delivery ON webhook_attempts (delivery_id);

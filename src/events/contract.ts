@@ -19,44 +19,44 @@ type Json = string | number | boolean | null | Json[] | { [name: string]: Json }
 
 export const ActorType = z.enum(['client', 'service', 'system']).openapi('ActorType')
 
-export const Event = z
-  .object({
-    id: z.string().meta({ description: 'Unique. Whoever may get an event twice keeps these.', example: 'evt_10' }),
-    type: z.string().meta({ description: `One of: ${EVENT_TYPES.join(', ')}`, example: 'order.confirmed' }),
-    timestamp: Timestamp.meta({ example: '2026-01-07T10:15:01.000Z' }),
-    position: int64(1).meta({ description: 'Its place in the feed: 1, 2, 3, … without gaps', example: 10 }),
-    resource: z
-      .object({
-        type: z.string().meta({ example: 'order' }),
-        id: Id.meta({ example: 1 }),
-        version: Version.meta({ description: 'Of the resource after the change', example: 2 }),
-      })
-      .openapi('EventResource'),
-    actor: z
-      .object({
-        type: ActorType,
-        id: z.string().nullable().meta({
-          description: 'Null for a caller that is bound to a customer, who may not know',
-          example: 'demo',
-        }),
-      })
-      .openapi('EventActor', { description: 'Who did it' }),
-    correlation_id: z.string().nullable().meta({
-      description: 'Of the request that did it; null where none did, or where a bound caller may not know',
-      example: 'req-789',
-    }),
-    data: z.record(z.string(), z.custom<Json>()).openapi({
-      type: 'object',
-      description:
-        'The resource after the change, under its name: `order` (with `items`), `product` or `customer`. With it, ' +
-        '`previous`: the old values of what changed; `reason`; `adjustment`, of a stock. Members may be added.',
-      example: {
-        order: { id: 1, customer_id: 1, status: 'CONFIRMED', total_cents: 259800, version: 2 },
-        previous: { status: 'CREATED', confirmed_at: null },
-      },
-    }),
-  })
-  .openapi('Event')
+export const eventFields = {
+  id: z.string().meta({ description: 'Unique. Whoever may get an event twice keeps these.', example: 'evt_10' }),
+  type: z.string().meta({ description: `One of: ${EVENT_TYPES.join(', ')}`, example: 'order.confirmed' }),
+  timestamp: Timestamp.meta({ example: '2026-01-07T10:15:01.000Z' }),
+  position: int64(1).meta({ description: 'Its place in the feed: 1, 2, 3, … without gaps', example: 10 }),
+  resource: z
+    .object({
+      type: z.string().meta({ example: 'order' }),
+      id: Id.meta({ example: 1 }),
+      version: Version.meta({ description: 'Of the resource after the change', example: 2 }),
+    })
+    .openapi('EventResource'),
+  actor: z
+    .object({
+      type: ActorType,
+      id: z.string().nullable().meta({
+        description: 'Null for a caller that is bound to a customer, who may not know',
+        example: 'demo',
+      }),
+    })
+    .openapi('EventActor', { description: 'Who did it' }),
+  correlation_id: z.string().nullable().meta({
+    description: 'Of the request that did it; null where none did, or where a bound caller may not know',
+    example: 'req-789',
+  }),
+  data: z.record(z.string(), z.custom<Json>()).openapi({
+    type: 'object',
+    description:
+      'The resource after the change, under its name: `order` (with `items`), `product` or `customer`. With it, ' +
+      '`previous`: the old values of what changed; `reason`; `adjustment`, of a stock. Members may be added.',
+    example: {
+      order: { id: 1, customer_id: 1, status: 'CONFIRMED', total_cents: 259800, version: 2 },
+      previous: { status: 'CREATED', confirmed_at: null },
+    },
+  }),
+}
+
+export const Event = z.object(eventFields).openapi('Event')
 
 export const EventQuery = z.strictObject({
   after: emptyIsAbsent(z.string().max(500)).openapi({

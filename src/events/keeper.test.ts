@@ -2,7 +2,6 @@ import { pino } from 'pino'
 import { expect, it, onTestFinished } from 'vitest'
 import { newCustomer } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
-import { composeOrders } from '../compose/services.ts'
 import { hasUnnumbered } from '../platform/events/positions.ts'
 import { startJobs } from '../platform/jobs/jobs.ts'
 import { feedJob, numberAll } from './keeper.ts'
@@ -37,12 +36,5 @@ describeEachEngine('the keeper of the feed', (engine) => {
     await leaveUnnumbered(system)
     await numberAll(system.db, AbortSignal.abort())
     expect(await hasUnnumbered(system.db)).toBe(true)
-  })
-
-  it('when a sweep is called, as on Lambda, then it gives positions too', async () => {
-    await leaveUnnumbered(system)
-    const { sweep } = composeOrders(system.env, system.db, system.customers.base, logger, system.lifecycle)
-    expect(await sweep()).toEqual({ released: 0, purged: 0 })
-    expect(await hasUnnumbered(system.db)).toBe(false)
   })
 })

@@ -1,5 +1,5 @@
 import { CUSTOMER_ERRORS } from '../customers/errors.ts'
-import { Event } from '../events/contract.ts'
+import { eventFields } from '../events/contract.ts'
 import { EVENT_PATTERNS } from '../events/types.ts'
 import { PLATFORM_ERRORS } from '../platform/core/errors.ts'
 import {
@@ -215,12 +215,14 @@ export const Recovered = z
   .object({ recovered: int64(0).meta({ description: 'Deliveries that are sent again', example: 3 }) })
   .openapi('Recovered')
 
-const PingEvent = Event.extend({
-  id: z.string().meta({ example: 'ping_0d9cbb4e-8f5e-4b8e-9c7a-3c1f6c3a2f10' }),
-  type: z.literal('ping'),
-  position: z.null().meta({ description: 'It is not in the feed.' }),
-  data: z.object({}).meta({ example: {} }),
-}).openapi('PingEvent')
+const PingEvent = z
+  .object({
+    ...eventFields,
+    id: z.string().meta({ example: 'ping_0d9cbb4e-8f5e-4b8e-9c7a-3c1f6c3a2f10' }),
+    type: z.string().meta({ example: 'ping' }),
+    position: int64(1).nullable().meta({ description: 'Null: it is not in the feed.', example: null }),
+  })
+  .openapi('PingEvent')
 
 export const PingResult = z.object({ event: PingEvent, attempt: WebhookAttempt }).openapi('PingResult')
 

@@ -107,8 +107,8 @@ describeEachEngine('the printed SQL about webhooks', (engine) => {
     }
     expect((await rows())[0]).toEqual([{ without_position: 1, since: expect.any(String) }])
     await system.orders.get('/events?after=latest')
-    expect((await rows())[1]).toEqual([expect.objectContaining({ id: endpoint.id, status: 'enabled', behind: 1 })])
+    expect((await rows())[1]).toContainEqual(expect.objectContaining({ id: endpoint.id, status: 'enabled', behind: 1 }))
     await system.dispatch()
-    expect((await rows())[2]).toEqual([{ endpoint_id: endpoint.id, pending: 1, since: expect.any(String) }])
+    expect((await rows())[2]).toContainEqual({ endpoint_id: endpoint.id, pending: 1, since: expect.any(String) })
   })
 })
