@@ -94,7 +94,7 @@ export function check(entries: readonly HistoryEntry[], final: FinalState, marks
 export function checkHeard(
   entries: readonly HistoryEntry[],
   { events }: Pick<FinalState, 'events'>,
-  listener: Pick<Listener, 'name' | 'heard' | 'promise' | 'wants'>,
+  listener: Pick<Listener, 'name' | 'heard' | 'promise' | 'begin' | 'wants'>,
 ): Violation[] {
   const { name, promise, wants } = listener
   const gap = events.find(({ position }, i) => position !== i + 1)
@@ -126,10 +126,10 @@ export function checkHeard(
 /** What it should have heard: events may come after it stopped to listen. */
 function wantedOf(
   events: readonly HeardEvent[],
-  { heard, wants }: Pick<Listener, 'heard' | 'wants'>,
+  { heard, begin, wants }: Pick<Listener, 'heard' | 'begin' | 'wants'>,
 ): readonly HeardEvent[] {
   const last = heard.reduce((most, { position }) => Math.max(most, position), 0)
-  return events.filter(({ type, position }) => position <= last && wants(type))
+  return events.filter(({ type, position }) => position > begin && position <= last && wants(type))
 }
 
 function firstsOf(heard: readonly HeardEvent[]): HeardEvent[] {

@@ -38,6 +38,7 @@ export function createFeedReader(instances: readonly Ports[], token: string): Li
   return {
     name: 'feed reader',
     promise: 'once',
+    begin: 0,
     wants: () => true,
     heard,
     async listen(over) {

@@ -20,6 +20,8 @@ export interface Listener {
   name: string
   /** `once`: each event, in the order of the feed. `at least once`: in order for each resource. */
   promise: 'once' | 'at least once'
+  /** The position of the last event of which it is not told, because it came before. */
+  begin: number
   /** Whether it is told of events of this type. */
   wants(type: string): boolean
   /** Listens until this is over, whatever fails meanwhile. */

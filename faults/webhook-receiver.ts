@@ -85,6 +85,8 @@ export async function createWebhookReceiver(
   const created = await api.post('/webhook-endpoints', { url, event_types: eventTypes })
   if (created.status !== 201) throw new Error(`no endpoint: ${created.status} ${JSON.stringify(created.body)}`)
   const { id, secret } = created.body
+  // Nothing happens yet, so the endpoint begins at the end of the feed.
+  const begin = positionIn((await api.get('/events?after=latest')).body.next_cursor)
   webhook = new Webhook(secret)
 
   /** As somebody would who sees that it is disabled after a 410. */
@@ -109,6 +111,7 @@ export async function createWebhookReceiver(
   return {
     name,
     promise: 'at least once',
+    begin,
     wants: (type) => eventTypes.some((pattern) => pattern === '*' || type.startsWith(pattern.slice(0, -1))),
     heard,
     async listen(over) {
@@ -127,7 +130,7 @@ export async function createWebhookReceiver(
         const pending: { id: number; next_attempt_at: string | null }[] = page?.data ?? [
           { id: 0, next_attempt_at: null },
         ]
-        if (pending.length === 0 && (await isAtEnd(api, heard, eventTypes))) break
+        if (pending.length === 0 && (await isAtEnd(api, heard, eventTypes, begin))) break
         const paused = pending.filter(({ next_attempt_at }) => next_attempt_at !== null)
         for (const delivery of paused) {
           await api.post(`/webhook-deliveries/${delivery.id}/redeliver`, undefined, bounded()).catch(() => {})
@@ -146,8 +149,13 @@ export async function createWebhookReceiver(
 }
 
 /** Whether the newest event of these types was heard. */
-async function isAtEnd(api: ApiClient, heard: readonly HeardEvent[], types: readonly string[]): Promise<boolean> {
-  const last = heard.reduce((most, { position }) => Math.max(most, position), 0)
+async function isAtEnd(
+  api: ApiClient,
+  heard: readonly HeardEvent[],
+  types: readonly string[],
+  begin: number,
+): Promise<boolean> {
+  const last = heard.reduce((most, { position }) => Math.max(most, position), begin)
   const after = Buffer.from(JSON.stringify(['events', last])).toString('base64url')
   for (let cursor = after; ; ) {
     const page = await read(api, `/events?types=${types.join(',')}&limit=500&after=${cursor}`)
@@ -155,6 +163,11 @@ async function isAtEnd(api: ApiClient, heard: readonly HeardEvent[], types: read
     if (!page.has_more) return true
     cursor = page.next_cursor
   }
+}
+
+/** The position in a cursor of the feed. */
+function positionIn(cursor: string): number {
+  return JSON.parse(Buffer.from(cursor, 'base64url').toString())[1]
 }
 
 async function behave(habit: Habit, response: ServerResponse, take: () => void): Promise<void> {

@@ -231,14 +231,14 @@ describe('the judgement of what a listener heard', () => {
   const inWords = (violations: Violation[]) => violations.map(({ kind, key }) => `${kind}: ${key}`)
 
   function heardAs(heard: HeardEvent[], entries = ENTRIES, events = FEED): string[] {
-    const reader = { name: 'reader', promise: 'once', wants: () => true, heard } as const
+    const reader = { name: 'reader', promise: 'once', begin: 0, wants: () => true, heard } as const
     return inWords(checkHeard(entries, { events }, reader))
   }
 
   /** By one who is told of orders, each event at least once. */
   function takenAs(heard: HeardEvent[], events: HeardEvent[]): string[] {
     const wants = (type: string) => type.startsWith('order.')
-    return inWords(checkHeard([], { events }, { name: 'receiver', promise: 'at least once', wants, heard }))
+    return inWords(checkHeard([], { events }, { name: 'receiver', promise: 'at least once', begin: 0, wants, heard }))
   }
 
   it('when it heard all, then nothing is wrong', () => {
