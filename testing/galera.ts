@@ -263,12 +263,18 @@ function basicsOf({ data, socket, folder }: Seat): string[] {
   ]
 }
 
-/** As `galera_recovery` does: a node that knows its position asks only for what it missed. */
+/** A recovery takes about two seconds. */
+const RECOVERY_LIMIT_MS = 20_000
+
+/**
+ * As `galera_recovery` does: a node that knows its position asks only for what it missed. Now and then MariaDB 10.11 never ends
+ * here, and takes more and more memory: such a node gets all of the data.
+ */
 function recover(mariadbd: string, seat: Seat, asUser: string[]): string[] {
   const log = join(seat.folder, 'recovery.log')
   const args = [...basicsOf(seat), '--wsrep-recover', '--skip-networking', `--log-error=${log}`, ...asUser]
   rmSync(log, { force: true })
-  spawnSync(mariadbd, args, { stdio: 'ignore' })
+  spawnSync(mariadbd, args, { stdio: 'ignore', timeout: RECOVERY_LIMIT_MS, killSignal: 'SIGKILL' })
   const [, position] = /Recovered position:\s*(\S+)/.exec(readFileSync(log, 'utf8')) ?? []
   return position === undefined ? [] : [`--wsrep-start-position=${position}`]
 }
