@@ -59,13 +59,13 @@ export function composeDispatcher({ webhooks }: Env, db: Database) {
   return {
     secrets,
     outbox,
+    /** For the function that sends: the one that sweeps has no keys. */
+    sweepSecrets: () => sweepSecrets(db, secrets),
     jobs: [feedJob(db), dispatcherJob(db, outbox, config)],
     /** Gives all events their positions, and sends webhooks until nothing is due. */
     async dispatch(context: JobContext): Promise<Dispatched> {
       await numberAll(db, context.signal)
       const position = await lastPosition(db)
-      // The function that sweeps has no keys.
-      await sweepSecrets(db, secrets)
       const sent = counting(outbox)
       await dispatch(db, sent.outbox, config, context)
       return { position, ...sent.counts }

@@ -5,10 +5,11 @@ import { onSchedule } from './lambda-handler.ts'
 /** The next run begins a minute after this one. An attempt that is cut off is made again by that run. */
 const MAX_RUN_MS = 50_000
 
-/** Gives events their positions and sends webhooks, as the jobs of the Orders process do. Runs may overlap. */
+/** Gives events their positions, sends webhooks, and encrypts secrets under a new key, as the Orders process does. */
 export const handler = onSchedule('orders', async ({ env, logger }) => {
-  const { dispatch } = composeDispatcher(env, await openDatabase(env.database, { logger }))
+  const { dispatch, sweepSecrets } = composeDispatcher(env, await openDatabase(env.database, { logger }))
   return async () => {
+    await sweepSecrets()
     const dispatched = await dispatch({ logger, signal: AbortSignal.timeout(MAX_RUN_MS) })
     logger.info(dispatched, 'dispatched')
     return dispatched

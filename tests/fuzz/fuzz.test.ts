@@ -8,6 +8,7 @@ import { readFeed, replay } from '../../testing/replay.ts'
 import { atOnce, newCustomer, newOrder, newProduct } from '../../testing/rows.ts'
 import { describeEachEngine, type TestSystem, useSystem } from '../../testing/system.ts'
 import { forgeToken, secondsFromNow, withSecret } from '../../testing/tokens.ts'
+import { LOOPBACK } from '../../testing/webhooks.ts'
 import { type Campaign, describeFinding, runCampaign } from './campaign.ts'
 import { kindsOf } from './mutations.ts'
 import { createOracle } from './oracle.ts'
@@ -41,7 +42,7 @@ const TOLD = [
 const DEMO = 4
 
 describeEachEngine('every operation, called in every way', (engine) => {
-  const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false' })
+  const system = useSystem(engine, { ORCHESTRATOR_PUBLIC: 'false', ...LOOPBACK })
   let found: Campaign
 
   beforeAll(async () => {
@@ -147,9 +148,15 @@ const FILTERS: Record<string, [string, string][][]> = {
   listEvents: [[], [['types', 'order.*']], [['resource', 'order:5']]],
   getOrderHistory: [[]],
   listStockAdjustments: [[]],
+  listWebhookEndpoints: [[]],
+  listWebhookDeliveries: [[], [['status', 'pending']]],
 }
-/** Of an order that was placed and canceled, and of a product that was counted. */
-const ID_OF_PAGES: Record<string, number> = { getOrderHistory: DEMO + 1, listStockAdjustments: DEMO + 1 }
+/** Of an order that was placed and canceled, of a product that was counted, and of an endpoint with deliveries. */
+const ID_OF_PAGES: Record<string, number> = {
+  getOrderHistory: DEMO + 1,
+  listStockAdjustments: DEMO + 1,
+  listWebhookDeliveries: 1,
+}
 
 async function readPagesOfAll(system: TestSystem): Promise<World['pages']> {
   await system.orders.post(`/orders/${ID_OF_PAGES.getOrderHistory}/cancel`)

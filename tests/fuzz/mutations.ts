@@ -449,6 +449,8 @@ const LISTS = [
   'stock_adjustments',
   'events',
   'history',
+  'webhook_endpoints',
+  'webhook_deliveries',
 ]
 
 const PAGES: Change[] = [

@@ -129,6 +129,13 @@ function hintsOf({ operationId, path }: Operation, { rows }: World): Hints {
     to: fc.constantFrom('2026-01-09T09:00:00.123+02:00', '2100-01-01T00:00:00Z'),
     types: fc.constantFrom('*', 'order.*', 'product.*,order.canceled', 'product.out_of_stock', 'order.placed'),
     resource: fc.tuple(fc.constantFrom('order', 'product', 'customer'), idsOf(1, 40)).map((parts) => parts.join(':')),
+    // Nothing listens there. Names are not among them: looking one up takes time.
+    url: fc.constantFrom(
+      'http://127.0.0.1:4000/',
+      'http://127.0.0.1:4000/a?b=c',
+      'http://[::1]:4000',
+      'http://10.0.0.1/',
+    ),
     stock_low_at: fc.constantFrom(0, 1, 50, 999_990, 1_000_000),
     grant_type: fc.constant('client_credentials'),
     client_id: fc.constant('demo'),
