@@ -13,11 +13,11 @@ import { int64 } from '../platform/http/integers.ts'
 import { NextLink, PageQuery, pageOf } from '../platform/http/pagination.ts'
 import { z } from '../platform/http/schema.ts'
 import { EVENT_ERRORS } from './errors.ts'
-import { EVENT_TYPES } from './types.ts'
+import { EVENT_PATTERNS, EVENT_TYPES, RESOURCE_TYPES } from './types.ts'
 
 type Json = string | number | boolean | null | Json[] | { [name: string]: Json }
 
-export const ActorType = z.enum(['client', 'service', 'system']).openapi('ActorType')
+export type ActorType = 'client' | 'service' | 'system'
 
 export const eventFields = {
   id: z.string().meta({ description: 'Unique. Whoever may get an event twice keeps these.', example: 'evt_10' }),
@@ -33,7 +33,8 @@ export const eventFields = {
     .openapi('EventResource'),
   actor: z
     .object({
-      type: ActorType,
+      // No enumeration: constants of its names would clash with types of clients generated for Go.
+      type: z.string().meta({ description: '`client`, `service` or `system`', example: 'client' }),
       id: z.string().nullable().meta({
         description: 'Null for a caller that is bound to a customer, who may not know',
         example: 'demo',
@@ -58,19 +59,39 @@ export const eventFields = {
 
 export const Event = z.object(eventFields).openapi('Event')
 
+const PATTERN = EVENT_PATTERNS.map((pattern) => pattern.replace(/[.*]/g, '\\$&')).join('|')
+const TYPES = new RegExp(`^ *(${PATTERN}) *(, *(${PATTERN}) *)*$`)
+const RESOURCE = new RegExp(`^(${RESOURCE_TYPES.join('|')}):[1-9]\\d{0,15}$`)
+
+function unknownTypes(text: string): string {
+  const unknown = text.split(',').filter((pattern) => !EVENT_PATTERNS.includes(pattern.trim()))
+  return `Unknown: ${unknown.map((name) => `"${name.trim()}"`).join(', ')}. Known are ${EVENT_PATTERNS.join(', ')}`
+}
+
+function unknownResource(text: string): string {
+  const [, type] = /^([a-z_]{1,20}):[1-9]\d{0,15}$/.exec(text) ?? []
+  if (type === undefined) return 'Must be a type and an id, such as order:5'
+  return `Unknown: "${type}". Known are ${RESOURCE_TYPES.join(', ')}`
+}
+
 export const EventQuery = z.strictObject({
   after: emptyIsAbsent(z.string().max(500)).openapi({
     description:
       '`next_cursor` of the page before. `latest`: only what comes from now on. Empty: from the oldest event that is kept.',
     example: '',
   }),
-  types: emptyIsAbsent(z.string().max(1000)).openapi({
+  types: emptyIsAbsent(
+    z
+      .string()
+      .max(1000)
+      .regex(TYPES, { error: ({ input }) => unknownTypes(String(input)) }),
+  ).openapi({
     description: 'Only these, with commas between them, such as `order.*,product.out_of_stock`. Empty: all.',
     example: 'order.*',
   }),
-  resource: emptyIsAbsent(
-    z.string().regex(/^[a-z_]{1,20}:[1-9]\d{0,15}$/, 'Must be a type and an id, such as order:5'),
-  ).openapi({ description: 'Only events of this resource, such as `order:5`. Empty: of all.' }),
+  resource: emptyIsAbsent(z.string().regex(RESOURCE, { error: ({ input }) => unknownResource(String(input)) })).openapi(
+    { description: 'Only events of this resource, such as `order:5`. Empty: of all.' },
+  ),
   limit: z
     .string()
     .regex(/^(500|[1-4]\d\d|[1-9]\d?)$/, 'Must be an integer from 1 to 500')

@@ -62,7 +62,7 @@ export function eventId(id: number): string {
 }
 
 /** `client:demo` → a client; `system:holds` → the system; a service and an anonymous caller have no prefix. */
-function actorOf(actor: string): { type: z.output<typeof ActorType>; id: string } {
+function actorOf(actor: string): { type: ActorType; id: string } {
   const [, type, id = ''] = /^(client|system):(.*)$/s.exec(actor) ?? []
   if (type === 'client' || type === 'system') return { type, id }
   return { type: actor === 'service' ? 'service' : 'client', id: actor }
