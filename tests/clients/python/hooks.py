@@ -13,6 +13,7 @@ def map_case(context, case):
         # A cursor must come from an earlier page.
         if case.query:
             case.query.pop("cursor", None)
+            case.query.pop("after", None)
             # A look-up is not combined with a search.
             if case.query.get("email") or case.query.get("external_id"):
                 case.query.pop("search", None)
