@@ -14,6 +14,11 @@ export interface ReceiverPlan {
   random: Random
 }
 
+interface Pending {
+  id: string
+  next_attempt_at: string | null
+}
+
 const POLL_MS = 500
 const PATIENCE_MS = 4_000
 const REST_LIMIT_MS = 120_000
@@ -124,16 +129,18 @@ export async function createWebhookReceiver(
     },
     async hearRest(signal) {
       isHealthy = true
-      for (const until = Date.now() + REST_LIMIT_MS; !signal.aborted && Date.now() < until; ) {
+      let waiting: number | undefined
+      for (const until = Date.now() + REST_LIMIT_MS; !signal.aborted; ) {
+        if (Date.now() > until) {
+          faults.push(`${name} did not get everything in time: ${waiting ?? 'unknown'} deliveries are pending`)
+          break
+        }
         await enable()
-        const page = await read(api, `/webhook-endpoints/${id}/deliveries?status=pending&limit=100`)
-        const pending: { id: number; next_attempt_at: string | null }[] = page?.data ?? [
-          { id: 0, next_attempt_at: null },
-        ]
-        if (pending.length === 0 && (await isAtEnd(api, heard, eventTypes, begin))) break
-        const paused = pending.filter(({ next_attempt_at }) => next_attempt_at !== null)
-        for (const delivery of paused) {
-          await api.post(`/webhook-deliveries/${delivery.id}/redeliver`, undefined, bounded()).catch(() => {})
+        const pending = await readPending(api, id)
+        waiting = pending?.length
+        if (waiting === 0 && (await isAtEnd(api, heard, eventTypes, begin))) break
+        for (const { id } of (pending ?? []).filter(isPaused)) {
+          await api.post(`/webhook-deliveries/${id}/redeliver`, undefined, bounded()).catch(() => {})
         }
         await sleep(POLL_MS)
       }
@@ -146,6 +153,23 @@ export async function createWebhookReceiver(
     },
     troubles: () => faults.slice(0, 5),
   }
+}
+
+/** All that an endpoint has not got yet. @returns undefined when the services could not answer */
+async function readPending(api: ApiClient, id: string): Promise<Pending[] | undefined> {
+  const found: Pending[] = []
+  for (let cursor = ''; ; ) {
+    const page = await read(api, `/webhook-endpoints/${id}/deliveries?status=pending&limit=100${cursor}`)
+    if (page === undefined) return undefined
+    found.push(...page.data)
+    if (!page.next_cursor) return found
+    cursor = `&cursor=${page.next_cursor}`
+  }
+}
+
+/** Whether a delivery has failed and waits. Others are due, or wait for an earlier one of their resource. */
+function isPaused({ next_attempt_at }: Pending): boolean {
+  return next_attempt_at !== null && Date.parse(next_attempt_at) > Date.now() + POLL_MS
 }
 
 /** Whether the newest event of these types was heard. */
