@@ -1,18 +1,20 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { bundleFunction, copyDocsFiles } from './bundling.ts'
+import { bundleFunction, copyDocsFiles, EXPORTER } from './bundling.ts'
 import { addCompileCache } from './compile-cache.ts'
 import { createProgram } from './program.ts'
 
 const HELP = `Bundles every Lambda function into one file, <folder>/<function>/app.mjs, with V8's cache of it for this version of Node
-and a small index.mjs that loads both. What was in the folder goes.
+and a small index.mjs that loads both. With OTEL_EXPORTER_OTLP_ENDPOINT, those that send traces get otlp.mjs too. What
+was in the folder goes.
 
   npm run build:functions [-- folder]
 
   folder  absent: .build`
 
 const FUNCTIONS = ['customers', 'orders', 'orchestrator', 'sweep', 'events', 'docs']
+const TRACED = process.env.OTEL_EXPORTER_OTLP_ENDPOINT ? ['customers', 'orders', 'orchestrator', 'events'] : []
 
 const { fail } = createProgram(HELP)
 const OUT = readFolder()
@@ -24,6 +26,7 @@ rmSync(OUT, { recursive: true, force: true })
 for (const name of FUNCTIONS) {
   const file = `${OUT}/${name}/app.mjs`
   await bundleFunction(`src/functions/${name}.ts`, file)
+  if (TRACED.includes(name)) await bundleFunction(EXPORTER, `${OUT}/${name}/otlp.mjs`)
   addCompileCache(resolve(OUT, name))
   console.log(`${name}  ${Math.round(statSync(file).size / 1024)} KiB`)
 }

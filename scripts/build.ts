@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
-import { copyDocsFiles, forNode } from './bundling.ts'
+import { copyDocsFiles, EXPORTER, exporterAt, forNode } from './bundling.ts'
 import { createProgram } from './program.ts'
 
-createProgram(`Bundles every entrypoint and command into dist/, each one file that needs no packages.
+createProgram(`Bundles every entrypoint and command into dist/, each one file that needs no packages. What sends traces has its own.
 
   npm run build`).readNothing()
 
@@ -12,15 +12,16 @@ createProgram(`Bundles every entrypoint and command into dist/, each one file th
 const programs = ['src/entrypoints', 'src/commands'].flatMap((folder) =>
   readdirSync(folder).map((file) => `${folder}/${file}`),
 )
+const entryPoints = programs.map((file) => ({ in: file, out: file.replace(/^src\/|\.ts$/g, '') }))
 
 const es2024 = readFileSync(new URL('es2024.mjs', import.meta.url), 'utf8')
 
 rmSync('dist', { recursive: true, force: true })
 const { metafile } = await build({
-  entryPoints: programs,
-  outbase: 'src',
+  entryPoints: [...entryPoints, { in: EXPORTER, out: 'entrypoints/otlp' }],
   outdir: 'dist',
   ...forNode,
+  plugins: [exporterAt('./otlp.js')],
   banner: { js: `${forNode.banner.js}\n${es2024}` },
   sourcemap: true,
   metafile: true,

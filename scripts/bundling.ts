@@ -37,6 +37,24 @@ const requireHttp: Plugin = {
   },
 }
 
+/**
+ * Leaves what sends traces out of a bundle, which then loads it from `path`: a process that sends none has nothing of it.
+ * @param path relative to the bundle
+ */
+export function exporterAt(path: string): Plugin {
+  return {
+    name: 'exporter of traces in a file of its own',
+    setup({ onResolve }) {
+      onResolve({ filter: /\/otlp\.ts$/ }, ({ kind }) =>
+        kind === 'dynamic-import' ? { path, external: true } : undefined,
+      )
+    },
+  }
+}
+
+/** What {@link exporterAt} leaves out. */
+export const EXPORTER = 'src/platform/telemetry/otlp.ts'
+
 /** Removes code that no function can use: a function reads its whole bundle when it starts. */
 const trims: Plugin[] = [
   // zod includes its messages in fifty languages; only the English ones are used.
@@ -63,7 +81,7 @@ export async function bundleFunction(source: string, outfile: string, plugins = 
     sourcemap: 'linked',
     sourcesContent: false,
     metafile: true,
-    plugins,
+    plugins: [...plugins, exporterAt('./otlp.mjs')],
     ...(plugins === trims && { inject: ['src/functions/fetch-api.ts'] }),
   })
   thinOut(`${outfile}.map`)
