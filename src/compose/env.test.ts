@@ -51,6 +51,34 @@ describe('the environment', () => {
     expect(faulty({ [name]: value })).toEqual([name])
   })
 
+  it('when a collector is configured, then traces go there, with its headers and the share of traces', () => {
+    const variables = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'https://collector.example.com/otlp',
+      OTEL_EXPORTER_OTLP_HEADERS: 'api-key=a%3Db, x-tenant=two',
+      OTEL_TRACES_SAMPLER_ARG: '0.5',
+    }
+    expect(parseEnv(variables).traces).toEqual({
+      endpoint: 'https://collector.example.com/otlp',
+      headers: { 'api-key': 'a=b', 'x-tenant': 'two' },
+      ratio: 0.5,
+    })
+    const { OTEL_EXPORTER_OTLP_ENDPOINT } = variables
+    expect(parseEnv({ OTEL_EXPORTER_OTLP_ENDPOINT }).traces).toMatchObject({ headers: {}, ratio: 0.05 })
+    expect(parseEnv({}).traces).toBeUndefined()
+  })
+
+  it.each([
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'api-key'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'api-key=%zz'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', '=one'],
+    ['OTEL_TRACES_SAMPLER_ARG', '1.5'],
+    ['OTEL_TRACES_SAMPLER_ARG', '5%'],
+    ['OTEL_TRACES_SAMPLER_ARG', '-0.1'],
+  ])('when %s is %s, then it is refused', (name, value) => {
+    expect(faulty({ [name]: value })).toEqual([name])
+  })
+
   it('when CORS_ORIGINS lists several origins, then each is parsed', () => {
     const { corsOrigins } = parseEnv({ CORS_ORIGINS: 'https://shop.example.com, http://localhost:5173' })
     expect(corsOrigins).toEqual(['https://shop.example.com', 'http://localhost:5173'])

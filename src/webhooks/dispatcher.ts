@@ -7,7 +7,7 @@ import { createBell } from './bell.ts'
 import { findEventsById, type LeasedDelivery } from './delivery-store.ts'
 import { type Ended, type Work, workOnEndpoint } from './endpoint-work.ts'
 import { createLane, isIdle, type Lane, roomIn, takeBack } from './lanes.ts'
-import type { Outbox } from './outbox.ts'
+import type { Outbox, WebhookMessage } from './outbox.ts'
 import { type EndpointRow, findWorkingEndpoints } from './store.ts'
 
 /** Steps at one time: requests need connections to the database too. */
@@ -127,10 +127,10 @@ export async function dispatch(
 
   async function sendAll(lane: Lane, { endpoint, leased, lease }: Work): Promise<void> {
     if (leased.length === 0) return
-    const bodies = await readBodies(db, endpoint, leased, config).catch((err) => failRead(lane, err))
+    const messages = await readMessages(db, endpoint, leased, config).catch((err) => failRead(lane, err))
     for (const delivery of leased) {
-      const body = bodies?.get(delivery.event_id)
-      void follow(lane, delivery, lease, bodies && sendOne(outbox, endpoint, delivery, body, context))
+      const message = messages?.get(delivery.event_id)
+      void follow(lane, delivery, lease, messages && sendOne(outbox, endpoint, delivery, message, context))
     }
   }
 
@@ -171,19 +171,24 @@ async function findDue(db: Database): Promise<number[]> {
 }
 
 /**
- * The bodies of webhooks, by the ids of their events; those that are deleted are missing. They are read for each attempt:
- * personal data that was erased meanwhile is not sent.
+ * What is sent, by the ids of the events; those that are deleted are missing. They are read for each attempt: personal data
+ * that was erased meanwhile is not sent.
  */
-async function readBodies(
+async function readMessages(
   db: Database,
   { customer_id: customerId }: EndpointRow,
   leased: readonly LeasedDelivery[],
   { readers }: DispatcherConfig,
-): Promise<Map<number, string>> {
+): Promise<Map<number, WebhookMessage>> {
   const ids = leased.map(({ event_id }) => event_id)
   const events = await findEventsById(db, ids)
   const shown = await presentEvents(db, events, { customerId }, readers)
-  return new Map(events.map(({ id }, i) => [id, JSON.stringify(shown[i])]))
+  return new Map(
+    events.map(({ id, traceparent }, i) => [
+      id,
+      { id: eventId(id), body: JSON.stringify(shown[i]), cause: traceparent },
+    ]),
+  )
 }
 
 /** Makes one attempt, and never rejects. @returns undefined when it was given up because the process stops */
@@ -191,11 +196,11 @@ async function sendOne(
   outbox: Outbox,
   endpoint: EndpointRow,
   delivery: LeasedDelivery,
-  body: string | undefined,
+  message: WebhookMessage | undefined,
   { logger, signal }: JobContext,
 ): Promise<Ended['result']> {
-  if (body === undefined) return { status: null, error: 'event_deleted', retryAfter: null, durationMs: 0, excerpt: '' }
-  const attempt = await outbox.send(endpoint, eventId(delivery.event_id), body, signal)
+  if (message === undefined) return { status: null, error: 'event_deleted', retryAfter: null, durationMs: 0, excerpt: '' }
+  const attempt = await outbox.send(endpoint, message, signal)
   const ids = { endpoint_id: endpoint.id, delivery_id: delivery.id }
   if (attempt.error === 'not_signed') logger.error({ err: attempt.cause, ...ids }, 'a webhook could not be signed')
   return attempt.error === 'aborted' ? undefined : attempt

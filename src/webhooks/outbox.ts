@@ -8,14 +8,22 @@ import type { EndpointRow } from './store.ts'
 /** `not_signed`: a key is missing that the endpoint's secret is encrypted with. Nothing was sent. */
 export type OutboxAttempt = Omit<Attempt, 'error'> & { error: Attempt['error'] | 'not_signed' }
 
+/** An event, or a ping. */
+export interface WebhookMessage {
+  /** The `webhook-id`: the same for each attempt. */
+  id: string
+  body: string
+  /** The `traceparent` of what led to it. The receiver does not get it. */
+  cause: string | null
+}
+
 /** Signs events, and posts them to endpoints. */
 export interface Outbox {
   /**
    * Makes one attempt, and never rejects.
-   * @param id the `webhook-id`: the same for each attempt
    * @param signal gives the attempt up
    */
-  send(endpoint: EndpointRow, id: string, body: string, signal?: AbortSignal): Promise<OutboxAttempt>
+  send(endpoint: EndpointRow, message: WebhookMessage, signal?: AbortSignal): Promise<OutboxAttempt>
 }
 
 const USER_AGENT = 'b2b-orders-webhooks/1'
@@ -23,7 +31,7 @@ const USER_AGENT = 'b2b-orders-webhooks/1'
 /** @param nowMs the time of this machine: receivers compare it with theirs */
 export function createOutbox(secrets: SecretBox | undefined, post: Send, nowMs = Date.now): Outbox {
   return {
-    async send(endpoint, id, body, signal) {
+    async send(endpoint, { id, body }, signal) {
       let headers: Record<string, string>
       try {
         const now = nowMs()

@@ -193,12 +193,13 @@ export function createWebhooksService(
     },
 
     /** Sends a `ping` now. @throws AppError `not_found`, `unavailable` */
-    async ping({ principal }: Caller, id: number): Promise<Ping> {
+    async ping({ principal, trace }: Caller, id: number): Promise<Ping> {
       requireSecrets(secrets)
       const endpoint = found(await findEndpoint(db, id, principal.customerId), id)
       const now = await readClock(db)
       const event = pingOf(endpoint, now)
-      const { status, error, durationMs, excerpt } = await outbox.send(endpoint, event.id, JSON.stringify(event))
+      const message = { id: event.id, body: JSON.stringify(event), cause: trace.traceparent ?? null }
+      const { status, error, durationMs, excerpt } = await outbox.send(endpoint, message)
       const attempt = { attempted_at: toRfc3339(now), status, duration_ms: durationMs, error, response: excerpt }
       return { event, attempt }
     },

@@ -1,10 +1,13 @@
 import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely'
 import { unsafeCast } from '../core/unsafe-cast.ts'
+import type { Span } from '../telemetry/spans.ts'
 import { dialectOf } from './dialect.ts'
 import type { Database } from './types.ts'
 
 /** A connection that can send several statements at once. Each engine has its own in its file. */
 export interface PipelineConnection extends DatabaseConnection {
+  /** What it sends is shown below this span. */
+  span: Span | undefined
   enqueueWrite(query: CompiledQuery): Promise<void>
   pipeline(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]>
 }
@@ -46,6 +49,6 @@ export async function runPipeline(
   return queries.map((query) => query && results.next().value)
 }
 
-function onConnection<T>(db: Database, work: (connection: PipelineConnection) => Promise<T>): Promise<T> {
+export function onConnection<T>(db: Database, work: (connection: PipelineConnection) => Promise<T>): Promise<T> {
   return db.getExecutor().provideConnection((connection) => work(unsafeCast<PipelineConnection>(connection)))
 }

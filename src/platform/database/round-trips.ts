@@ -1,0 +1,50 @@
+import type { CompiledQuery } from 'kysely'
+import type { Span } from '../telemetry/spans.ts'
+import { onConnection } from './pipeline.ts'
+import type { Database } from './types.ts'
+
+/** As the semantic conventions for databases name the engines. MariaDB and TiDB are not told from MySQL. */
+export type DatabaseSystem = 'mysql' | 'sqlite'
+
+/** From the semantic conventions. */
+const MAX_SUMMARY_CHARS = 255
+
+/** Shows what a transaction sends as steps of this span. */
+export function traceRoundTrips(trx: Database, span: Span): Promise<void> {
+  return onConnection(trx, async (connection) => {
+    connection.span = span
+  })
+}
+
+/** The span of statements that are sent together; undefined where nothing is recorded. Values are never part of it. */
+export function startRoundTrip(
+  parent: Span | undefined,
+  system: DatabaseSystem,
+  queries: readonly CompiledQuery[],
+): Span | undefined {
+  if (!parent?.isRecorded) return undefined
+  const summary = queries.map(({ sql }) => summaryOf(sql)).join('; ')
+  const attributes = {
+    'db.system.name': system,
+    'db.query.summary': summary.slice(0, MAX_SUMMARY_CHARS),
+    ...(queries.length > 1 && { 'db.operation.batch.size': queries.length }),
+  }
+  return parent.startChild(attributes['db.query.summary'], { kind: 'client', attributes })
+}
+
+/** The first word after comments: time limits are in comments. */
+const OPERATION = /^\s*(?:\/\*.*?\*\/\s*)*([a-z]+)/i
+const TABLE = /\b(?:from|into|update)\s+[`"]?([a-z_]+)/i
+
+/** What a statement does, and to which table: `select orders`. */
+export function summaryOf(sql: string): string {
+  const [, operation = ''] = OPERATION.exec(sql) ?? []
+  const [, table = ''] = TABLE.exec(sql) ?? []
+  return `${operation} ${table}`.trim().toLowerCase()
+}
+
+/** What a failed statement is counted under: the engine's code, never its message, which can have values. */
+export function codeOf(error: unknown): string {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code
+  return error instanceof Error ? error.name : 'failed'
+}
