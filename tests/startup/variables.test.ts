@@ -46,6 +46,7 @@ const OUTSIDE_LAMBDA: Reasons = {
   MAX_BODY_BYTES_IN_FLIGHT: GATEWAY,
   ORDER_SWEEP_SECONDS: 'a schedule calls the sweep',
   EVENTS_RETENTION_DAYS: 'the sweep removes old events',
+  OTEL_EXPORTER_OTLP_HEADERS: 'the template has no secret: a collector beside the functions adds it',
 }
 
 const ON_DISK: Reasons = {
@@ -107,7 +108,8 @@ const LAMBDA: Record<string, Reasons> = {
 /** The only variables of the functions that serve no outside callers. */
 const LAMBDA_INSIDE: Record<string, RegExp> = {
   sweep: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+|EVENTS_RETENTION_DAYS)$/,
-  events: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+|WEBHOOK_(?!KEYS$)\w+)$/,
+  events:
+    /^(NODE_ENV|LOG_LEVEL|OTEL_(?!EXPORTER_OTLP_HEADERS$)\w+|DB_(?!FILE$|PASS$|SOCKET$)\w+|WEBHOOK_(?!KEYS$)\w+)$/,
   docs: /^(NODE_ENV|LOG_LEVEL)$/,
 }
 
