@@ -117,7 +117,7 @@ describeEachEngine('an orchestrated order', (engine) => {
     const batch = only(spans, { service: 'orders', name: 'orders.batch' })
     expect(batch).toMatchObject({ parentSpanId: undefined, links: [contextOf(command)] })
     expect(batch.traceId).not.toBe(caller.traceId)
-    expect(batch.attributes).toMatchObject({ 'b2b.batcher': 'orders.place', 'b2b.batch.size': 1 })
+    expect(batch.attributes).toMatchObject({ 'b2b.batcher': 'place', 'b2b.batch.size': 1 })
     expect(command.links).toEqual([contextOf(batch)])
     expect(command.attributes).toMatchObject({
       'b2b.batch.trace_id': batch.traceId,
@@ -134,7 +134,7 @@ describeEachEngine('an orchestrated order', (engine) => {
     expect(spans).toHaveLength(ofCaller.length + 2 + trips.length)
 
     const told = JSON.stringify(spans.map(({ name, attributes, events }) => [name, attributes, events]))
-    for (const secret of ['ACME', 'acme.com', '1500', key['idempotency-key']]) expect(told).not.toContain(secret)
+    for (const kept of ['ACME', 'acme.com', 'LAP-15', key['idempotency-key']]) expect(told).not.toContain(kept)
     const [ofOrchestrator = []] = lines
     const line = ofOrchestrator.find(({ msg }) => msg === 'request')
     expect(line).toMatchObject({ trace_id: caller.traceId, span_id: request.spanId, correlation_id: 'traced-1' })

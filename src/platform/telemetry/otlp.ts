@@ -40,7 +40,7 @@ export function createTracing({ endpoint, headers, ratio }: TracesConfig, { vers
         spanProcessors: [outlet.processor],
         spanLimits: { linkCountLimit: MAX_LINKS },
       })
-      return tracerOf(provider.getTracer('b2b-orders', version))
+      return tracerOf(provider.getTracer('b2b-orders', version), service)
     },
     flush: (maxMs) => outlet.flush(maxMs),
     async close(maxMs) {

@@ -11,7 +11,7 @@ function recording(ratio: number) {
   const exporter = new InMemorySpanExporter()
   const spanProcessors = [new SimpleSpanProcessor({ exporter })]
   const provider = new TracerProvider({ sampler: samplerOf(ratio), spanProcessors })
-  return { tracer: tracerOf(provider.getTracer('tests')), ended: () => exporter.getFinishedSpans() }
+  return { tracer: tracerOf(provider.getTracer('tests'), 'tests'), ended: () => exporter.getFinishedSpans() }
 }
 
 describe('a span with a caller', () => {

@@ -36,8 +36,9 @@ export function samplerOf(ratio: number): Sampler {
 }
 
 /** The context is always an argument: nothing here asks which span is active. */
-export function tracerOf(tracer: OtelTracer): Tracer {
+export function tracerOf(tracer: OtelTracer, service: string): Tracer {
   return {
+    service,
     start(name, parent, options) {
       const caller = parent === undefined ? undefined : contextIn(parent)
       if (parent !== undefined && caller && !isSampled(caller)) return unrecorded(parent)

@@ -35,6 +35,8 @@ export interface Span {
 
 /** Starts spans that have no span of this process as their parent. */
 export interface Tracer {
+  /** The service that it is of. */
+  readonly service: string
   /** @param parent the `traceparent` of the caller; undefined begins a trace, which is sampled by chance */
   start(name: string, parent: string | undefined, options?: SpanOptions): Span
   /**
