@@ -87,7 +87,7 @@ export function createCustomersService(db: Database, config: CustomersConfig, er
       forbidBoundClient(caller)
       const fields = newFields(input)
       const claim = claimOf(CREATE_CUSTOMER, caller.principal, key, requestOf(input))
-      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, caller.trace, async (trx, now) => {
         const id = await refuseTaken(insertCustomer(trx, fields, now))
         const customer = presentCustomer({ ...fields, id, version: 1, created_at: now, updated_at: now })
         await recordEvents(trx, [customerCreated(customer, originOf(caller))], now)
@@ -136,7 +136,7 @@ export function createCustomersService(db: Database, config: CustomersConfig, er
     ): Promise<StoredResponse> {
       forbidBoundClient(caller, id)
       const claim = claimOf(REPLACE_CUSTOMER, caller.principal, key, id, requestOf(input))
-      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, caller.trace, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         const fields = replacedFields(before, input)
         await refuseTaken(updateCustomer(trx, id, fields, now))
@@ -155,7 +155,7 @@ export function createCustomersService(db: Database, config: CustomersConfig, er
     ): Promise<StoredResponse> {
       forbidBoundClient(caller, id)
       const claim = claimOf(DELETE_CUSTOMER, caller.principal, key, id)
-      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, caller.trace, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         await softDeleteCustomer(trx, id, now)
         const deleted = presentCustomer({ ...before, updated_at: now, version: before.version + 1 })
@@ -173,7 +173,7 @@ export function createCustomersService(db: Database, config: CustomersConfig, er
     async eraseCustomer(caller: Caller, id: number, key: string | undefined): Promise<StoredResponse> {
       forbidBoundClient(caller, id)
       const claim = claimOf(ERASE_CUSTOMER, caller.principal, key, id)
-      const response = await runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      const response = await runIdempotent(db, claim, config.idempotencyTtlMinutes, caller.trace, async (trx, now) => {
         const customer = found(await lockCustomerInternal(trx, id), id)
         await rewriteEvents(trx, 'customer', [id], (data) => erasedEvent(id, data))
         if (!isErased(customer)) {

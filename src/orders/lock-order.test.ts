@@ -26,6 +26,7 @@ const CONFIG = {
   runLockWaitMs: 500,
   timeZone: 'UTC',
   currency: 'USD',
+  countOrder: () => {},
 }
 const CALLER: Principal = { id: 'erp', scopes: new Set(), customerId: null }
 
@@ -41,6 +42,7 @@ function recordingDatabase() {
     return { rows: unsafeCast<R[]>(rowsFor(query, ids)), insertId: 100n, numAffectedRows: BigInt(ids.length) }
   }
   const connection: PipelineConnection = {
+    span: undefined,
     executeQuery,
     enqueueWrite: async (query) => void (await executeQuery(query)),
     pipeline: (queries) => Promise.all(queries.map((query) => executeQuery(query))),

@@ -33,11 +33,11 @@ export const LOCK_ORDER = ['orders', 'products', 'customers', 'idempotency_keys'
 export function transactCommands<C extends OrderCommand>(
   db: Database,
   commands: readonly C[],
-  { waitsForLocks }: RunMode,
+  { waitsForLocks, span }: RunMode,
   work: (trx: Database, commands: readonly C[]) => Promise<ReadonlyMap<C, Outcome>>,
 ): Promise<Outcome[]> {
   const settled = new Map<C, Outcome>()
-  return transact(db, async (trx) => {
+  const run = async (trx: Database) => {
     const isOpen = (command: C) => !settled.has(command)
     if (!waitsForLocks) await setLockedAside(trx, commands.filter(isOpen), settled)
     const outcomes = await work(trx, commands.filter(isOpen))
@@ -46,7 +46,8 @@ export function transactCommands<C extends OrderCommand>(
       if (outcome === undefined) throw new Error('a command has no outcome')
       return outcome
     })
-  })
+  }
+  return transact(db, run, span)
 }
 
 /** @throws RestartTransaction when rows are locked: a server may roll back a transaction in which it refuses a lock */

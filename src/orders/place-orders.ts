@@ -69,7 +69,7 @@ async function placeAfterRelease(
   mode: RunMode,
 ): Promise<Outcome[]> {
   try {
-    const locked = await releaseHolds(db, endedHolds, config)
+    const locked = await releaseHolds(db, endedHolds, config, mode)
     if (locked !== undefined) return commands.map(() => new SetAside(locked))
     return await placeOrders(db, commands, config, mode)
   } catch (error) {
@@ -251,8 +251,9 @@ async function releaseHolds(
   db: Database,
   orderIds: readonly number[],
   config: PlaceConfig,
+  mode: RunMode,
 ): Promise<string[] | undefined> {
-  const outcomes = await changeOrders(db, orderIds.map(releaseHold), config, { waitsForLocks: false })
+  const outcomes = await changeOrders(db, orderIds.map(releaseHold), config, { ...mode, waitsForLocks: false })
   const locked = outcomes.flatMap((outcome) => (outcome instanceof SetAside ? [outcome.rows] : []))
   return locked.length === outcomes.length ? locked.flat() : undefined
 }

@@ -35,7 +35,7 @@ export function updateOrder(
 ): Promise<StoredResponse> {
   const { principal } = caller
   const claim = claimOf(UPDATE_ORDER, principal, key, orderId, change)
-  return runIdempotent(db, claim, idempotencyTtlMinutes, async (trx, now): Promise<Order> => {
+  return runIdempotent(db, claim, idempotencyTtlMinutes, caller.trace, async (trx, now): Promise<Order> => {
     const [row] = await lockOrders(trx, [orderId])
     if (row === undefined || !mayActFor(principal, row.customer_id)) throw orderNotFound(orderId)
     requireVersion(preconditions, row, 'order')

@@ -67,7 +67,7 @@ export function createProductsService(db: Database, config: ProductsConfig) {
     ): Promise<StoredResponse> {
       const principal = caller.principal.id
       const claim = claimOf(CREATE_PRODUCT, caller.principal, key, input)
-      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, caller.trace, async (trx, now) => {
         const fields = withDefaults(input)
         requireRightQuantity(fields, input)
         const id = await refuseTakenSku(insertProduct(trx, fields, now))
@@ -120,7 +120,7 @@ export function createProductsService(db: Database, config: ProductsConfig) {
     ): Promise<StoredResponse> {
       const principal = caller.principal.id
       const claim = claimOf(CHANGE_PRODUCT, caller.principal, key, id, change)
-      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, caller.trace, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         const fields = changedFields(before, change)
         requireRightQuantity(fields, change)
@@ -153,7 +153,7 @@ export function createProductsService(db: Database, config: ProductsConfig) {
     ): Promise<StoredResponse> {
       const principal = caller.principal.id
       const claim = claimOf(ADJUST_STOCK, caller.principal, key, id, input)
-      return runIdempotent(db, claim, config.idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, config.idempotencyTtlMinutes, caller.trace, async (trx, now) => {
         const before = await lockAtVersion(trx, id, preconditions)
         const stock = before.stock + input.delta
         if (stock < 0) {

@@ -108,7 +108,7 @@ export function createWebhooksService(
         return await replayOrThrow(db, claim, error)
       }
       const secret = generateSecret()
-      const response = await runIdempotent(db, claim, idempotencyTtlMinutes, async (trx, now) => {
+      const response = await runIdempotent(db, claim, idempotencyTtlMinutes, caller.trace, async (trx, now) => {
         await requireOwner(trx, customerId)
         const { url, description = null, event_types } = input
         const fields = { url, description, event_types: JSON.stringify(event_types), customer_id: customerId }
@@ -134,7 +134,7 @@ export function createWebhooksService(
 
     /** @throws AppError `not_found`, `url_not_allowed`, `precondition_failed`, `idempotency_key_reused` */
     async changeEndpoint(
-      { principal }: Caller,
+      { principal, trace }: Caller,
       id: number,
       change: EndpointChange,
       key: string | undefined,
@@ -146,7 +146,7 @@ export function createWebhooksService(
       } catch (error) {
         return await replayOrThrow(db, claim, error)
       }
-      return runIdempotent(db, claim, idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, idempotencyTtlMinutes, trace, async (trx, now) => {
         const before = await lockAtVersion(trx, principal, id, preconditions)
         await updateEndpoint(trx, id, changedColumns(before, change, now), now)
         return presentEndpoint(found(await findEndpoint(trx, id), id))
@@ -155,13 +155,13 @@ export function createWebhooksService(
 
     /** @throws AppError `not_found`, `precondition_failed`, `idempotency_key_reused` */
     deleteEndpoint(
-      { principal }: Caller,
+      { principal, trace }: Caller,
       id: number,
       key: string | undefined,
       preconditions: Preconditions,
     ): Promise<StoredResponse> {
       const claim = claimOf(DELETE_ENDPOINT, principal, key, id)
-      return runIdempotent(db, claim, idempotencyTtlMinutes, async (trx, now) => {
+      return runIdempotent(db, claim, idempotencyTtlMinutes, trace, async (trx, now) => {
         await lockAtVersion(trx, principal, id, preconditions)
         await updateEndpoint(trx, id, { status: 'deleted', secret: '', old_secret: null }, now)
         return { id }
@@ -170,7 +170,7 @@ export function createWebhooksService(
 
     /** @throws AppError `not_found`, `rotation_in_progress`, `unavailable`, `idempotency_key_reused` */
     async rotateSecret(
-      { principal }: Caller,
+      { principal, trace }: Caller,
       id: number,
       rotation: Rotation,
       key: string | undefined,
@@ -178,7 +178,7 @@ export function createWebhooksService(
       const box = requireSecrets(secrets)
       const claim = claimOf(ROTATE_SECRET, principal, key, id, rotation)
       const secret = generateSecret()
-      const response = await runIdempotent(db, claim, idempotencyTtlMinutes, async (trx, now) => {
+      const response = await runIdempotent(db, claim, idempotencyTtlMinutes, trace, async (trx, now) => {
         const before = found(await lockEndpoint(trx, id, principal.customerId), id)
         const until = before.old_secret_until
         if (!rotation.force && until !== null && until > now) throw rotationInProgress(toRfc3339(until))

@@ -1,4 +1,5 @@
 import { AppError } from '../core/errors.ts'
+import { RowsLocked } from '../database/errors.ts'
 import type { Span, Tracer } from '../telemetry/spans.ts'
 import type { Trace } from '../telemetry/trace.ts'
 import type { Waiting } from './delivery.ts'
@@ -34,15 +35,20 @@ export function endingSpan<R>({ resolve, reject }: Waiting<R>, span: Span | unde
 
 /** A refusal is no failure: the command was decided. */
 function endRejected(span: Span, error: unknown): void {
-  if (!(error instanceof AppError)) return span.end('failed')
-  if (error.status >= 500) return span.end(error.code)
+  if (!(error instanceof AppError) || error.status >= 500) return span.end(failureOf(error))
   span.set({ 'b2b.refusal': error.code })
   span.end()
 }
 
+/** A code, never a message. */
+export function failureOf(error: unknown): string {
+  if (error instanceof RowsLocked) return 'rows_locked'
+  return error instanceof AppError ? error.code : 'failed'
+}
+
 /** Starts the span of one run, which is recorded if any of its commands is. It names the recorded ones alone. */
 export function startBatch(tracer: Tracer | undefined, name: string, batch: readonly Traced[]): Span | undefined {
-  const recorded = batch.flatMap(({ span }) => span ?? [])
+  const recorded = tracer === undefined ? [] : batch.flatMap(({ span }) => span ?? [])
   if (tracer === undefined || recorded.length === 0) return undefined
   const attributes = { 'b2b.batcher': name, 'b2b.batch.size': batch.length }
   const causes = recorded.map(({ traceparent }) => traceparent)

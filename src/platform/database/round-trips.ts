@@ -1,6 +1,8 @@
 import type { CompiledQuery } from 'kysely'
+import { AppError } from '../core/errors.ts'
 import type { Span } from '../telemetry/spans.ts'
 import { onConnection } from './pipeline.ts'
+import { firstWordOf } from './statement-timer.ts'
 import type { Database } from './types.ts'
 
 /** As the semantic conventions for databases name the engines. MariaDB and TiDB are not told from MySQL. */
@@ -8,6 +10,18 @@ export type DatabaseSystem = 'mysql' | 'sqlite'
 
 /** From the semantic conventions. */
 const MAX_SUMMARY_CHARS = 255
+
+/** The span of one attempt of a transaction; undefined where nothing is recorded. */
+export function startTransaction(parent: Span | undefined): Span | undefined {
+  return parent?.isRecorded ? parent.startChild('transaction') : undefined
+}
+
+/** Ends the span of an attempt that was rolled back. A refusal is no failure: the transaction decided something. */
+export function endFailed(span: Span, failure: unknown): void {
+  if (!(failure instanceof AppError)) return span.end(codeOf(failure))
+  span.set({ 'b2b.refusal': failure.code })
+  span.end()
+}
 
 /** Shows what a transaction sends as steps of this span. */
 export function traceRoundTrips(trx: Database, span: Span): Promise<void> {
@@ -32,15 +46,34 @@ export function startRoundTrip(
   return parent.startChild(attributes['db.query.summary'], { kind: 'client', attributes })
 }
 
-/** The first word after comments: time limits are in comments. */
-const OPERATION = /^\s*(?:\/\*.*?\*\/\s*)*([a-z]+)/i
+/** Shows work as one round trip. Without a span it costs nothing. */
+export function traced<T>(
+  parent: Span | undefined,
+  system: DatabaseSystem,
+  queries: readonly CompiledQuery[],
+  work: () => Promise<T>,
+): Promise<T> {
+  const span = startRoundTrip(parent, system, queries)
+  return span === undefined ? work() : endingWith(span, work())
+}
+
+async function endingWith<T>(span: Span, work: Promise<T>): Promise<T> {
+  try {
+    const result = await work
+    span.end()
+    return result
+  } catch (error) {
+    span.end(codeOf(error))
+    throw error
+  }
+}
+
 const TABLE = /\b(?:from|into|update)\s+[`"]?([a-z_]+)/i
 
 /** What a statement does, and to which table: `select orders`. */
 export function summaryOf(sql: string): string {
-  const [, operation = ''] = OPERATION.exec(sql) ?? []
   const [, table = ''] = TABLE.exec(sql) ?? []
-  return `${operation} ${table}`.trim().toLowerCase()
+  return `${firstWordOf(sql)} ${table.toLowerCase()}`.trim()
 }
 
 /** What a failed statement is counted under: the engine's code, never its message, which can have values. */

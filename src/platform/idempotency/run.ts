@@ -2,21 +2,24 @@ import { AppError } from '../core/errors.ts'
 import type { DbTime } from '../core/time.ts'
 import { RestartTransaction, transactAlone } from '../database/transaction.ts'
 import type { Database } from '../database/types.ts'
+import type { Trace } from '../telemetry/trace.ts'
 import { type Claim, claimId } from './claim.ts'
 import { readPreamble, replayOf, type StoredResponse, storeResponses } from './store.ts'
 
 /**
  * Does a piece of work at most once for its claim, in one transaction with the record of its response.
  * For verbs that are called too seldom to be batched. Of an operation with status 204 only the `id` is kept.
+ * @param trace shows the transaction
  * @throws AppError `idempotency_key_reused`, and whatever the work throws; a refusal is not stored
  */
 export function runIdempotent<T extends { id: number }>(
   db: Database,
   claim: Claim,
   ttlMinutes: number,
+  { span }: Trace,
   work: (trx: Database, now: DbTime) => Promise<T>,
 ): Promise<StoredResponse> {
-  return transactAlone(db, async (trx) => {
+  const runOnce = async (trx: Database) => {
     const { now, responses } = await readPreamble(trx, [claim])
     const first = responses.get(claimId(claim))
     if (first) {
@@ -33,7 +36,8 @@ export function runIdempotent<T extends { id: number }>(
     const response = { targetId: result.id, status, body, replayed: false }
     await storeResponses(trx, [{ claim, response }], { now, responses, ttlMinutes })
     return response
-  })
+  }
+  return transactAlone(db, runOnce, span)
 }
 
 /**

@@ -4,12 +4,20 @@ import { AppError, type ErrorDefinition, isRefusal, PLATFORM_ERRORS } from '../c
 import { untilAborted, withTimeLimit } from '../core/timeout.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { CheckFailed } from '../http/readiness.ts'
+import { secondsSince } from '../telemetry/metrics.ts'
+import { CLIENT_REQUEST_SECONDS } from '../telemetry/series.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { Span } from '../telemetry/spans.ts'
 import type { Trace } from '../telemetry/trace.ts'
 import { BatchResponse, MAX_BATCHED_CALLS } from './batch-contract.ts'
+import { endCall, startCall, type TracedCall } from './call-span.ts'
 import type { Fetch } from './http-fetch.ts'
 
 /** How one service reaches another. */
 export interface Upstream {
+  /** The service's name, for those who watch. */
+  name: string
+  telemetry: Telemetry
   /** The service's URL. Its path is kept, and a trailing slash does not matter. */
   base: string
   fetch: Fetch
@@ -21,7 +29,7 @@ export interface Upstream {
 }
 
 /** A request to an upstream. */
-interface UpstreamRequest {
+interface UpstreamRequest extends TracedCall {
   method: 'GET' | 'POST'
   path: string
   /** Absent when the request carries calls of several callers, each with its own trace. */
@@ -30,6 +38,8 @@ interface UpstreamRequest {
   idempotencyKey?: string
   /** The id of the caller on whose behalf the call is made. */
   onBehalfOf?: string
+  /** The span of the call, where it has begun. */
+  span?: Span | undefined
   /** Ends the call earlier than its own time limit. */
   signal?: AbortSignal | undefined
 }
@@ -75,7 +85,7 @@ const MAX_PAUSE_MS = 1_000
  *   `unavailable` when the upstream can't be reached; `deadline_exceeded` when the upstream takes too long
  */
 export function callService<T extends z.ZodType>(upstream: Upstream, call: Call<T>): Promise<Reply<z.output<T>>> {
-  return withRetries(upstream, call, () => reach(upstream, call))
+  return withRetries(upstream, call, (resends) => reach(upstream, { ...call, resends }))
 }
 
 /**
@@ -92,19 +102,19 @@ export function createBatchedCalls(upstream: Upstream, path: string) {
 
   /** @param shared the call as an item of the batch request */
   return <T extends z.ZodType>(call: BatchedCall<T>, shared: object): Promise<Reply<z.output<T>>> =>
-    withRetries(upstream, call, async () => {
+    withRetries(upstream, call, async (resends) => {
       if (call.signal?.aborted) throw tooLate(call.signal.reason)
-      return raceAbort(call.signal, enqueue({ ...call, shared }))
+      return raceAbort(call.signal, enqueue({ ...call, shared, resends }))
     })
 }
 
 async function withRetries<T extends z.ZodType>(
   upstream: Upstream,
   call: BatchedCall<T>,
-  tryOnce: () => Promise<Reached>,
+  tryOnce: (resends: number) => Promise<Reached>,
 ): Promise<Reply<z.output<T>>> {
   for (let attempt = 1; ; attempt++) {
-    const outcome = await tryOnce().catch(asRefusal)
+    const outcome = await tryOnce(attempt - 1).catch(asRefusal)
     const passing = outcome instanceof AppError || PASSING_STATUS.has(outcome.status)
     const askedMs = outcome instanceof AppError ? 0 : (retryAfterOf(outcome) ?? 0) * 1_000
     if (!passing || attempt >= upstream.attempts || askedMs > upstream.timeoutMs || call.signal?.aborted) {
@@ -185,7 +195,31 @@ function tooLate(cause: unknown): AppError {
   return new AppError(PLATFORM_ERRORS.deadline_exceeded, 'A service did not answer in time.', {}, { cause })
 }
 
-function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
+async function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
+  const start = performance.now()
+  const { metrics } = upstream.telemetry
+  const span = call.span ?? startCall(upstream, call)
+  const measure = (outcome: string) =>
+    metrics.histogram(CLIENT_REQUEST_SECONDS, upstream.name, outcome)(secondsSince(start))
+  try {
+    const reached = await reachInTime(upstream, { ...call, span })
+    endCall(span, reached)
+    measure(outcomeOf(reached))
+    return reached
+  } catch (error) {
+    measure(isRefusal(error, PLATFORM_ERRORS.deadline_exceeded) ? 'timeout' : 'unreachable')
+    endCall(span, asRefusal(error))
+    throw error
+  }
+}
+
+/** `refused` is for the caller to mend, `failed` for the upstream. */
+function outcomeOf({ status }: Reached): string {
+  if (status >= 500 || status === 429) return 'failed'
+  return status >= 400 ? 'refused' : 'ok'
+}
+
+function reachInTime(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
   return withTimeLimit(
     upstream.timeoutMs,
     async (signal) => {
@@ -217,19 +251,26 @@ async function reachTogether(
   path: string,
   calls: readonly BatchableCall[],
 ): Promise<(Reached | AppError)[]> {
-  const items = calls.map(({ shared, trace }) => ({
+  const spans = calls.map((call) => startCall(upstream, { ...call, method: 'POST' }))
+  const items = calls.map(({ shared, trace }, i) => ({
     ...shared,
     correlation_id: trace.correlationId,
-    ...(trace.traceparent !== undefined && { traceparent: trace.traceparent }),
+    ...traceparentOf({ span: spans[i], trace }),
   }))
   const trace = calls.length === 1 ? calls[0]?.trace : undefined
-  const question = { method: 'POST', path, body: { calls: items }, ...(trace && { trace }) } as const
-  const outcome = await reach(upstream, question).catch(asRefusal)
+  const own = trace ? { trace, span: spans[0] } : { sharedBy: spans }
+  const outcome = await reach(upstream, { method: 'POST', path, body: { calls: items }, ...own }).catch(asRefusal)
+  const outcomes = outcomesOf(calls, outcome)
+  if (calls.length > 1) for (const [i, span] of spans.entries()) endCall(span, outcomes[i] ?? outcome)
   // An upstream of another version may not know the batch route, or may refuse one of the calls: make each alone.
   if (calls.length > 1 && !(outcome instanceof AppError) && [400, 404, 405, 413].includes(outcome.status)) {
     return Promise.all(calls.map((call) => reachAlone(upstream, path, call)))
   }
-  // The outcome of the whole request is the outcome of each call.
+  return outcomes
+}
+
+/** The outcome of each call. That of the whole request, where it has no results, is the outcome of each. */
+function outcomesOf(calls: readonly unknown[], outcome: Reached | AppError): (Reached | AppError)[] {
   if (outcome instanceof AppError || outcome.status !== 200) return calls.map(() => outcome)
   const parsed = BatchResponse.safeParse(outcome.body)
   if (parsed.success && parsed.data.results.length === calls.length) return parsed.data.results
@@ -269,12 +310,17 @@ function headersOf(upstream: Upstream, call: UpstreamRequest): Record<string, st
     authorization: `Bearer ${upstream.token}`,
     accept: 'application/json',
     ...(call.trace && { 'x-correlation-id': call.trace.correlationId }),
-    ...(call.trace?.traceparent !== undefined && { traceparent: call.trace.traceparent }),
+    ...traceparentOf(call),
     ...(call.body !== undefined && { 'content-type': 'application/json' }),
     ...(call.idempotencyKey !== undefined && { 'idempotency-key': call.idempotencyKey }),
     ...(call.onBehalfOf !== undefined && { 'x-on-behalf-of': call.onBehalfOf }),
     ...interstitialHeader(upstream.base),
   }
+}
+
+function traceparentOf({ span, trace }: Pick<UpstreamRequest, 'span' | 'trace'>): { traceparent?: string } {
+  const traceparent = span?.traceparent ?? trace?.traceparent
+  return traceparent === undefined ? {} : { traceparent }
 }
 
 /** Laptop tunnels send an interstitial page first, unless a header turns it off. */

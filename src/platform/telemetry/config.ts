@@ -1,56 +1,38 @@
 import { z } from 'zod'
-import { oneOf, type ParsedVariables, url } from '../core/variables.ts'
-
-/** `api-key=one,tenant=two`, with values that may be percent-encoded, as the OTLP specification has them. */
-const headers = z.string().transform((text, context) => {
-  const pairs = text.split(',').map((pair) => /^\s*([\w!#$%&'*+.^`|~-]+)\s*=(.*)$/.exec(pair))
-  const read = pairs.map((match) => [match?.[1] ?? '', decoded(match?.[2] ?? '')] as const)
-  if (read.every(([name, value]) => name !== '' && value !== undefined)) return Object.fromEntries(read)
-  context.addIssue('must be name=value pairs with commas between, such as api-key=one,tenant=two')
-  return z.NEVER
-})
-
-function decoded(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text.trim())
-  } catch {
-    return undefined
-  }
-}
-
-const fraction = z
-  .string()
-  .refine((text) => /^(0|1|0?\.\d{1,9}|[01]\.0+)$/.test(text), 'must be a number from 0 to 1, such as 0.05')
-  .transform(Number)
+import { weaknessesOf } from '../core/secrets.ts'
+import { oneOf, type ParsedVariables, port, type RawVariables } from '../core/variables.ts'
+import { type TracesConfig, tracesConfigOf, tracesVariables } from './traces-config.ts'
 
 export const telemetryVariables = {
   LOG_LEVEL: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent').default('info'),
-  OTEL_EXPORTER_OTLP_ENDPOINT: url.optional(),
-  OTEL_EXPORTER_OTLP_HEADERS: headers.optional(),
-  OTEL_TRACES_SAMPLER_ARG: fraction.default(0.05),
-}
-
-/** Where traces go, and which. */
-export interface TracesConfig {
-  /** The collector's URL, without `/v1/traces`. */
-  endpoint: string
-  /** May hold a secret of the collector. */
-  headers: Record<string, string>
-  /** The share of traces that are recorded, of those that no caller has decided. */
-  ratio: number
+  METRICS_TOKEN: z.string().optional(),
+  METRICS_PORT: port.optional(),
+  ...tracesVariables,
 }
 
 export interface TelemetryConfig {
   logLevel: string
+  metrics: MetricsConfig
   /** Absent where no collector is configured: nothing is recorded. */
   traces: TracesConfig | undefined
 }
 
-export function telemetryConfigOf(vars: ParsedVariables<typeof telemetryVariables>): TelemetryConfig {
-  return { logLevel: vars.LOG_LEVEL, traces: tracesOf(vars) }
+/** Metrics are off while both are undefined, but for programs that say otherwise. */
+export interface MetricsConfig {
+  /** The bearer token that a scrape needs. */
+  token: string | undefined
+  /** A port that serves nothing but metrics; undefined: the port of the service. */
+  port: number | undefined
 }
 
-function tracesOf(vars: ParsedVariables<typeof telemetryVariables>): TracesConfig | undefined {
-  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: headers = {} } = vars
-  return endpoint === undefined ? undefined : { endpoint, headers, ratio: vars.OTEL_TRACES_SAMPLER_ARG }
+export function telemetryConfigOf(vars: ParsedVariables<typeof telemetryVariables>): TelemetryConfig {
+  const metrics = { token: vars.METRICS_TOKEN, port: vars.METRICS_PORT }
+  return { logLevel: vars.LOG_LEVEL, metrics, traces: tracesConfigOf(vars) }
 }
+
+/** The faults of the token, each as one line that never shows it. @param strict whether it must be fit for production */
+export function telemetryFaults({ METRICS_TOKEN }: RawVariables, strict: boolean): string[] {
+  return METRICS_TOKEN === undefined || !strict ? [] : weaknessesOf('METRICS_TOKEN', [METRICS_TOKEN], NOT_PUBLISHED)
+}
+
+const NOT_PUBLISHED: ReadonlySet<string> = new Set()

@@ -1,4 +1,4 @@
-import type { TracesConfig } from './config.ts'
+import type { TracesConfig } from './traces-config.ts'
 import type { Logger } from './logger.ts'
 import type { Tracing } from './spans.ts'
 

@@ -1,7 +1,7 @@
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchSpanProcessor, type SpanExporter, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
-import type { TracesConfig } from './config.ts'
+import type { TracesConfig } from './traces-config.ts'
 import { type CountLost, createLossReport } from './export-losses.ts'
 import type { Logger } from './logger.ts'
 import { samplerOf, tracerOf } from './recorded-spans.ts'

@@ -1,0 +1,12 @@
+import { type Metrics, NO_METRICS } from './metrics.ts'
+import type { Tracer } from './spans.ts'
+
+/** How a process is seen from outside. One value is passed to all that has something to tell. */
+export interface Telemetry {
+  metrics: Metrics
+  /** Absent where no traces are recorded. */
+  tracer?: Tracer | undefined
+}
+
+/** For programs that nobody watches. */
+export const NO_TELEMETRY: Telemetry = { metrics: NO_METRICS }
