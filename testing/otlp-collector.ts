@@ -44,7 +44,8 @@ export async function startCollector(): Promise<Collector> {
     waitFor: (fits) =>
       until(
         () => (fits(collector.spans) ? collector.spans : undefined),
-        () => `no such spans came, but these: ${JSON.stringify(collector.spans.map(({ service, name }) => [service, name]))}`,
+        () =>
+          `no such spans came, but these: ${JSON.stringify(collector.spans.map(({ service, name }) => [service, name]))}`,
       ),
   }
   const server = createServer(async (request, response) => {

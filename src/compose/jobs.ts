@@ -13,6 +13,7 @@ import { sweepDeliveries } from '../webhooks/retention.ts'
 import { createSecretBox } from '../webhooks/secret-box.ts'
 import { sweepSecrets } from '../webhooks/secret-sweep.ts'
 import { createSender } from '../webhooks/sender.ts'
+import { traceAttempts } from '../webhooks/traced-outbox.ts'
 import type { Env } from './env.ts'
 
 /** The domains whose events keep less than they tell. */
@@ -56,7 +57,8 @@ export interface Dispatched {
 export function composeDispatcher({ webhooks }: Env, db: Database, telemetry: Telemetry = NO_TELEMETRY) {
   const { keys, allowHttp, allowedNetworks, disableAfterHours } = webhooks
   const secrets = createSecretBox(keys)
-  const outbox = countAttempts(createOutbox(secrets, createSender({ allowHttp, allowedNetworks })), telemetry)
+  const posting = createOutbox(secrets, createSender({ allowHttp, allowedNetworks }))
+  const outbox = traceAttempts(countAttempts(posting, telemetry), telemetry)
   const config = { disableAfterHours, readers: EVENT_DATA }
   return {
     secrets,

@@ -2,26 +2,48 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { type MetricsSource, metricsApp, withMetrics } from '../platform/http/metrics-page.ts'
 import { type Serving, serve } from '../platform/http/server.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
+import { openTracing } from '../platform/telemetry/open-tracing.ts'
+import type { Tracing } from '../platform/telemetry/spans.ts'
 import { NO_TELEMETRY, type Telemetry } from '../platform/telemetry/telemetry.ts'
 import type { Env } from './env.ts'
+import type { ServiceName } from './signposts.ts'
 
 /** A process and what is seen of it. */
 export interface Watched {
   telemetry: Telemetry
   source: MetricsSource | undefined
+  tracing: Tracing | undefined
 }
+
+/** How long a stop waits for the collector of traces. */
+const MAX_LAST_SPANS_MS = 2_000
 
 /**
  * Opens the telemetry of a process. Libraries are loaded only for what is on.
  * @param open whether metrics are on, and need no token, where the environment says nothing about them
  */
-export async function openTelemetry({ metrics: { token, port } }: Env, { open = false } = {}): Promise<Watched> {
+export async function openTelemetry(env: Env, logger: Logger, { open = false } = {}): Promise<Watched> {
+  const tracing = await openTracing(env.traces, logger)
+  return { ...(await openMetrics(env, open)), tracing }
+}
+
+async function openMetrics({ metrics: { token, port } }: Env, open: boolean): Promise<Omit<Watched, 'tracing'>> {
   if (token === undefined && port === undefined && !open) return { telemetry: NO_TELEMETRY, source: undefined }
   const { createExporter, CONTENT_TYPES } = await import('../platform/telemetry/prometheus.ts')
   const { addProcessMetrics } = await import('../platform/telemetry/process-metrics.ts')
   const { metrics, expose } = createExporter()
   addProcessMetrics(metrics, packageJson.version)
   return { telemetry: { metrics }, source: { token, expose, contentTypes: CONTENT_TYPES } }
+}
+
+/** The telemetry of one service of the process: its spans have its name. */
+export function telemetryOf({ telemetry, tracing }: Watched, service: ServiceName): Telemetry {
+  return tracing === undefined ? telemetry : { ...telemetry, tracer: tracing.tracerOf(service) }
+}
+
+/** Sends the last spans, when everything else has stopped. */
+export async function closeTelemetry({ tracing }: Watched): Promise<void> {
+  await tracing?.close(MAX_LAST_SPANS_MS)
 }
 
 type App = Parameters<typeof serve>[0]

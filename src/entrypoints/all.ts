@@ -4,7 +4,7 @@ import { audienceOf, describeDatabase, openPreparedDatabase, stopGracefully, url
 import { runService } from '../compose/program.ts'
 import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from '../compose/services.ts'
 import { demoCurl } from '../compose/signposts.ts'
-import { openTelemetry, serveMetrics, serveWatched } from '../compose/telemetry.ts'
+import { closeTelemetry, openTelemetry, serveMetrics, serveWatched, telemetryOf } from '../compose/telemetry.ts'
 import { signToken } from '../identity/service.ts'
 import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
@@ -29,19 +29,20 @@ async function serveAll(env: Env): Promise<void> {
   }
   const logger = await createLogger(env.logLevel)
   const lifecycle = { draining: false }
-  const watched = await openTelemetry(env, { open: !env.production })
+  const watched = await openTelemetry(env, logger, { open: !env.production })
   const { telemetry } = watched
   const db = await openPreparedDatabase(env, logger, telemetry)
   const loggerOf = (service: string) => logger.child({ service })
-  const customers = composeCustomers(env, db, loggerOf('customers'), lifecycle, telemetry)
+  const customers = composeCustomers(env, db, loggerOf('customers'), lifecycle, telemetryOf(watched, 'customers'))
   const upstreams = { customers: env.customersBase ?? customers.customers }
-  const orders = composeOrders(env, db, upstreams.customers, loggerOf('orders'), lifecycle, telemetry)
+  const ofOrders = telemetryOf(watched, 'orders')
+  const orders = composeOrders(env, db, upstreams.customers, loggerOf('orders'), lifecycle, ofOrders)
   const orchestrator = composeOrchestrator(
     env,
     { ...upstreams, orders: env.ordersBase ?? orders.orders, findClient: customers.findClient },
     loggerOf('orchestrator'),
     lifecycle,
-    telemetry,
+    telemetryOf(watched, 'orchestrator'),
   )
 
   const servings = [
@@ -53,6 +54,7 @@ async function serveAll(env: Env): Promise<void> {
   const close = async () => {
     await stopJobs()
     await db.destroy()
+    await closeTelemetry(watched)
   }
   stopGracefully(lifecycle, [...servings, ...(await serveMetrics(env, logger, watched))], close, logger)
   const [atCustomers, atOrders, atOrchestrator] = servings.map(({ port }) => urlOf(env, port))

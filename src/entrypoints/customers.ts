@@ -1,7 +1,7 @@
 import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { composeCustomers } from '../compose/services.ts'
-import { openTelemetry, serveMetrics, serveWatched } from '../compose/telemetry.ts'
+import { closeTelemetry, openTelemetry, serveMetrics, serveWatched, telemetryOf } from '../compose/telemetry.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the Customers API alone. Takes no options.
@@ -14,8 +14,8 @@ server of DB_HOST. .env.example lists every variable.`
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'customers' })
   const lifecycle = { draining: false }
-  const watched = await openTelemetry(env)
-  const { telemetry } = watched
+  const watched = await openTelemetry(env, logger)
+  const telemetry = telemetryOf(watched, 'customers')
   const db = await openPreparedDatabase(env, logger, telemetry)
   const serving = await serveWatched(
     composeCustomers(env, db, logger, lifecycle, telemetry).app,
@@ -24,6 +24,10 @@ await runService(HELP, async (env) => {
     logger,
     watched,
   )
-  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], () => db.destroy(), logger)
+  const close = async () => {
+    await db.destroy()
+    await closeTelemetry(watched)
+  }
+  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], close, logger)
   logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
 })

@@ -2,7 +2,7 @@ import { stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrchestrator } from '../compose/services.ts'
-import { openTelemetry, serveMetrics, serveWatched } from '../compose/telemetry.ts'
+import { closeTelemetry, openTelemetry, serveMetrics, serveWatched, telemetryOf } from '../compose/telemetry.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the orchestrator alone. Takes no options.
@@ -15,10 +15,11 @@ It listens on port 3000 of this machine (PORT, HOST) and calls the APIs at CUSTO
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orchestrator' })
   const lifecycle = { draining: false }
-  const watched = await openTelemetry(env)
-  const { telemetry } = watched
+  const watched = await openTelemetry(env, logger)
+  const telemetry = telemetryOf(watched, 'orchestrator')
   const app = composeOrchestrator(env, findServiceUrls(env, ['customers', 'orders']), logger, lifecycle, telemetry)
   const serving = await serveWatched(app, env.ports.own ?? env.ports.orchestrator, env, logger, watched)
-  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], async () => {}, logger)
+  const servings = [serving, ...(await serveMetrics(env, logger, watched))]
+  stopGracefully(lifecycle, servings, () => closeTelemetry(watched), logger)
   logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
 })

@@ -2,7 +2,7 @@ import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.
 import { runService } from '../compose/program.ts'
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
-import { openTelemetry, serveMetrics, serveWatched } from '../compose/telemetry.ts'
+import { closeTelemetry, openTelemetry, serveMetrics, serveWatched, telemetryOf } from '../compose/telemetry.ts'
 import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
@@ -16,8 +16,8 @@ It listens on port 3010 of this machine (PORT, HOST) and calls the Customers API
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orders' })
   const lifecycle = { draining: false }
-  const watched = await openTelemetry(env)
-  const { telemetry } = watched
+  const watched = await openTelemetry(env, logger)
+  const telemetry = telemetryOf(watched, 'orders')
   const upstreams = findServiceUrls(env, ['customers'])
   const db = await openPreparedDatabase(env, logger, telemetry)
   const { app, jobs } = composeOrders(env, db, upstreams.customers, logger, lifecycle, telemetry)
@@ -26,6 +26,7 @@ await runService(HELP, async (env) => {
   const close = async () => {
     await stopJobs()
     await db.destroy()
+    await closeTelemetry(watched)
   }
   stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], close, logger)
   logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')

@@ -5,6 +5,6 @@ import { onRequests } from './lambda-handler.ts'
 export const handler = onRequests(
   'customers',
   ['/customers-api'],
-  async ({ env, logger }) =>
-    composeCustomers(env, await openDatabase(env.database, { logger }), logger, { draining: false }).app,
+  async ({ env, logger, telemetry }) =>
+    composeCustomers(env, await openDatabase(env.database, { logger }), logger, { draining: false }, telemetry).app,
 )

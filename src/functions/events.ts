@@ -6,8 +6,8 @@ import { onSchedule } from './lambda-handler.ts'
 const MAX_RUN_MS = 50_000
 
 /** Gives events their positions, sends webhooks, and encrypts secrets under a new key, as the Orders process does. */
-export const handler = onSchedule('orders', async ({ env, logger }) => {
-  const { dispatch, sweepSecrets } = composeDispatcher(env, await openDatabase(env.database, { logger }))
+export const handler = onSchedule('orders', async ({ env, logger, telemetry }) => {
+  const { dispatch, sweepSecrets } = composeDispatcher(env, await openDatabase(env.database, { logger }), telemetry)
   return async () => {
     await sweepSecrets()
     const dispatched = await dispatch({ logger, signal: AbortSignal.timeout(MAX_RUN_MS) })

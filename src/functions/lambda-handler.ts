@@ -2,6 +2,8 @@ import { type Env, parseEnv } from '../compose/env.ts'
 import type { ServiceApp } from '../platform/http/app.ts'
 import { createHttpFetch } from '../platform/rpc/http-fetch.ts'
 import { createLogger, type Logger } from '../platform/telemetry/logger.ts'
+import { openTracing } from '../platform/telemetry/open-tracing.ts'
+import { NO_TELEMETRY, type Telemetry } from '../platform/telemetry/telemetry.ts'
 import { behindGateway } from './gateway.ts'
 import { withParameters } from './parameters.ts'
 
@@ -9,7 +11,11 @@ import { withParameters } from './parameters.ts'
 export interface Start {
   env: Env
   logger: Logger
+  telemetry: Telemetry
 }
+
+/** How long a response waits for the collector of traces. After the response, Lambda freezes the instance. */
+const MAX_LAST_SPANS_MS = 200
 
 /**
  * A handler for requests.
@@ -23,13 +29,25 @@ export function onRequests(
   const started = startOnce(service, { serves: true }, async (start) =>
     behindGateway(await compose(start), prefixes, start.env.serviceTokens),
   )
-  return async (event, context) => (await started())(event, context)
+  return async (event, context) => {
+    const { work, flush } = await started()
+    return work(event, context).finally(flush)
+  }
 }
 
 /** A handler for scheduled events. */
 export function onSchedule<T>(service: string, compose: (start: Start) => Promise<() => Promise<T>>) {
   const started = startOnce(service, { serves: false }, compose)
-  return async (): Promise<T> => (await started())()
+  return async (): Promise<T> => {
+    const { work, flush } = await started()
+    return work().finally(flush)
+  }
+}
+
+/** What the start made, and what must be done before each response. */
+interface Started<T> {
+  work: T
+  flush(): Promise<void> | undefined
 }
 
 /**
@@ -40,11 +58,14 @@ function startOnce<T>(
   service: string,
   options: { serves: boolean },
   start: (start: Start) => Promise<T>,
-): () => Promise<T> {
-  let started: Promise<T> | undefined
+): () => Promise<Started<T>> {
+  let started: Promise<Started<T>> | undefined
   const begin = async () => {
     const env = parseEnv(await withParameters(process.env, createHttpFetch()), options)
-    return start({ env, logger: await openLog(env.logLevel, service) })
+    const logger = await openLog(env.logLevel, service)
+    const tracing = await openTracing(env.traces, logger)
+    const telemetry = { ...NO_TELEMETRY, tracer: tracing?.tracerOf(service) }
+    return { work: await start({ env, logger, telemetry }), flush: () => tracing?.flush(MAX_LAST_SPANS_MS) }
   }
   const get = () => {
     started ??= begin().catch(async (err) => {

@@ -3,7 +3,8 @@ import { composeOrders } from '../compose/services.ts'
 import { openDatabase } from '../platform/database/open.ts'
 import { onRequests } from './lambda-handler.ts'
 
-export const handler = onRequests('orders', ['/orders-api'], async ({ env, logger }) => {
+export const handler = onRequests('orders', ['/orders-api'], async ({ env, logger, telemetry }) => {
   const { customers } = findServiceUrls(env, ['customers'])
-  return composeOrders(env, await openDatabase(env.database, { logger }), customers, logger, { draining: false }).app
+  const db = await openDatabase(env.database, { logger })
+  return composeOrders(env, db, customers, logger, { draining: false }, telemetry).app
 })

@@ -199,7 +199,8 @@ async function sendOne(
   message: WebhookMessage | undefined,
   { logger, signal }: JobContext,
 ): Promise<Ended['result']> {
-  if (message === undefined) return { status: null, error: 'event_deleted', retryAfter: null, durationMs: 0, excerpt: '' }
+  if (message === undefined)
+    return { status: null, error: 'event_deleted', retryAfter: null, durationMs: 0, excerpt: '' }
   const attempt = await outbox.send(endpoint, message, signal)
   const ids = { endpoint_id: endpoint.id, delivery_id: delivery.id }
   if (attempt.error === 'not_signed') logger.error({ err: attempt.cause, ...ids }, 'a webhook could not be signed')

@@ -5,7 +5,15 @@ import { type ApiClient, apiClient } from '../../testing/api-client.ts'
 import { LOOPBACK } from '../../testing/deployment.ts'
 import { tokenFor, type Variables } from '../../testing/fixture.ts'
 import { type CollectedSpan, type Collector, startCollector } from '../../testing/otlp-collector.ts'
-import { addressOf, freshDatabase, logged, onSigusr2, type Program, startProgram, until } from '../../testing/programs.ts'
+import {
+  addressOf,
+  freshDatabase,
+  logged,
+  onSigusr2,
+  type Program,
+  startProgram,
+  until,
+} from '../../testing/programs.ts'
 import { newKey } from '../../testing/rows.ts'
 import { nowhere } from '../../testing/services.ts'
 import { describeEachEngine } from '../../testing/system.ts'

@@ -10,8 +10,8 @@ import {
   BATCH_WAIT_SECONDS,
   REQUESTS_REJECTED,
 } from '../telemetry/series.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Span } from '../telemetry/spans.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Trace } from '../telemetry/trace.ts'
 import { endingSpan, failureOf, startBatch, startCommand } from './batch-spans.ts'
 import { deliver, type Waiting } from './delivery.ts'

@@ -1,11 +1,12 @@
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchSpanProcessor, type SpanExporter, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
-import type { TracesConfig } from './traces-config.ts'
+import packageJson from '../../../package.json' with { type: 'json' }
 import { type CountLost, createLossReport } from './export-losses.ts'
 import type { Logger } from './logger.ts'
 import { samplerOf, tracerOf } from './recorded-spans.ts'
 import type { Tracing } from './spans.ts'
+import type { TracesConfig } from './traces-config.ts'
 
 // Loaded only where traces are recorded, see open-tracing.ts. Bundles have it in a file of its own.
 
@@ -18,13 +19,9 @@ const MAX_SENDING_MS = 10_000
 /** As many commands as a batch may hold: each has a link. */
 const MAX_LINKS = 256
 
-export interface TracedProgram {
-  version: string
-  logger: Logger
-}
-
 /** Records spans, and sends them to an OTLP collector in the background. It registers nothing globally. */
-export function createTracing({ endpoint, headers, ratio }: TracesConfig, { version, logger }: TracedProgram): Tracing {
+export function createTracing({ endpoint, headers, ratio }: TracesConfig, logger: Logger): Tracing {
+  const { version } = packageJson
   const url = `${endpoint.replace(/\/+$/, '')}/v1/traces`
   const outlet = createOutlet(
     new OTLPTraceExporter({ url, headers, timeoutMillis: MAX_SENDING_MS }),

@@ -11,12 +11,7 @@ import {
   TraceFlags,
   trace,
 } from '@opentelemetry/api'
-import {
-  ParentBasedSampler,
-  RandomIdGenerator,
-  type Sampler,
-  TraceIdRatioBasedSampler,
-} from '@opentelemetry/sdk-trace'
+import { ParentBasedSampler, RandomIdGenerator, type Sampler, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace'
 import type { Span, SpanOptions, Tracer } from './spans.ts'
 
 // Loaded only where traces are recorded, see open-tracing.ts.
