@@ -130,10 +130,10 @@ function msOf(nanoseconds: string): number {
 }
 
 function attributesIn(attributes: OtlpAttributes = []): Record<string, unknown> {
-  return Object.fromEntries(attributes.map(({ key, value }) => [key, valueOf(value)]))
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, plainOf(value)]))
 }
 
-function valueOf({ stringValue, intValue, doubleValue, boolValue, arrayValue }: OtlpValue): unknown {
-  if (arrayValue) return arrayValue.values.map(valueOf)
+function plainOf({ stringValue, intValue, doubleValue, boolValue, arrayValue }: OtlpValue): unknown {
+  if (arrayValue) return arrayValue.values.map(plainOf)
   return stringValue ?? (intValue === undefined ? undefined : Number(intValue)) ?? doubleValue ?? boolValue
 }

@@ -1,5 +1,4 @@
-import { AppError } from '../core/errors.ts'
-import { RowsLocked } from '../database/errors.ts'
+import { endFailed } from '../telemetry/failed-span.ts'
 import type { Span, Tracer } from '../telemetry/spans.ts'
 import type { Trace } from '../telemetry/trace.ts'
 import type { Waiting } from './delivery.ts'
@@ -27,23 +26,10 @@ export function endingSpan<R>({ resolve, reject }: Waiting<R>, span: Span | unde
       resolve(result)
     },
     reject(error) {
-      endRejected(span, error)
+      endFailed(span, error)
       reject(error)
     },
   }
-}
-
-/** A refusal is no failure: the command was decided. */
-function endRejected(span: Span, error: unknown): void {
-  if (!(error instanceof AppError) || error.status >= 500) return span.end(failureOf(error))
-  span.set({ 'b2b.refusal': error.code })
-  span.end()
-}
-
-/** A code, never a message. */
-export function failureOf(error: unknown): string {
-  if (error instanceof RowsLocked) return 'rows_locked'
-  return error instanceof AppError ? error.code : 'failed'
 }
 
 /** Starts the span of one run, which is recorded if any of its commands is. It names the recorded ones alone. */

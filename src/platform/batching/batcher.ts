@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { AppError, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
 import { RowsLocked } from '../database/errors.ts'
+import { endFailed } from '../telemetry/failed-span.ts'
 import { secondsSince } from '../telemetry/metrics.ts'
 import {
   BATCH_QUEUE_LENGTH,
@@ -13,7 +14,7 @@ import {
 import type { Span } from '../telemetry/spans.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Trace } from '../telemetry/trace.ts'
-import { endingSpan, failureOf, startBatch, startCommand } from './batch-spans.ts'
+import { endingSpan, startBatch, startCommand } from './batch-spans.ts'
 import { deliver, type Waiting } from './delivery.ts'
 import { createFairQueue } from './fair-queue.ts'
 import type { LockMemory } from './lock-memory.ts'
@@ -122,7 +123,7 @@ export function createBatcher<C, R>(
       span?.end()
       for (const [i, queued] of batch.entries()) settle(queued, results[i])
     } catch (error) {
-      span?.end(failureOf(error))
+      if (span) endFailed(span, error)
       if (error instanceof RowsLocked && mode.waitsForLocks) await runBatch(batch, { waitsForLocks: false })
       else await split(batch, error, mode)
     }

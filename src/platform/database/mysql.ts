@@ -9,12 +9,13 @@ import {
 } from 'kysely'
 import type { Pool } from 'mysql2'
 import { unsafeCast } from '../core/unsafe-cast.ts'
+import { failureOf } from '../telemetry/failed-span.ts'
 import type { Span } from '../telemetry/spans.ts'
 import { limitSelectTime } from './dialect.ts'
 import { isConnectionLost, isTimeLimitReached, isTimeout, leadsToReader, ReadTimedOut, RolledBack } from './errors.ts'
 import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions, type WorkKind } from './mysql-pool.ts'
 import type { PipelineConnection } from './pipeline.ts'
-import { codeOf, startRoundTrip } from './round-trips.ts'
+import { startRoundTrip } from './round-trips.ts'
 import { createStatementTimer } from './statement-timer.ts'
 import { hideValues, requirePlainValues } from './statement-values.ts'
 
@@ -210,7 +211,7 @@ class MysqlConnection implements PipelineConnection {
     const span = startRoundTrip(this.span, 'mysql', queries)
     return new Promise((resolve, reject) => {
       loan.connection.query({ sql, values, timeout }, (error, result) => {
-        span?.end(error ? codeOf(error) : undefined)
+        span?.end(error ? failureOf(error) : undefined)
         this.#limits.timed(queries.at(-1)?.sql ?? '', start)
         if (!error) return resolve(queries.length > 1 ? unsafeCast<unknown[]>(result) : [result])
         hideValues(error, sql, values)

@@ -1,5 +1,5 @@
 import type { CompiledQuery } from 'kysely'
-import { AppError } from '../core/errors.ts'
+import { failureOf } from '../telemetry/failed-span.ts'
 import type { Span } from '../telemetry/spans.ts'
 import { onConnection } from './pipeline.ts'
 import { firstWordOf } from './statement-timer.ts'
@@ -14,13 +14,6 @@ const MAX_SUMMARY_CHARS = 255
 /** The span of one attempt of a transaction; undefined where nothing is recorded. */
 export function startTransaction(parent: Span | undefined): Span | undefined {
   return parent?.isRecorded ? parent.startChild('transaction') : undefined
-}
-
-/** Ends the span of an attempt that was rolled back. A refusal is no failure: the transaction decided something. */
-export function endFailed(span: Span, failure: unknown): void {
-  if (!(failure instanceof AppError)) return span.end(codeOf(failure))
-  span.set({ 'b2b.refusal': failure.code })
-  span.end()
 }
 
 /** Shows what a transaction sends as steps of this span. */
@@ -63,7 +56,7 @@ async function endingWith<T>(span: Span, work: Promise<T>): Promise<T> {
     span.end()
     return result
   } catch (error) {
-    span.end(codeOf(error))
+    span.end(failureOf(error))
     throw error
   }
 }
@@ -74,10 +67,4 @@ const TABLE = /\b(?:from|into|update)\s+[`"]?([a-z_]+)/i
 export function summaryOf(sql: string): string {
   const [, table = ''] = TABLE.exec(sql) ?? []
   return `${firstWordOf(sql)} ${table.toLowerCase()}`.trim()
-}
-
-/** What a failed statement is counted under: the engine's code, never its message, which can have values. */
-export function codeOf(error: unknown): string {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code
-  return error instanceof Error ? error.name : 'failed'
 }

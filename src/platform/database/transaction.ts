@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../core/errors.ts'
+import { endFailed } from '../telemetry/failed-span.ts'
 import { TRANSACTION_RETRIES } from '../telemetry/series.ts'
 import type { Span } from '../telemetry/spans.ts'
 import { tellCommitted } from './commits.ts'
@@ -15,7 +16,7 @@ import {
   leadsToReader,
   RowsLocked,
 } from './errors.ts'
-import { endFailed, startTransaction, traceRoundTrips } from './round-trips.ts'
+import { startTransaction, traceRoundTrips } from './round-trips.ts'
 import type { Slots } from './slots.ts'
 import { telemetryOf } from './telemetry.ts'
 import type { Database } from './types.ts'

@@ -31,8 +31,10 @@ export function startCall({ name, telemetry: { tracer } }: TracedUpstream, call:
 
 /** @param outcome the response, or why there is none */
 export function endCall(span: Span | undefined, outcome: { status: number } | AppError): void {
-  if (outcome instanceof AppError) return span?.end(outcome.code)
   const { status } = outcome
-  span?.set({ 'http.response.status_code': status })
-  span?.end(status < 400 ? undefined : String(status))
+  if (outcome instanceof AppError) span?.end(outcome.code)
+  else {
+    span?.set({ 'http.response.status_code': status })
+    span?.end(status < 400 ? undefined : String(status))
+  }
 }
