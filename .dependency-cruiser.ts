@@ -16,6 +16,8 @@ const TESTS = ['^tests/', '\\.test\\.ts$']
 
 const HONO = '(?:^|node_modules/)(?:hono|@hono/[^/]+|hono-rate-limiter)(?:/|$)'
 const JWT = 'hono/(?:dist/middleware/)?jwt'
+const OPEN_TELEMETRY = '(?:^|node_modules/)@opentelemetry/'
+const LOADED_LATE = 'src/platform/telemetry/(?:otlp|recorded-spans)\\.ts$'
 const SQL = '(?:^|node_modules/)(?:kysely|mysql2)(?:/|$)|^node:sqlite$'
 
 const file = (names: string) => `/(?:${names})\\.ts$`
@@ -103,6 +105,12 @@ const rules: ({ name: string; comment: string } & IForbiddenRuleType)[] = [
       pathNot:
         '^src/(?:audit/service|customers/store|identity/service|orders/(?:archive|backfill-events|support)|webhooks/signature)\\.ts$',
     },
+  },
+  {
+    name: 'traces-load-late',
+    comment: 'OpenTelemetry, and what uses it, is imported at run time where traces are on. All other code imports types.',
+    from: { path: '^src/', pathNot: [...TESTS, `^${LOADED_LATE}`] },
+    to: { path: [OPEN_TELEMETRY, `^${LOADED_LATE}`], dynamic: false, dependencyTypesNot: ['type-only'] },
   },
   {
     name: 'src-stands-alone',

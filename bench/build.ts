@@ -2,7 +2,7 @@ import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { forNode } from '../scripts/bundling.ts'
+import { EXPORTER, exporterAt, forNode } from '../scripts/bundling.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const PROGRAMS = {
@@ -15,12 +15,13 @@ const PROGRAMS = {
  * them would count as memory of the services.
  */
 export async function buildPrograms(folder: string): Promise<void> {
-  const programs = Object.entries(PROGRAMS).flatMap(([from, names]) => names.map((name) => `${from}/${name}.ts`))
+  const programs = Object.entries(PROGRAMS).flatMap(([from, names]) => names.map((name) => `${from}/${name}`))
+  const entryPoints = programs.map((path) => ({ in: `${path}.ts`, out: path }))
   await build({
     ...forNode,
     absWorkingDir: ROOT,
-    entryPoints: programs,
-    outbase: '.',
+    plugins: [exporterAt('./otlp.js')],
+    entryPoints: [...entryPoints, { in: EXPORTER, out: 'src/entrypoints/otlp' }],
     outdir: join(folder, 'programs'),
   })
   writeFileSync(join(folder, 'programs', 'package.json'), '{"type":"module"}\n')
