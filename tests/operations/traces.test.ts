@@ -93,7 +93,9 @@ describeEachEngine('an orchestrated order', (engine) => {
     const caller = newCaller('01')
     const headers = { traceparent: caller.traceparent, 'x-correlation-id': 'traced-1', 'idempotency-key': newKey() }
     const order = { customer_id: 1, items: [{ product_id: 1, qty: 2 }] }
-    expect(await orchestrator.api.post(CREATE_AND_CONFIRM, order, { headers })).toMatchObject({ status: 201 })
+    // Without a token, no client's status is looked up.
+    const response = await orchestrator.api.post(CREATE_AND_CONFIRM, order, { headers, token: null })
+    expect(response.status).toBe(201)
     await stop(orchestrator, orders, customers)
     return { caller, lines: [orchestrator, orders, customers].map(({ program }) => program.log()), key: headers }
   }
@@ -135,9 +137,12 @@ describeEachEngine('an orchestrated order', (engine) => {
     const [transaction, ...more] = childrenOf(spans, batch)
     expect({ name: transaction?.name, more }).toEqual({ name: 'transaction', more: [] })
     const trips = transaction === undefined ? [] : childrenOf(spans, transaction)
-    expect(trips[0]?.name).toMatch(/^begin/)
     expect(trips.at(-1)?.name).toMatch(/commit$/)
-    expect(trips.map(({ name }) => name).join()).toContain('insert orders')
+    for (const statement of ['select products', 'insert orders', 'insert order_items', 'insert events']) {
+      expect(trips.map(({ name }) => name).join()).toContain(statement)
+    }
+    // Any batch takes three round trips.
+    if (engine === 'mysql') expect(trips).toHaveLength(3)
     expect(new Set(trips.map(({ attributes }) => attributes['db.system.name']))).toEqual(new Set([engine]))
     expect(spans).toHaveLength(ofCaller.length + 2 + trips.length)
 
