@@ -2,7 +2,7 @@ import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { EXPORTER, exporterAt, forNode } from '../scripts/bundling.ts'
+import { bundleExporter, exporterAt, forNode } from '../scripts/bundling.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const PROGRAMS = {
@@ -15,15 +15,16 @@ const PROGRAMS = {
  * them would count as memory of the services.
  */
 export async function buildPrograms(folder: string): Promise<void> {
-  const programs = Object.entries(PROGRAMS).flatMap(([from, names]) => names.map((name) => `${from}/${name}`))
-  const entryPoints = programs.map((path) => ({ in: `${path}.ts`, out: path }))
+  const programs = Object.entries(PROGRAMS).flatMap(([from, names]) => names.map((name) => `${from}/${name}.ts`))
   await build({
     ...forNode,
     absWorkingDir: ROOT,
     plugins: [exporterAt('./otlp.js')],
-    entryPoints: [...entryPoints, { in: EXPORTER, out: 'src/entrypoints/otlp' }],
+    entryPoints: programs,
+    outbase: '.',
     outdir: join(folder, 'programs'),
   })
+  await bundleExporter(join(folder, 'programs/src/entrypoints/otlp.js'), ROOT)
   writeFileSync(join(folder, 'programs', 'package.json'), '{"type":"module"}\n')
   symlinkSync(join(ROOT, 'db'), join(folder, 'programs', 'db'))
 }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { bundleFunction, copyDocsFiles, EXPORTER } from './bundling.ts'
+import { bundleExporter, bundleFunction, copyDocsFiles } from './bundling.ts'
 import { addCompileCache } from './compile-cache.ts'
 import { createProgram } from './program.ts'
 
@@ -26,7 +26,7 @@ rmSync(OUT, { recursive: true, force: true })
 for (const name of FUNCTIONS) {
   const file = `${OUT}/${name}/app.mjs`
   await bundleFunction(`src/functions/${name}.ts`, file)
-  if (TRACED.includes(name)) await bundleFunction(EXPORTER, `${OUT}/${name}/otlp.mjs`)
+  if (TRACED.includes(name)) await bundleExporter(`${OUT}/${name}/otlp.mjs`)
   addCompileCache(resolve(OUT, name))
   console.log(`${name}  ${Math.round(statSync(file).size / 1024)} KiB`)
 }

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
-import { copyDocsFiles, EXPORTER, exporterAt, forNode } from './bundling.ts'
+import { bundleExporter, copyDocsFiles, exporterAt, forNode } from './bundling.ts'
 import { createProgram } from './program.ts'
 
 createProgram(`Bundles every entrypoint and command into dist/, each one file that needs no packages. What sends traces has its own.
@@ -12,13 +12,13 @@ createProgram(`Bundles every entrypoint and command into dist/, each one file th
 const programs = ['src/entrypoints', 'src/commands'].flatMap((folder) =>
   readdirSync(folder).map((file) => `${folder}/${file}`),
 )
-const entryPoints = programs.map((file) => ({ in: file, out: file.replace(/^src\/|\.ts$/g, '') }))
 
 const es2024 = readFileSync(new URL('es2024.mjs', import.meta.url), 'utf8')
 
 rmSync('dist', { recursive: true, force: true })
 const { metafile } = await build({
-  entryPoints: [...entryPoints, { in: EXPORTER, out: 'entrypoints/otlp' }],
+  entryPoints: programs,
+  outbase: 'src',
   outdir: 'dist',
   ...forNode,
   plugins: [exporterAt('./otlp.js')],
@@ -30,5 +30,6 @@ for (const [file, { bytes }] of Object.entries(metafile.outputs)) {
   if (file.endsWith('.js')) console.log(`${file}  ${Math.round(bytes / 1024)} KiB`)
 }
 
+await bundleExporter('dist/entrypoints/otlp.js')
 copyDocsFiles('dist')
 writeFileSync('dist/package.json', '{"type":"module"}\n')

@@ -52,8 +52,11 @@ export function exporterAt(path: string): Plugin {
   }
 }
 
-/** What {@link exporterAt} leaves out. */
-export const EXPORTER = 'src/platform/telemetry/otlp.ts'
+/** Bundles what {@link exporterAt} leaves out. Of packages' ES modules only what is used is kept: a fifth. */
+export async function bundleExporter(outfile: string, absWorkingDir = process.cwd()): Promise<void> {
+  const entryPoints = ['src/platform/telemetry/otlp.ts']
+  await build({ ...forNode, absWorkingDir, entryPoints, outfile, mainFields: ['module', 'main'], minify: true })
+}
 
 /** Removes code that no function can use: a function reads its whole bundle when it starts. */
 const trims: Plugin[] = [

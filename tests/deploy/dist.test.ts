@@ -6,6 +6,7 @@ import { parseEnv } from '../../src/compose/env.ts'
 import { apiClient } from '../../testing/api-client.ts'
 import { LOOPBACK } from '../../testing/deployment.ts'
 import { tokenFor } from '../../testing/fixture.ts'
+import { startCollector } from '../../testing/otlp-collector.ts'
 import { copyProject } from '../../testing/packages.ts'
 import {
   addressOf,
@@ -62,6 +63,16 @@ describe.each(nodes)('dist/ on Node $version', ({ file, version }) => {
     expect((await fetch(`${base}/ready`)).status).toBe(200)
     expect((await fetch(`${base}/docs`)).status).toBe(200)
     expect(await program.stop()).toMatchObject({ code: 0 })
+  })
+
+  it('when a collector is configured, then it gets traces', async () => {
+    const collector = await startCollector()
+    const traces = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_TRACES_SAMPLER_ARG: '1' }
+    const bases = { CUSTOMERS_API_BASE: 'http://127.0.0.1:1', ORDERS_API_BASE: 'http://127.0.0.1:1' }
+    const program = run('entrypoints/service.js', { SERVICE: 'orchestrator', PORT: '0', ...bases, ...traces })
+    expect((await fetch(`${await addressOf(program)}/openapi.json`)).status).toBe(200)
+    expect(await program.stop()).toMatchObject({ code: 0 })
+    expect(collector.spans).toMatchObject([{ service: 'orchestrator', name: 'GET /openapi.json', kind: 'server' }])
   })
 
   it.each(inject('mysql') === null ? [] : ['MySQL'])('when it works on %s, then it sends webhooks', async () => {
