@@ -6,6 +6,7 @@ import { readBanner } from '../../testing/banner.ts'
 import { freePort } from '../../testing/database-server.ts'
 import { DENO, DENO_TASKS, runsOnDeno } from '../../testing/deno.ts'
 import type { Variables } from '../../testing/fixture.ts'
+import { startCollector } from '../../testing/otlp-collector.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import { freshDatabase, type Program, ROOT, startCommand, until, within } from '../../testing/programs.ts'
 import { withoutOwnSettings } from '../../testing/project.ts'
@@ -93,6 +94,21 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
         expect((await service.get('/openapi.json')).body).toMatchObject({ openapi: '3.1.0' })
       }
     })
+  })
+
+  it('when a collector is configured, then it gets traces, with the same permissions', async () => {
+    const collector = await startCollector()
+    const traces = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_TRACES_SAMPLER_ARG: '1' }
+    const program = startTask('start', { ...FREE_PORTS, ...denoDatabase('sqlite'), ...traces })
+    const { orchestrator } = await readBanner(program)
+    expect((await orchestrator.call('POST', `/dev${CREATE_AND_CONFIRM}`, { body: REQUEST, token: null })).status).toBe(
+      201,
+    )
+    expect(await program.stop()).toMatchObject({ code: 0 })
+    const names = collector.spans.map(({ service, name }) => `${service}: ${name}`)
+    for (const name of [`orchestrator: POST ${CREATE_AND_CONFIRM}`, 'orders: orders.place', 'orders: orders.batch']) {
+      expect(names).toContain(name)
+    }
   })
 
   it('when the database file is outside of .data, then Deno’s refusal names it', async () => {
