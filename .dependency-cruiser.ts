@@ -108,7 +108,8 @@ const rules: ({ name: string; comment: string } & IForbiddenRuleType)[] = [
   },
   {
     name: 'traces-load-late',
-    comment: 'OpenTelemetry, and what uses it, is imported at run time where traces are on. All other code imports types.',
+    comment:
+      'OpenTelemetry, and what uses it, is imported at run time where traces are on. All other code imports types.',
     from: { path: '^src/', pathNot: [...TESTS, `^${LOADED_LATE}`] },
     to: { path: [OPEN_TELEMETRY, `^${LOADED_LATE}`], dynamic: false, dependencyTypesNot: ['type-only'] },
   },

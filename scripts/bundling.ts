@@ -37,6 +37,18 @@ const requireHttp: Plugin = {
   },
 }
 
+/** Of the project's manifest, only the version is used. */
+const versionAlone: Plugin = {
+  name: 'version of package.json',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]package\.json$/ }, ({ path }) => {
+      if (path.includes('node_modules')) return undefined
+      const { version }: { version: string } = JSON.parse(readFileSync(path, 'utf8'))
+      return { contents: JSON.stringify({ version }), loader: 'json' }
+    })
+  },
+}
+
 /**
  * Leaves what sends traces out of a bundle, which then loads it from `path`: a process that sends none has nothing of it.
  * @param path relative to the bundle
@@ -55,7 +67,15 @@ export function exporterAt(path: string): Plugin {
 /** Bundles what {@link exporterAt} leaves out. Of packages' ES modules only what is used is kept: a fifth. */
 export async function bundleExporter(outfile: string, absWorkingDir = process.cwd()): Promise<void> {
   const entryPoints = ['src/platform/telemetry/otlp.ts']
-  await build({ ...forNode, absWorkingDir, entryPoints, outfile, mainFields: ['module', 'main'], minify: true })
+  await build({
+    ...forNode,
+    absWorkingDir,
+    entryPoints,
+    outfile,
+    mainFields: ['module', 'main'],
+    minify: true,
+    plugins: [versionAlone],
+  })
 }
 
 /** Removes code that no function can use: a function reads its whole bundle when it starts. */
@@ -71,6 +91,7 @@ const trims: Plugin[] = [
   replaceModule(/pino[\\/]lib[\\/]transport\.js$/, () => 'module.exports = undefined'),
   // Four thousand names of errors become one text, which is parsed at the first error.
   replaceModule(/mysql2[\\/]lib[\\/]constants[\\/]errors\.js$/, asData),
+  versionAlone,
   requireHttp,
 ]
 
