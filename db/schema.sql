@@ -165,7 +165,7 @@ CREATE TABLE database_writer (
 
 CREATE TABLE events (
   id               BIGINT       NOT NULL AUTO_INCREMENT,
-  position         BIGINT       NULL COMMENT 'its place in the feed, given after the commit',
+  position         BIGINT       NOT NULL DEFAULT 0 COMMENT 'its place in the feed, given after the commit; 0: none yet',
   type             VARCHAR(40)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'such as order.placed',
   resource_type    VARCHAR(20)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   resource_id      BIGINT       NOT NULL,
@@ -179,13 +179,14 @@ CREATE TABLE events (
   occurred_at      DATETIME(3)  NOT NULL,
   PRIMARY KEY (id),
   UNIQUE KEY events_resource (resource_type, resource_id, resource_version, type),
-  UNIQUE KEY events_position (position)
+  KEY events_position (position)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE event_feed (
-  id         TINYINT     NOT NULL COMMENT '1',
-  position   BIGINT      NOT NULL COMMENT 'of the last event that has one',
-  started_at DATETIME(3) NOT NULL COMMENT 'orders placed before have no events',
+  id            TINYINT     NOT NULL COMMENT '1',
+  position      BIGINT      NOT NULL COMMENT 'of the last event that has one',
+  started_at    DATETIME(3) NOT NULL COMMENT 'orders placed before have no events',
+  backfilled_at DATETIME(3) NULL COMMENT 'what an older version did before to products and customers has no events',
   PRIMARY KEY (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
