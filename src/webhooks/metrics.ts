@@ -33,7 +33,7 @@ const OLDEST_WAITING = (byIndex: (name: string) => string) => `select min(since)
   from webhook_endpoints e ${byIndex('webhook_endpoints_status')} where e.status = 'enabled'
   union all
   select (
-    select v.occurred_at from events v ${byIndex('events_position')} where v.position = found.position + 1)
+    select min(v.occurred_at) from events v ${byIndex('events_position')} where v.position = found.position + 1)
   from (
     select min(\`cursor\`) as position from webhook_endpoints e ${byIndex('webhook_endpoints_status')}
     where e.status = 'enabled') as found

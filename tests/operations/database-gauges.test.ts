@@ -62,7 +62,7 @@ describeEachEngine('the gauges of the database', (engine) => {
     expect((await gauges()).b2b_events_unnumbered_age_seconds).toBe(0)
     await newProduct(system)
     await newProduct(system)
-    const oldest = sql`select min(id) from (select id from events where position is null) as waiting`
+    const oldest = sql`select min(id) from (select id from events where position = 0) as waiting`
     await sql`update events set occurred_at = ${await secondsAgo(HOUR)} where id = (${oldest})`.execute(system.db)
     expect((await gauges()).b2b_events_unnumbered_age_seconds).toBeCloseTo(HOUR, -1)
     await system.sweep()
