@@ -105,16 +105,16 @@ function countLines(logs: Record<string, Log>): Record<string, number> {
   return Object.fromEntries(Object.entries(logs).map(([place, log]) => [place, log().length]))
 }
 
-/** Whether a line matches a cell such as: `failed`: `code` is `unavailable`, `err` has `ECONNREFUSED` */
+/** Whether a line matches a cell such as: `request_failed`: `code` is `unavailable`, `err` has `ECONNREFUSED` */
 function fits(cell: string): (line: LogLine) => boolean {
-  const [, msg, rest = ''] = /^`([^`]+)`: (.+)$/.exec(cell) ?? []
+  const [, event, rest = ''] = /^`([^`]+)`: (.+)$/.exec(cell) ?? []
   const fields = rest.split(', ').map((field) => {
     const [, name = '', how = '', value = ''] = /^`(\w+)` (is|has|is above) `([^`]+)`$/.exec(field) ?? []
     if (how === '') throw new Error(`docs/incidents.md: not understood: ${cell}`)
     return { name, how, value }
   })
   return (line) =>
-    line.msg === msg &&
+    line.event === event &&
     fields.every(({ name, how, value }) => {
       if (how === 'is above') return Number(line[name]) > Number(value)
       return how === 'is' ? String(line[name]) === value : (JSON.stringify(line[name]) ?? '').includes(value)

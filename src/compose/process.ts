@@ -174,7 +174,7 @@ async function refusePending(env: Env, db: Database): Promise<void> {
 async function prepare(env: Env, db: Database, logger: Logger): Promise<void> {
   if (env.production) return refusePending(env, db)
   const done = await migrate(db)
-  if (done.length > 0) logger.info({ migrations: done }, 'migrated')
+  if (done.length > 0) logger.info({ event: 'migrated', migrations: done }, 'migrated')
   if (done.includes('0001_initial')) await seed(db)
 }
 
@@ -197,18 +197,18 @@ export function stopGracefully(
   const stop = async (signal: string) => {
     if (lifecycle.draining) return
     lifecycle.draining = true
-    logger.info({ signal }, 'stopping')
+    logger.info({ event: 'stopping', signal }, 'stopping')
     setTimeout(() => {
-      logger.error('requests are still running; leaving them')
+      logger.error({ event: 'requests_cut_off' }, 'requests are still running; leaving them')
       end(1)
     }, MAX_DRAIN_MS).unref()
     await Promise.all(servings.map((serving) => serving.close()))
     await closeRest().catch(fail)
-    logger.info('stopped')
+    logger.info({ event: 'stopped' }, 'stopped')
     end(0)
   }
   const fail = (err: unknown) => {
-    logger.fatal({ err }, 'uncaught error')
+    logger.fatal({ event: 'uncaught_error', err }, 'uncaught error')
     if (process.exitCode === 1) process.exit()
     process.exitCode = 1
     void stop('uncaught error')

@@ -32,7 +32,7 @@ export async function failStart(message: string, code = 1): Promise<never> {
   if (!isProduction()) return tellFailure(message, code)
   const lines = message.split('\n').filter((line) => line !== '')
   const logger = await createLogger('fatal')
-  logger.fatal({ reasons: lines }, 'the start failed')
+  logger.fatal({ event: 'start_failed', reasons: lines }, 'the start failed')
   process.exit(code)
 }
 

@@ -60,7 +60,8 @@ async function serveAll(env: Env): Promise<void> {
   stopGracefully(lifecycle, [...servings, ...metrics], close, logger)
   const [atCustomers, atOrders, atOrchestrator] = servings.map(({ port }) => urlOf(env, port))
   const atMetrics = metrics[0] ? urlOf(env, metrics[0].port) : atOrchestrator
-  if (env.production) logger.info({ atCustomers, atOrders, atOrchestrator, metrics: metrics[0]?.port }, 'listening')
+  if (env.production)
+    logger.info({ event: 'listening', atCustomers, atOrders, atOrchestrator, metrics: metrics[0]?.port }, 'listening')
   else process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator, atMetrics }))
 }
 

@@ -31,6 +31,12 @@ await runService(HELP, async (env) => {
   const metrics = await serveMetrics(env, logger, watched)
   stopGracefully(lifecycle, [serving, ...metrics], close, logger)
   const { port } = serving
-  const told = { host: env.serving.host, port, docs: `${urlOf(env, port)}/docs`, metrics: metrics[0]?.port }
+  const told = {
+    event: 'listening',
+    host: env.serving.host,
+    port,
+    docs: `${urlOf(env, port)}/docs`,
+    metrics: metrics[0]?.port,
+  }
   logger.info(told, 'listening')
 })

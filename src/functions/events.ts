@@ -11,7 +11,7 @@ export const handler = onSchedule('orders', async ({ env, logger, telemetry }) =
   return async () => {
     await sweepSecrets()
     const dispatched = await dispatch({ logger, signal: AbortSignal.timeout(MAX_RUN_MS) })
-    logger.info(dispatched, 'dispatched')
+    logger.info({ event: 'dispatched', ...dispatched }, 'dispatched')
     return dispatched
   }
 })

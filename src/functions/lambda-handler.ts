@@ -71,7 +71,7 @@ function startOnce<T>(
     started ??= begin().catch(async (err) => {
       started = undefined
       const logger = await openLog('error', service)
-      logger.error({ err }, 'the start failed')
+      logger.error({ event: 'start_failed', err }, 'the start failed')
       throw err
     })
     return started

@@ -11,7 +11,7 @@ export const handler = onSchedule('orders', async ({ env, logger }) => {
   const { sweep } = composeSweep(env, db, composeOrdersService(env, db, customers))
   return async () => {
     const swept = await sweep()
-    logger.info(swept, 'swept')
+    logger.info({ event: 'swept', ...swept }, 'swept')
     return swept
   }
 })

@@ -23,7 +23,7 @@ export function sweeperJob(
     everySeconds,
     async run({ logger, signal }) {
       const swept = await sweepAll(signal)
-      if (Object.values(swept).some((count) => count > 0)) logger.info(swept, 'swept')
+      if (Object.values(swept).some((count) => count > 0)) logger.info({ event: 'swept', ...swept }, 'swept')
     },
   }
 }

@@ -61,7 +61,7 @@ export async function dispatch(
 
   function failLook(err: unknown): number[] {
     if (areIdle()) throw err
-    logger.error({ err }, 'it could not be seen which webhook endpoints have something to do')
+    logger.error({ event: 'webhooks_unseen', err }, 'it could not be seen which webhook endpoints have something to do')
     return []
   }
 
@@ -106,7 +106,10 @@ export async function dispatch(
   /** What ended is noted later, where there is a later. Otherwise its lease ends, and it is sent again. */
   function failStep(lane: Lane, ended: Lane['ended'], err: unknown): undefined {
     const now = performance.now()
-    logger.error({ err, endpoint_id: lane.id }, 'the deliveries of a webhook endpoint could not be noted')
+    logger.error(
+      { event: 'webhooks_unnoted', err, endpoint_id: lane.id },
+      'the deliveries of a webhook endpoint could not be noted',
+    )
     lane.restsUntil = now + LOOK_MS
     if (!signal.aborted) lane.ended.unshift(...ended.filter(({ until }) => until > now))
   }
@@ -122,7 +125,7 @@ export async function dispatch(
 
   function tellDisabled({ endpoint: { id, version }, disabled }: Work): void {
     const told = { endpoint_id: id, reason: disabled, version: version + 1 }
-    if (disabled) logger.warn(told, 'webhook endpoint disabled')
+    if (disabled) logger.warn({ event: 'webhook_endpoint_disabled', ...told }, 'webhook endpoint disabled')
   }
 
   async function sendAll(lane: Lane, { endpoint, leased, lease }: Work): Promise<void> {
@@ -136,7 +139,10 @@ export async function dispatch(
 
   /** What was leased is given back. */
   function failRead(lane: Lane, err: unknown): undefined {
-    logger.error({ err, endpoint_id: lane.id }, 'the events of a webhook endpoint could not be read')
+    logger.error(
+      { event: 'webhooks_unread', err, endpoint_id: lane.id },
+      'the events of a webhook endpoint could not be read',
+    )
     lane.restsUntil = performance.now() + LOOK_MS
   }
 
@@ -203,7 +209,8 @@ async function sendOne(
     return { status: null, error: 'event_deleted', retryAfter: null, durationMs: 0, excerpt: '' }
   const attempt = await outbox.send(endpoint, message, signal)
   const ids = { endpoint_id: endpoint.id, delivery_id: delivery.id }
-  if (attempt.error === 'not_signed') logger.error({ err: attempt.cause, ...ids }, 'a webhook could not be signed')
+  if (attempt.error === 'not_signed')
+    logger.error({ event: 'webhook_not_signed', err: attempt.cause, ...ids }, 'a webhook could not be signed')
   return attempt.error === 'aborted' ? undefined : attempt
 }
 

@@ -50,14 +50,13 @@ describe('docs/operations.md', () => {
     const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((path) =>
       /(?<!\.test)\.ts$/.test(path),
     )
-    const messages = sources.flatMap((path) => {
-      const code = readFileSync(`src/${path}`, 'utf8')
-      const calls = code.matchAll(/\b(?:logger|requests)\.(?:info|warn|error)\((?:[^']*,\s*)?'([^']+)'\)/g)
-      return [...calls].map(([, message]) => message ?? '')
-    })
-    expect(messages.length).toBeGreaterThan(8)
-    const told = rowsBelow('What to watch').flatMap(([cell]) => inCode(cell))
-    expect([...new Set(messages)].filter((message) => !told.includes(message))).toEqual([])
+    const logged = sources.flatMap((path) =>
+      [...readFileSync(`src/${path}`, 'utf8').matchAll(/\bevent: '(\w+)'/g)].map(([, event]) => event),
+    )
+    expect(new Set(logged).size).toBeGreaterThan(20)
+    const rows = rowsBelow('What to watch').filter(([, level]) => /^(debug|info|warn|error|fatal)/.test(level ?? ''))
+    const told = rows.flatMap(([cell]) => inCode(cell))
+    expect(new Set(told)).toEqual(new Set(logged))
   })
 
   it('when it names an npm script or links a file, then that exists', () => {

@@ -58,7 +58,10 @@ function firstOf(config: DatabaseConfig): ServerAddress {
 
 function tellWriters(logger: Logger | undefined) {
   return (addresses: readonly ServerAddress[], isFirst: boolean) => {
-    logger?.[isFirst ? 'info' : 'warn']({ writers: addresses.map(textOf) }, 'database writers')
+    logger?.[isFirst ? 'info' : 'warn'](
+      { event: 'database_writers', writers: addresses.map(textOf) },
+      'database writers',
+    )
   }
 }
 

@@ -183,10 +183,11 @@ function receive(
     if (error.status < 500 || error === OVER_SHARE) return
     const err = error.cause ?? error
     const about = { correlation_id: trace.correlationId, ...traceFieldsOf(trace) }
-    logger.error({ err, code: error.code, why: databaseFaultBehind(error), ...about }, 'failed')
+    const why = databaseFaultBehind(error)
+    logger.error({ event: 'request_failed', err, code: error.code, why, ...about }, 'failed')
   }
 
-  const logCall: AddToLog = (fields) => requests.info(fields, 'call')
+  const logCall: AddToLog = (fields) => requests.info({ event: 'call', ...fields }, 'call')
 
   const refusalOf = (c: Context<AppEnv>) => admission.refusalOf(c.req.path, c.req.header('authorization'))
 
@@ -224,7 +225,7 @@ function receive(
     await receiveWhole(c, () => serve(c, next))
     measure(c, start)
     if (span) endRequestSpan(c, span)
-    const line = { ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }
+    const line = { event: 'request', ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }
     // Probes come every few seconds: at `info` their lines would hide all others.
     if (PROBE.test(c.req.path) && !REFUSED_STATUS.has(c.res.status)) requests.debug(line, 'request')
     else requests.info(line, 'request')

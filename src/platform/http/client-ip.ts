@@ -55,7 +55,7 @@ export function createProxyWarning(logger: Logger, process: { proxyWarned?: bool
     const header = FORWARDING_HEADERS.find((name) => c.req.header(name) !== undefined)
     if (header === undefined) return
     process.proxyWarned = true
-    logger.warn({ header }, 'a proxy seems to be in front, and TRUSTED_PROXIES is 0')
+    logger.warn({ event: 'untrusted_proxy', header }, 'a proxy seems to be in front, and TRUSTED_PROXIES is 0')
   }
 }
 

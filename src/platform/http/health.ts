@@ -85,8 +85,8 @@ function createChangeLog(logger: Logger): (readiness: Readiness) => void {
     const isOk = status === 'ok'
     if (now === last || (isOk && last === 'ok')) return
     last = isOk ? 'ok' : now
-    if (isOk) logger.info({ status, checks }, 'readiness')
-    else logger.warn({ status, checks, err: causes[0] }, 'readiness')
+    if (isOk) logger.info({ event: 'readiness_changed', status, checks }, 'readiness')
+    else logger.warn({ event: 'readiness_changed', status, checks, err: causes[0] }, 'readiness')
   }
 }
 

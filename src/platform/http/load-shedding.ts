@@ -85,7 +85,7 @@ function createRefusalReport(logger: Logger): () => void {
     refused++
     if (refused > 1) return
     setTimeout(() => {
-      logger.warn({ refused }, 'too many requests are under way')
+      logger.warn({ event: 'requests_shed', refused }, 'too many requests are under way')
       refused = 0
     }, REFUSALS_REPORTED_EVERY_MS).unref()
   }

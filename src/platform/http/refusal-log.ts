@@ -34,7 +34,7 @@ function createRefusalLog(logger: Logger): CountRefusal {
   let refused: Record<string, number> = {}
   let address: string | undefined
   const report = () => {
-    logger.warn({ refused, address }, 'refused before an app saw it')
+    logger.warn({ event: 'http_refused', refused, address }, 'refused before an app saw it')
     refused = {}
     address = undefined
   }

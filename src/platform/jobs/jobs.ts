@@ -58,7 +58,7 @@ function startJob(job: Job, context: JobContext, { metrics }: Telemetry): () => 
       metrics.histogram(JOB_SECONDS, job.name, 'ok')(secondsSince(start))
     } catch (err) {
       metrics.histogram(JOB_SECONDS, job.name, 'failed')(secondsSince(start))
-      logger.error({ err }, `the ${job.name} failed; the next one will go on`)
+      logger.error({ event: 'job_failed', job: job.name, err }, `the ${job.name} failed; the next one will go on`)
     }
     state = 'pausing'
     if (wokenInRun) wake()
