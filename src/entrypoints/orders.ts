@@ -28,6 +28,9 @@ await runService(HELP, async (env) => {
     await db.destroy()
     await closeTelemetry(watched)
   }
-  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], close, logger)
-  logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
+  const metrics = await serveMetrics(env, logger, watched)
+  stopGracefully(lifecycle, [serving, ...metrics], close, logger)
+  const { port } = serving
+  const told = { host: env.serving.host, port, docs: `${urlOf(env, port)}/docs`, metrics: metrics[0]?.port }
+  logger.info(told, 'listening')
 })

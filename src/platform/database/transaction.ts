@@ -18,7 +18,7 @@ import {
 } from './errors.ts'
 import { startTransaction, traceRoundTrips } from './round-trips.ts'
 import type { Slots } from './slots.ts'
-import { telemetryOf } from './telemetry.ts'
+import { type RetryReason, telemetryOf } from './telemetry.ts'
 import type { Database } from './types.ts'
 import { noteCommitted, noteDiskFull } from './write-probe.ts'
 
@@ -78,7 +78,7 @@ export async function transact<T>(
   }
 }
 
-function retryReasonOf(failure: unknown): string {
+function retryReasonOf(failure: unknown): RetryReason {
   if (leadsToReader(failure)) return 'read_only'
   if (isConflict(failure)) return 'conflict'
   if (isConnectionLost(failure)) return 'connection_lost'
