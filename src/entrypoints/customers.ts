@@ -24,11 +24,11 @@ await runService(HELP, async (env) => {
     logger,
     watched,
   )
+  const metrics = await serveMetrics(env, logger, watched)
   const close = async () => {
     await db.destroy()
     await closeTelemetry(watched)
   }
-  const metrics = await serveMetrics(env, logger, watched)
   stopGracefully(lifecycle, [serving, ...metrics], close, logger)
   const { port } = serving
   const told = {
