@@ -28,13 +28,13 @@ export async function openTelemetry(env: Env, logger: Logger, { open = false } =
   return { ...(await openMetrics(env, open)), tracing }
 }
 
-async function openMetrics({ metrics: { token, port } }: Env, open: boolean): Promise<Omit<Watched, 'tracing'>> {
-  if (token === undefined && port === undefined && !open) return { telemetry: NO_TELEMETRY, source: undefined }
+async function openMetrics({ metrics: { tokens, port } }: Env, open: boolean): Promise<Omit<Watched, 'tracing'>> {
+  if (tokens.length === 0 && port === undefined && !open) return { telemetry: NO_TELEMETRY, source: undefined }
   const { createExporter, CONTENT_TYPES } = await import('../platform/telemetry/prometheus.ts')
   const { addProcessMetrics } = await import('../platform/telemetry/process-metrics.ts')
   const { metrics, expose } = createExporter()
   addProcessMetrics(metrics, packageJson.version)
-  return { telemetry: { metrics }, source: { token, expose, contentTypes: CONTENT_TYPES } }
+  return { telemetry: { metrics }, source: { tokens, expose, contentTypes: CONTENT_TYPES } }
 }
 
 /** The telemetry of one service of the process: its spans have its name. */

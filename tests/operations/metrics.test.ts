@@ -266,6 +266,13 @@ describe('who may read the metrics', () => {
     expect(line).toMatchObject({ refused: { 401: 3 }, address: expect.stringMatching(/127\.0\.0\.1$/) })
   })
 
+  it('when the token is rotated, then both are accepted', async () => {
+    const old = randomBytes(32).toString('hex')
+    const { base } = await startAlone({ METRICS_TOKEN: `${old}, ${TOKEN}` })
+    const asked = [old, TOKEN, `${old}, ${TOKEN}`, ''].map((token) => scrape(base, bearer(token)))
+    expect((await Promise.all(asked)).map(({ status }) => status)).toEqual([200, 200, 401, 401])
+  })
+
   it('when there is a port for them, then they are there and nowhere else', async () => {
     const { program, base } = await startAlone({ METRICS_PORT: '0' })
     const { metrics } = await logged(program, ({ msg }) => msg === 'listening')
