@@ -14,6 +14,7 @@ export interface Resource {
   Type: string
   // biome-ignore lint/suspicious/noExplicitAny: the properties of every kind of resource, and the expectations check them.
   Properties: any
+  Condition?: string
   DependsOn?: string[]
 }
 

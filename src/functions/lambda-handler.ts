@@ -1,6 +1,7 @@
 import { type Env, parseEnv } from '../compose/env.ts'
 import type { ServiceApp } from '../platform/http/app.ts'
 import { createHttpFetch } from '../platform/rpc/http-fetch.ts'
+import { createEmbed } from '../platform/telemetry/embedded.ts'
 import { createLogger, type Logger } from '../platform/telemetry/logger.ts'
 import { openTracing } from '../platform/telemetry/open-tracing.ts'
 import { NO_TELEMETRY, type Telemetry } from '../platform/telemetry/telemetry.ts'
@@ -64,7 +65,8 @@ function startOnce<T>(
     const env = parseEnv(await withParameters(process.env, createHttpFetch()), options)
     const logger = await openLog(env.logLevel, service)
     const tracing = await openTracing(env.traces, logger)
-    const telemetry = { ...NO_TELEMETRY, tracer: tracing?.tracerOf(service) }
+    const embed = env.metrics.embedded ? createEmbed(process.env.AWS_LAMBDA_FUNCTION_NAME ?? service) : undefined
+    const telemetry = { ...NO_TELEMETRY, tracer: tracing?.tracerOf(service), embed }
     return { work: await start({ env, logger, telemetry }), flush: () => tracing?.flush(MAX_LAST_SPANS_MS) }
   }
   const get = () => {

@@ -255,7 +255,7 @@ describe('the template', () => {
       Role: { 'Fn::GetAtt': [roleOf(given.key), 'Arn'] },
     })
     const set = Object.entries(Properties.Environment.Variables).filter(([, value]) => value !== '')
-    const common = { NODE_ENV: 'production', LOG_LEVEL: 'info' }
+    const common = { NODE_ENV: 'production', LOG_LEVEL: 'info', METRICS: 'emf' }
     const read = given.reads.length > 0 ? { SSM_PARAMETERS: given.reads.join(',') } : {}
     expect(Object.fromEntries(set)).toEqual({ ...common, ...read, ...given.variables })
   })
@@ -419,8 +419,22 @@ describe('the template', () => {
           `${name}LambdaFunction Invocations LessThanThreshold breaching`,
         ]),
         above('dev-b2b-orders', '5XXError'),
+        above('OrchestratorLambdaFunction', 'ms'),
+        above('OrdersLambdaFunction', 'ms'),
+        above('SweepLambdaFunction', 'b2b_holds_overdue_age_seconds'),
+        'SweepLambdaFunction b2b_books_balanced LessThanThreshold notBreaching',
+        above('EventsLambdaFunction', 'b2b_events_unnumbered_age_seconds'),
+        above('EventsLambdaFunction', 'b2b_webhook_pending_age_seconds'),
       ].sort(),
     )
+  })
+
+  it('when METRICS is empty, then no line carries metrics, and no alarm waits for them', () => {
+    const embedded = typesOf(packages.template, 'AWS::CloudWatch::Alarm').filter(
+      ({ Properties }) => Properties.Namespace === 'b2b-orders',
+    )
+    expect(new Set(embedded.map(({ Condition }) => Condition))).toEqual(new Set(['Embedded']))
+    expect(packages.template.Conditions?.Embedded).toEqual({ 'Fn::Equals': ['emf', 'emf'] })
   })
 
   it('when ALARM_TOPIC_ARN is set, then every alarm notifies it, otherwise none', () => {
@@ -718,9 +732,50 @@ describeEachEngine('the functions', (engine) => {
       () => instances.sweep.stdout(),
     )
     expect(lines).toEqual([
-      expect.objectContaining({ msg: 'swept', service: 'orders', released: 1, purged: 1 }),
-      expect.objectContaining({ msg: 'swept', released: 0, purged: 0 }),
+      expect.objectContaining({ event: 'swept', service: 'orders', released: 1, purged: 1 }),
+      expect.objectContaining({ event: 'swept', released: 0, purged: 0 }),
     ])
+  })
+
+  it('when functions work, then their lines carry the metrics that the alarms watch', async () => {
+    const { instances, orders } = deployment
+    await orders.get('/orders/1')
+    await instances.sweep.invoke(recorded('schedule'))
+    await instances.events.invoke(recorded('schedule'))
+    const lineOf = (name: FunctionName) =>
+      until(
+        () => instances[name].log().findLast(({ _aws }) => _aws !== undefined),
+        () => instances[name].stdout(),
+      )
+    const [request, swept, dispatched] = [await lineOf('orders'), await lineOf('sweep'), await lineOf('events')]
+    expect(request).toMatchObject({
+      event: 'request',
+      ms: expect.any(Number),
+      faults: 0,
+      function_name: 'orders',
+    })
+    expect(request._aws).toEqual({
+      Timestamp: expect.any(Number),
+      CloudWatchMetrics: [
+        {
+          Namespace: 'b2b-orders',
+          Dimensions: [['function_name']],
+          Metrics: [
+            { Name: 'ms', Unit: 'Milliseconds' },
+            { Name: 'faults', Unit: 'Count' },
+          ],
+        },
+      ],
+    })
+    expect(swept).toMatchObject({ b2b_holds_open: expect.any(Number), b2b_holds_overdue_age_seconds: 0 })
+    expect(dispatched).toMatchObject({ b2b_events_unnumbered_age_seconds: 0, b2b_webhook_endpoints_disabled: 2 })
+    const resources = Object.values(packages.template.Resources)
+    const alarms = resources.filter(({ Properties }) => Properties?.Namespace === 'b2b-orders')
+    const watched = new Set(alarms.map(({ Properties }) => String(Properties?.MetricName)))
+    const carried = new Set([request, swept, dispatched].flatMap((line) => Object.keys(line)))
+    // No audit was recorded yet.
+    expect([...watched].filter((name) => !carried.has(name))).toEqual(['b2b_books_balanced'])
+    expect(watched.size).toBeGreaterThan(3)
   })
 
   describe('when an endpoint wants the events of orders', () => {
@@ -753,7 +808,7 @@ describeEachEngine('the functions', (engine) => {
         () => events.log().find(({ attempts }) => attempts === 1),
         () => events.stdout(),
       )
-      expect(line).toMatchObject({ msg: 'dispatched', service: 'orders', delivered: 1 })
+      expect(line).toMatchObject({ event: 'dispatched', service: 'orders', delivered: 1 })
     })
 
     it('then a receiver that fails counts as an attempt, and a ping says what it answered', async () => {

@@ -18,6 +18,7 @@ const OF_SWEEP = 'the function sweep deletes events'
 const OF_EVENTS = 'the function events sends webhooks'
 
 const OUTSIDE_COMPOSE: Reasons = {
+  METRICS: 'CloudWatch reads the log of functions alone',
   CUSTOMERS_PORT: 'PORT says it',
   ORDERS_PORT: 'PORT says it',
   ORCHESTRATOR_PORT: 'PORT says it',
@@ -34,7 +35,8 @@ const COMPOSE: Record<string, Reasons> = {
 }
 
 const OUTSIDE_LAMBDA: Reasons = {
-  'METRICS_*': NO_SCRAPES,
+  METRICS_TOKEN: NO_SCRAPES,
+  METRICS_PORT: NO_SCRAPES,
   HOST: GATEWAY,
   PORT: GATEWAY,
   CUSTOMERS_PORT: GATEWAY,
@@ -109,10 +111,10 @@ const LAMBDA: Record<string, Reasons> = {
 
 /** The only variables of the functions that serve no outside callers. */
 const LAMBDA_INSIDE: Record<string, RegExp> = {
-  sweep: /^(NODE_ENV|LOG_LEVEL|DB_(?!FILE$|PASS$|SOCKET$)\w+|EVENTS_RETENTION_DAYS)$/,
+  sweep: /^(NODE_ENV|LOG_LEVEL|METRICS|DB_(?!FILE$|PASS$|SOCKET$)\w+|EVENTS_RETENTION_DAYS)$/,
   events:
-    /^(NODE_ENV|LOG_LEVEL|OTEL_(?!EXPORTER_OTLP_HEADERS$)\w+|DB_(?!FILE$|PASS$|SOCKET$)\w+|WEBHOOK_(?!KEYS$)\w+)$/,
-  docs: /^(NODE_ENV|LOG_LEVEL)$/,
+    /^(NODE_ENV|LOG_LEVEL|METRICS|OTEL_(?!EXPORTER_OTLP_HEADERS$)\w+|DB_(?!FILE$|PASS$|SOCKET$)\w+|WEBHOOK_(?!KEYS$)\w+)$/,
+  docs: /^(NODE_ENV|LOG_LEVEL|METRICS)$/,
 }
 
 interface Environment {
@@ -126,7 +128,7 @@ const serverless: { provider: Environment; functions: Record<string, Environment
 
 function readYaml(file: string) {
   // The tags are CloudFormation's; no value read here has one.
-  return parse(readFileSync(file, 'utf8'), { merge: true, logLevel: 'error' })
+  return parse(readFileSync(file, 'utf8'), { merge: true, maxAliasCount: -1, logLevel: 'error' })
 }
 
 /** The variables of a function: its own and the shared ones. */

@@ -225,7 +225,13 @@ function receive(
     await receiveWhole(c, () => serve(c, next))
     measure(c, start)
     if (span) endRequestSpan(c, span)
-    const line = { event: 'request', ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }
+    const line = {
+      event: 'request',
+      ...lineOf(c, start),
+      ...refusedCallerOf(c, trustedProxies),
+      ...added,
+      ...embedded(telemetry, c, start),
+    }
     // Probes come every few seconds: at `info` their lines would hide all others.
     if (PROBE.test(c.req.path) && !REFUSED_STATUS.has(c.res.status)) requests.debug(line, 'request')
     else requests.info(line, 'request')
@@ -266,6 +272,14 @@ function lineOf(c: Context<AppEnv>, start: number) {
     on_behalf_of: c.get('principal')?.onBehalfOf,
     together: c.get('together'),
   }
+}
+
+/** The metrics of a request's line. `ms` is there anyway. */
+function embedded({ embed }: Telemetry, c: Context<AppEnv>, start: number) {
+  return embed?.([
+    { name: 'ms', unit: 'Milliseconds', value: msSince(start) },
+    { name: 'faults', unit: 'Count', value: c.res.status >= 500 ? 1 : 0 },
+  ])
 }
 
 const REFUSED_STATUS = new Set([401, 403, 429])

@@ -5,6 +5,7 @@ import { type TracesConfig, tracesConfigOf, tracesVariables } from './traces-con
 
 export const telemetryVariables = {
   LOG_LEVEL: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent').default('info'),
+  METRICS: oneOf('emf').optional(),
   METRICS_TOKEN: z.string().optional(),
   METRICS_PORT: port.optional(),
   ...tracesVariables,
@@ -19,6 +20,8 @@ export interface TelemetryConfig {
 
 /** Metrics are off without tokens and port, but for programs that say otherwise. */
 export interface MetricsConfig {
+  /** Whether lines of a function's log carry metrics, in the embedded metric format of CloudWatch. */
+  embedded: boolean
   /** A scrape needs one of these bearer tokens; without any, none. */
   tokens: readonly string[]
   /** A port that serves nothing but metrics; undefined: the port of the service. */
@@ -27,7 +30,11 @@ export interface MetricsConfig {
 
 export function telemetryConfigOf(vars: ParsedVariables<typeof telemetryVariables>): TelemetryConfig {
   const tokens = vars.METRICS_TOKEN === undefined ? [] : listed(vars.METRICS_TOKEN)
-  return { logLevel: vars.LOG_LEVEL, metrics: { tokens, port: vars.METRICS_PORT }, traces: tracesConfigOf(vars) }
+  return {
+    logLevel: vars.LOG_LEVEL,
+    metrics: { embedded: vars.METRICS === 'emf', tokens, port: vars.METRICS_PORT },
+    traces: tracesConfigOf(vars),
+  }
 }
 
 /** The faults of the tokens, each as one line that never shows one. @param strict whether they must be fit for production */

@@ -1,3 +1,4 @@
+import type { Embed } from './embedded.ts'
 import { type Metrics, NO_METRICS } from './metrics.ts'
 import type { Tracer } from './spans.ts'
 
@@ -6,6 +7,8 @@ export interface Telemetry {
   metrics: Metrics
   /** Absent where no traces are recorded. */
   tracer?: Tracer | undefined
+  /** Present where lines of the log carry metrics. */
+  embed?: Embed | undefined
 }
 
 /** For programs that nobody watches. */
