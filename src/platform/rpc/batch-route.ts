@@ -35,10 +35,11 @@ export async function handleEach<C extends BatchedCall>(
     'together',
     calls.map(({ correlation_id }) => correlation_id),
   )
+  const path = routePath(c, -1)
   const results = calls.map(async (call) => {
     const start = performance.now()
-    const { trace, span } = startCallSpan(c, call, calls.length === 1)
-    const line = { route: routePath(c, -1), correlation_id: call.correlation_id, ...traceFieldsOf(trace) }
+    const { trace, span } = startCallSpan(c, path, call, calls.length === 1)
+    const line = { route: path, correlation_id: call.correlation_id, ...traceFieldsOf(trace) }
     const { status, replayed, body } = await handleCall(call, trace, (fields) => Object.assign(line, fields))
     if (span) endCallSpan(span, trace, status)
     if (replayed) countReplay(c, route)
@@ -66,6 +67,7 @@ export async function handleEach<C extends BatchedCall>(
  */
 function startCallSpan(
   c: Context<AppEnv>,
+  path: string,
   { correlation_id: correlationId, traceparent }: BatchedCall,
   isAlone: boolean,
 ): { trace: Trace; span?: Span } {
@@ -73,7 +75,7 @@ function startCallSpan(
   const request = c.get('trace').span
   if (tracer === undefined || request === undefined) return { trace: { correlationId, traceparent } }
   if (isAlone && traceparent === c.req.header('traceparent')) return { trace: { ...c.get('trace'), correlationId } }
-  const span = tracer.start(`call ${routePath(c, -1)}`, traceparent, { kind: 'server' })
+  const span = tracer.start(`call ${path}`, traceparent, { kind: 'server' })
   span.link(request)
   return { trace: within({ correlationId, traceparent }, span), span }
 }

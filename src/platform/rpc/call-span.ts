@@ -20,8 +20,8 @@ export interface TracedUpstream {
 
 /** Its `traceparent` is what the other service gets. Undefined where no traces are recorded. */
 export function startCall({ name, telemetry: { tracer } }: TracedUpstream, call: TracedCall): Span | undefined {
-  if (tracer === undefined) return undefined
   const { method, trace, sharedBy, resends = 0 } = call
+  if (tracer === undefined || (sharedBy === undefined && !trace?.span?.isRecorded)) return trace?.span
   const resent = resends > 0 && { 'http.request.resend_count': resends }
   const options = { kind: 'client', attributes: { 'http.request.method': method, ...resent } } as const
   if (sharedBy === undefined) return trace?.span?.startChild(`${method} ${name}`, options)

@@ -1,6 +1,6 @@
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
 import { describe, expect, it } from 'vitest'
-import { samplerOf, tracerOf } from './recorded-spans.ts'
+import { tracerOf } from './recorded-spans.ts'
 import { TRACEPARENT } from './trace.ts'
 
 const CALLER = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
@@ -10,8 +10,8 @@ const NOT_SAMPLED = `00-${CALLER.traceId}-${CALLER.spanId}-00`
 function recording(ratio: number) {
   const exporter = new InMemorySpanExporter()
   const spanProcessors = [new SimpleSpanProcessor({ exporter })]
-  const provider = new TracerProvider({ sampler: samplerOf(ratio), spanProcessors })
-  return { tracer: tracerOf(provider.getTracer('tests'), 'tests'), ended: () => exporter.getFinishedSpans() }
+  const provider = new TracerProvider({ spanProcessors })
+  return { tracer: tracerOf(provider.getTracer('tests'), 'tests', ratio), ended: () => exporter.getFinishedSpans() }
 }
 
 describe('a span with a caller', () => {

@@ -25,8 +25,6 @@ export interface Span {
   /** Points to a span of another trace. A span that is not recorded is never named. */
   link(to: Span): void
   set(attributes: Attributes): void
-  /** Notes that something happened at this moment. */
-  addEvent(name: string, attributes?: Attributes): void
   /** @param name replaces the first one, where it is known only now */
   rename(name: string): void
   /** @param error why the step failed: a code, never a message, which could hold a value */
