@@ -61,10 +61,7 @@ export async function handleEach<C extends BatchedCall>(
   }
 }
 
-/**
- * The trace of one call. A lone call is the same as its request. Of several, each has a span below its own caller's, linked
- * to the request that brought them all.
- */
+/** The trace of one call. A lone call has that of its request. Of several, each has a span below its own caller's. */
 function startCallSpan(
   c: Context<AppEnv>,
   path: string,
@@ -72,15 +69,14 @@ function startCallSpan(
   isAlone: boolean,
 ): { trace: Trace; span?: Span } {
   const { tracer } = c.get('telemetry')
-  const request = c.get('trace').span
-  if (tracer === undefined || request === undefined) return { trace: { correlationId, traceparent } }
+  if (tracer === undefined) return { trace: { correlationId, traceparent } }
   if (isAlone && traceparent === c.req.header('traceparent')) return { trace: { ...c.get('trace'), correlationId } }
   const span = tracer.start(`call ${path}`, traceparent, { kind: 'server' })
-  span.link(request)
   return { trace: within({ correlationId, traceparent }, span), span }
 }
 
 function endCallSpan(span: Span, { correlationId }: Trace, status: number): void {
+  if (!span.isRecorded) return
   span.set({ 'http.response.status_code': status, 'b2b.correlation_id': correlationId })
   span.end(status < 500 ? undefined : String(status))
 }

@@ -27,15 +27,16 @@ export function tracerOf(tracer: OtelTracer, service: string, ratio: number): Tr
     start(name, parent, options) {
       const caller = parent === undefined ? undefined : contextIn(parent)
       if (parent !== undefined && caller && !isSampled(caller)) return unrecorded(parent)
-      if (caller === undefined && Math.random() >= ratio) return unrecorded(newTraceparent())
+      if (caller === undefined && Math.random() >= ratio) return startUnrecorded()
       const context = caller ? trace.setSpanContext(ROOT_CONTEXT, caller) : ROOT_CONTEXT
       return recorded(tracer, tracer.startSpan(name, optionsOf(options), context))
     },
     startLinked(name, causes, options) {
       const links = causes.flatMap(linksTo)
-      if (links.length === 0) return unrecorded(newTraceparent())
+      if (links.length === 0) return startUnrecorded()
       return recorded(tracer, tracer.startSpan(name, { ...optionsOf(options), links }, ROOT_CONTEXT))
     },
+    startUnrecorded,
   }
 }
 
@@ -102,6 +103,6 @@ function isSampled({ traceFlags }: SpanContext): boolean {
   return (traceFlags & TraceFlags.SAMPLED) !== 0
 }
 
-function newTraceparent(): string {
-  return `00-${ids.generateTraceId()}-${ids.generateSpanId()}-00`
+function startUnrecorded(): Span {
+  return unrecorded(`00-${ids.generateTraceId()}-${ids.generateSpanId()}-00`)
 }

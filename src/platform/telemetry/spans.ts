@@ -42,6 +42,8 @@ export interface Tracer {
    * linked to the recorded ones alone: nobody sees the trace of a caller who is not sampled.
    */
   startLinked(name: string, causes: readonly (string | undefined)[], options?: SpanOptions): Span
+  /** Begins a trace that is not recorded, for what is part of no caller's trace. */
+  startUnrecorded(): Span
 }
 
 /** Where spans go. One for each process. */
