@@ -44,6 +44,17 @@ async function startOrders(variables: Variables): Promise<Service> {
   return startService('orders', { CUSTOMERS_API_BASE: await nowhere(), ...freshDatabase('sqlite'), ...variables })
 }
 
+/** All three, of which each knows where the others are. */
+async function startServices(database: Variables, collector: Collector) {
+  const traced = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, ...ON_DEMAND }
+  const customers = await startService('customers', { ...traced, ...database })
+  const CUSTOMERS_API_BASE = customers.api.base
+  const orders = await startService('orders', { ...traced, ...database, CUSTOMERS_API_BASE })
+  const bases = { CUSTOMERS_API_BASE, ORDERS_API_BASE: orders.api.base }
+  const orchestrator = await startService('orchestrator', { ...traced, ...bases })
+  return { customers, orders, orchestrator, stopAll: () => stop(orchestrator, orders, customers) }
+}
+
 /** The context of a caller. */
 function newCaller(flags: '00' | '01') {
   const [traceId, spanId] = [randomBytes(16).toString('hex'), randomBytes(8).toString('hex')]
@@ -67,6 +78,7 @@ function childrenOf(spans: readonly CollectedSpan[], parent: CollectedSpan): Col
   return spans.filter(({ traceId, parentSpanId }) => traceId === parent.traceId && parentSpanId === parent.spanId)
 }
 
+const isSame = (a: { spanId: string }) => (b: { spanId: string }) => a.spanId === b.spanId
 const contextOf = ({ traceId, spanId }: CollectedSpan) => ({ traceId, spanId })
 
 /** Places and confirms an order with the service token, as the orchestrator does for several callers at once. */
@@ -83,20 +95,14 @@ function callFor(caller: { traceparent: string }, product_id: number) {
 
 describeEachEngine('an orchestrated order', (engine) => {
   async function placeOne(collector: Collector) {
-    const traced = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, ...ON_DEMAND }
-    const stored = { ...traced, ...freshDatabase(engine) }
-    const customers = await startService('customers', stored)
-    const CUSTOMERS_API_BASE = customers.api.base
-    const orders = await startService('orders', { ...stored, CUSTOMERS_API_BASE })
-    const bases = { CUSTOMERS_API_BASE, ORDERS_API_BASE: orders.api.base }
-    const orchestrator = await startService('orchestrator', { ...traced, ...bases })
+    const { customers, orders, orchestrator, stopAll } = await startServices(freshDatabase(engine), collector)
     const caller = newCaller('01')
     const headers = { traceparent: caller.traceparent, 'x-correlation-id': 'traced-1', 'idempotency-key': newKey() }
     const order = { customer_id: 1, items: [{ product_id: 1, qty: 2 }] }
     // Without a token, no client's status is looked up.
     const response = await orchestrator.api.post(CREATE_AND_CONFIRM, order, { headers, token: null })
     expect(response.status).toBe(201)
-    await stop(orchestrator, orders, customers)
+    await stopAll()
     return { caller, lines: [orchestrator, orders, customers].map(({ program }) => program.log()), key: headers }
   }
 
@@ -183,6 +189,38 @@ describe('several callers in one batch', () => {
     const ofHidden = orders.program.log().filter(({ msg, trace_id }) => msg === 'call' && trace_id === hidden.traceId)
     expect(ofHidden).toMatchObject([{ status: 201 }])
     expect(ofHidden[0]).not.toHaveProperty('span_id')
+  })
+
+  it('when they come through the orchestrator at once, then each has one whole trace', async () => {
+    const collector = await startCollector()
+    const { orchestrator, stopAll } = await startServices({ ...freshDatabase('sqlite') }, collector)
+    const callers = Array.from({ length: 12 }, (_, i) => newCaller(i % 3 === 0 ? '00' : '01'))
+    const order = { customer_id: 1, items: [{ product_id: 1, qty: 1 }] }
+    const placing = callers.map(({ traceparent }) =>
+      orchestrator.api.post(CREATE_AND_CONFIRM, order, { headers: { traceparent }, token: null }),
+    )
+    for (const { status } of await Promise.all(placing)) expect(status).toBe(201)
+    await stopAll()
+
+    const { spans } = collector
+    for (const { traceId, spanId, traceparent } of callers) {
+      if (traceparent.endsWith('00')) {
+        for (const part of [traceId, spanId]) expect(JSON.stringify(spans)).not.toContain(part)
+        continue
+      }
+      const own = spans.filter((span) => span.traceId === traceId)
+      const request = only(own, { service: 'orchestrator', kind: 'server' })
+      expect(request.parentSpanId).toBe(spanId)
+      const placement = only(own, { name: 'POST orders' })
+      expect(placement.parentSpanId).toBe(request.spanId)
+      const arrival = only(own, { service: 'orders', kind: 'server' })
+      expect(arrival.parentSpanId).toBe(placement.spanId)
+      const command = only(own, { name: 'orders.place' })
+      expect(command.parentSpanId).toBe(arrival.spanId)
+      const batches = spans.filter(({ name, links }) => name === 'orders.batch' && links.some(isSame(command)))
+      expect(command.links).toEqual(batches.map(contextOf))
+      expect(batches).toHaveLength(1)
+    }
   })
 
   it('when none of them is recorded, then the batch is not either', async () => {

@@ -99,7 +99,9 @@ function driverError(error: unknown): DriverError {
 }
 
 /** The server ended the transaction without an error. */
-export class RolledBack extends Error {}
+export class RolledBack extends Error {
+  readonly code = 'rolled_back'
+}
 
 /** The database undid the transaction because of another one. The same work may be tried again at once. */
 export function isConflict(error: unknown): boolean {

@@ -1,5 +1,66 @@
-import { expect, it } from 'vitest'
+import { CompiledQuery } from 'kysely'
+import { expect, it, onTestFinished } from 'vitest'
+import { recordedTracer } from '../../../testing/recorded-tracer.ts'
+import { createTestDatabase, describeEachEngine } from '../../../testing/system.ts'
+import { runPipeline } from './pipeline.ts'
 import { summaryOf } from './round-trips.ts'
+import { RestartTransaction, transact } from './transaction.ts'
+
+describeEachEngine('a transaction below a span', (engine) => {
+  async function traced() {
+    const { db, drop } = await createTestDatabase(engine, { migrated: false })
+    onTestFinished(drop)
+    const { tracer, ended } = recordedTracer()
+    const parent = tracer.start('above', undefined)
+    return { db, parent, ended, namesBelow }
+    function namesBelow({ spanId }: { spanId: string }) {
+      return ended()
+        .filter(({ parentSpanContext }) => parentSpanContext?.spanId === spanId)
+        .map(({ name }) => name)
+    }
+  }
+
+  it('when it starts again, then each attempt has a span, and the first one says why', async () => {
+    const { db, parent, ended } = await traced()
+    let attempts = 0
+    const work = async () => {
+      if (++attempts === 1) throw new RestartTransaction()
+      return 'done'
+    }
+    expect(await transact(db, work, parent)).toBe('done')
+    const transactions = ended().filter(({ name }) => name === 'transaction')
+    expect(transactions.map(({ attributes }) => attributes['error.type'])).toEqual(['restart', undefined])
+  })
+
+  it('when statements are sent together, then they are one step, without their values', async () => {
+    const { db, parent, ended, namesBelow } = await traced()
+    const told = [CompiledQuery.raw('select ? as secret', ['hidden']), CompiledQuery.raw('select 2 as two', [])]
+    await transact(db, (trx) => runPipeline(trx, told), parent)
+    const [transaction] = ended().filter(({ name }) => name === 'transaction')
+    if (transaction === undefined) throw new Error('no span of the transaction')
+    const steps = engine === 'mysql' ? ['begin; select; select', 'commit'] : ['select; select', 'commit']
+    expect(namesBelow(transaction.spanContext())).toEqual(steps)
+    expect(JSON.stringify(ended().map(({ name, attributes }) => [name, attributes]))).not.toContain('hidden')
+  })
+
+  it('when a statement fails, then its step has the engine’s code, and no message', async () => {
+    const { db, parent, ended } = await traced()
+    const work = (trx: typeof db) => runPipeline(trx, [CompiledQuery.raw('select * from nothing_here', [])])
+    await expect(transact(db, work, parent)).rejects.toThrow('nothing_here')
+    const failed = ended().filter(({ attributes }) => attributes['error.type'] !== undefined)
+    expect(failed.length).toBeGreaterThan(0)
+    const code = engine === 'mysql' ? 'ER_NO_SUCH_TABLE' : 'ERR_SQLITE_ERROR'
+    expect(new Set(failed.map(({ attributes }) => attributes['error.type']))).toEqual(new Set([code]))
+  })
+
+  it('when the transaction is over, then statements of another one are not below it', async () => {
+    const { db, parent, ended } = await traced()
+    await transact(db, async () => {}, parent)
+    const before = ended().length
+    await transact(db, (trx) => runPipeline(trx, [CompiledQuery.raw('select 1 as one', [])]))
+    expect(ended()).toHaveLength(before)
+  })
+})
 
 it.each([
   ['select `id` from `orders` where `id` in (?, ?) for update', 'select orders'],

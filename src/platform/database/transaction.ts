@@ -86,7 +86,9 @@ function retryReasonOf(failure: unknown): RetryReason {
 }
 
 /** Thrown inside {@link transact} when another transaction won a race that only a fresh start can see. */
-export class RestartTransaction extends Error {}
+export class RestartTransaction extends Error {
+  readonly code = 'restart'
+}
 
 interface SingleCommandLimit {
   slots: Slots

@@ -35,10 +35,11 @@ export async function handleEach<C extends BatchedCall>(
     'together',
     calls.map(({ correlation_id }) => correlation_id),
   )
+  const path = routePath(c, -1)
   const results = calls.map(async (call) => {
     const start = performance.now()
-    const { trace, span } = startCallSpan(c, call, calls.length === 1)
-    const line = { route: routePath(c, -1), correlation_id: call.correlation_id, ...traceFieldsOf(trace) }
+    const { trace, span } = startCallSpan(c, path, call, calls.length === 1)
+    const line = { route: path, correlation_id: call.correlation_id, ...traceFieldsOf(trace) }
     const { status, replayed, body } = await handleCall(call, trace, (fields) => Object.assign(line, fields))
     if (span) endCallSpan(span, trace, status)
     if (replayed) countReplay(c, route)
@@ -60,25 +61,22 @@ export async function handleEach<C extends BatchedCall>(
   }
 }
 
-/**
- * The trace of one call. A lone call is the same as its request. Of several, each has a span below its own caller's, linked
- * to the request that brought them all.
- */
+/** The trace of one call. A lone call has that of its request. Of several, each has a span below its own caller's. */
 function startCallSpan(
   c: Context<AppEnv>,
+  path: string,
   { correlation_id: correlationId, traceparent }: BatchedCall,
   isAlone: boolean,
 ): { trace: Trace; span?: Span } {
   const { tracer } = c.get('telemetry')
-  const request = c.get('trace').span
-  if (tracer === undefined || request === undefined) return { trace: { correlationId, traceparent } }
+  if (tracer === undefined) return { trace: { correlationId, traceparent } }
   if (isAlone && traceparent === c.req.header('traceparent')) return { trace: { ...c.get('trace'), correlationId } }
-  const span = tracer.start(`call ${routePath(c, -1)}`, traceparent, { kind: 'server' })
-  span.link(request)
+  const span = tracer.start(`call ${path}`, traceparent, { kind: 'server' })
   return { trace: within({ correlationId, traceparent }, span), span }
 }
 
 function endCallSpan(span: Span, { correlationId }: Trace, status: number): void {
+  if (!span.isRecorded) return
   span.set({ 'http.response.status_code': status, 'b2b.correlation_id': correlationId })
   span.end(status < 500 ? undefined : String(status))
 }

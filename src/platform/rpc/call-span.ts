@@ -1,40 +1,36 @@
 import { AppError } from '../core/errors.ts'
-import type { Span, Tracer } from '../telemetry/spans.ts'
+import type { Span } from '../telemetry/spans.ts'
 import type { Trace } from '../telemetry/trace.ts'
 
-/** What a span of a request to another service is made of. */
+/** What a span of a call to another service is made of. */
 export interface TracedCall {
   method: string
   trace?: Trace
-  /** The spans of the calls that share the request. It is then part of no caller's trace, and linked to each. */
-  sharedBy?: readonly (Span | undefined)[]
   /** How many attempts there were before. */
   resends?: number
 }
 
-/** Where the call goes: the service's name, since a path can have ids. */
-export interface TracedUpstream {
-  name: string
-  telemetry: { tracer?: Tracer | undefined }
-}
-
-/** Its `traceparent` is what the other service gets. Undefined where no traces are recorded. */
-export function startCall({ name, telemetry: { tracer } }: TracedUpstream, call: TracedCall): Span | undefined {
-  if (tracer === undefined) return undefined
-  const { method, trace, sharedBy, resends = 0 } = call
+/**
+ * Its `traceparent` is what the other service gets. Undefined where no traces are recorded.
+ * @param server the name of the other service: a path can have ids
+ */
+export function startCall(server: string, { method, trace, resends = 0 }: TracedCall): Span | undefined {
+  const span = trace?.span
+  if (!span?.isRecorded) return span
   const resent = resends > 0 && { 'http.request.resend_count': resends }
-  const options = { kind: 'client', attributes: { 'http.request.method': method, ...resent } } as const
-  if (sharedBy === undefined) return trace?.span?.startChild(`${method} ${name}`, options)
-  const causes = sharedBy.map((span) => span?.traceparent)
-  return tracer.startLinked(`${method} ${name}`, causes, options)
+  return span.startChild(`${method} ${server}`, {
+    kind: 'client',
+    attributes: { 'http.request.method': method, ...resent },
+  })
 }
 
 /** @param outcome the response, or why there is none */
 export function endCall(span: Span | undefined, outcome: { status: number } | AppError): void {
+  if (!span?.isRecorded) return
   const { status } = outcome
-  if (outcome instanceof AppError) span?.end(outcome.code)
+  if (outcome instanceof AppError) span.end(outcome.code)
   else {
-    span?.set({ 'http.response.status_code': status })
-    span?.end(status < 400 ? undefined : String(status))
+    span.set({ 'http.response.status_code': status })
+    span.end(status < 400 ? undefined : String(status))
   }
 }

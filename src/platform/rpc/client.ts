@@ -198,7 +198,7 @@ function tooLate(cause: unknown): AppError {
 async function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
   const start = performance.now()
   const { metrics } = upstream.telemetry
-  const span = call.span ?? startCall(upstream, call)
+  const span = call.span ?? startCall(upstream.name, call)
   const measure = (outcome: string) =>
     metrics.histogram(CLIENT_REQUEST_SECONDS, upstream.name, outcome)(secondsSince(start))
   try {
@@ -251,14 +251,15 @@ async function reachTogether(
   path: string,
   calls: readonly BatchableCall[],
 ): Promise<(Reached | AppError)[]> {
-  const spans = calls.map((call) => startCall(upstream, { ...call, method: 'POST' }))
+  const spans = calls.map((call) => startCall(upstream.name, { ...call, method: 'POST' }))
   const items = calls.map(({ shared, trace }, i) => ({
     ...shared,
     correlation_id: trace.correlationId,
     ...traceparentOf({ span: spans[i], trace }),
   }))
   const trace = calls.length === 1 ? calls[0]?.trace : undefined
-  const own = trace ? { trace, span: spans[0] } : { sharedBy: spans }
+  // The request of several callers is part of no caller's trace: each call has its own.
+  const own = trace ? { trace, span: spans[0] } : { span: upstream.telemetry.tracer?.startUnrecorded() }
   const outcome = await reach(upstream, { method: 'POST', path, body: { calls: items }, ...own }).catch(asRefusal)
   const outcomes = outcomesOf(calls, outcome)
   if (calls.length > 1) for (const [i, span] of spans.entries()) endCall(span, outcomes[i] ?? outcome)

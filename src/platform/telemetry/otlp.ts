@@ -4,7 +4,7 @@ import { BatchSpanProcessor, type SpanExporter, type SpanProcessor, TracerProvid
 import packageJson from '../../../package.json' with { type: 'json' }
 import { type CountLost, createLossReport } from './export-losses.ts'
 import type { Logger } from './logger.ts'
-import { samplerOf, tracerOf } from './recorded-spans.ts'
+import { tracerOf } from './recorded-spans.ts'
 import type { Tracing } from './spans.ts'
 import type { TracesConfig } from './traces-config.ts'
 
@@ -27,17 +27,15 @@ export function createTracing({ endpoint, headers, ratio }: TracesConfig, logger
     new OTLPTraceExporter({ url, headers, timeoutMillis: MAX_SENDING_MS }),
     createLossReport(logger),
   )
-  const sampler = samplerOf(ratio)
   return {
     tracerOf(service) {
       const attributes = { 'service.name': service, 'service.namespace': 'b2b-orders', 'service.version': version }
       const provider = new TracerProvider({
         resource: resourceFromAttributes(attributes),
-        sampler,
         spanProcessors: [outlet.processor],
         spanLimits: { linkCountLimit: MAX_LINKS },
       })
-      return tracerOf(provider.getTracer('b2b-orders', version), service)
+      return tracerOf(provider.getTracer('b2b-orders', version), service, ratio)
     },
     flush: (maxMs) => outlet.flush(maxMs),
     async close(maxMs) {

@@ -1,22 +1,14 @@
-import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
 import { describe, expect, it } from 'vitest'
-import { samplerOf, tracerOf } from './recorded-spans.ts'
+import { recordedTracer } from '../../../testing/recorded-tracer.ts'
 import { TRACEPARENT } from './trace.ts'
 
 const CALLER = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
 const SAMPLED = `00-${CALLER.traceId}-${CALLER.spanId}-01`
 const NOT_SAMPLED = `00-${CALLER.traceId}-${CALLER.spanId}-00`
 
-function recording(ratio: number) {
-  const exporter = new InMemorySpanExporter()
-  const spanProcessors = [new SimpleSpanProcessor({ exporter })]
-  const provider = new TracerProvider({ sampler: samplerOf(ratio), spanProcessors })
-  return { tracer: tracerOf(provider.getTracer('tests'), 'tests'), ended: () => exporter.getFinishedSpans() }
-}
-
 describe('a span with a caller', () => {
   it('when the caller is recorded, then it is its child, whatever the chance', () => {
-    const { tracer, ended } = recording(0)
+    const { tracer, ended } = recordedTracer(0)
     const span = tracer.start('GET', SAMPLED, { kind: 'server' })
     span.rename('GET /things')
     span.end()
@@ -26,7 +18,7 @@ describe('a span with a caller', () => {
   })
 
   it('when the caller is not recorded, then its context is passed on unchanged', () => {
-    const { tracer, ended } = recording(1)
+    const { tracer, ended } = recordedTracer(1)
     const span = tracer.start('GET', NOT_SAMPLED)
     const child = span.startChild('below')
     for (const each of [child, span]) {
@@ -41,21 +33,21 @@ describe('a span with a caller', () => {
     ['no span', `00-${CALLER.traceId}-${'0'.repeat(16)}-01`],
     ['the forbidden version', `ff-${CALLER.traceId}-${CALLER.spanId}-01`],
   ])('when the traceparent names %s, then a trace begins', (_, traceparent) => {
-    const { tracer } = recording(1)
+    const { tracer } = recordedTracer(1)
     const span = tracer.start('GET', traceparent)
     expect(span.isRecorded).toBe(true)
     expect(span.traceparent).not.toContain(CALLER.traceId)
   })
 
   it('when the traceparent is of a later version, then it is its child', () => {
-    const { tracer } = recording(0)
+    const { tracer } = recordedTracer(0)
     expect(tracer.start('GET', SAMPLED.replace('00-', 'cc-')).traceparent).toMatch(`00-${CALLER.traceId}-`)
   })
 })
 
 describe('a span without a caller', () => {
   it.each([0, 1])('when the chance is %d, then that decides, and those who are called are told', (ratio) => {
-    const { tracer, ended } = recording(ratio)
+    const { tracer, ended } = recordedTracer(ratio)
     const span = tracer.start('GET', undefined)
     span.end()
     expect(span.isRecorded).toBe(ratio === 1)
@@ -65,7 +57,7 @@ describe('a span without a caller', () => {
   })
 
   it('when it fails, then it has the code of the failure', () => {
-    const { tracer, ended } = recording(1)
+    const { tracer, ended } = recordedTracer(1)
     tracer.start('GET', undefined).end('unavailable')
     expect(ended()).toMatchObject([{ status: { code: 2 }, attributes: { 'error.type': 'unavailable' } }])
   })
@@ -73,7 +65,7 @@ describe('a span without a caller', () => {
 
 describe('a span that is linked to others', () => {
   it('when one of them is recorded, then it is too, in a trace of its own, and names that one alone', () => {
-    const { tracer, ended } = recording(0)
+    const { tracer, ended } = recordedTracer(0)
     const span = tracer.startLinked('batch', [NOT_SAMPLED.replace('b7', 'c7'), SAMPLED, undefined])
     span.end()
     expect(span.traceparent).not.toContain(CALLER.traceId)
@@ -83,7 +75,7 @@ describe('a span that is linked to others', () => {
   })
 
   it('when none of them is recorded, then it is not either, and names none', () => {
-    const { tracer, ended } = recording(1)
+    const { tracer, ended } = recordedTracer(1)
     const span = tracer.startLinked('batch', [NOT_SAMPLED, undefined])
     span.end()
     expect(span.isRecorded).toBe(false)
@@ -93,7 +85,7 @@ describe('a span that is linked to others', () => {
   })
 
   it('when a link is added later, then only to a recorded span', () => {
-    const { tracer, ended } = recording(0)
+    const { tracer, ended } = recordedTracer(0)
     const span = tracer.start('command', SAMPLED)
     span.link(tracer.start('other', NOT_SAMPLED))
     const batch = tracer.startLinked('batch', [SAMPLED])

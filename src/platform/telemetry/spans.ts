@@ -25,8 +25,6 @@ export interface Span {
   /** Points to a span of another trace. A span that is not recorded is never named. */
   link(to: Span): void
   set(attributes: Attributes): void
-  /** Notes that something happened at this moment. */
-  addEvent(name: string, attributes?: Attributes): void
   /** @param name replaces the first one, where it is known only now */
   rename(name: string): void
   /** @param error why the step failed: a code, never a message, which could hold a value */
@@ -44,6 +42,8 @@ export interface Tracer {
    * linked to the recorded ones alone: nobody sees the trace of a caller who is not sampled.
    */
   startLinked(name: string, causes: readonly (string | undefined)[], options?: SpanOptions): Span
+  /** Begins a trace that is not recorded, for what is part of no caller's trace. */
+  startUnrecorded(): Span
 }
 
 /** Where spans go. One for each process. */

@@ -22,6 +22,6 @@ export function within(trace: Trace, span: Span | undefined): Trace {
 /** What log lines tell of a trace. Only a recorded span has an id that a reader could look up. */
 export function traceFieldsOf({ traceparent, span }: Trace): { trace_id?: string; span_id?: string } {
   if (traceparent === undefined) return {}
-  const [, trace_id = '', span_id = ''] = traceparent.split('-')
-  return span?.isRecorded ? { trace_id, span_id } : { trace_id }
+  const trace_id = traceparent.slice(3, 35)
+  return span?.isRecorded ? { trace_id, span_id: traceparent.slice(36, 52) } : { trace_id }
 }
