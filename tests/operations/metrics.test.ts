@@ -21,6 +21,7 @@ import {
   addressOf,
   freshDatabase,
   logged,
+  onSigusr2,
   type Program,
   runProgram,
   startProgram,
@@ -330,6 +331,23 @@ describe('who may read the metrics', () => {
       expect(plain.text).toContain('# TYPE b2b_orders_total counter\n')
       expect(familiesIn(plain)).toHaveLength(familiesIn(open).length)
     }
+  })
+})
+
+describe('the metrics of the process', () => {
+  it('when it works and then blocks, then its processor time, memory and longest delay are told', async () => {
+    const block = onSigusr2('const end = Date.now() + 400; while (Date.now() < end);')
+    const program = startProgram('start:orchestrator', { PORT: '0', METRICS_PORT: '0', ...block })
+    const { metrics } = await logged(program, ({ msg }) => msg === 'listening')
+    const base = `http://127.0.0.1:${metrics}`
+    const before = await scrape(base)
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
+    expect(valueIn(before, 'b2b_build_info', { version })).toBe(1)
+    expect(valueIn(before, 'process_resident_memory_bytes')).toBeGreaterThan(10_000_000)
+    process.kill(program.pid, 'SIGUSR2')
+    const after = await untilValue(base, 'nodejs_eventloop_delay_seconds', (value = 0) => value >= 0.35)
+    const cpu = (page: Scrape) => valueIn(page, 'process_cpu_seconds_total') ?? Number.NaN
+    expect(cpu(after) - cpu(before)).toBeGreaterThan(0.3)
   })
 })
 
