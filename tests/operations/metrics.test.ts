@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { sql } from 'kysely'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { SCOPES } from '../../src/compose/modules.ts'
 import { signToken } from '../../src/identity/service.ts'
@@ -21,12 +21,14 @@ import {
   addressOf,
   freshDatabase,
   logged,
+  migratedDatabase,
   onSigusr2,
   type Program,
   runProgram,
   startProgram,
   until,
 } from '../../testing/programs.ts'
+import { openProxy } from '../../testing/proxy.ts'
 import { atOnce, newKey } from '../../testing/rows.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 import { startReceiver } from '../../testing/webhook-receiver.ts'
@@ -199,6 +201,25 @@ describeEachEngine('metrics', (engine) => {
     await release()
     expect((await waiting).status).toBe(201)
     await untilValue(base, 'b2b_requests_in_flight', (value) => value === 0)
+  })
+})
+
+describe.each(inject('mysql') === null ? [] : ['MySQL'])('metrics of a silent %s', () => {
+  it('when the database does not answer, then the page comes without its gauges', async () => {
+    const variables = await migratedDatabase('mysql')
+    const { host = '', port } = parseEnv(variables).database
+    const proxy = await openProxy({ host, port })
+    onTestFinished(() => proxy.close())
+    const own = { PORT: '0', METRICS_PORT: '0', DB_HOST: proxy.host, DB_PORT: String(proxy.port) }
+    const program = startProgram('start:orders', { ...variables, ...own })
+    const { metrics } = await logged(program, ({ msg }) => msg === 'listening')
+    proxy.swallow(60_000)
+    const start = performance.now()
+    const page = await scrape(`http://127.0.0.1:${metrics}`)
+    expect(performance.now() - start).toBeLessThan(5_000)
+    expect([page.status, valueIn(page, 'b2b_holds_open')]).toEqual([200, undefined])
+    expect(valueIn(page, 'db_client_connection_count')).toBeGreaterThan(0)
+    proxy.heal()
   })
 })
 
