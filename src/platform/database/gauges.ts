@@ -90,6 +90,6 @@ function samplesOf({ kind, series }: DatabaseGauge, rows: readonly Row[], now: D
 
 function numberOf(kind: DatabaseGauge['kind'], value: string | number, now: DbTime): number {
   if (kind === 'number') return Number(value)
-  const seconds = msOf(String(value)) / 1_000
-  return kind === 'time' ? seconds : Math.max(0, msOf(now) / 1_000 - seconds)
+  const ms = msOf(String(value))
+  return (kind === 'time' ? ms : Math.max(0, msOf(now) - ms)) / 1_000
 }
