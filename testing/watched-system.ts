@@ -95,7 +95,7 @@ export interface Callers {
 const PAUSE_MS = 60
 
 /** Calls that come all the time, whatever becomes of them. */
-function startCallers(orders: ApiClient, orchestrator: ApiClient): Callers {
+export function startCallers(orders: ApiClient, orchestrator: ApiClient): Callers {
   const ORDER = { customer_id: 1, items: [{ product_id: 3, qty: 1 }] }
   const again = { headers: { 'idempotency-key': newKey() } }
   const place = () => orders.post('/orders', ORDER, { headers: { 'idempotency-key': newKey() } })
