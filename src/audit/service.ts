@@ -17,6 +17,7 @@ import {
   lateEvents,
   overdueHolds,
   type Query,
+  replaceLastAudit,
   type StockAccount,
   wrongConfirmationKeys,
   wrongEventCustomers,
@@ -75,6 +76,12 @@ export async function auditBooks(db: Database, { sweepSeconds }: { sweepSeconds:
   }
   const balanced = findings.every(({ differences }) => differences.length === 0)
   return { balanced, counted: await countBooks(db), findings }
+}
+
+/** Keeps what an audit found, for those who watch the services. */
+export function recordAudit(db: Database, { balanced, findings }: Audit): Promise<void> {
+  const differences = findings.reduce((sum, finding) => sum + finding.differences.length, 0)
+  return transactAlone(db, (trx) => replaceLastAudit(trx, { balanced, differences }))
 }
 
 type Check = readonly [name: string, promise: string, query: Query, remedy?: string]

@@ -287,6 +287,19 @@ export function wrongStockEvents(db: Database, since: DbTime): Query {
 
 const IS_FIRST_STOCK = sql`a.reason = 'initial stock' and a.created_at = p.created_at`
 
+/** Keeps what an audit found in place of what the one before found. */
+export async function replaceLastAudit(
+  trx: Database,
+  found: { balanced: boolean; differences: number },
+): Promise<void> {
+  const { balanced, differences } = found
+  await trx.deleteFrom('last_audit').where('id', '=', 1).execute()
+  await trx
+    .insertInto('last_audit')
+    .values({ id: 1, checked_at: dialectOf(trx).now, balanced: balanced ? 1 : 0, differences })
+    .execute()
+}
+
 export async function findDifferences(db: Database, query: Query, most: number): Promise<Difference[]> {
   const { rows } = await sql<Difference>`${query} limit ${sql.lit(most)}`.execute(db)
   return rows

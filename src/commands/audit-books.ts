@@ -7,6 +7,7 @@ import {
   type Fixed,
   fixStock,
   MAX_DIFFERENCES,
+  recordAudit,
 } from '../audit/service.ts'
 import { askToGoOn, readOptionsAndRest, readPositive, runCommand, UsageError } from '../compose/command-line.ts'
 import type { Env } from '../compose/env.ts'
@@ -15,12 +16,13 @@ import { StartError } from '../compose/start-failure.ts'
 import type { Database } from '../platform/database/types.ts'
 
 const HELP = `Proves the books: stock, totals, states, keys, holds and events. Safe on a live database.
-Reads only, unless it is told to fix something. Exits with 1 when anything differs.
+Reads only, unless it is told to record what it finds or to fix something. Exits with 1 when anything differs.
 
-  npm run audit:books [-- --json]
+  npm run audit:books [-- --record] [--json]
   npm run audit:books -- --explain product 1 [--limit 20] [--json]
   npm run audit:books -- --fix product 1 --trust ledger|stock [--reason "counted"] [--yes] [--json]
 
+  --record   keeps the result in the database, where the metrics of the services have it from
   --json     the findings as JSON, for programs
   --explain  shows what makes the stock of a product: its adjustments, and what orders took
   --limit    how many rows each list shows, the newest; absent, 20. The totals count all of them
@@ -33,6 +35,7 @@ Reads only, unless it is told to fix something. Exits with 1 when anything diffe
 const SHOWN = 10
 const OPTIONS = {
   json: { type: 'boolean', default: false },
+  record: { type: 'boolean', default: false },
   explain: { type: 'string' },
   fix: { type: 'string' },
   limit: { type: 'string' },
@@ -54,7 +57,7 @@ await runCommand(HELP, async (env) => {
 /** @throws UsageError */
 function optionsOf() {
   const { values, rest } = readOptionsAndRest(OPTIONS, HELP)
-  const { json, yes, trust, explain, fix, limit, reason = DEFAULT_REASON } = values
+  const { json, record, yes, trust, explain, fix, limit, reason = DEFAULT_REASON } = values
   if (explain !== undefined && fix !== undefined) throw new UsageError('--explain and --fix exclude each other.', HELP)
   const subject = explain ?? fix
   const [id] = rest
@@ -68,6 +71,7 @@ function optionsOf() {
   }
   return {
     json,
+    record,
     yes,
     reason,
     product: readPositive(id, "The product's id", HELP),
@@ -92,10 +96,18 @@ function refuseUnfit({ fix, explain, limit, trust, reason, yes }: Record<string,
   if (reason !== undefined && trust !== 'stock') throw new UsageError('--reason belongs to --trust stock.', HELP)
 }
 
-async function audit(env: Env, { json }: Options): Promise<void> {
-  const found = await reading(env, (db) => auditBooks(db, env.orders))
+async function audit(env: Env, { json, record }: Options): Promise<void> {
+  const found = record ? await auditAndRecord(env) : await reading(env, (db) => auditBooks(db, env.orders))
   console.log(json ? JSON.stringify(found, null, 2) : report(found, describeDatabase(env.database)))
   if (!found.balanced) process.exit(1)
+}
+
+function auditAndRecord(env: Env): Promise<Audit> {
+  return withDatabase(env, async (db) => {
+    const found = await auditBooks(db, env.orders)
+    await recordAudit(db, found)
+    return found
+  })
 }
 
 async function explain(env: Env, product: number, { json, limit }: Options): Promise<void> {

@@ -4,7 +4,7 @@ import { isAnyDuplicate } from '../platform/database/errors.ts'
 import { lockMaintenance, runStatements } from '../platform/database/migrations.ts'
 import { transact } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import { DATA_TABLES, DB_FOLDER } from './schema.ts'
+import { DATA_TABLES, DB_FOLDER, NOTE_TABLES } from './schema.ts'
 
 /** The content of a database: no rows, the demo data (perhaps changed since), or other data. */
 export type Holding = 'nothing' | 'demo data' | 'other data'
@@ -54,7 +54,7 @@ export async function seed(db: Database): Promise<Holding> {
 export async function resetDemoData(db: Database): Promise<void> {
   const { engine } = dialectOf(db)
   await aloneInTransaction(db, async (trx) => {
-    for (const table of DATA_TABLES) await trx.deleteFrom(table).execute()
+    for (const table of [...NOTE_TABLES, ...DATA_TABLES]) await trx.deleteFrom(table).execute()
     // Without a reset of the counters, new ids would not follow those of the demo data.
     if (engine === 'sqlite')
       await sql`delete from sqlite_sequence where name in (${sql.join(DATA_TABLES)})`.execute(trx)

@@ -18,7 +18,12 @@ import { type HttpConfig, httpConfigOf, httpVariables } from '../platform/http/c
 import type { LoginLimits } from '../platform/http/rate-limit.ts'
 import { type IdempotencyConfig, idempotencyConfigOf, idempotencyVariables } from '../platform/idempotency/config.ts'
 import { type RpcConfig, rpcConfigOf, rpcVariables } from '../platform/rpc/config.ts'
-import { type TelemetryConfig, telemetryConfigOf, telemetryVariables } from '../platform/telemetry/config.ts'
+import {
+  type TelemetryConfig,
+  telemetryConfigOf,
+  telemetryFaults,
+  telemetryVariables,
+} from '../platform/telemetry/config.ts'
 import type { WebhookConfig } from '../webhooks/config.ts'
 import { webhooks } from '../webhooks/module.ts'
 
@@ -110,6 +115,7 @@ export function parseEnv(record: RawVariables, options: ParseOptions = {}): Env 
     ...databaseFaults(given),
     ...identityFaults(given, isStrict),
     ...webhooks.faultsOf(given, isStrict),
+    ...telemetryFaults(given, isStrict),
   ]
   if (!parsed.success || faults.length > 0) throw new EnvError(faults)
   return envOf(parsed.data)

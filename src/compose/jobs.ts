@@ -5,7 +5,9 @@ import { sweep, sweeperJob } from '../orders/sweeper.ts'
 import type { Database } from '../platform/database/types.ts'
 import { lastPosition } from '../platform/events/feed.ts'
 import type { JobContext } from '../platform/jobs/jobs.ts'
+import { NO_TELEMETRY, type Telemetry } from '../platform/telemetry/telemetry.ts'
 import { dispatch, dispatcherJob } from '../webhooks/dispatcher.ts'
+import { countAttempts } from '../webhooks/metrics.ts'
 import { createOutbox, type Outbox } from '../webhooks/outbox.ts'
 import { sweepDeliveries } from '../webhooks/retention.ts'
 import { createSecretBox } from '../webhooks/secret-box.ts'
@@ -51,10 +53,10 @@ export interface Dispatched {
 }
 
 /** Gives events their positions, and sends webhooks. */
-export function composeDispatcher({ webhooks }: Env, db: Database) {
+export function composeDispatcher({ webhooks }: Env, db: Database, telemetry: Telemetry = NO_TELEMETRY) {
   const { keys, allowHttp, allowedNetworks, disableAfterHours } = webhooks
   const secrets = createSecretBox(keys)
-  const outbox = createOutbox(secrets, createSender({ allowHttp, allowedNetworks }))
+  const outbox = countAttempts(createOutbox(secrets, createSender({ allowHttp, allowedNetworks })), telemetry)
   const config = { disableAfterHours, readers: EVENT_DATA }
   return {
     secrets,

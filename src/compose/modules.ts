@@ -5,6 +5,7 @@ import { identity } from '../identity/module.ts'
 import { orchestrator } from '../orchestrator/module.ts'
 import { orders } from '../orders/module.ts'
 import { type ErrorDefinition, PLATFORM_ERRORS } from '../platform/core/errors.ts'
+import type { DatabaseGauge } from '../platform/database/gauges.ts'
 import type { Tables } from '../platform/database/tables.ts'
 import { products } from '../products/module.ts'
 import { webhooks } from '../webhooks/module.ts'
@@ -17,6 +18,10 @@ interface Module {
   errors: Readonly<Record<string, ErrorDefinition>>
   /** The domain's tables, each before the tables that it refers to. */
   tables: readonly (keyof Tables)[]
+  /** Tables that tell of the data, and are none: a database without data may have them. */
+  notes?: readonly (keyof Tables)[]
+  /** What those who watch the domain read from the database. */
+  gauges?: readonly DatabaseGauge[]
 }
 
 /** The domains, each after those whose tables its own tables refer to. The documents list the scopes in this order. */
@@ -38,4 +43,9 @@ export const SCOPES: readonly Scope[] = MODULES.flatMap<Scope>(({ scopes }) => s
 /** Every refusal that a caller can receive. */
 export const ERRORS: readonly ErrorDefinition[] = [{ errors: PLATFORM_ERRORS }, ...MODULES].flatMap(({ errors }) =>
   Object.values<ErrorDefinition>(errors),
+)
+
+/** What is read from the database at scrapes. */
+export const DATABASE_GAUGES: readonly DatabaseGauge[] = MODULES.flatMap<DatabaseGauge>((module) =>
+  'gauges' in module ? module.gauges : [],
 )

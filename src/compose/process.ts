@@ -8,6 +8,7 @@ import type { Database } from '../platform/database/types.ts'
 import { writeNothing } from '../platform/database/write-probe.ts'
 import type { Serving } from '../platform/http/server.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
+import type { Telemetry } from '../platform/telemetry/telemetry.ts'
 import { seed } from './demo-data.ts'
 import { type Env, EnvError, type ParseOptions, parseEnv } from './env.ts'
 import { migrate, pendingMigrations } from './schema.ts'
@@ -85,10 +86,10 @@ export function audienceOf({ serving: { host } }: Env): string {
  * Opens the database for services: outside production it is created and migrated, in production it must be migrated.
  * @throws StartError naming the database that can't be used
  */
-export function openPreparedDatabase(env: Env, logger: Logger): Promise<Database> {
+export function openPreparedDatabase(env: Env, logger: Logger, telemetry: Telemetry): Promise<Database> {
   return withDatabaseErrors(env, async () => {
     if (!env.production) await ensureDatabase(env.database)
-    const db = await openDatabase(env.database, { logger })
+    const db = await openDatabase(env.database, { logger, telemetry })
     await prepare(env, db, logger)
     // A server that can't be written now may fail over, so it is not tested. A file that can't be written stays so.
     if (env.database.host === undefined) await writeNothing(db)

@@ -14,6 +14,11 @@ export const DATA_TABLES: readonly (keyof Tables)[] = [
   ...MODULES.toReversed().flatMap<keyof Tables>(({ tables }) => tables),
 ]
 
+/** Tables that tell of the data: see {@link MODULES}. */
+export const NOTE_TABLES: readonly (keyof Tables)[] = MODULES.flatMap<keyof Tables>((module) =>
+  'notes' in module ? module.notes : [],
+)
+
 /** The names of the migrations that the database lacks. */
 export function pendingMigrations(db: Database): Promise<string[]> {
   return findPendingMigrations(db, MIGRATIONS)

@@ -17,6 +17,7 @@ import { createLocalOrdersClient, createOrdersClient } from '../orders/client.ts
 import { eraseOrderDetails } from '../orders/erase-details.ts'
 import { SERVICE_SCOPES } from '../orders/scopes.ts'
 import { createOrdersService, type OrdersService } from '../orders/service.ts'
+import { watchDatabase } from '../platform/database/gauges.ts'
 import type { Database } from '../platform/database/types.ts'
 import { probeWrites } from '../platform/database/write-probe.ts'
 import type { ServiceApp } from '../platform/http/app.ts'
@@ -27,14 +28,15 @@ import { pingService, type Upstream } from '../platform/rpc/client.ts'
 import { createHttpFetch, createServiceFetch } from '../platform/rpc/http-fetch.ts'
 import { createLambdaFetch, LAMBDA } from '../platform/rpc/lambda-fetch.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
+import { NO_TELEMETRY, type Telemetry } from '../platform/telemetry/telemetry.ts'
 import { createProductsService } from '../products/service.ts'
 import { createWebhooksService } from '../webhooks/service.ts'
 import { createUrlCheck } from '../webhooks/urls.ts'
 import type { Env } from './env.ts'
 import { composeDispatcher, composeSweep, EVENT_DATA } from './jobs.ts'
-import { SCOPES } from './modules.ts'
+import { DATABASE_GAUGES, SCOPES } from './modules.ts'
 import { composeSupport } from './order-support.ts'
-import { signpostsOf } from './signposts.ts'
+import { type ServiceName, signpostsOf } from './signposts.ts'
 
 /** Stands for the name of a service in `PUBLIC_URL`. */
 export const SERVICE_IN_URL = '{service}'
@@ -50,12 +52,18 @@ export type ServiceLocation<Service> = string | Service
 
 const ANONYMOUS: Principal = { id: ANONYMOUS_ID, scopes: new Set(['orders:write']), customerId: null }
 
-export function composeCustomers(env: Env, db: Database, logger: Logger, lifecycle: Lifecycle) {
+export function composeCustomers(
+  env: Env,
+  db: Database,
+  logger: Logger,
+  lifecycle: Lifecycle,
+  telemetry: Telemetry = NO_TELEMETRY,
+) {
   const erasers = [(customerId: number) => eraseOrderDetails(db, customerId)]
   const customers = createCustomersService(db, env, erasers)
   const tokens = tokensOf(env, db)
   const app = createCustomersApp({
-    ...common(env, 'customers', logger, lifecycle),
+    ...common(env, 'customers', logger, lifecycle, telemetry),
     signposts: signpostsOf('customers', env),
     authenticator: authenticatorOf(env, tokens?.findStatus),
     customers,
@@ -72,12 +80,14 @@ export function composeOrders(
   customersAt: ServiceLocation<CustomersService>,
   logger: Logger,
   lifecycle: Lifecycle,
+  telemetry: Telemetry = NO_TELEMETRY,
 ) {
-  const orders = composeOrdersService(env, db, customersAt)
-  const dispatcher = composeDispatcher(env, db)
+  const orders = composeOrdersService(env, db, customersAt, telemetry)
+  const dispatcher = composeDispatcher(env, db, telemetry)
+  watchDatabase(db, DATABASE_GAUGES, telemetry.metrics)
   const tokens = tokensOf(env, db)
   const app = createOrdersApp({
-    ...common(env, 'orders', logger, lifecycle),
+    ...common(env, 'orders', logger, lifecycle, telemetry),
     signposts: signpostsOf('orders', env),
     authenticator: authenticatorOf(env, tokens?.findStatus),
     orders,
@@ -91,7 +101,7 @@ export function composeOrders(
     // replayed.
     checks: {
       database: essential(() => probeWrites(db)),
-      customers: { essential: false, ask: () => pingUpstream(customersAt, env) },
+      customers: { essential: false, ask: () => pingUpstream('customers', customersAt, env, telemetry) },
     },
   })
   const { dispatch, jobs } = dispatcher
@@ -99,9 +109,14 @@ export function composeOrders(
 }
 
 /** The verbs of orders without the app. */
-export function composeOrdersService(env: Env, db: Database, customersAt: ServiceLocation<CustomersService>) {
-  const { idempotencyTtlMinutes } = env
-  return createOrdersService(db, reachCustomers(customersAt, env), { ...env.orders, idempotencyTtlMinutes })
+export function composeOrdersService(
+  env: Env,
+  db: Database,
+  customersAt: ServiceLocation<CustomersService>,
+  telemetry: Telemetry = NO_TELEMETRY,
+) {
+  const config = { ...env.orders, idempotencyTtlMinutes: env.idempotencyTtlMinutes }
+  return createOrdersService(db, reachCustomers(customersAt, env, telemetry), config, telemetry)
 }
 
 function composeWebhooksService(env: Env, db: Database, { secrets, outbox }: ReturnType<typeof composeDispatcher>) {
@@ -122,32 +137,33 @@ export function composeOrchestrator(
   upstreams: OrchestratorUpstreams,
   logger: Logger,
   lifecycle: Lifecycle,
+  telemetry: Telemetry = NO_TELEMETRY,
 ): ServiceApp {
-  const customers = reachCustomers(upstreams.customers, env)
+  const customers = reachCustomers(upstreams.customers, env, telemetry)
   const orders =
     typeof upstreams.orders === 'string'
-      ? createOrdersClient(upstreamAt(upstreams.orders, env))
+      ? createOrdersClient(upstreamAt('orders', upstreams.orders, env, telemetry))
       : createLocalOrdersClient(upstreams.orders)
   const findClient =
     typeof upstreams.customers === 'string'
-      ? createClientsClient(upstreamAt(upstreams.customers, env), env.httpTimeoutMs)
+      ? createClientsClient(upstreamAt('customers', upstreams.customers, env, telemetry), env.httpTimeoutMs)
       : upstreams.findClient
   return createOrchestratorApp({
-    ...common(env, 'orchestrator', logger, lifecycle),
+    ...common(env, 'orchestrator', logger, lifecycle, telemetry),
     signposts: signpostsOf('orchestrator', env),
     authenticator: authenticatorOf(env, findClient, env.orchestrator.public ? ANONYMOUS : undefined),
     orchestrator: createOrchestratorService(customers, orders, env.orchestrator),
     checks: {
-      customers: essential(() => pingUpstream(upstreams.customers, env)),
-      orders: essential(() => pingUpstream(upstreams.orders, env)),
+      customers: essential(() => pingUpstream('customers', upstreams.customers, env, telemetry)),
+      orders: essential(() => pingUpstream('orders', upstreams.orders, env, telemetry)),
     },
   })
 }
 
-function reachCustomers(customers: ServiceLocation<CustomersService>, env: Env): CustomersClient {
+function reachCustomers(customers: ServiceLocation<CustomersService>, env: Env, telemetry: Telemetry): CustomersClient {
   const client =
     typeof customers === 'string'
-      ? createCustomersClient(upstreamAt(customers, env))
+      ? createCustomersClient(upstreamAt('customers', customers, env, telemetry))
       : createLocalCustomersClient(customers)
   return singleFlight(client, 2 * env.httpTimeoutMs)
 }
@@ -155,13 +171,13 @@ function reachCustomers(customers: ServiceLocation<CustomersService>, env: Env):
 /** One count for all services in this process. */
 const bodiesInFlight = { bytes: 0 }
 
-function common(env: Env, service: string, logger: Logger, lifecycle: Lifecycle) {
+function common(env: Env, service: ServiceName, logger: Logger, lifecycle: Lifecycle, telemetry: Telemetry) {
   const { production, rateLimitPerMinute, maxInFlight, logins, corsOrigins } = env
   const bodies = { inFlight: bodiesInFlight, maxBytesInFlight: env.maxBodyBytesInFlight }
   const { trustedProxies } = logins
   const publicUrl = env.publicUrl?.replaceAll(SERVICE_IN_URL, service).replace(/\/+$/, '')
   const ofAll = { production, rateLimitPerMinute, maxInFlight, bodies, trustedProxies, corsOrigins }
-  return { ...ofAll, logger, lifecycle, publicUrl, scopes: SCOPES }
+  return { ...ofAll, logger, lifecycle, telemetry, publicUrl, scopes: SCOPES }
 }
 
 function authenticatorOf(env: Env, findClient: FindClient | undefined, anonymous?: Principal) {
@@ -185,9 +201,10 @@ function tokensOf(env: Env, db: Database) {
 const serviceFetch = createServiceFetch()
 const lambdaFetch = createLambdaFetch(createAwsClient('lambda', process.env, createHttpFetch()))
 
-function upstreamAt(base: string, env: Env): Upstream {
+function upstreamAt(name: ServiceName, base: string, env: Env, telemetry: Telemetry): Upstream {
   const send = base.startsWith(LAMBDA) ? lambdaFetch : serviceFetch
-  return { base, fetch: send, token: env.serviceTokens[0] ?? '', timeoutMs: env.httpTimeoutMs, attempts: 4 }
+  const token = env.serviceTokens[0] ?? ''
+  return { name, telemetry, base, fetch: send, token, timeoutMs: env.httpTimeoutMs, attempts: 4 }
 }
 
 function essential(ask: () => Promise<void>): Check {
@@ -195,6 +212,11 @@ function essential(ask: () => Promise<void>): Check {
 }
 
 /** A service in this process needs no ping. @throws CheckFailed */
-async function pingUpstream(location: ServiceLocation<unknown>, env: Env): Promise<void> {
-  if (typeof location === 'string') await pingService(upstreamAt(location, env))
+async function pingUpstream(
+  name: ServiceName,
+  location: ServiceLocation<unknown>,
+  env: Env,
+  telemetry: Telemetry,
+): Promise<void> {
+  if (typeof location === 'string') await pingService(upstreamAt(name, location, env, telemetry))
 }

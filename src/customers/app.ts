@@ -72,7 +72,7 @@ export function createCustomersApp({ customers, tokens, logins, ...deps }: Custo
   })
 
   addRoute(app, getInternalCustomers, (c) =>
-    handleEach(c, c.req.valid('json').calls, async ({ id }) => {
+    handleEach(c, getInternalCustomers, c.req.valid('json').calls, async ({ id }) => {
       return { status: 200, replayed: false, body: JSON.stringify(await customers.getCustomerInternal(id)) }
     }),
   )

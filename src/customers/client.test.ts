@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { NO_TELEMETRY } from '../platform/telemetry/telemetry.ts'
 import { createCustomersClient } from './client.ts'
 
 const FIRST_VERSION = {
@@ -13,7 +14,14 @@ const FIRST_VERSION = {
 
 /** A client of a service that answers each lookup with this body. */
 function clientOf(body: unknown) {
-  const upstream = { base: 'http://customers.internal', token: 't', timeoutMs: 1_000, attempts: 1 }
+  const upstream = {
+    name: 'customers',
+    telemetry: NO_TELEMETRY,
+    base: 'http://customers.internal',
+    token: 't',
+    timeoutMs: 1_000,
+    attempts: 1,
+  }
   return createCustomersClient({ ...upstream, fetch: async () => Response.json(body) })
 }
 

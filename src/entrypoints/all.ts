@@ -4,8 +4,8 @@ import { audienceOf, describeDatabase, openPreparedDatabase, stopGracefully, url
 import { runService } from '../compose/program.ts'
 import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from '../compose/services.ts'
 import { demoCurl } from '../compose/signposts.ts'
+import { openTelemetry, serveMetrics, serveWatched } from '../compose/telemetry.ts'
 import { signToken } from '../identity/service.ts'
-import { serve } from '../platform/http/server.ts'
 import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
@@ -29,29 +29,32 @@ async function serveAll(env: Env): Promise<void> {
   }
   const logger = await createLogger(env.logLevel)
   const lifecycle = { draining: false }
-  const db = await openPreparedDatabase(env, logger)
+  const watched = await openTelemetry(env, { open: !env.production })
+  const { telemetry } = watched
+  const db = await openPreparedDatabase(env, logger, telemetry)
   const loggerOf = (service: string) => logger.child({ service })
-  const customers = composeCustomers(env, db, loggerOf('customers'), lifecycle)
+  const customers = composeCustomers(env, db, loggerOf('customers'), lifecycle, telemetry)
   const upstreams = { customers: env.customersBase ?? customers.customers }
-  const orders = composeOrders(env, db, upstreams.customers, loggerOf('orders'), lifecycle)
+  const orders = composeOrders(env, db, upstreams.customers, loggerOf('orders'), lifecycle, telemetry)
   const orchestrator = composeOrchestrator(
     env,
     { ...upstreams, orders: env.ordersBase ?? orders.orders, findClient: customers.findClient },
     loggerOf('orchestrator'),
     lifecycle,
+    telemetry,
   )
 
   const servings = [
-    await serve(customers.app, env.ports.customers, env.serving, loggerOf('customers')),
-    await serve(orders.app, env.ports.orders, env.serving, loggerOf('orders')),
-    await serve(orchestrator, env.ports.orchestrator, env.serving, loggerOf('orchestrator')),
+    await serveWatched(customers.app, env.ports.customers, env, loggerOf('customers'), watched),
+    await serveWatched(orders.app, env.ports.orders, env, loggerOf('orders'), watched),
+    await serveWatched(orchestrator, env.ports.orchestrator, env, loggerOf('orchestrator'), watched),
   ] as const
-  const stopJobs = startJobs(orders.jobs, logger)
+  const stopJobs = startJobs(orders.jobs, logger, telemetry)
   const close = async () => {
     await stopJobs()
     await db.destroy()
   }
-  stopGracefully(lifecycle, servings, close, logger)
+  stopGracefully(lifecycle, [...servings, ...(await serveMetrics(env, logger, watched))], close, logger)
   const [atCustomers, atOrders, atOrchestrator] = servings.map(({ port }) => urlOf(env, port))
   if (env.production) logger.info({ atCustomers, atOrders, atOrchestrator }, 'listening')
   else process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator }))

@@ -1,7 +1,7 @@
 import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { composeCustomers } from '../compose/services.ts'
-import { serve } from '../platform/http/server.ts'
+import { openTelemetry, serveMetrics, serveWatched } from '../compose/telemetry.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the Customers API alone. Takes no options.
@@ -14,13 +14,16 @@ server of DB_HOST. .env.example lists every variable.`
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'customers' })
   const lifecycle = { draining: false }
-  const db = await openPreparedDatabase(env, logger)
-  const serving = await serve(
-    composeCustomers(env, db, logger, lifecycle).app,
+  const watched = await openTelemetry(env)
+  const { telemetry } = watched
+  const db = await openPreparedDatabase(env, logger, telemetry)
+  const serving = await serveWatched(
+    composeCustomers(env, db, logger, lifecycle, telemetry).app,
     env.ports.own ?? env.ports.customers,
-    env.serving,
+    env,
     logger,
+    watched,
   )
-  stopGracefully(lifecycle, [serving], () => db.destroy(), logger)
+  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], () => db.destroy(), logger)
   logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
 })

@@ -2,7 +2,7 @@ import { stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrchestrator } from '../compose/services.ts'
-import { serve } from '../platform/http/server.ts'
+import { openTelemetry, serveMetrics, serveWatched } from '../compose/telemetry.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the orchestrator alone. Takes no options.
@@ -15,8 +15,10 @@ It listens on port 3000 of this machine (PORT, HOST) and calls the APIs at CUSTO
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orchestrator' })
   const lifecycle = { draining: false }
-  const app = composeOrchestrator(env, findServiceUrls(env, ['customers', 'orders']), logger, lifecycle)
-  const serving = await serve(app, env.ports.own ?? env.ports.orchestrator, env.serving, logger)
-  stopGracefully(lifecycle, [serving], async () => {}, logger)
+  const watched = await openTelemetry(env)
+  const { telemetry } = watched
+  const app = composeOrchestrator(env, findServiceUrls(env, ['customers', 'orders']), logger, lifecycle, telemetry)
+  const serving = await serveWatched(app, env.ports.own ?? env.ports.orchestrator, env, logger, watched)
+  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], async () => {}, logger)
   logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
 })

@@ -2,7 +2,7 @@ import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.
 import { runService } from '../compose/program.ts'
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
-import { serve } from '../platform/http/server.ts'
+import { openTelemetry, serveMetrics, serveWatched } from '../compose/telemetry.ts'
 import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
@@ -16,15 +16,17 @@ It listens on port 3010 of this machine (PORT, HOST) and calls the Customers API
 await runService(HELP, async (env) => {
   const logger = (await createLogger(env.logLevel)).child({ service: 'orders' })
   const lifecycle = { draining: false }
+  const watched = await openTelemetry(env)
+  const { telemetry } = watched
   const upstreams = findServiceUrls(env, ['customers'])
-  const db = await openPreparedDatabase(env, logger)
-  const { app, jobs } = composeOrders(env, db, upstreams.customers, logger, lifecycle)
-  const serving = await serve(app, env.ports.own ?? env.ports.orders, env.serving, logger)
-  const stopJobs = startJobs(jobs, logger)
+  const db = await openPreparedDatabase(env, logger, telemetry)
+  const { app, jobs } = composeOrders(env, db, upstreams.customers, logger, lifecycle, telemetry)
+  const serving = await serveWatched(app, env.ports.own ?? env.ports.orders, env, logger, watched)
+  const stopJobs = startJobs(jobs, logger, telemetry)
   const close = async () => {
     await stopJobs()
     await db.destroy()
   }
-  stopGracefully(lifecycle, [serving], close, logger)
+  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], close, logger)
   logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
 })

@@ -1,5 +1,6 @@
 import { eventConfigOf, eventVariables } from './config.ts'
 import { EVENT_ERRORS } from './errors.ts'
+import { EVENT_GAUGES } from './metrics.ts'
 import { EVENT_SCOPES } from './scopes.ts'
 
 export const events = {
@@ -8,6 +9,7 @@ export const events = {
   errors: EVENT_ERRORS,
   // The platform has the tables: every domain writes events.
   tables: [],
+  gauges: EVENT_GAUGES,
   variables: eventVariables,
   configOf: eventConfigOf,
 } as const

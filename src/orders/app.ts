@@ -118,13 +118,18 @@ export function createOrdersApp({
   })
 
   addRoute(app, placeValidatedOrders, (c) =>
-    handleEach(c, c.req.valid('json').calls, async ({ key, order, on_behalf_of }, trace, addToLog) => {
-      const caller = { principal: actFor(c.get('principal'), on_behalf_of), trace }
-      const known = { on_behalf_of, customer_id: order.customer_id }
-      const place = () => logged(addToLog, known, orders.placeValidatedOrder(caller, order, key))
-      const response = await c.get('fairShare').run(caller.principal, place)
-      return { ...response, body: JSON.stringify(response.body) }
-    }),
+    handleEach(
+      c,
+      placeValidatedOrders,
+      c.req.valid('json').calls,
+      async ({ key, order, on_behalf_of }, trace, addToLog) => {
+        const caller = { principal: actFor(c.get('principal'), on_behalf_of), trace }
+        const known = { on_behalf_of, customer_id: order.customer_id }
+        const place = () => logged(addToLog, known, orders.placeValidatedOrder(caller, order, key))
+        const response = await c.get('fairShare').run(caller.principal, place)
+        return { ...response, body: JSON.stringify(response.body) }
+      },
+    ),
   )
 
   addRoute(app, cancelOrder, async (c) => {

@@ -10,6 +10,7 @@ import { type ChangeCommand, CONFIRM_ORDER, claimsOf, HOLD_ENDED } from './comma
 import { orderCanceled, orderConfirmed } from './events.ts'
 import { claimsIn, type Outcome, outcomesOf, sortByDecision, sortByKey, storeOutcomes } from './keyed-commands.ts'
 import { transactCommands } from './locked-commands.ts'
+import type { CountOrder, OrderOutcome } from './metrics.ts'
 import { presentOrder } from './order-response.ts'
 import { decideChanges, type StateChange } from './order-states.ts'
 import { quantities } from './placement-rules.ts'
@@ -28,6 +29,7 @@ export interface WriteConfig {
   cancelWindowMinutes: number
   /** How long one run waits for rows that another transaction has locked, in ms. */
   runLockWaitMs: number
+  countOrder: CountOrder
 }
 
 /**
@@ -36,17 +38,19 @@ export interface WriteConfig {
  *   `idempotency_key_reused`); or `SetAside`, in a run that does not wait for locks
  * @throws RowsLocked
  */
-export function changeOrders(
+export async function changeOrders(
   db: Database,
   commands: readonly ChangeCommand[],
   config: WriteConfig,
   mode: RunMode,
 ): Promise<Outcome[]> {
-  return transactCommands(db, commands, mode, async (trx, open) => {
+  let made: readonly Transition[] = []
+  const outcomes = await transactCommands(db, commands, mode, async (trx, open) => {
     const { preamble, orders, lines } = await readAndLock(trx, open, config)
     const keyed = sortByKey(open, preamble.responses)
     const { decisions, transitions } = decideChanges(keyed.firsts, orders, { ...config, now: preamble.now })
     const { accepted, refused } = sortByDecision(keyed.firsts, decisions)
+    made = transitions
     await restartIfAlreadyAnswered(trx, claimsIn(refused))
 
     await restock(trx, returnedBy(transitions, lines), preamble.now)
@@ -63,6 +67,8 @@ export function changeOrders(
     await storeOutcomes(trx, responses, preamble, config.idempotencyTtlMinutes)
     return outcomesOf(keyed, refused, responses)
   })
+  for (const transition of made) config.countOrder(outcomeOf(transition))
+  return outcomes
 }
 
 /** Reads and locks everything that the decisions need, in one round trip. */
@@ -88,6 +94,11 @@ type Transition = StateChange<OrderRow, ChangeCommand>
 function returnedBy(transitions: readonly Transition[], lines: OrderLines): Map<number, number> {
   const canceled = transitions.filter(({ order }) => order.status === 'CANCELED')
   return quantities(canceled.flatMap(({ order }) => lines.get(order.id) ?? []))
+}
+
+function outcomeOf({ order, request }: Transition): OrderOutcome {
+  if (order.status === 'CONFIRMED') return 'confirmed'
+  return request === undefined ? 'expired' : 'canceled'
 }
 
 function eventOf({ before, order, request }: Transition, lines: OrderLines): NewEvent {

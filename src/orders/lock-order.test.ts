@@ -26,6 +26,7 @@ const CONFIG = {
   runLockWaitMs: 500,
   timeZone: 'UTC',
   currency: 'USD',
+  countOrder: () => {},
 }
 const CALLER: Principal = { id: 'erp', scopes: new Set(), customerId: null }
 

@@ -19,6 +19,7 @@ import { type Claim, claimOf } from '../platform/idempotency/claim.ts'
 import { purgeExpiredKeys } from '../platform/idempotency/purge.ts'
 import { replayOrThrow } from '../platform/idempotency/run.ts'
 import type { StoredResponse } from '../platform/idempotency/store.ts'
+import type { Telemetry } from '../platform/telemetry/telemetry.ts'
 import { changeOrders } from './change-orders.ts'
 import {
   CANCEL_ORDER,
@@ -33,6 +34,7 @@ import {
 } from './commands.ts'
 import type { OrderConfig } from './config.ts'
 import { type NewOrder, OrderCursor, type OrderPreview, type OrderQuery, type ValidatedOrder } from './contract.ts'
+import { countPlacement, createOrderCount } from './metrics.ts'
 import { type Order, type OrderSummary, presentBrief, presentOrder, presentSummary } from './order-response.ts'
 import { orderNotFound } from './order-states.ts'
 import { placeOrders } from './place-orders.ts'
@@ -70,25 +72,33 @@ export type OrdersService = ReturnType<typeof createOrdersService>
  * The verbs of orders. Writes that arrive at the same moment share a transaction, but each caller gets its own
  * response.
  */
-export function createOrdersService(db: Database, customers: CustomersClient, config: OrdersServiceConfig) {
+export function createOrdersService(
+  db: Database,
+  customers: CustomersClient,
+  config: OrdersServiceConfig,
+  telemetry: Telemetry,
+) {
+  const countOrder = createOrderCount(telemetry)
   // Placing and changing have one batcher each, because they seldom need the same rows. While the database runs one
   // batch, the process decides the other.
   const batching = {
     ...BATCH,
+    telemetry,
     rowsOf: rowNamesOf,
     shareOf,
     weightOf,
     locks: createLockMemory(),
     lockWaitMs: config.lockWaitMs,
   }
-  const writeConfig = { ...config, runLockWaitMs: Math.ceil(config.lockWaitMs * RUN_LOCK_WAIT_SHARE) }
+  const runLockWaitMs = Math.ceil(config.lockWaitMs * RUN_LOCK_WAIT_SHARE)
+  const writeConfig = { ...config, runLockWaitMs, countOrder }
   const place = createBatcher<PlaceCommand, StoredResponse>(
     (commands, mode) => placeOrders(db, commands, writeConfig, mode),
-    batching,
+    { ...batching, name: 'place' },
   )
   const change = createBatcher<ChangeCommand, StoredResponse>(
     (commands, mode) => changeOrders(db, commands, writeConfig, mode),
-    batching,
+    { ...batching, name: 'change' },
   )
 
   /** Orders that are requested at the same moment are read together. */
@@ -106,18 +116,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
     /**
      * @throws AppError the refusals of `placeOrders`, and the errors of the customers client
      */
-    async placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<StoredResponse> {
-      const { principal, trace } = caller
-      if (!mayActFor(principal, input.customer_id)) throw customerUnknown(input.customer_id)
-      const claim = claimOf(PLACE_ORDER, principal, key, ...hashedOf(input))
-      try {
-        const customer = await customers.getCustomer(input.customer_id, trace)
-        if (customer === undefined) throw customerNotFound(input.customer_id)
-      } catch (error) {
-        // A replay must succeed, even if the customer is deleted by now or Customers does not respond.
-        return await replayOrThrow(db, claim, error)
-      }
-      return place({ ...commandFor(caller, input, claim, key), ...termsOf(principal, input) })
+    placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<StoredResponse> {
+      return countPlacement(countOrder, placeOrder(caller, input, key), input.confirm === true)
     },
 
     /** Tells what placing an order would cost, and what stands against it. @throws AppError `not_found` */
@@ -137,12 +137,8 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
      * succeeds.
      * @throws AppError the same errors as `placeOrder`
      */
-    async placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<StoredResponse> {
-      const { customer, ...order } = input
-      const claim = claimOf(PLACE_ORDER, caller.principal, key, order)
-      if (customer === null) return replayOrThrow(db, claim, customerNotFound(order.customer_id))
-      const command = { ...commandFor(caller, order, claim, key), customer, ...CONFIRMED_TERMS }
-      return place(command).catch((refusal) => finishTwoSteps(caller, { ...input, customer }, key, refusal))
+    placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<StoredResponse> {
+      return countPlacement(countOrder, placeValidatedOrder(caller, input, key), true)
     },
 
     /** @throws AppError `not_found` */
@@ -206,6 +202,28 @@ export function createOrdersService(db: Database, customers: CustomersClient, co
         if (some < SWEEP_PAGE_SIZE) return purged
       }
     },
+  }
+
+  async function placeOrder(caller: Caller, input: PlaceInput, key: string | undefined): Promise<StoredResponse> {
+    const { principal, trace } = caller
+    if (!mayActFor(principal, input.customer_id)) throw customerUnknown(input.customer_id)
+    const claim = claimOf(PLACE_ORDER, principal, key, ...hashedOf(input))
+    try {
+      const customer = await customers.getCustomer(input.customer_id, trace)
+      if (customer === undefined) throw customerNotFound(input.customer_id)
+    } catch (error) {
+      // A replay must succeed, even if the customer is deleted by now or Customers does not respond.
+      return await replayOrThrow(db, claim, error)
+    }
+    return place({ ...commandFor(caller, input, claim, key), ...termsOf(principal, input) })
+  }
+
+  async function placeValidatedOrder(caller: Caller, input: ValidatedInput, key: string): Promise<StoredResponse> {
+    const { customer, ...order } = input
+    const claim = claimOf(PLACE_ORDER, caller.principal, key, order)
+    if (customer === null) return replayOrThrow(db, claim, customerNotFound(order.customer_id))
+    const command = { ...commandFor(caller, order, claim, key), customer, ...CONFIRMED_TERMS }
+    return place(command).catch((refusal) => finishTwoSteps(caller, { ...input, customer }, key, refusal))
   }
 
   function confirmOrder(caller: Caller, orderId: number, key: string): Promise<StoredResponse> {

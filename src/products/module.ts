@@ -1,4 +1,5 @@
 import { PRODUCT_ERRORS } from './errors.ts'
+import { PRODUCT_GAUGES } from './metrics.ts'
 import { PRODUCT_SCOPES } from './scopes.ts'
 import { PRODUCT_TABLES } from './tables.ts'
 
@@ -7,4 +8,5 @@ export const products = {
   scopes: PRODUCT_SCOPES,
   errors: PRODUCT_ERRORS,
   tables: PRODUCT_TABLES,
+  gauges: PRODUCT_GAUGES,
 } as const

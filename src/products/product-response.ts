@@ -6,7 +6,7 @@ import type { ProductRow } from './store.ts'
 export type Product = z.output<typeof ProductSchema>
 
 /** A product as callers see it. */
-export function presentProduct(row: Omit<ProductRow, 'sku_key'>): Product {
+export function presentProduct(row: Omit<ProductRow, 'sku_key' | 'out_of_stock'>): Product {
   const { id, sku, name, price_cents, stock, min_qty, qty_step, max_qty, unit, stock_low_at, version } = row
   return {
     id,

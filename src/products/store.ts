@@ -29,7 +29,10 @@ export const SKU_INDEXES = [
 ]
 
 /** What a caller may write. */
-export type ProductFields = Omit<ProductRow, 'id' | 'sku_key' | 'version' | 'created_at' | 'updated_at'>
+export type ProductFields = Omit<
+  ProductRow,
+  'id' | 'sku_key' | 'out_of_stock' | 'version' | 'created_at' | 'updated_at'
+>
 
 export async function insertProduct(db: Database, fields: ProductFields, now: DbTime): Promise<number> {
   const { insertId } = await db

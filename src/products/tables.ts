@@ -1,4 +1,4 @@
-import type { Generated } from 'kysely'
+import type { Generated, GeneratedAlways } from 'kysely'
 import type { DbTime } from '../platform/core/time.ts'
 
 declare module '../platform/database/tables.ts' {
@@ -13,6 +13,8 @@ declare module '../platform/database/tables.ts' {
       stock: number
       /** 1, or 0 for a product that can't be ordered. */
       active: Generated<number>
+      /** The database derives it: 1 for a product that could be ordered, but has no stock. */
+      out_of_stock: GeneratedAlways<number | null>
       min_qty: Generated<number>
       qty_step: Generated<number>
       max_qty: Generated<number | null>

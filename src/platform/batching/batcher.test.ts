@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { RowsLocked } from '../database/errors.ts'
+import { NO_TELEMETRY } from '../telemetry/telemetry.ts'
 import { type BatcherOptions, createBatcher, type RunMode, SetAside } from './batcher.ts'
 import { createLockMemory } from './lock-memory.ts'
 
@@ -20,6 +21,8 @@ function recorded(run: Run, options: Options = {}) {
       return run(commands, mode)
     },
     {
+      name: 'test',
+      telemetry: NO_TELEMETRY,
       maxCommands: 100,
       maxWeight: 1_000,
       maxQueued: 100,

@@ -1,6 +1,16 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { AppError, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
 import { RowsLocked } from '../database/errors.ts'
+import { secondsSince } from '../telemetry/metrics.ts'
+import {
+  BATCH_QUEUE_LENGTH,
+  BATCH_SECONDS,
+  BATCH_SIZE,
+  BATCH_SPLITS,
+  BATCH_WAIT_SECONDS,
+  REQUESTS_REJECTED,
+} from '../telemetry/series.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { deliver, type Waiting } from './delivery.ts'
 import { createFairQueue } from './fair-queue.ts'
 import type { LockMemory } from './lock-memory.ts'
@@ -28,6 +38,9 @@ export class SetAside {
 export type BatchRun<C, R> = (commands: readonly C[], mode: RunMode) => Promise<readonly (R | AppError | SetAside)[]>
 
 export interface BatcherOptions<C> {
+  /** Names the batcher among others. */
+  name: string
+  telemetry: Telemetry
   /** How many commands one run may take. */
   maxCommands: number
   /** How much the commands of one run may weigh together. */
@@ -50,6 +63,8 @@ export interface BatcherOptions<C> {
 
 interface Queued<C, R> extends Waiting<R> {
   command: C
+  /** When it came, by `performance.now()`. */
+  since: number
   /** How long it may wait for a lock, by `performance.now()`. */
   deadline: number
 }
@@ -65,6 +80,7 @@ interface Queued<C, R> extends Waiting<R> {
  */
 export function createBatcher<C, R>(run: BatchRun<C, R>, options: BatcherOptions<C>): (command: C) => Promise<R> {
   const { maxCommands, maxWeight, weightOf, maxQueued, shareOf, rowsOf, locks, lockWaitMs } = options
+  const meter = createMeter(options, () => queue.size + setAside.length)
   const queue = createFairQueue<Queued<C, R>>({
     maxItems: maxCommands,
     maxWeight,
@@ -80,7 +96,8 @@ export function createBatcher<C, R>(run: BatchRun<C, R>, options: BatcherOptions
       // without this, each command would get a transaction of its own.
       await nextTurn()
       const batch = queue.take()
-      await runBatch(batch, { waitsForLocks: !mayMeetKnownLock(batch) })
+      for (const { since } of batch) meter.waited(secondsSince(since))
+      await meter.timed(batch.length, () => runBatch(batch, { waitsForLocks: !mayMeetKnownLock(batch) }))
     }
     running = false
   }
@@ -105,6 +122,7 @@ export function createBatcher<C, R>(run: BatchRun<C, R>, options: BatcherOptions
       for (const { reject } of batch) reject(error)
       return
     }
+    meter.split()
     const half = Math.ceil(batch.length / 2)
     await runBatch(batch.slice(0, half), mode)
     await runBatch(batch.slice(half), mode)
@@ -140,7 +158,7 @@ export function createBatcher<C, R>(run: BatchRun<C, R>, options: BatcherOptions
       for (const { reject } of late) reject(new RowsLocked())
       setAside = inTime.slice(maxCommands)
       const batch = inTime.slice(0, maxCommands)
-      if (batch.length > 0) await runBatch(batch, { waitsForLocks: false })
+      if (batch.length > 0) await meter.timed(batch.length, () => runBatch(batch, { waitsForLocks: false }))
     }
     retrying = false
   }
@@ -150,16 +168,38 @@ export function createBatcher<C, R>(run: BatchRun<C, R>, options: BatcherOptions
       const share = shareOf(command)
       const waiting = queue.size + setAside.length
       if (waiting >= maxQueued || queue.sizeOf(share) >= Math.ceil(maxQueued / 2)) {
+        meter.rejected()
         reject(overloaded())
         return
       }
-      const queued = { command, deadline: performance.now() + lockWaitMs, resolve, reject }
+      const since = performance.now()
+      const queued = { command, since, deadline: since + lockWaitMs, resolve, reject }
       if (locks.isAnyKnown() && rowsOf(command)?.some((row) => locks.isKnown(row))) return putAside(queued)
       queue.add(share, queued)
       if (running) return
       running = true
       drain()
     })
+}
+
+/** What is told of a batcher's runs. A run that is split, or repeated without waiting for locks, is one run. */
+function createMeter(
+  { name, telemetry: { metrics } }: Pick<BatcherOptions<never>, 'name' | 'telemetry'>,
+  size: () => number,
+) {
+  const [sizes, seconds] = [metrics.histogram(BATCH_SIZE, name), metrics.histogram(BATCH_SECONDS, name)]
+  metrics.atScrape(BATCH_QUEUE_LENGTH, () => [{ labels: [name], value: size() }])
+  return {
+    waited: metrics.histogram(BATCH_WAIT_SECONDS, name),
+    split: metrics.counter(BATCH_SPLITS, name),
+    rejected: metrics.counter(REQUESTS_REJECTED, 'queue'),
+    async timed(commands: number, run: () => Promise<void>): Promise<void> {
+      const start = performance.now()
+      sizes(commands)
+      await run()
+      seconds(secondsSince(start))
+    },
+  }
 }
 
 /** The pause before a command that was set aside is tried again: between once and twice this long. */

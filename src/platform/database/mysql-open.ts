@@ -2,6 +2,7 @@ import { Kysely } from 'kysely'
 import { createPool } from 'mysql2'
 import { type ConnectionOptions, createConnection } from 'mysql2/promise'
 import type { Logger } from '../telemetry/logger.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { DatabaseConfig } from './config.ts'
 import { mysqlDialect } from './mysql.ts'
 import { connectionOf, dial, hostsOf, type ServerAddress, textOf } from './mysql-connection.ts'
@@ -11,7 +12,11 @@ import type { Tables } from './tables.ts'
 import { limitSingleCommands } from './transaction.ts'
 import type { Database } from './types.ts'
 
-export async function openMysql(config: DatabaseConfig, logger: Logger | undefined): Promise<Database> {
+export async function openMysql(
+  config: DatabaseConfig,
+  logger: Logger | undefined,
+  telemetry: Telemetry,
+): Promise<Database> {
   const writers = (await hasSeveralServers(config)) ? createWriters(config, tellWriters(logger)) : undefined
   const pool = createPool({
     database: config.name,
@@ -35,6 +40,7 @@ export async function openMysql(config: DatabaseConfig, logger: Logger | undefin
     session: sessionSettings(config),
     sessionTimeoutMs: config.connectTimeoutMs,
     maxIdleMs: (MAX_IDLE_SECONDS - IDLE_MARGIN_SECONDS) * 1_000,
+    telemetry,
   }
   const db = new Kysely<Tables>({ dialect: mysqlDialect(pool, options, config) })
   limitSingleCommands(db, {

@@ -1,6 +1,9 @@
 import { setInterval } from 'node:timers'
 import type { Pool, PoolConnection } from 'mysql2'
 import { unsafeCast } from '../core/unsafe-cast.ts'
+import { secondsSince } from '../telemetry/metrics.ts'
+import { CONNECTION_WAIT_SECONDS, DATABASE_CONNECTIONS } from '../telemetry/series.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { isConnectionLost, isPrivilegeMissing, leadsToReader } from './errors.ts'
 import { type MysqlServer, SERVER_QUERY, serverOf, sessionSettingsOn } from './mysql-server.ts'
 import type { Writers } from './mysql-writers.ts'
@@ -17,6 +20,7 @@ export interface MysqlPoolOptions {
   sessionTimeoutMs: number
   /** A connection that was idle for longer is ended: the server is about to end it. */
   maxIdleMs: number
+  telemetry: Telemetry
 }
 
 /** A connection for one transaction, or for one statement. */
@@ -76,8 +80,23 @@ export function createMysqlPool(pool: Pool, options: MysqlPoolOptions): MysqlPoo
   const idleCheck = setInterval(endIdle, IDLE_CHECK_MS).unref()
   /** When the address was last seen to lead to another server. */
   let failedOverAt = Number.NEGATIVE_INFINITY
+  const { metrics } = options.telemetry
+  const waited = metrics.histogram(CONNECTION_WAIT_SECONDS)
+  metrics.atScrape(DATABASE_CONNECTIONS, () => [
+    { labels: ['used'], value: all.inUse() },
+    { labels: ['idle'], value: idle.size },
+  ])
 
-  async function lend({ kind, until }: LendOptions): Promise<Loan> {
+  async function lend(wanted: LendOptions): Promise<Loan> {
+    const start = performance.now()
+    try {
+      return await lendInTime(wanted)
+    } finally {
+      waited(secondsSince(start))
+    }
+  }
+
+  async function lendInTime({ kind, until }: LendOptions): Promise<Loan> {
     const giveBacks: GiveBack[] = []
     const giveBackAll = () => {
       for (const giveBack of giveBacks) giveBack()

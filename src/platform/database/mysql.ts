@@ -13,6 +13,7 @@ import { limitSelectTime } from './dialect.ts'
 import { isConnectionLost, isTimeLimitReached, isTimeout, leadsToReader, ReadTimedOut, RolledBack } from './errors.ts'
 import { createMysqlPool, type Loan, type MysqlPool, type MysqlPoolOptions, type WorkKind } from './mysql-pool.ts'
 import type { PipelineConnection } from './pipeline.ts'
+import { createStatementTimer } from './statement-timer.ts'
 import { hideValues, requirePlainValues } from './statement-values.ts'
 
 const BEGIN = CompiledQuery.raw('begin')
@@ -30,6 +31,10 @@ export interface StatementLimits {
   readTimeoutMs: number
 }
 
+interface Statements extends StatementLimits {
+  timed: ReturnType<typeof createStatementTimer>
+}
+
 /**
  * Kysely over mysql2, with fewer round trips than Kysely's own dialect: statements that need not be waited for one by one
  * share a packet. The pool must allow several statements in one query. When one fails, the server runs none of those after
@@ -38,7 +43,11 @@ export interface StatementLimits {
 export function mysqlDialect(pool: Pool, options: MysqlPoolOptions, limits: StatementLimits): Dialect {
   return {
     createAdapter: () => new MysqlAdapter(),
-    createDriver: () => new MysqlDriver(pool, createMysqlPool(pool, options), limits),
+    createDriver: () =>
+      new MysqlDriver(pool, createMysqlPool(pool, options), {
+        ...limits,
+        timed: createStatementTimer(options.telemetry),
+      }),
     createIntrospector: (db) => new MysqlIntrospector(db),
     createQueryCompiler: () => new MysqlQueryCompiler(),
   }
@@ -47,9 +56,9 @@ export function mysqlDialect(pool: Pool, options: MysqlPoolOptions, limits: Stat
 class MysqlDriver implements Driver {
   readonly #driverPool: Pool
   readonly #pool: MysqlPool
-  readonly #limits: StatementLimits
+  readonly #limits: Statements
 
-  constructor(driverPool: Pool, pool: MysqlPool, limits: StatementLimits) {
+  constructor(driverPool: Pool, pool: MysqlPool, limits: Statements) {
     this.#driverPool = driverPool
     this.#pool = pool
     this.#limits = limits
@@ -89,12 +98,12 @@ class MysqlDriver implements Driver {
 /** Borrows from the pool with its first statement: only then is it known whether it is part of a transaction. */
 class MysqlConnection implements PipelineConnection {
   readonly #pool: MysqlPool
-  readonly #limits: StatementLimits
+  readonly #limits: Statements
   #loan: Loan | undefined
   #begun = false
   #queued: CompiledQuery[] = []
 
-  constructor(pool: MysqlPool, limits: StatementLimits) {
+  constructor(pool: MysqlPool, limits: Statements) {
     this.#pool = pool
     this.#limits = limits
   }
@@ -194,8 +203,10 @@ class MysqlConnection implements PipelineConnection {
     const sql = queries.map((query) => query.sql).join(';')
     const values = queries.flatMap((query) => query.parameters)
     requirePlainValues(values)
+    const start = performance.now()
     return new Promise((resolve, reject) => {
       loan.connection.query({ sql, values, timeout }, (error, result) => {
+        this.#limits.timed(queries.at(-1)?.sql ?? '', start)
         if (!error) return resolve(queries.length > 1 ? unsafeCast<unknown[]>(result) : [result])
         hideValues(error, sql, values)
         loan.failed(error)
@@ -223,6 +234,7 @@ function packetsForGalera(queries: readonly CompiledQuery[]): CompiledQuery[][] 
 
 /** `begin` and selects, after comments: MariaDB's time limits are in comments. */
 const READ = /^\s*(?:\/\*.*?\*\/\s*)*(?:begin|select)\b/i
+const SELECT = /^\s*(?:\/\*.*?\*\/\s*)*select\b/i
 
 function endsTransaction([query]: readonly CompiledQuery[]): boolean {
   return query === COMMIT || query === ROLLBACK
@@ -245,8 +257,7 @@ function isWorthRetrying(error: unknown, isRead: boolean): boolean {
 
 /** Lists have a limit clause. Selects of user locks and of the schema count as writes: they may take longer than reads. */
 function kindOf(queries: readonly CompiledQuery[]): WorkKind {
-  if (!queries.every(({ sql }) => /^\s*select\b/i.test(sql) && /\bfrom\s+(?!`information_schema)/i.test(sql)))
-    return 'write'
+  if (!queries.every(({ sql }) => SELECT.test(sql) && /\bfrom\s+(?!`information_schema)/i.test(sql))) return 'write'
   return queries.some(({ sql }) => /\blimit\b/i.test(sql)) ? 'list' : 'read'
 }
 

@@ -10,6 +10,8 @@ export interface Slots {
    * @throws PoolExhausted when none became free by then
    */
   take(until: number): Promise<GiveBack>
+  /** How many are lent. */
+  inUse(): number
 }
 
 /** Lends at most `count` slots at once. Others wait in the order of their arrival. */
@@ -40,6 +42,7 @@ export function createSlots(count: number): Slots {
       free--
       return lend()
     },
+    inUse: () => count - free,
   }
 
   function wait(until: number): Promise<GiveBack> {

@@ -2,13 +2,14 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 
 import { dirname } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Kysely } from 'kysely'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { DatabaseConfig } from './config.ts'
 import { sqliteCode } from './errors.ts'
 import { sqliteDialect } from './sqlite.ts'
 import type { Tables } from './tables.ts'
 import type { Database } from './types.ts'
 
-export async function openSqlite({ file, readTimeoutMs }: DatabaseConfig): Promise<Database> {
+export async function openSqlite({ file, readTimeoutMs }: DatabaseConfig, telemetry: Telemetry): Promise<Database> {
   const { DatabaseSync } = await import('node:sqlite')
   if (file !== ':memory:') keepPrivate(file)
   const database = new DatabaseSync(file)
@@ -18,10 +19,13 @@ export async function openSqlite({ file, readTimeoutMs }: DatabaseConfig): Promi
   // A checkpoint every 16 MiB of log, instead of every 4 MiB: a page that many writes change is copied less often.
   database.exec('pragma wal_autocheckpoint = 4000')
   database.exec('pragma busy_timeout = 0')
-  return new Kysely<Tables>({ dialect: sqliteDialect(database, readTimeoutMs) })
+  return new Kysely<Tables>({ dialect: sqliteDialect(database, readTimeoutMs, telemetry) })
 }
 
-export async function openSqliteReadOnly({ file, readTimeoutMs }: DatabaseConfig): Promise<Database> {
+export async function openSqliteReadOnly(
+  { file, readTimeoutMs }: DatabaseConfig,
+  telemetry: Telemetry,
+): Promise<Database> {
   const { DatabaseSync } = await import('node:sqlite')
   const open = (location: string | URL) => {
     const database = new DatabaseSync(location, { readOnly: true })
@@ -29,12 +33,12 @@ export async function openSqliteReadOnly({ file, readTimeoutMs }: DatabaseConfig
     return database
   }
   try {
-    return new Kysely<Tables>({ dialect: sqliteDialect(open(file), readTimeoutMs) })
+    return new Kysely<Tables>({ dialect: sqliteDialect(open(file), readTimeoutMs, telemetry) })
   } catch (error) {
     // A file in WAL mode needs a -shm beside it. If none can be made and there is no -wal, nobody is writing the file.
     if (!NO_SHM.has(sqliteCode(error) ?? 0) || existsSync(`${file}-wal`)) throw error
     const immutable = new URL(`${pathToFileURL(file).href}?immutable=1`)
-    return new Kysely<Tables>({ dialect: sqliteDialect(open(immutable), readTimeoutMs) })
+    return new Kysely<Tables>({ dialect: sqliteDialect(open(immutable), readTimeoutMs, telemetry) })
   }
 }
 

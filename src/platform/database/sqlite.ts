@@ -10,9 +10,13 @@ import {
   SqliteQueryCompiler,
 } from 'kysely'
 import { unsafeCast } from '../core/unsafe-cast.ts'
+import { secondsSince } from '../telemetry/metrics.ts'
+import { CONNECTION_WAIT_SECONDS, DATABASE_CONNECTIONS } from '../telemetry/series.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { isFileBusy, PoolExhausted } from './errors.ts'
 import type { PipelineConnection } from './pipeline.ts'
 import { createSlots, type GiveBack, type Slots } from './slots.ts'
+import { createStatementTimer } from './statement-timer.ts'
 import { requirePlainValues } from './statement-values.ts'
 
 const MAX_PREPARED_STATEMENTS = 200
@@ -42,10 +46,10 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
  * The file's busy timeout must be 0: a wait inside SQLite would stop the event loop.
  * @param readTimeoutMs how long a read outside a transaction waits for its slot and the file; 0 is as long as a write
  */
-export function sqliteDialect(database: DatabaseSync, readTimeoutMs: number): Dialect {
+export function sqliteDialect(database: DatabaseSync, readTimeoutMs: number, telemetry: Telemetry): Dialect {
   return {
     createAdapter: () => new TransactionalSqliteAdapter(),
-    createDriver: () => new SqliteDriver(database, readTimeoutMs || MAX_FILE_WAIT_MS),
+    createDriver: () => new SqliteDriver(database, readTimeoutMs || MAX_FILE_WAIT_MS, telemetry),
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   }
@@ -55,8 +59,8 @@ class SqliteDriver implements Driver {
   readonly #file: SqliteFile
   readonly #readWaitMs: number
 
-  constructor(database: DatabaseSync, readWaitMs: number) {
-    this.#file = new SqliteFile(database)
+  constructor(database: DatabaseSync, readWaitMs: number, telemetry: Telemetry) {
+    this.#file = new SqliteFile(database, telemetry)
     this.#readWaitMs = readWaitMs
   }
 
@@ -91,12 +95,30 @@ class SqliteDriver implements Driver {
 class SqliteFile {
   readonly #database: DatabaseSync
   readonly #prepared = new Map<string, ReturnType<DatabaseSync['prepare']>>()
-  readonly slot: Slots = createSlots(1)
+  readonly #slot: Slots = createSlots(1)
+  readonly #timed: ReturnType<typeof createStatementTimer>
+  readonly #waited: (seconds: number) => void
   /** When writes first and last found that another program holds the file. */
   #held = NOT_HELD
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, telemetry: Telemetry) {
     this.#database = database
+    this.#timed = createStatementTimer(telemetry)
+    this.#waited = telemetry.metrics.histogram(CONNECTION_WAIT_SECONDS)
+    telemetry.metrics.atScrape(DATABASE_CONNECTIONS, () => [
+      { labels: ['used'], value: this.#slot.inUse() },
+      { labels: ['idle'], value: 1 - this.#slot.inUse() },
+    ])
+  }
+
+  /** Takes the connection. @throws PoolExhausted */
+  async take(until: number): Promise<GiveBack> {
+    const start = performance.now()
+    try {
+      return await this.#slot.take(until)
+    } finally {
+      this.#waited(secondsSince(start))
+    }
   }
 
   /**
@@ -110,6 +132,7 @@ class SqliteFile {
   }
 
   run<R>(sql: string, values: readonly unknown[]): QueryResult<R> {
+    const start = performance.now()
     try {
       const result = this.#run<R>(sql, values)
       if (!isRead(sql)) this.#held = NOT_HELD
@@ -117,6 +140,8 @@ class SqliteFile {
     } catch (error) {
       if (isFileBusy(error) && !isRead(sql)) this.#noteHeld(performance.now())
       throw error
+    } finally {
+      this.#timed(sql, start)
     }
   }
 
@@ -168,7 +193,7 @@ class SqliteConnection implements PipelineConnection {
     const hasBegun = this.#giveBack !== undefined
     const until = isRead(sql) ? performance.now() + this.#readWaitMs : this.#file.writesUntil()
     for (let maxMs = 2; ; maxMs = Math.min(2 * maxMs, MAX_PAUSE_MS)) {
-      this.#giveBack ??= await this.#file.slot.take(until)
+      this.#giveBack ??= await this.#file.take(until)
       try {
         return this.#file.run(sql, parameters)
       } catch (cause) {

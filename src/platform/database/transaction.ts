@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../core/errors.ts'
+import { TRANSACTION_RETRIES } from '../telemetry/series.ts'
 import { tellCommitted } from './commits.ts'
 import {
   DatabaseUnavailable,
@@ -14,6 +15,7 @@ import {
   RowsLocked,
 } from './errors.ts'
 import type { Slots } from './slots.ts'
+import { telemetryOf } from './telemetry.ts'
 import type { Database } from './types.ts'
 import { noteCommitted, noteDiskFull } from './write-probe.ts'
 
@@ -53,13 +55,22 @@ export async function transact<T>(db: Database, work: (trx: Database) => Promise
       const late = isTimeout(failure)
       const refused = isConflict(failure) || leadsToReader(failure)
       const again = refused || lost || failure instanceof RestartTransaction || isKeyTaken(failure)
-      if (again && !late && attempt < MAX_ATTEMPTS) await sleep(Math.random() * 10 * 2 ** attempt)
-      else if (again || isUnavailable(failure)) {
+      if (again && !late && attempt < MAX_ATTEMPTS) {
+        telemetryOf(db).metrics.counter(TRANSACTION_RETRIES, retryReasonOf(failure))()
+        await sleep(Math.random() * 10 * 2 ** attempt)
+      } else if (again || isUnavailable(failure)) {
         if (isDiskFull(failure)) noteDiskFull(db, failure)
         throw new DatabaseUnavailable('The database could not do this now. Try again.', { cause: failure })
       } else throw failure
     }
   }
+}
+
+function retryReasonOf(failure: unknown): string {
+  if (leadsToReader(failure)) return 'read_only'
+  if (isConflict(failure)) return 'conflict'
+  if (isConnectionLost(failure)) return 'connection_lost'
+  return isKeyTaken(failure) ? 'key_taken' : 'restart'
 }
 
 /** Thrown inside {@link transact} when another transaction won a race that only a fresh start can see. */

@@ -9,6 +9,7 @@ import { msSince } from '../core/time.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { type DatabaseFault, DatabaseUnavailable, databaseFaultOf } from '../database/errors.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace } from '../telemetry/trace.ts'
 import { type BodyConfig, receiveBody } from './body-limit.ts'
 import { claimedClientOf } from './claimed-client.ts'
@@ -24,6 +25,7 @@ import { sendProblem, toAppError, validationError } from './problem-details.ts'
 import { type ProblemShape, plainProblem } from './problem-document.ts'
 import { limitRequests } from './rate-limit.ts'
 import type { Check } from './readiness.ts'
+import { createRequestMeter } from './request-meter.ts'
 
 /** API Gateway's stage, a prefix of every path. The request for trying the system has the same prefix. */
 const STAGE = /^\/dev(?=\/|$)/
@@ -59,6 +61,7 @@ export interface AppEnv {
     addToLog: AddToLog
     /** Logs the line of one call of a batch. */
     logCall: AddToLog
+    telemetry: Telemetry
   }
 }
 
@@ -71,6 +74,7 @@ export type ReportFailure = (error: AppError, correlationId: string) => void
 /** The dependencies of every service's app. */
 export interface ServiceDeps {
   logger: Logger
+  telemetry: Telemetry
   authenticator: Authenticator
   /** Requests of one principal in a minute; undefined is no limit. */
   rateLimitPerMinute?: number | undefined
@@ -161,12 +165,15 @@ export function locationOf(c: Context, id: number | string): string {
  * is too large, and logs one line at the end.
  */
 function receive(
-  { authenticator, logger, rateLimitPerMinute, maxInFlight, lifecycle, trustedProxies, production }: ServiceDeps,
+  deps: ServiceDeps,
   receiveWhole: MiddlewareHandler<AppEnv>,
   shape: ProblemShape,
 ): MiddlewareHandler<AppEnv> {
+  const { authenticator, logger, telemetry, rateLimitPerMinute, maxInFlight } = deps
+  const { lifecycle, trustedProxies, production } = deps
   const fairShare = createFairShare(maxInFlight)
-  const admission = createLoadShedder(maxInFlight, fairShare, logger)
+  const admission = createLoadShedder(maxInFlight, fairShare, logger, telemetry)
+  const measure = createRequestMeter(telemetry)
   const limitRate = rateLimitPerMinute === undefined ? undefined : limitRequests(rateLimitPerMinute)
   const warnOfProxies = production && trustedProxies === 0 ? createProxyWarning(logger, lifecycle) : undefined
   // Request lines hold no secrets: redaction would only cost time.
@@ -182,7 +189,7 @@ function receive(
   const refusalOf = (c: Context<AppEnv>) => admission.refusalOf(c.req.path, c.req.header('authorization'))
 
   async function refuse(c: Context<AppEnv>, error: AppError): Promise<void> {
-    await admission.tellRefusal()
+    await admission.tellRefusal(error)
     c.res = sendProblem(c, error, shape)
   }
 
@@ -190,7 +197,7 @@ function receive(
     const refusal = refusalOf(c)
     if (refusal) return refuse(c, refusal)
     await admission.take(next)
-    if (c.error === OVER_SHARE) await admission.tellRefusal()
+    if (c.error === OVER_SHARE) await admission.tellRefusal(OVER_SHARE)
   }
 
   return async (c, next) => {
@@ -198,7 +205,10 @@ function receive(
     c.set('trace', traceOf(c))
     warnOfProxies?.(c)
     const refusal = refusalOf(c)
-    if (refusal) return refuse(c, refusal)
+    if (refusal) {
+      await refuse(c, refusal)
+      return measure(c, start)
+    }
     const added = {}
     c.set('reportFailure', reportFailure)
     c.set('addToLog', (fields) => Object.assign(added, fields))
@@ -206,8 +216,10 @@ function receive(
     c.set('authenticator', authenticator)
     c.set('fairShare', fairShare)
     c.set('limitRate', limitRate)
+    c.set('telemetry', telemetry)
     // A request takes a slot only when its body has arrived whole: slow senders must not block others.
     await receiveWhole(c, () => serve(c, next))
+    measure(c, start)
     const line = { ...lineOf(c, start), ...refusedCallerOf(c, trustedProxies), ...added }
     // Probes come every few seconds: at `info` their lines would hide all others.
     if (PROBE.test(c.req.path) && !REFUSED_STATUS.has(c.res.status)) requests.debug(line, 'request')

@@ -1,6 +1,8 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
+import { REQUESTS_REJECTED } from '../telemetry/series.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { AppEnv } from './app.ts'
 import { findDoubledMember } from './duplicate-members.ts'
 import type { Authenticator } from './principal.ts'
@@ -33,6 +35,7 @@ export interface BodyConfig {
   internal: boolean
   inFlight: BodiesInFlight
   maxBytesInFlight: number
+  telemetry: Telemetry
 }
 
 interface Limit {
@@ -53,9 +56,11 @@ function limitOf(maxBytes: number): Limit {
 
 /** Calls the next middleware when the whole body has arrived and is not too large. Keeps its text for later readers. */
 export function receiveBody(config: BodyConfig, shape: ProblemShape): MiddlewareHandler<AppEnv> {
+  const rejected = config.telemetry.metrics.counter(REQUESTS_REJECTED, 'body_bytes')
   return async (c, next) => {
     const received = await receive(c, limitFor(c, config), config)
     if (received instanceof AppError) {
+      if (received === OVERLOADED) rejected()
       c.res = sendProblem(c, received, shape)
       return
     }
@@ -81,7 +86,7 @@ const NO_BYTES = new Uint8Array(0)
 async function receive(
   c: Context<AppEnv>,
   limit: Limit,
-  { inFlight, maxBytesInFlight }: BodyConfig,
+  { inFlight, maxBytesInFlight }: Pick<BodyConfig, 'inFlight' | 'maxBytesInFlight'>,
 ): Promise<Uint8Array | AppError> {
   const stated = Number(c.req.header('content-length') ?? Number.NaN)
   if (stated > limit.maxBytes) return limit.refusal

@@ -1,5 +1,7 @@
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { REQUESTS_IN_FLIGHT, REQUESTS_REJECTED } from '../telemetry/series.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type FairShare, OVER_SHARE } from './fair-share.ts'
 
 /** Health probes are never shed: they matter most under overload, and cost almost nothing. */
@@ -21,14 +23,22 @@ export interface LoadShedder {
   refusalOf(path: string, authorization: string | undefined): AppError | undefined
   /** Runs the work in a slot. */
   take(work: () => Promise<void>): Promise<void>
-  /** Waits until a refusal may be sent. A refused request holds no slot meanwhile. */
-  tellRefusal(): Promise<void>
+  /** Counts a refusal, and waits until it may be sent. A refused request holds no slot meanwhile. */
+  tellRefusal(refusal: AppError): Promise<void>
 }
 
-export function createLoadShedder(maxInFlight: number, fairShare: FairShare, logger: Logger): LoadShedder {
+export function createLoadShedder(
+  maxInFlight: number,
+  fairShare: FairShare,
+  logger: Logger,
+  { metrics }: Telemetry,
+): LoadShedder {
   const reportRefusal = createRefusalReport(logger)
   const turnToRefuse = createPerTickLimiter(REFUSALS_A_TURN)
+  const overloaded = metrics.counter(REQUESTS_REJECTED, 'max_requests')
+  const overShare = metrics.counter(REQUESTS_REJECTED, 'fair_share')
   let inFlight = 0
+  metrics.atScrape(REQUESTS_IN_FLIGHT, () => [{ labels: [], value: inFlight }])
   return {
     refusalOf(path, authorization) {
       if (PROBE.test(path)) return undefined
@@ -43,7 +53,9 @@ export function createLoadShedder(maxInFlight: number, fairShare: FairShare, log
         inFlight--
       }
     },
-    tellRefusal() {
+    tellRefusal(refusal) {
+      if (refusal === OVER_SHARE) overShare()
+      else overloaded()
       reportRefusal()
       return turnToRefuse()
     },

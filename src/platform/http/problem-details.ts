@@ -31,7 +31,8 @@ export function sendProblem(c: Context<AppEnv>, error: AppError, shape: ProblemS
   return send(c, JSON.stringify(shape.of(error, c.get('trace').correlationId)), error.status, problemHeaders(error))
 }
 
-function problemHeaders(error: AppError): Record<string, string> {
+/** The headers of a refusal besides those of all responses. */
+export function problemHeaders(error: AppError): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': 'application/problem+json' }
   const challenge = challengeOf(error)
   if (challenge !== undefined) headers['www-authenticate'] = challenge

@@ -3,6 +3,7 @@ import type { Context, TypedResponse } from 'hono'
 import type { StatusCode } from 'hono/utils/http-status'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { StoredResponse } from '../idempotency/store.ts'
+import { REPLAYS } from '../telemetry/series.ts'
 import type { AppEnv } from './app.ts'
 import type { Route } from './contract.ts'
 import { etagOf, namesVersion } from './etag.ts'
@@ -66,11 +67,17 @@ export function sendStored<R extends Route>(
   headers: Readonly<Record<string, string>> = {},
 ): RouteConfigToTypedResponse<R> {
   if (!(stored.status in route.responses)) throw new Error(`${route.operationId} declares no ${stored.status}`)
+  if (stored.replayed) countReplay(c, route)
   const hasBody = stored.status !== 204
   const replayed = stored.replayed && { 'idempotent-replayed': 'true' }
   const all = { ...headers, ...(hasBody && JSON_TYPE), ...replayed }
   const response = send(c, hasBody ? stored.body : null, unsafeCast<StatusCode>(stored.status), all)
   return unsafeCast<RouteConfigToTypedResponse<R>>(response)
+}
+
+/** Counts a request that gets the stored response of an earlier one. */
+export function countReplay(c: Context<AppEnv>, { operationId = 'unknown' }: Route): void {
+  c.get('telemetry').metrics.counter(REPLAYS, operationId)()
 }
 
 /**

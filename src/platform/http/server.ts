@@ -6,8 +6,9 @@ import { getRequestListener, RequestError } from '@hono/node-server'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { NO_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 import { problemDocument } from './problem-document.ts'
-import { type CountRefusal, createRefusalLog } from './refusal-log.ts'
+import { type CountRefusal, createRefusalCount } from './refusal-log.ts'
 import { ALWAYS } from './response.ts'
 
 export interface Serving {
@@ -52,14 +53,16 @@ interface Connection {
 /**
  * Serves an app over HTTP. Port 0 takes a free port. Rejects when the server can't listen on the port.
  * @param logger logs refusals of requests that the app did not see
+ * @param telemetry counts these refusals
  */
 export function serve(
   app: { fetch: (request: Request, connection: Connection) => Response | Promise<Response> },
   port: number,
   { requestMs, keepAliveMs, stallMs, maxConnections, host }: ServingLimits = LIMITS,
   logger?: Logger,
+  telemetry: Telemetry = NO_TELEMETRY,
 ): Promise<Serving> {
-  const countRefusal = logger ? createRefusalLog(logger) : () => {}
+  const countRefusal = createRefusalCount(telemetry, logger)
   const serverOptions = {
     requestTimeout: requestMs,
     headersTimeout: requestMs / 2,

@@ -1,4 +1,7 @@
 import type { Logger } from '../telemetry/logger.ts'
+import { secondsSince } from '../telemetry/metrics.ts'
+import { JOB_SECONDS } from '../telemetry/series.ts'
+import { NO_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 
 /** Work that a process does again and again, beside its requests. */
 export interface Job {
@@ -21,10 +24,14 @@ export interface JobContext {
  * Runs each job now, and then again and again. Runs of one job never overlap; different jobs do not wait for each other.
  * @returns stops all jobs, and resolves when the runs in flight have ended
  */
-export function startJobs(jobs: readonly Job[], logger: Logger): () => Promise<void> {
+export function startJobs(
+  jobs: readonly Job[],
+  logger: Logger,
+  telemetry: Telemetry = NO_TELEMETRY,
+): () => Promise<void> {
   const controller = new AbortController()
   const context = { logger, signal: controller.signal }
-  const running = jobs.map((job) => startJob(job, context))
+  const running = jobs.map((job) => startJob(job, context, telemetry))
   return async () => {
     controller.abort()
     await Promise.all(running.map((ended) => ended()))
@@ -35,7 +42,7 @@ export function startJobs(jobs: readonly Job[], logger: Logger): () => Promise<v
 const WOKEN_PAUSE_MS = 200
 
 /** @returns resolves when the run in flight has ended; after the signal is aborted, no other follows */
-function startJob(job: Job, context: JobContext): () => Promise<void> {
+function startJob(job: Job, context: JobContext, { metrics }: Telemetry): () => Promise<void> {
   const { logger, signal } = context
   let timer: NodeJS.Timeout | undefined
   let inFlight = Promise.resolve()
@@ -45,9 +52,12 @@ function startJob(job: Job, context: JobContext): () => Promise<void> {
   async function runOnce(): Promise<void> {
     state = 'running'
     wokenInRun = false
+    const start = performance.now()
     try {
       await job.run(context)
+      metrics.histogram(JOB_SECONDS, job.name, 'ok')(secondsSince(start))
     } catch (err) {
+      metrics.histogram(JOB_SECONDS, job.name, 'failed')(secondsSince(start))
       logger.error({ err }, `the ${job.name} failed; the next one will go on`)
     }
     state = 'pausing'

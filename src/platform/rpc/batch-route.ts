@@ -5,9 +5,10 @@ import type { z } from 'zod'
 import { msSince } from '../core/time.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import type { AddToLog, AppEnv } from '../http/app.ts'
+import type { Route } from '../http/contract.ts'
 import { toAppError } from '../http/problem-details.ts'
 import { problemDocument } from '../http/problem-document.ts'
-import { send } from '../http/response.ts'
+import { countReplay, send } from '../http/response.ts'
 import type { Trace } from '../telemetry/trace.ts'
 import type { BatchResponse } from './batch-contract.ts'
 
@@ -25,6 +26,7 @@ interface CallResponse {
 /** Does every call of a batch. Results keep the order of the calls, and each call gets its own log line. */
 export async function handleEach<C extends BatchedCall>(
   c: Context<AppEnv>,
+  route: Route,
   calls: readonly C[],
   work: (call: C, trace: Trace, addToLog: AddToLog) => Promise<CallResponse>,
 ): Promise<Response & TypedResponse<JSONParsed<z.output<typeof BatchResponse>>, 200, 'json'>> {
@@ -36,6 +38,7 @@ export async function handleEach<C extends BatchedCall>(
     const start = performance.now()
     const line = { route: routePath(c, -1), correlation_id: call.correlation_id }
     const { status, replayed, body } = await handleCall(call, (fields) => Object.assign(line, fields))
+    if (replayed) countReplay(c, route)
     c.get('logCall')({ ...line, status, ms: msSince(start) })
     return `{"status":${status},"replayed":${replayed},"body":${body}}`
   })

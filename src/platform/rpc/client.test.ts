@@ -4,9 +4,11 @@ import { nowhere } from '../../../testing/services.ts'
 import { AppError, defineErrors, PLATFORM_ERRORS } from '../core/errors.ts'
 import { problemDocument } from '../http/problem-document.ts'
 import { serve } from '../http/server.ts'
+import { NO_TELEMETRY } from '../telemetry/telemetry.ts'
 import { MAX_BATCHED_CALLS } from './batch-contract.ts'
 import { type Call, callService, createBatchedCalls, type Upstream } from './client.ts'
 
+const UNWATCHED = { name: 'things', telemetry: NO_TELEMETRY }
 const Widget = z.object({ id: z.int() })
 const WIDGET_ERRORS = defineErrors({
   widget_taken: { status: 409, title: 'The widget is taken' },
@@ -52,6 +54,7 @@ async function startUpstream(...responses: ((request: SeenRequest) => Response |
   const serving = await serve({ fetch: handle }, 0)
   onTestFinished(() => serving.close())
   const upstream: Upstream = {
+    ...UNWATCHED,
     base: `http://127.0.0.1:${serving.port}`,
     fetch,
     token: 'service-token',
@@ -113,7 +116,7 @@ describe('an address', () => {
       requests.push(new Request(url, init))
       return ok()
     }
-    await callService({ base, fetch: send, token: 't', timeoutMs: 20_000, attempts: 1 }, GET)
+    await callService({ ...UNWATCHED, base, fetch: send, token: 't', timeoutMs: 20_000, attempts: 1 }, GET)
     const [request] = requests
     if (request === undefined) throw new Error('no request was sent')
     return request
@@ -233,7 +236,7 @@ describe('the time limit of a call', () => {
   })
 
   it('when an in-process upstream ignores the signal, then the limit still applies', async () => {
-    const upstream: Upstream = { base: 'http://orders.internal', fetch: never, token: 't', ...impatient }
+    const upstream: Upstream = { ...UNWATCHED, base: 'http://orders.internal', fetch: never, token: 't', ...impatient }
     expect((await refusal(upstream)).code).toBe('deadline_exceeded')
   })
 })

@@ -4,12 +4,18 @@ import { AppError, type ErrorDefinition, isRefusal, PLATFORM_ERRORS } from '../c
 import { untilAborted, withTimeLimit } from '../core/timeout.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { CheckFailed } from '../http/readiness.ts'
+import { secondsSince } from '../telemetry/metrics.ts'
+import { CLIENT_REQUEST_SECONDS } from '../telemetry/series.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Trace } from '../telemetry/trace.ts'
 import { BatchResponse, MAX_BATCHED_CALLS } from './batch-contract.ts'
 import type { Fetch } from './http-fetch.ts'
 
 /** How one service reaches another. */
 export interface Upstream {
+  /** The service's name, for those who watch. */
+  name: string
+  telemetry: Telemetry
   /** The service's URL. Its path is kept, and a trailing slash does not matter. */
   base: string
   fetch: Fetch
@@ -185,7 +191,28 @@ function tooLate(cause: unknown): AppError {
   return new AppError(PLATFORM_ERRORS.deadline_exceeded, 'A service did not answer in time.', {}, { cause })
 }
 
-function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
+async function reach(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
+  const start = performance.now()
+  const { metrics } = upstream.telemetry
+  const measure = (outcome: string) =>
+    metrics.histogram(CLIENT_REQUEST_SECONDS, upstream.name, outcome)(secondsSince(start))
+  try {
+    const reached = await reachInTime(upstream, call)
+    measure(outcomeOf(reached))
+    return reached
+  } catch (error) {
+    measure(isRefusal(error, PLATFORM_ERRORS.deadline_exceeded) ? 'timeout' : 'unreachable')
+    throw error
+  }
+}
+
+/** `refused` is for the caller to mend, `failed` for the upstream. */
+function outcomeOf({ status }: Reached): string {
+  if (status >= 500 || status === 429) return 'failed'
+  return status >= 400 ? 'refused' : 'ok'
+}
+
+function reachInTime(upstream: Upstream, call: UpstreamRequest): Promise<Reached> {
   return withTimeLimit(
     upstream.timeoutMs,
     async (signal) => {

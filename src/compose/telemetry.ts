@@ -1,0 +1,45 @@
+import packageJson from '../../package.json' with { type: 'json' }
+import { type MetricsSource, metricsApp, withMetrics } from '../platform/http/metrics-page.ts'
+import { type Serving, serve } from '../platform/http/server.ts'
+import type { Logger } from '../platform/telemetry/logger.ts'
+import { NO_TELEMETRY, type Telemetry } from '../platform/telemetry/telemetry.ts'
+import type { Env } from './env.ts'
+
+/** A process and what is seen of it. */
+export interface Watched {
+  telemetry: Telemetry
+  source: MetricsSource | undefined
+}
+
+/**
+ * Opens the telemetry of a process. Libraries are loaded only for what is on.
+ * @param open whether metrics are on, and need no token, where the environment says nothing about them
+ */
+export async function openTelemetry({ metrics: { token, port } }: Env, { open = false } = {}): Promise<Watched> {
+  if (token === undefined && port === undefined && !open) return { telemetry: NO_TELEMETRY, source: undefined }
+  const { createExporter, CONTENT_TYPES } = await import('../platform/telemetry/prometheus.ts')
+  const { addProcessMetrics } = await import('../platform/telemetry/process-metrics.ts')
+  const { metrics, expose } = createExporter()
+  addProcessMetrics(metrics, packageJson.version)
+  return { telemetry: { metrics }, source: { token, expose, contentTypes: CONTENT_TYPES } }
+}
+
+type App = Parameters<typeof serve>[0]
+
+/** Serves an app, and its metrics on the same port unless they have a port of their own. */
+export function serveWatched(
+  app: App,
+  port: number,
+  env: Env,
+  logger: Logger,
+  { telemetry, source }: Watched,
+): Promise<Serving> {
+  const own = env.metrics.port === undefined ? source : undefined
+  return serve(withMetrics(app, own), port, env.serving, logger, telemetry)
+}
+
+/** Serves the metrics of the process on the port of their own, where they have one. */
+export async function serveMetrics(env: Env, logger: Logger, { source }: Watched): Promise<Serving[]> {
+  if (source === undefined || env.metrics.port === undefined) return []
+  return [await serve(metricsApp(source), env.metrics.port, env.serving, logger)]
+}

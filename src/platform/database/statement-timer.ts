@@ -1,0 +1,19 @@
+import { secondsSince } from '../telemetry/metrics.ts'
+import { DATABASE_OPERATION_SECONDS } from '../telemetry/series.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+
+const OPERATIONS = new Set(['select', 'insert', 'update', 'delete', 'begin', 'commit', 'rollback'])
+/** The first word after comments: time limits are in comments. */
+const FIRST_WORD = /^\s*(?:\/\*.*?\*\/\s*)*([a-z]+)/i
+
+/** What a statement does, in a word of a short list. */
+export function operationOf(sql: string): string {
+  const [, word = ''] = FIRST_WORD.exec(sql) ?? []
+  const operation = word.toLowerCase()
+  return OPERATIONS.has(operation) ? operation : 'other'
+}
+
+/** @returns tells the time of a statement since `start`, a moment of `performance.now()` */
+export function createStatementTimer({ metrics }: Telemetry): (sql: string, start: number) => void {
+  return (sql, start) => metrics.histogram(DATABASE_OPERATION_SECONDS, operationOf(sql))(secondsSince(start))
+}
