@@ -112,3 +112,16 @@ describeEachEngine('the printed SQL about webhooks', (engine) => {
     expect((await rows())[2]).toContainEqual({ endpoint_id: endpoint.id, pending: 1, since: expect.any(String) })
   })
 })
+
+describeEachEngine('the printed SQL of the alerts', (engine) => {
+  const system = useSystem(engine)
+  const [, section = ''] = /\n## Alerts\n(.*?)\n## /s.exec(TEXT) ?? []
+  const blocks = [...section.matchAll(/```sql\n(.*?)```/gs)].map(([, text = '']) => text)
+
+  it.each(blocks)('when somebody looks, then the database understands: %s', async (text) => {
+    expect(blocks.length).toBeGreaterThan(4)
+    await expect(sql.raw(text.replace(/;\s*$/, '')).execute(system.db)).resolves.toMatchObject({
+      rows: expect.any(Array),
+    })
+  })
+})

@@ -29,6 +29,11 @@ const HEALTHY_SECONDS = 15
 const PATIENCE_MS = 45_000
 const ALERTS = [...new Set(readRules().flatMap(({ alert }) => alert ?? []))]
 
+const DASHBOARD = 'ops/grafana/b2b-orders.json'
+const RUNBOOKS = readFileSync('docs/operations.md', 'utf8')
+/** The queries of the runbooks, each on a line of its own. */
+const PRINTED = [...RUNBOOKS.matchAll(/```promql\n(.*?)```/gs)].flatMap(([, text = '']) => text.trim().split('\n'))
+
 const VARIABLES = {
   ...LOOPBACK,
   // Few, so that a handful of callers reaches the limits.
@@ -104,12 +109,26 @@ describe.runIf(runsPrometheus() && inject('mysql') !== null)('Prometheus', () =>
 
   it('when rules, dashboard and documents name a metric, then it was there', async () => {
     const known = new Set(await system.prometheus.metricNames())
-    const texts = [RULES_FILE, 'ops/grafana/b2b-orders.json', 'docs/operations.md'].map((file) =>
-      readFileSync(file, 'utf8'),
-    )
+    const texts = [...[RULES_FILE, DASHBOARD].map((file) => readFileSync(file, 'utf8')), RUNBOOKS]
     const named = new Set(texts.flatMap(metricsIn))
     expect(named.size).toBeGreaterThan(30)
     expect([...named].filter((name) => !known.has(name) && !known.has(`${name}_count`))).toEqual([])
+  })
+
+  it('when the dashboard or a runbook asks for something, then there is an answer', async () => {
+    const { panels }: { panels: { targets?: { expr: string }[] }[] } = JSON.parse(readFileSync(DASHBOARD, 'utf8'))
+    const asked = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
+    const queries = [
+      ...asked.map((expr) => expr.replaceAll('$__rate_interval', '5s').replaceAll('$service', '.*')),
+      ...PRINTED,
+    ]
+    const now = Date.now() / 1_000
+    const answers = queries.map(async (query) => {
+      const found = await system.prometheus.queryRange(query, { start: now - 300, end: now, step: 1 })
+      return found.length === 0 ? [query] : []
+    })
+    expect(queries.length).toBeGreaterThan(45)
+    expect((await Promise.all(answers)).flat()).toEqual([])
   })
 
   it('when the process ends, then somebody is woken up', async () => {
@@ -204,7 +223,7 @@ async function forgetHold(system: WatchedSystem): Promise<void> {
 async function breakBooks(system: WatchedSystem): Promise<void> {
   const session = await system.openSession()
   await session.query('update products set stock = stock - 1 where id = 2')
-  const { code, stdout } = await runProgram('audit:books', system.database)
+  const { code, stdout } = await runProgram('audit:books', system.database, ['--record'])
   expect({ code, stdout }).toEqual({ code: 1, stdout: expect.stringContaining('MON-27') })
   await session.query('update last_audit set checked_at = checked_at - interval 2 day')
 }
