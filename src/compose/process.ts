@@ -45,7 +45,7 @@ function explain(error: unknown): string {
   if (error instanceof EnvError || error instanceof StartError) return error.message
   if (!(error instanceof Error)) return String(error)
   if ('code' in error && error.code === 'EADDRINUSE' && 'port' in error) {
-    return `Port ${error.port} is in use. Stop what listens there, or choose another port (PORT, CUSTOMERS_PORT, ORDERS_PORT, ORCHESTRATOR_PORT).`
+    return `Port ${error.port} is in use. Stop what listens there, or choose another port (PORT, CUSTOMERS_PORT, ORDERS_PORT, ORCHESTRATOR_PORT, METRICS_PORT).`
   }
   if ('code' in error && error.code === 'EACCES' && 'port' in error)
     return `Port ${error.port} may not be used by this user.`

@@ -1,5 +1,6 @@
 import packageJson from '../../package.json' with { type: 'json' }
-import { type MetricsSource, metricsApp, withMetrics } from '../platform/http/metrics-page.ts'
+import { createMetricsApp, type MetricsSource, withMetrics } from '../platform/http/metrics-page.ts'
+import { createRefusalCount } from '../platform/http/refusal-log.ts'
 import { type Serving, serve } from '../platform/http/server.ts'
 import type { Logger } from '../platform/telemetry/logger.ts'
 import { NO_TELEMETRY, type Telemetry } from '../platform/telemetry/telemetry.ts'
@@ -34,12 +35,14 @@ export function serveWatched(
   logger: Logger,
   { telemetry, source }: Watched,
 ): Promise<Serving> {
-  const own = env.metrics.port === undefined ? source : undefined
-  return serve(withMetrics(app, own), port, env.serving, logger, telemetry)
+  const isHere = source !== undefined && env.metrics.port === undefined
+  const all = isHere ? withMetrics(app, source, createRefusalCount(telemetry, logger)) : app
+  return serve(all, port, env.serving, logger, telemetry)
 }
 
 /** Serves the metrics of the process on the port of their own, where they have one. */
-export async function serveMetrics(env: Env, logger: Logger, { source }: Watched): Promise<Serving[]> {
+export async function serveMetrics(env: Env, logger: Logger, { telemetry, source }: Watched): Promise<Serving[]> {
   if (source === undefined || env.metrics.port === undefined) return []
-  return [await serve(metricsApp(source), env.metrics.port, env.serving, logger)]
+  const app = createMetricsApp(source, createRefusalCount(telemetry, logger))
+  return [await serve(app, env.metrics.port, env.serving, logger, telemetry)]
 }

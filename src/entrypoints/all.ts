@@ -54,24 +54,28 @@ async function serveAll(env: Env): Promise<void> {
     await stopJobs()
     await db.destroy()
   }
-  stopGracefully(lifecycle, [...servings, ...(await serveMetrics(env, logger, watched))], close, logger)
+  const metrics = await serveMetrics(env, logger, watched)
+  stopGracefully(lifecycle, [...servings, ...metrics], close, logger)
   const [atCustomers, atOrders, atOrchestrator] = servings.map(({ port }) => urlOf(env, port))
-  if (env.production) logger.info({ atCustomers, atOrders, atOrchestrator }, 'listening')
-  else process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator }))
+  const atMetrics = metrics[0] ? urlOf(env, metrics[0].port) : atOrchestrator
+  if (env.production) logger.info({ atCustomers, atOrders, atOrchestrator, metrics: metrics[0]?.port }, 'listening')
+  else process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator, atMetrics }))
 }
 
 interface Addresses {
   atCustomers: string | undefined
   atOrders: string | undefined
   atOrchestrator: string | undefined
+  atMetrics: string | undefined
 }
 
-async function banner(env: Env, { atCustomers, atOrders, atOrchestrator }: Addresses): Promise<string> {
+async function banner(env: Env, { atCustomers, atOrders, atOrchestrator, atMetrics }: Addresses): Promise<string> {
   const lines = [
     '',
     `  Customers     ${atCustomers}   docs: ${atCustomers}/docs`,
     `  Orders        ${atOrders}   docs: ${atOrders}/docs`,
     `  Orchestrator  ${atOrchestrator}   docs: ${atOrchestrator}/docs`,
+    `  Metrics       ${atMetrics}/metrics`,
     `  Database      ${describeDatabase(env.database)}`,
     `  Listening on  ${audienceOf(env)}`,
     '',

@@ -24,6 +24,9 @@ await runService(HELP, async (env) => {
     logger,
     watched,
   )
-  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], () => db.destroy(), logger)
-  logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
+  const metrics = await serveMetrics(env, logger, watched)
+  stopGracefully(lifecycle, [serving, ...metrics], () => db.destroy(), logger)
+  const { port } = serving
+  const told = { host: env.serving.host, port, docs: `${urlOf(env, port)}/docs`, metrics: metrics[0]?.port }
+  logger.info(told, 'listening')
 })

@@ -19,6 +19,9 @@ await runService(HELP, async (env) => {
   const { telemetry } = watched
   const app = composeOrchestrator(env, findServiceUrls(env, ['customers', 'orders']), logger, lifecycle, telemetry)
   const serving = await serveWatched(app, env.ports.own ?? env.ports.orchestrator, env, logger, watched)
-  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], async () => {}, logger)
-  logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
+  const metrics = await serveMetrics(env, logger, watched)
+  stopGracefully(lifecycle, [serving, ...metrics], async () => {}, logger)
+  const { port } = serving
+  const told = { host: env.serving.host, port, docs: `${urlOf(env, port)}/docs`, metrics: metrics[0]?.port }
+  logger.info(told, 'listening')
 })

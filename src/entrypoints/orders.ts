@@ -27,6 +27,9 @@ await runService(HELP, async (env) => {
     await stopJobs()
     await db.destroy()
   }
-  stopGracefully(lifecycle, [serving, ...(await serveMetrics(env, logger, watched))], close, logger)
-  logger.info({ host: env.serving.host, port: serving.port, docs: `${urlOf(env, serving.port)}/docs` }, 'listening')
+  const metrics = await serveMetrics(env, logger, watched)
+  stopGracefully(lifecycle, [serving, ...metrics], close, logger)
+  const { port } = serving
+  const told = { host: env.serving.host, port, docs: `${urlOf(env, port)}/docs`, metrics: metrics[0]?.port }
+  logger.info(told, 'listening')
 })

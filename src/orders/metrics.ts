@@ -68,7 +68,7 @@ export const ORDER_GAUGES: readonly DatabaseGauge[] = [
     },
     kind: 'number',
     select: (byIndex) => `select count(*) as value from (
-      select 1 as one from orders o ${byIndex('orders_holds')} where status = 'CREATED' limit ${MAX_COUNTED}) as holds`,
+      select 1 as one from orders o ${byIndex('orders_holds')} where status = 'CREATED' limit ${MAX_COUNTED}) as found`,
   },
   {
     series: {

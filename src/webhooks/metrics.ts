@@ -31,11 +31,11 @@ const OLDEST_WAITING = (byIndex: (name: string) => string) => `select min(since)
   union all
   select (
     select v.occurred_at from events v ${byIndex('events_position')}
-    where v.position > behind.position order by v.position limit 1)
+    where v.position > found.position order by v.position limit 1)
   from (
     select min(\`cursor\`) as position from webhook_endpoints e ${byIndex('webhook_endpoints_status')}
-    where e.status = 'enabled') as behind
-) as waiting`
+    where e.status = 'enabled') as found
+) as found`
 
 const endpointsThatAre = (status: string, byIndex: (name: string) => string) =>
   `select '${status}' as label, count(*) as value from webhook_endpoints e ${byIndex('webhook_endpoints_status')}

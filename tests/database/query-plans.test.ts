@@ -13,6 +13,7 @@ import {
   wrongPositions,
   wrongStockEvents,
 } from '../../src/audit/store.ts'
+import { DATABASE_GAUGES } from '../../src/compose/modules.ts'
 import { listCustomers, lookUpCustomer, searchCustomers } from '../../src/customers/store.ts'
 import {
   findEndedHolds,
@@ -29,6 +30,7 @@ import {
 } from '../../src/orders/store.ts'
 import { unsafeCast } from '../../src/platform/core/unsafe-cast.ts'
 import { dialectOf } from '../../src/platform/database/dialect.ts'
+import { gaugeQuery } from '../../src/platform/database/gauges.ts'
 import type { PipelineConnection } from '../../src/platform/database/pipeline.ts'
 import type { Database } from '../../src/platform/database/types.ts'
 import type { SearchCursor } from '../../src/platform/database/word-index.ts'
@@ -742,6 +744,31 @@ async function makeKeys(db: Database, count: number, expired: number): Promise<v
   }
   await (dialectOf(db).engine === 'mysql' ? sql`analyze table idempotency_keys` : sql`analyze`).execute(db)
 }
+
+describeEachEngine('the plans of gauges', (engine) => {
+  /** More than the rows that any gauge is about, and few of those that there are. */
+  const MOST = 2_500
+  let database: TestDatabase
+  beforeAll(async () => {
+    database = await createTestDatabase(engine)
+    const { db } = database
+    await makeCustomers(db, CUSTOMERS)
+    await makeProducts(db, PRODUCTS)
+    await sql`update products set stock = case when id % 50 = 0 then 0 else 5 end`.execute(db)
+    await makeOrders(db, { count: ORDERS, customers: CUSTOMERS })
+    await makeEvents(db, { count: ORDERS, customers: CUSTOMERS, unnumbered: 3_000 })
+    await makeDeliveries(db, 300)
+  })
+  afterAll(() => database.drop())
+
+  it.each(DATABASE_GAUGES.map((gauge) => [gauge.series.name, gauge] as const))(
+    'when %s is read, then only by an index, and few rows',
+    async (_, gauge) => {
+      // The rows of a union are those of its parts.
+      await expectIndexed(database.db, MOST, (db) => db.executeQuery(gaugeQuery(db, gauge)), /^<union/)
+    },
+  )
+})
 
 describeEachEngine('the plans of webhooks', (engine) => {
   const COUNT = 300

@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { parse } from 'yaml'
 import { resetDemoData } from '../../src/compose/demo-data.ts'
-import { DATA_TABLES } from '../../src/compose/schema.ts'
+import { DATA_TABLES, NOTE_TABLES } from '../../src/compose/schema.ts'
 import { createCustomersService } from '../../src/customers/service.ts'
 import type { ListedEvent } from '../../testing/feed.ts'
 import type { Variables } from '../../testing/fixture.ts'
@@ -128,7 +128,7 @@ describeEachEngine('npm run demo:reset', (engine) => {
     onTestFinished(drop)
     const tables = (await db.introspection.getTables()).map(({ name }) => name)
     // The current writer is not data: its row stays. So does that of the feed, with another position.
-    expect([...DATA_TABLES, 'database_writer', 'event_feed'].sort()).toEqual(
+    expect([...DATA_TABLES, ...NOTE_TABLES, 'database_writer', 'event_feed'].sort()).toEqual(
       tables.filter((name) => !name.startsWith('sqlite_')).sort(),
     )
   })

@@ -13,6 +13,7 @@ const CALLS_NOBODY = 'it calls no service'
 const NO_DATABASE = 'it has no database'
 const OF_ANOTHER = 'it is of another service'
 const FROM_SSM = 'the function reads it from SSM'
+const NO_SCRAPES = 'nothing scrapes a function'
 const OF_SWEEP = 'the function sweep deletes events'
 const OF_EVENTS = 'the function events sends webhooks'
 
@@ -33,6 +34,7 @@ const COMPOSE: Record<string, Reasons> = {
 }
 
 const OUTSIDE_LAMBDA: Reasons = {
+  'METRICS_*': NO_SCRAPES,
   HOST: GATEWAY,
   PORT: GATEWAY,
   CUSTOMERS_PORT: GATEWAY,

@@ -61,8 +61,8 @@ export function createGaugeReader(db: Database, gauges: readonly DatabaseGauge[]
 /** @throws what the database throws */
 export async function readGauges(db: Database, gauges: readonly DatabaseGauge[]): Promise<Read> {
   const { limitTime } = dialectOf(db)
-  const selects = gauges.map((gauge) => sql<Row>`${sql.raw(gauge.select((name) => hintOf(db, name)))}`.compile(db))
-  const limited = [clockQuery(db), ...selects].map((query) => limitTime(query, LIMIT_MS))
+  const queries = [clockQuery(db), ...gauges.map((gauge) => gaugeQuery(db, gauge))]
+  const limited = queries.map((query) => limitTime(query, LIMIT_MS))
   const [clock, ...results] = await pipeline(db, ...limited)
   const now = String(clock?.[0]?.value)
   return new Map(gauges.map((gauge, i) => [gauge, samplesOf(gauge, results[i] ?? [], now)]))
@@ -73,8 +73,10 @@ function clockQuery(db: Database): CompiledQuery<Row> {
   return sql<Row>`select ${dialectOf(db).now} as value from (select 1 as one) as clock`.compile(db)
 }
 
-function hintOf(db: Database, index: string): string {
-  return sql`${dialectOf(db).forceIndex(index)}`.compile(db).sql
+/** The select of a gauge for the engine of a database. */
+export function gaugeQuery(db: Database, { select }: DatabaseGauge): CompiledQuery<Row> {
+  const byIndex = (name: string) => sql`${dialectOf(db).forceIndex(name)}`.compile(db).sql
+  return sql<Row>`${sql.raw(select(byIndex))}`.compile(db)
 }
 
 function samplesOf({ kind, series }: DatabaseGauge, rows: readonly Row[], now: DbTime): Sample<readonly string[]>[] {

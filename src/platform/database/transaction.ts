@@ -15,7 +15,7 @@ import {
   RowsLocked,
 } from './errors.ts'
 import type { Slots } from './slots.ts'
-import { telemetryOf } from './telemetry.ts'
+import { type RetryReason, telemetryOf } from './telemetry.ts'
 import type { Database } from './types.ts'
 import { noteCommitted, noteDiskFull } from './write-probe.ts'
 
@@ -66,7 +66,7 @@ export async function transact<T>(db: Database, work: (trx: Database) => Promise
   }
 }
 
-function retryReasonOf(failure: unknown): string {
+function retryReasonOf(failure: unknown): RetryReason {
   if (leadsToReader(failure)) return 'read_only'
   if (isConflict(failure)) return 'conflict'
   if (isConnectionLost(failure)) return 'connection_lost'

@@ -1,10 +1,13 @@
 import { parseAccept } from 'hono/utils/accept'
+import { getPath } from 'hono/utils/url'
 import { sameSecret } from '../core/crypto.ts'
 import { AppError, PLATFORM_ERRORS } from '../core/errors.ts'
 import type { ExpositionFormat } from '../telemetry/prometheus.ts'
 import { problemHeaders } from './problem-details.ts'
 import { problemDocument } from './problem-document.ts'
+import type { CountRefusal } from './refusal-log.ts'
 import { ALWAYS } from './response.ts'
+import type { Connection } from './server.ts'
 
 export interface MetricsSource {
   /** The bearer token that a scrape needs; undefined: none. */
@@ -16,25 +19,30 @@ export interface MetricsSource {
 const PATH = '/metrics'
 
 /** Something that answers requests as an app does. */
-interface Fetcher<E> {
-  fetch(request: Request, env: E): Response | Promise<Response>
+interface App {
+  fetch(request: Request, connection: Connection): Response | Promise<Response>
 }
 
 /**
  * Puts `GET /metrics` before an app. A scrape never reaches the app, so it takes no slot of it, has no rate, and gets its
  * answer under overload too. A Lambda function serves the app alone, so no gateway leads here.
+ * @param countRefusal counts scrapes without the token
  */
-export function withMetrics<E>(app: Fetcher<E>, source: MetricsSource | undefined): Fetcher<E> {
-  if (source === undefined) return app
+export function withMetrics(app: App, source: MetricsSource, countRefusal: CountRefusal): App {
   return {
-    fetch: (request, env) =>
-      new URL(request.url).pathname === PATH ? answerScrape(request, source) : app.fetch(request, env),
+    fetch(request, connection) {
+      if (getPath(request) !== PATH) return app.fetch(request, connection)
+      const refusal = refusalOf(request, source.token)
+      if (refusal === undefined) return sendMetrics(request, source)
+      if (refusal.status === 401) countRefusal('401', connection.incoming.socket.remoteAddress)
+      return refuse(refusal)
+    },
   }
 }
 
 /** Serves the metrics and nothing else. */
-export function metricsApp(source: MetricsSource): Fetcher<unknown> {
-  return withMetrics({ fetch: () => refuse(NOTHING_ELSE) }, source)
+export function createMetricsApp(source: MetricsSource, countRefusal: CountRefusal): App {
+  return withMetrics({ fetch: () => refuse(NOTHING_ELSE) }, source, countRefusal)
 }
 
 const NOTHING_ELSE = new AppError(PLATFORM_ERRORS.route_not_found, `There is no such path. This port has ${PATH}.`)
@@ -44,12 +52,10 @@ const GET_ALONE = new AppError(PLATFORM_ERRORS.method_not_allowed, 'Metrics can 
   allow: ['GET', 'HEAD'],
 })
 
-async function answerScrape(request: Request, { token, expose, contentTypes }: MetricsSource): Promise<Response> {
-  const refusal = refusalOf(request, token)
-  if (refusal) return refuse(refusal)
-  const format = formatFor(request.headers.get('accept') ?? '')
-  const headers = { ...ALWAYS, 'content-type': contentTypes[format], vary: 'accept' }
-  return new Response(request.method === 'HEAD' ? null : await expose(format), { headers })
+async function sendMetrics({ method, headers }: Request, { expose, contentTypes }: MetricsSource): Promise<Response> {
+  const format = formatFor(headers.get('accept') ?? '')
+  const body = method === 'HEAD' ? null : await expose(format)
+  return new Response(body, { headers: { ...ALWAYS, 'content-type': contentTypes[format], vary: 'accept' } })
 }
 
 function refusalOf({ method, headers }: Request, token: string | undefined): AppError | undefined {

@@ -46,7 +46,7 @@ const LINGER_MS = 500
 const NO_HOST = 'localhost'
 
 /** The connection of a request. An app sees it as its environment. */
-interface Connection {
+export interface Connection {
   incoming: IncomingMessage | Http2ServerRequest
 }
 
