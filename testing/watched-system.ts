@@ -5,7 +5,6 @@ import { type Connection, createConnection } from 'mysql2/promise'
 import { endProcess } from '../scripts/children.ts'
 import { parseEnv } from '../src/compose/env.ts'
 import { type ApiClient, apiClient } from './api-client.ts'
-import { freePort } from './database-server.ts'
 import {
   databaseVariables,
   dropDatabase,
@@ -14,16 +13,26 @@ import {
   tokenFor,
   type Variables,
 } from './fixture.ts'
+import { SERVICES } from './openapi.ts'
 import { type Prometheus, startPrometheus } from './prometheus.ts'
 import { type NetworkProxy, openProxy } from './proxy.ts'
 import { newKey } from './rows.ts'
-import { allInOneProgram, freePorts, launch, type ServiceProcess, untilUp, urlAt } from './service-processes.ts'
+import {
+  freePorts,
+  launch,
+  type Ports,
+  type ServiceProcess,
+  separatePrograms,
+  untilUp,
+  urlAt,
+} from './service-processes.ts'
 
-/** All services in one process, the demo data behind a network that can be broken, callers, and a Prometheus that watches. */
+/** The three services, the demo data behind a network that can be broken, callers, and a Prometheus that watches. */
 export interface WatchedSystem {
   prometheus: Prometheus
-  service: ServiceProcess
-  metricsUrl: string
+  processes: readonly ServiceProcess[]
+  /** Of the metrics of each service. */
+  metricsPorts: Ports
   orders: ApiClient
   callers: Callers
   /** Between the services and their database. */
@@ -36,54 +45,63 @@ export interface WatchedSystem {
   stop(): Promise<void>
 }
 
-/** @param rules of Prometheus @param variables of the services */
+interface Options {
+  /** The text of the file of rules of Prometheus. Default: the committed one. */
+  rules?: string
+  /** Of the services. */
+  variables?: Variables
+}
+
+const OWN = { NODE_ENV: 'test', ORCHESTRATOR_PUBLIC: 'true' }
+
+/** Starts all of it; it stops in the opposite order, also when the start fails. */
 export async function startWatchedSystem(
   server: ServerAddress,
-  rules: string,
-  variables: Variables,
+  { rules, variables }: Options = {},
 ): Promise<WatchedSystem> {
-  const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-watched-'))
-  const database = newDatabaseVariables(server, folder)
-  const network = await openProxy(server)
-  const through = databaseVariables({ ...server, host: network.host, port: network.port }, database.DB_NAME ?? '')
-  const [ports, metricsPort] = [await freePorts(), await freePort()]
-  const own = { NODE_ENV: 'test', ORCHESTRATOR_PUBLIC: 'true', METRICS_PORT: String(metricsPort) }
-  const service = launch(allInOneProgram(ports, { ...own, ...through, ...variables }), folder)
-  await untilUp(Object.values(ports), [service], '/ready')
+  const cleanups: (() => unknown)[] = []
+  const stop = async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+  }
+  try {
+    const folder = mkdtempSync(join(tmpdir(), 'b2b-orders-watched-'))
+    cleanups.push(() => rmSync(folder, { recursive: true, force: true }))
+    const database = newDatabaseVariables(server, folder)
+    cleanups.push(() => dropDatabase(parseEnv(database).database))
+    const network = await openProxy(server)
+    cleanups.push(() => network.close())
+    const through = databaseVariables({ ...server, host: network.host, port: network.port }, database.DB_NAME ?? '')
 
-  const token = await tokenFor('tests', parseEnv({ ...own, ...database }))
-  const orders = apiClient(urlAt(ports.orders), token)
-  const callers = startCallers(orders, apiClient(urlAt(ports.orchestrator), token))
-  const prometheus = await startPrometheus({
-    targets: [{ address: `127.0.0.1:${metricsPort}`, service: 'all' }],
-    rules,
-  })
-  const sessions: Connection[] = []
-  return {
-    prometheus,
-    service,
-    metricsUrl: urlAt(metricsPort),
-    orders,
-    callers,
-    network,
-    server,
-    database,
-    async openSession() {
+    const [ports, metricsPorts] = [await freePorts(), await freePorts()]
+    const programs = separatePrograms(ports, { ...OWN, ...through, ...variables }, metricsVariables(metricsPorts))
+    const processes = programs.map((program) => launch(program, folder))
+    cleanups.push(() => Promise.all(processes.map(({ child }) => endProcess(child))))
+    await untilUp(Object.values(ports), processes, '/ready')
+
+    const targets = SERVICES.map((service) => ({ address: `127.0.0.1:${metricsPorts[service]}`, service }))
+    const prometheus = await startPrometheus({ targets, ...(rules !== undefined && { rules }) })
+    cleanups.push(() => prometheus.stop())
+    const token = await tokenFor('tests', parseEnv({ ...OWN, ...database }))
+    const orders = apiClient(urlAt(ports.orders), token)
+    const callers = startCallers(orders, apiClient(urlAt(ports.orchestrator), token))
+    cleanups.push(() => callers.stop())
+
+    const openSession = async () => {
       const { host, port, user, password } = server
       const session = await createConnection({ host, port, user, password, database: database.DB_NAME ?? '' })
-      sessions.push(session)
+      cleanups.push(() => session.destroy())
       return session
-    },
-    async stop() {
-      callers.stop()
-      for (const session of sessions) session.destroy()
-      await prometheus.stop()
-      await endProcess(service.child)
-      await network.close()
-      await dropDatabase(parseEnv(database).database)
-      rmSync(folder, { recursive: true, force: true })
-    },
+    }
+    return { prometheus, processes, metricsPorts, orders, callers, network, server, database, openSession, stop }
+  } catch (error) {
+    await stop()
+    throw error
   }
+}
+
+function metricsVariables(ports: Ports): Record<keyof Ports, Variables> {
+  const at = (port: number) => ({ METRICS_PORT: String(port) })
+  return { customers: at(ports.customers), orders: at(ports.orders), orchestrator: at(ports.orchestrator) }
 }
 
 export interface Callers {
@@ -95,7 +113,7 @@ export interface Callers {
 const PAUSE_MS = 60
 
 /** Calls that come all the time, whatever becomes of them. */
-export function startCallers(orders: ApiClient, orchestrator: ApiClient): Callers {
+function startCallers(orders: ApiClient, orchestrator: ApiClient): Callers {
   const ORDER = { customer_id: 1, items: [{ product_id: 3, qty: 1 }] }
   const again = { headers: { 'idempotency-key': newKey() } }
   const place = () => orders.post('/orders', ORDER, { headers: { 'idempotency-key': newKey() } })
