@@ -31,7 +31,7 @@ const GAP = 4
 const HEAD = 56
 const COLOURS = ['#3fb950', '#d29922', '#4493f8', '#db6d28', '#f85149', '#a371f7', '#39c5cf', '#8c959f']
 const MAX_LEGENDS = 6
-const CHARACTER_PX = 5.6
+const CHARACTER_PX = 6.3
 
 /** Draws the dashboard as SVG text: each panel where its file has it, with these figures. */
 export function pictureOf({ title, panels }: Dashboard, figures: Figures, span: TimeSpan, foot: string): string {
@@ -115,14 +115,14 @@ function unitOf({ fieldConfig }: DashboardPanel): string {
   return fieldConfig?.defaults.unit ?? 'none'
 }
 
-const AXIS = 46
+const AXIS = 58
 const TITLE = 24
 const LEGEND = 20
 
 function drawLines(panel: DashboardPanel, box: Box, figures: Figures, span: TimeSpan, card: string): string {
   const all = seriesOf(panel, figures)
   const values = all.flatMap(({ series }) => series.values.map(([, value]) => Number(value))).filter(Number.isFinite)
-  const most = niceCeiling(Math.max(0, ...values))
+  const most = ceilingOf(Math.max(0, ...values), unitOf(panel))
   const plot = {
     x: box.x + AXIS,
     y: box.y + TITLE,
@@ -140,11 +140,17 @@ function drawLines(panel: DashboardPanel, box: Box, figures: Figures, span: Time
   ].join('\n')
 }
 
-/** The next number of 1, 2 or 5 times a power of ten. */
-function niceCeiling(value: number): number {
+const BYTES_PER_MIB = 1024 * 1024
+
+/** The next value that is 1, 2 or 5 times a power of ten in its unit. */
+function ceilingOf(value: number, unit: string): number {
   if (value <= 0) return 1
-  const power = 10 ** Math.floor(Math.log10(value))
+  const power = 10 ** Math.floor(Math.log10(value / sizeOf(unit))) * sizeOf(unit)
   return power * ([1, 2, 5, 10].find((step) => step * power >= value) ?? 10)
+}
+
+function sizeOf(unit: string): number {
+  return unit === 'bytes' ? BYTES_PER_MIB : 1
 }
 
 function drawAxis({ x, y, width, height }: Box, most: number, unit: string): string[] {
@@ -199,8 +205,6 @@ function drawLegend(all: readonly NamedSeries[], box: Box): string[] {
     return [mark, text('quiet', left + 14, y, name)]
   })
 }
-
-const BYTES_PER_MIB = 1024 * 1024
 
 /** A value as Grafana would show it, more or less. */
 function inUnit(value: number, unit: string): string {

@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createProgram } from '../scripts/program.ts'
 import { type DatabaseServer, freePort, HOW_TO_GET_A_SERVER, startDatabaseServer } from '../testing/database-server.ts'
+import { listen } from '../testing/listen.ts'
 import type { Prometheus } from '../testing/prometheus.ts'
 import { startWatchedSystem, type WatchedSystem } from '../testing/watched-system.ts'
 import { type Dashboard, type Figures, pictureOf, type TimeSpan } from './dashboard-picture.ts'
@@ -48,21 +51,44 @@ async function main(runSeconds: number): Promise<void> {
 
 /** Runs the three services under load, and asks Prometheus for what the dashboard shows. */
 async function runServices(server: DatabaseServer, runSeconds: number, dashboard: Dashboard) {
-  const system = await startWatchedSystem(server)
+  const system = await startWatchedSystem(server, {
+    variables: { WEBHOOK_ALLOW_HTTP: 'true', WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8' },
+  })
   try {
-    const span = await playRun(runSeconds, system)
+    const soldOut = await prepare(system)
+    const span = await playRun(runSeconds, system, soldOut)
     return { figures: await figuresOf(dashboard, system.prometheus, span), span }
   } finally {
     await system.stop()
   }
 }
 
-async function playRun(runSeconds: number, { network, server, callers }: WatchedSystem): Promise<TimeSpan> {
+/** A receiver of webhooks and an audited database. @returns places an order of a product that has no stock */
+async function prepare({ orders, database, cleanups }: WatchedSystem): Promise<() => void> {
+  const receiver = createServer((_, response) => response.end())
+  cleanups.push(() => receiver.close())
+  await orders.post('/webhook-endpoints', {
+    url: `http://127.0.0.1:${await listen(receiver)}/`,
+    event_types: ['order.*'],
+  })
+  const audit = ['src/commands/audit-books.ts', '--record']
+  spawnSync(process.execPath, audit, { env: { PATH: process.env.PATH, ...database } })
+  const { body } = await orders.post('/products', { sku: 'SOLD-OUT', name: 'Sold out', price_cents: 1, stock: 0 })
+  const order = { customer_id: 1, items: [{ product_id: body.id, qty: 1 }] }
+  return () => void orders.post('/orders', order).catch(() => undefined)
+}
+
+async function playRun(
+  runSeconds: number,
+  { network, server, callers }: WatchedSystem,
+  orderSoldOut: () => void,
+): Promise<TimeSpan> {
   const start = Date.now() / 1_000
   const nowhere = await freePort()
   for (let passed = 0; passed < runSeconds; passed++) {
     const share = passed / runSeconds
     if (share >= RUSH.from && share < RUSH.to) callers.burst(20)
+    orderSoldOut()
     const outage = passed - Math.round(OUTAGE.at * runSeconds)
     if (outage === 0) tell('The database is away.')
     if (outage >= 0 && outage < OUTAGE.seconds) {

@@ -42,6 +42,8 @@ export interface WatchedSystem {
   database: Variables
   /** Opens a session of the database, past the network, until the system stops. */
   openSession(): Promise<Connection>
+  /** What is done first when the system stops, the last one first. */
+  cleanups: (() => unknown)[]
   stop(): Promise<void>
 }
 
@@ -92,7 +94,19 @@ export async function startWatchedSystem(
       cleanups.push(() => session.destroy())
       return session
     }
-    return { prometheus, processes, metricsPorts, orders, callers, network, server, database, openSession, stop }
+    return {
+      prometheus,
+      processes,
+      metricsPorts,
+      orders,
+      callers,
+      network,
+      server,
+      database,
+      openSession,
+      cleanups,
+      stop,
+    }
   } catch (error) {
     await stop()
     throw error
@@ -115,19 +129,18 @@ const PAUSE_MS = 60
 /** Calls that come all the time, whatever becomes of them. */
 function startCallers(orders: ApiClient, orchestrator: ApiClient): Callers {
   const ORDER = { customer_id: 1, items: [{ product_id: 3, qty: 1 }] }
-  const again = { headers: { 'idempotency-key': newKey() } }
-  const place = () => orders.post('/orders', ORDER, { headers: { 'idempotency-key': newKey() } })
+  const keyed = () => ({ headers: { 'idempotency-key': newKey() } })
+  const again = keyed()
+  const place = () => orders.post('/orders', ORDER, keyed())
+  const placeAnd = async (change: 'confirm' | 'cancel') => {
+    const { status, body } = await place()
+    if (status === 201) await orders.post(`/orders/${body.id}/${change}`, undefined, keyed())
+  }
   const calls = [
     () => orchestrator.post('/orchestrator/create-and-confirm-order', { ...ORDER, idempotency_key: newKey() }),
     () => orders.get('/orders?limit=20'),
-    async () => {
-      const { body } = await place()
-      await orders.post(`/orders/${body.id}/confirm`)
-    },
-    async () => {
-      const { body } = await place()
-      await orders.post(`/orders/${body.id}/cancel`)
-    },
+    () => placeAnd('confirm'),
+    () => placeAnd('cancel'),
     () => orders.post('/orders', ORDER, again),
     () => orders.get('/nowhere'),
   ]
