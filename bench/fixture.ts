@@ -47,14 +47,20 @@ const PAST_ORDERS = 10_000
 const FIRST_PAST_ORDER = 1_001
 const LINES_OF_PAST_ORDER = 2
 const ROWS_PER_INSERT = 5_000
+const NEVER = '2099-01-01 00:00:00.000'
 
-export async function openBenchDatabase(variables: Record<string, string>): Promise<BenchDatabase> {
+/** @param writesEvents whether the system does: of one that does not, the audit asks for none */
+export async function openBenchDatabase(
+  variables: Record<string, string>,
+  { writesEvents }: { writesEvents: boolean },
+): Promise<BenchDatabase> {
   const env = parseEnv(variables)
   const db = await createDatabase({ ...env.database, pool: 1, readTimeoutMs: 0 }, { seeded: true })
   await addClient(db, CLIENT)
   const ids = Array.from({ length: PRODUCTS }, (_, i) => FIRST_PRODUCT + i)
   await addProducts(db, ids, { stock: STOCK, priceOf })
   await addPastOrders(db)
+  if (!writesEvents) await db.updateTable('event_feed').set({ started_at: NEVER }).execute()
   let last = FIRST_PRODUCT + PRODUCTS
   return {
     env,

@@ -67,7 +67,7 @@ export async function startSystem(
   const ports = await freePorts()
   const embedded = name === 'one process, SQLite'
   const variables = { ...SETTINGS, ...newSecrets(), ...newDatabaseVariables(embedded ? undefined : server, folder) }
-  const database = await openBenchDatabase(variables)
+  const database = await openBenchDatabase(variables, { writesEvents: name !== 'baseline' })
 
   const options = name === 'services' ? [...IMAGE_OPTIONS, ...nodeOptions] : nodeOptions
   const logs = join(folder, name.replace(/\W+/g, '-'))

@@ -45,9 +45,11 @@ CREATE TABLE products (
   max_qty      INT          NULL,
   unit         VARCHAR(20)  NOT NULL DEFAULT 'pc',
   stock_low_at BIGINT       NULL COMMENT 'a stock that falls to this is low',
+  out_of_stock TINYINT      GENERATED ALWAYS AS (CASE WHEN stock = 0 AND active = 1 THEN 1 END) VIRTUAL COMMENT '1: it could be ordered, but has no stock; else NULL',
   PRIMARY KEY (id),
   UNIQUE KEY products_sku (sku),
   UNIQUE KEY products_sku_key (sku_key),
+  KEY products_out_of_stock (out_of_stock),
   CONSTRAINT products_price_check CHECK (price_cents >= 0),
   CONSTRAINT products_stock_check CHECK (stock >= 0)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
@@ -163,7 +165,7 @@ CREATE TABLE database_writer (
 
 CREATE TABLE events (
   id               BIGINT       NOT NULL AUTO_INCREMENT,
-  position         BIGINT       NULL COMMENT 'its place in the feed, given after the commit',
+  position         BIGINT       NOT NULL DEFAULT 0 COMMENT 'its place in the feed, given after the commit; 0: none yet',
   type             VARCHAR(40)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'such as order.placed',
   resource_type    VARCHAR(20)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   resource_id      BIGINT       NOT NULL,
@@ -177,13 +179,14 @@ CREATE TABLE events (
   occurred_at      DATETIME(3)  NOT NULL,
   PRIMARY KEY (id),
   UNIQUE KEY events_resource (resource_type, resource_id, resource_version, type),
-  UNIQUE KEY events_position (position)
+  KEY events_position (position)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE event_feed (
-  id         TINYINT     NOT NULL COMMENT '1',
-  position   BIGINT      NOT NULL COMMENT 'of the last event that has one',
-  started_at DATETIME(3) NOT NULL COMMENT 'orders placed before have no events',
+  id            TINYINT     NOT NULL COMMENT '1',
+  position      BIGINT      NOT NULL COMMENT 'of the last event that has one',
+  started_at    DATETIME(3) NOT NULL COMMENT 'orders placed before have no events',
+  backfilled_at DATETIME(3) NULL COMMENT 'what an older version did before to products and customers has no events',
   PRIMARY KEY (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
@@ -247,4 +250,12 @@ CREATE TABLE webhook_attempts (
   PRIMARY KEY (id),
   KEY webhook_attempts_delivery (delivery_id),
   CONSTRAINT webhook_attempts_delivery_fk FOREIGN KEY (delivery_id) REFERENCES webhook_deliveries (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE last_audit (
+  id          TINYINT     NOT NULL COMMENT '1',
+  checked_at  DATETIME(3) NOT NULL,
+  balanced    TINYINT     NOT NULL COMMENT '1, or 0 where something differs',
+  differences INT         NOT NULL COMMENT 'how many were found; of one kind, the audit finds some at most',
+  PRIMARY KEY (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

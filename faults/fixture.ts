@@ -133,13 +133,13 @@ async function readFinalState(db: Database, marks: readonly number[]): Promise<F
   const events = await db
     .selectFrom('events')
     .select(['id', 'position', 'type', 'resource_type', 'resource_id', 'resource_version'])
-    .where('position', 'is not', null)
+    .where('position', '>', 0)
     .orderBy('position')
     .execute()
   return {
     events: events.map(({ id, position, type, resource_type, resource_id, resource_version }) => {
       const resource = { type: resource_type, id: resource_id, version: resource_version }
-      return { id: `evt_${id}`, position: position ?? 0, type, resource }
+      return { id: `evt_${id}`, position, type, resource }
     }),
     orders: orders.map(({ id, qty, status, confirmed_at, total_cents, customer_id, po_number }): StoredOrder => {
       const placed = { totalCents: total_cents, customerId: customer_id, poNumber: po_number }

@@ -190,7 +190,7 @@ export async function makeEvents(db: Database, { count, customers, unnumbered = 
   await inBulk(db, [
     sql`insert into events (id, position, type, resource_type, resource_id, resource_version, customer_id, actor,
         correlation_id, traceparent, reason, data, occurred_at)
-      select i + 1, case when i < ${sql.lit(numbered)} then i + 1 end,
+      select i + 1, case when i < ${sql.lit(numbered)} then i + 1 else 0 end,
         ${kind(sql`'customer.updated'`, sql`'product.stock_adjusted'`, sql`case when i % 2 = 0 then 'order.placed' else 'order.confirmed' end`)},
         ${kind(sql`'customer'`, sql`'product'`, sql`'order'`)},
         ${kind(owner, sql.lit(BUSY_PRODUCT), sql`1 + (i - i % 2) / 2`)},

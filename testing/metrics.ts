@@ -46,10 +46,11 @@ export function valueIn({ samples }: Scrape, name: string, labels: Record<string
   return found.length === 0 ? undefined : found.reduce((sum, { value }) => sum + value, 0)
 }
 
-/** The families that have a sample. Those of histograms have no `_bucket`, `_sum` and `_count`. */
+/** The families that have a sample, without what the samples of histograms and OpenMetrics' counters end with. */
 export function familiesIn({ text, samples }: Scrape): string[] {
   const names = [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name ?? '')
-  return names.filter((family) => samples.some(({ name }) => name === family || name === `${family}_count`)).sort()
+  const suffixes = ['', '_count', '_total']
+  return names.filter((family) => samples.some(({ name }) => suffixes.some((end) => name === family + end))).sort()
 }
 
 /** Scrapes until a value fits. */

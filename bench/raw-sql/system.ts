@@ -23,7 +23,7 @@ export type RawSqlName = (typeof RAW_SQL)[number]
 
 export async function startRawSql(name: RawSqlName, server: DatabaseServer): Promise<RawSql> {
   const variables = newDatabaseVariables(server, '')
-  const database = await openBenchDatabase(variables)
+  const database = await openBenchDatabase(variables, { writesEvents: false })
   const generator = fork(fileURLToPath(new URL('loop.ts', import.meta.url)), [FORMS[name]], {
     env: { PATH: process.env.PATH, ...variables },
     execArgv: [],

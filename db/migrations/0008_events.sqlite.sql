@@ -3,8 +3,8 @@
 
 CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  -- Its place in the feed, given after the commit.
-  position INTEGER NULL,
+  -- Its place in the feed, given after the commit; 0: none yet.
+  position INTEGER NOT NULL DEFAULT 0,
   -- Such as order.placed.
   type TEXT NOT NULL,
   resource_type TEXT NOT NULL,
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS events (
   data TEXT NOT NULL,
   occurred_at TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS events_position ON events (position);
+CREATE INDEX IF NOT EXISTS events_position ON events (position);
 CREATE UNIQUE INDEX IF NOT EXISTS events_resource ON events (resource_type, resource_id, resource_version, type);
 
 CREATE TABLE IF NOT EXISTS event_feed (
@@ -31,7 +31,9 @@ CREATE TABLE IF NOT EXISTS event_feed (
   -- Of the last event that has one.
   position INTEGER NOT NULL,
   -- Orders placed before have no events.
-  started_at TEXT NOT NULL
+  started_at TEXT NOT NULL,
+  -- What an older version did before to products and customers has no events.
+  backfilled_at TEXT NULL
 ) STRICT;
 INSERT OR IGNORE INTO event_feed (id, position, started_at) VALUES (1, 0, strftime('%Y-%m-%d %H:%M:%f', 'now'));
 

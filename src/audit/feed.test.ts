@@ -31,7 +31,7 @@ async function copyNewest(db: Database, type: string, changes: Partial<Insertabl
   const { id: _, ...event } = await newestOf(db, type)
   await db
     .insertInto('events')
-    .values({ ...event, position: null, ...changes })
+    .values({ ...event, position: 0, ...changes })
     .execute()
 }
 
@@ -132,7 +132,7 @@ const BREAKS: [string, string[], (db: Database) => Promise<unknown>][] = [
     ['event_order'],
     async (db) => {
       const [confirmed, canceled] = [await newestOf(db, 'order.confirmed'), await newestOf(db, 'order.canceled')]
-      await changeNewest(db, 'order.confirmed', { position: null })
+      await changeNewest(db, 'order.confirmed', { position: 0 })
       await changeNewest(db, 'order.canceled', { position: confirmed.position })
       await changeNewest(db, 'order.confirmed', { position: canceled.position })
     },
@@ -176,6 +176,14 @@ const BREAKS: [string, string[], (db: Database) => Promise<unknown>][] = [
         .updateTable('event_feed')
         .set((eb) => ({ position: eb('position', '+', 1) }))
         .execute(),
+  ],
+  [
+    'two events have the same position',
+    ['positions'],
+    async (db) => {
+      const { position } = await newestOf(db, 'product.created')
+      await copyNewest(db, 'product.out_of_stock', { resource_version: 99, position })
+    },
   ],
   [
     'an event never got a position',

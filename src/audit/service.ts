@@ -1,17 +1,16 @@
-import { addDays, addMinutes, type DbTime, laterOf, toRfc3339 } from '../platform/core/time.ts'
+import { addDays, addMinutes, type DbTime, toRfc3339 } from '../platform/core/time.ts'
 import { readClock } from '../platform/database/clock.ts'
 import { lockMaintenance } from '../platform/database/migrations.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
 import { systemOrigin } from '../platform/events/record.ts'
+import { type FeedSpan, readFeedSpan } from '../platform/events/retention.ts'
 import { bookStock, correctStock } from '../products/stock.ts'
 import {
   countBooks,
   type Difference,
-  type FeedSpan,
   findAdjustments,
   findDifferences,
-  findFeedSpan,
   findLiveLines,
   findStockAccount,
   lateEvents,
@@ -57,8 +56,6 @@ export const MAX_DIFFERENCES = 100
 
 /** `npm run purge` takes no orders that are younger. */
 const MIN_ARCHIVED_DAYS = 30
-/** Old events are deleted by their positions, which are not quite in the order of their times. */
-const SPAN_MARGIN_MINUTES = 60
 
 const REMEDY = 'What the version before this one did during an upgrade has no events: npm run events:backfill'
 const LATE = 'A service that runs gives positions within seconds; in a copy of a database none has run yet.'
@@ -90,7 +87,7 @@ interface Times {
   /** What should have been done before this time is done. */
   sweptBy: DbTime
   /** What happened since then has its events. */
-  eventsSince: DbTime
+  events: FeedSpan
   /** Orders that were placed later are not archived. */
   youngestArchived: DbTime
 }
@@ -99,17 +96,9 @@ async function timesOf(db: Database, sweepSeconds: number): Promise<Times> {
   const now = await readClock(db)
   return {
     sweptBy: addMinutes(now, -1 - (2 * sweepSeconds) / 60),
-    eventsSince: eventsSince(await findFeedSpan(db), now),
+    events: await readFeedSpan(db),
     youngestArchived: addDays(now, -MIN_ARCHIVED_DAYS),
   }
-}
-
-/** Since events are written, or since the oldest that was not deleted. */
-function eventsSince(span: FeedSpan | undefined, now: DbTime): DbTime {
-  if (span === undefined) return now
-  const { startedAt, last, first } = span
-  if (last === 0 || first?.position === 1) return startedAt
-  return first === undefined ? now : laterOf(startedAt, addMinutes(first.occurredAt, SPAN_MARGIN_MINUTES))
 }
 
 function rowChecks({ sweptBy }: Times): Check[] {
@@ -129,11 +118,16 @@ function rowChecks({ sweptBy }: Times): Check[] {
   ]
 }
 
-function feedChecks(db: Database, { sweptBy, eventsSince, youngestArchived }: Times): Check[] {
+function feedChecks(db: Database, { sweptBy, events, youngestArchived }: Times): Check[] {
   return [
-    ['placed_events', 'an order has one event order.placed, at version 1', wrongPlacedEvents(eventsSince), REMEDY],
-    ['event_versions', 'an order or customer has one event for each version', wrongEventVersions(eventsSince), REMEDY],
-    ['event_states', 'the last event of an order tells its state', wrongEventStates(db, eventsSince), REMEDY],
+    ['placed_events', 'an order has one event order.placed, at version 1', wrongPlacedEvents(events.since), REMEDY],
+    [
+      'event_versions',
+      'an order or customer has one event for each version',
+      wrongEventVersions(events.sinceBackfill),
+      REMEDY,
+    ],
+    ['event_states', 'the last event of an order tells its state', wrongEventStates(db, events.since), REMEDY],
     ['event_customers', "an order's events are for its customer", wrongEventCustomers(db)],
     [
       'event_orders',
@@ -141,7 +135,7 @@ function feedChecks(db: Database, { sweptBy, eventsSince, youngestArchived }: Ti
       wrongEventOrders(db, youngestArchived),
     ],
     ['event_order', "an order's events come in the order of its versions", wrongEventOrder()],
-    ['stock_events', 'an entry of the ledger has one event', wrongStockEvents(db, eventsSince), REMEDY],
+    ['stock_events', 'an entry of the ledger has one event', wrongStockEvents(db, events.sinceBackfill), REMEDY],
     ['positions', 'positions in the feed have no gap, and the last one is known', wrongPositions()],
     ['late_events', 'no event is without a position for more than a minute', lateEvents(sweptBy), LATE],
   ]

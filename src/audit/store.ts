@@ -107,27 +107,6 @@ export function overdueHolds(endedBefore: string): Query {
     order by expires_at`
 }
 
-/** What the feed keeps: since when events are written, and the oldest one that was not deleted. */
-export interface FeedSpan {
-  startedAt: DbTime
-  last: number
-  first: { position: number; occurredAt: DbTime } | undefined
-}
-
-/** Undefined in a database that has no feed yet. */
-export async function findFeedSpan(db: Database): Promise<FeedSpan | undefined> {
-  const feed = await db.selectFrom('event_feed').selectAll().where('id', '=', 1).executeTakeFirst()
-  const [first] = await db
-    .selectFrom('events')
-    .select(['position', 'occurred_at'])
-    .where('position', '=', (eb) => eb.selectFrom('events').select(({ fn }) => fn.min('position').as('first')))
-    .execute()
-  const { position, occurred_at: occurredAt = '' } = first ?? {}
-  return (
-    feed && { startedAt: feed.started_at, last: feed.position, first: position ? { position, occurredAt } : undefined }
-  )
-}
-
 // Events are many and long. What is asked of each of them is asked of an index where that is possible; an event that has to be
 // read is read once.
 
@@ -232,19 +211,22 @@ export function wrongEventOrder(): Query {
     from events e
     join events l on l.resource_type = 'order' and l.resource_id = e.resource_id
       and l.resource_version = e.resource_version + 1
-    where e.resource_type = 'order' and l.resource_version > 1 and l.position is not null
-      and coalesce(e.reason, '') <> 'backfilled' and (e.position is null or l.position < e.position)
+    where e.resource_type = 'order' and l.resource_version > 1 and l.position > 0
+      and coalesce(e.reason, '') <> 'backfilled' and (e.position = 0 or l.position < e.position)
     order by e.resource_id, e.resource_version`
 }
 
-/** The positions after which there is a gap, and the last one where the feed's own count is another. */
+/**
+ * The positions after which there is a gap or that several events have, and the last one where the feed's own count is
+ * another.
+ */
 export function wrongPositions(): Query {
   return sql`
-    select e.position, f.position as last_position
-    from events e
+    select e.position, e.events, f.position as last_position
+    from (select position, count(*) as events from events where position > 0 group by position) e
     cross join event_feed f
-    left join events n on n.position = e.position + 1
-    where e.position is not null and e.position <> f.position and n.position is null
+    where e.events > 1
+      or (e.position <> f.position and not exists (select 1 from events n where n.position = e.position + 1))
     order by e.position`
 }
 
@@ -253,7 +235,7 @@ export function lateEvents(committedBefore: DbTime): Query {
   return sql`
     select id as event_id, type, resource_type, resource_id, occurred_at
     from events
-    where position is null and occurred_at < ${committedBefore}
+    where position = 0 and occurred_at < ${committedBefore}
     order by id`
 }
 

@@ -16,13 +16,13 @@ export interface Watched {
  * Opens the telemetry of a process. Libraries are loaded only for what is on.
  * @param open whether metrics are on, and need no token, where the environment says nothing about them
  */
-export async function openTelemetry({ metrics: { token, port } }: Env, { open = false } = {}): Promise<Watched> {
-  if (token === undefined && port === undefined && !open) return { telemetry: NO_TELEMETRY, source: undefined }
+export async function openTelemetry({ metrics: { tokens, port } }: Env, { open = false } = {}): Promise<Watched> {
+  if (tokens.length === 0 && port === undefined && !open) return { telemetry: NO_TELEMETRY, source: undefined }
   const { createExporter, CONTENT_TYPES } = await import('../platform/telemetry/prometheus.ts')
   const { addProcessMetrics } = await import('../platform/telemetry/process-metrics.ts')
   const { metrics, expose } = createExporter()
   addProcessMetrics(metrics, packageJson.version)
-  return { telemetry: { metrics }, source: { token, expose, contentTypes: CONTENT_TYPES } }
+  return { telemetry: { metrics }, source: { tokens, expose, contentTypes: CONTENT_TYPES } }
 }
 
 type App = Parameters<typeof serve>[0]

@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { toRfc3339 } from '../platform/core/time.ts'
 import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import type { Database } from '../platform/database/types.ts'
-import type { EventFilter, EventRow, NumberedEvent } from '../platform/events/feed.ts'
+import type { EventFilter, EventRow } from '../platform/events/feed.ts'
 import type { Principal } from '../platform/http/principal.ts'
 import type { ActorType, Event as EventSchema } from './contract.ts'
 
@@ -29,7 +29,7 @@ export type DataReaders = Readonly<Partial<Record<string, ReadData>>>
 /** Events as callers see them, in the feed and in webhooks. A bound client does not see who changed a product. */
 export async function presentEvents(
   db: Database,
-  events: readonly NumberedEvent[],
+  events: readonly EventRow[],
   viewer: Viewer,
   readers: DataReaders,
 ): Promise<Event[]> {
@@ -40,7 +40,7 @@ export async function presentEvents(
   return events.map((event) => presentEvent(event, told.get(event.id) ?? JSON.parse(event.data), viewer))
 }
 
-function presentEvent(event: NumberedEvent, data: unknown, { customerId }: Viewer): Event {
+function presentEvent(event: EventRow, data: unknown, { customerId }: Viewer): Event {
   const { id, type, occurred_at, position, resource_type, resource_id, resource_version } = event
   const isHidden = customerId !== null && event.customer_id !== customerId
   const actor = actorOf(event.actor)

@@ -11,6 +11,6 @@ export const EVENT_GAUGES: readonly DatabaseGauge[] = [
     kind: 'age',
     // The index has them in the order of ids, and so nearly of their times.
     select: (byIndex) =>
-      `select occurred_at as value from events e ${byIndex('events_position')} where position is null limit 1`,
+      `select occurred_at as value from events e ${byIndex('events_position')} where position = 0 limit 1`,
   },
 ]

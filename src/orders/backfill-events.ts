@@ -5,7 +5,7 @@ import type { Database } from '../platform/database/types.ts'
 import { findRecorded, type Recorded } from '../platform/events/feed.ts'
 import { numberEvents } from '../platform/events/positions.ts'
 import { recordEvents } from '../platform/events/record.ts'
-import { completeSince } from '../platform/events/retention.ts'
+import { noteBackfill, readFeedSpan } from '../platform/events/retention.ts'
 import { type MissedChange, orderBackfilled } from './events.ts'
 import { presentOrder } from './order-response.ts'
 import { findLines, findOrdersAfter, lockOrders, type OrderRow } from './store.ts'
@@ -38,7 +38,9 @@ export async function backfillEvents(
   { all, after }: BackfillOptions,
   onProgress: (done: Backfilled, lastId: number) => void,
 ): Promise<Backfilled> {
-  const terms = { all, since: await completeSince(db) }
+  const begin = await readClock(db)
+  const { since } = await readFeedSpan(db)
+  const terms = { all, since }
   const done = { orders: 0, events: 0 }
   for (let lastId: number | undefined = after; lastId !== undefined; ) {
     const page = await findOrdersAfter(db, lastId, PAGE_SIZE)
@@ -47,6 +49,7 @@ export async function backfillEvents(
     lastId = page.at(-1)?.id
     if (lastId !== undefined) onProgress(done, lastId)
   }
+  await noteBackfill(db, begin)
   return done
 }
 

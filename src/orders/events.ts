@@ -75,9 +75,14 @@ function dataOf(before: Order, order: Order, reason?: string): string {
  * An order as its events keep it: without lines, which never change, and without empty members. That halves what an event
  * costs and takes.
  */
-function stored({ items: _, ...order }: Order): Partial<Order> {
-  return Object.fromEntries(Object.entries(order).filter(([, value]) => value !== null))
+function stored(order: Order): Partial<Order> {
+  const members: Record<string, unknown> = {}
+  for (const name of STORED) if (order[name] !== null) members[name] = order[name]
+  return members
 }
+
+const MEMBERS = OrderSchema.keyof().options
+const STORED = MEMBERS.filter((name) => name !== 'items')
 
 /** What an event keeps of an order. With `items`: all of it, because the order was moved out of the database. */
 export interface StoredOrderData {
@@ -90,8 +95,6 @@ export interface StoredOrderData {
 export function completeData({ order, ...rest }: StoredOrderData, items: Order['items']) {
   return { order: completeOrder({ items, ...order }), ...rest }
 }
-
-const MEMBERS = Object.keys(OrderSchema.shape)
 
 function completeOrder(order: Partial<Order>): Record<string, unknown> {
   const members = new Map<string, unknown>(Object.entries(order))

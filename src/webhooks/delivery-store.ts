@@ -4,7 +4,7 @@ import { bulkInsert } from '../platform/database/bulk-insert.ts'
 import { dialectOf } from '../platform/database/dialect.ts'
 import { enqueueWrite } from '../platform/database/pipeline.ts'
 import type { Database } from '../platform/database/types.ts'
-import type { EventRow, NumberedEvent } from '../platform/events/feed.ts'
+import type { EventRow } from '../platform/events/feed.ts'
 import type { AttemptRow, DeliveryRow } from './store.ts'
 import type { DeliveryStatus } from './tables.ts'
 
@@ -97,7 +97,7 @@ export function findLeased(trx: Database, endpointId: number, lease: string, now
 }
 
 /** Events by their ids; those that are deleted are missing. */
-export function findEventsById(db: Database, ids: readonly number[]): Promise<NumberedEvent[]> {
+export function findEventsById(db: Database, ids: readonly number[]): Promise<EventRow[]> {
   if (ids.length === 0) return Promise.resolve([])
   return db.selectFrom('events').selectAll().where('id', 'in', ids).$castTo<EventRow & { position: number }>().execute()
 }

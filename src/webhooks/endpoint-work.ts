@@ -5,7 +5,7 @@ import { unsafeCast } from '../platform/core/unsafe-cast.ts'
 import { readClock } from '../platform/database/clock.ts'
 import { transact } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import { type NumberedEvent, readFeed } from '../platform/events/feed.ts'
+import { type EventRow, readFeed } from '../platform/events/feed.ts'
 import { recordEvents, systemOrigin } from '../platform/events/record.ts'
 import { type AttemptResult, consequenceOf, isGivenUp } from './delivery-rules.ts'
 import {
@@ -169,7 +169,7 @@ async function makeDeliveries(
 /** A delivery waits for an earlier one of its resource. */
 function deliveriesOf(
   endpoint_id: number,
-  events: readonly NumberedEvent[],
+  events: readonly EventRow[],
   pending: readonly Resource[],
   now: DbTime,
 ): NewDelivery[] {

@@ -22,7 +22,10 @@ export function countAttempts({ send }: Outbox, { metrics }: Telemetry): Outbox 
   }
 }
 
-/** What an endpoint waits for: its oldest delivery that is not done, or the first event that no delivery was made of. */
+/**
+ * What an endpoint waits for: its oldest delivery that is not done, or the first event that no delivery was made of, which
+ * has the position after the cursor.
+ */
 const OLDEST_WAITING = (byIndex: (name: string) => string) => `select min(since) as value from (
   select (
     select d.created_at from webhook_deliveries d ${byIndex('webhook_deliveries_status')}
@@ -30,8 +33,7 @@ const OLDEST_WAITING = (byIndex: (name: string) => string) => `select min(since)
   from webhook_endpoints e ${byIndex('webhook_endpoints_status')} where e.status = 'enabled'
   union all
   select (
-    select v.occurred_at from events v ${byIndex('events_position')}
-    where v.position > found.position order by v.position limit 1)
+    select min(v.occurred_at) from events v ${byIndex('events_position')} where v.position = found.position + 1)
   from (
     select min(\`cursor\`) as position from webhook_endpoints e ${byIndex('webhook_endpoints_status')}
     where e.status = 'enabled') as found

@@ -147,7 +147,12 @@ describeEachEngine('migrations', (engine) => {
     await migrate(db)
     const feed = await db.selectFrom('event_feed').selectAll().execute()
     expect(feed).toEqual([
-      { id: 1, position: 0, started_at: expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$/) },
+      {
+        id: 1,
+        position: 0,
+        started_at: expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$/),
+        backfilled_at: null,
+      },
     ])
     const { started_at = '' } = feed[0] ?? {}
     expect([started_at >= before, started_at <= (await readClock(db))]).toEqual([true, true])

@@ -548,7 +548,7 @@ describeEachEngine('the plans of lists and searches', (engine) => {
       expect(await lastPosition(db)).toBe(NUMBERED + 500)
       while (!(await numberEvents(db))) {}
       expect((await expectIndexed(db, 5, hasUnnumbered)).result).toBe(false)
-      await sql`update events set position = null where id > ${NUMBERED}`.execute(db)
+      await sql`update events set position = 0 where id > ${NUMBERED}`.execute(db)
       await sql`update event_feed set position = ${NUMBERED}`.execute(db)
     })
 

@@ -6,6 +6,7 @@ import { readBanner } from '../../testing/banner.ts'
 import { freePort } from '../../testing/database-server.ts'
 import { DENO, DENO_TASKS, runsOnDeno } from '../../testing/deno.ts'
 import type { Variables } from '../../testing/fixture.ts'
+import { familiesIn, scrape } from '../../testing/metrics.ts'
 import { CREATE_AND_CONFIRM, printedResponse, REQUEST, shown } from '../../testing/printed.ts'
 import { freshDatabase, type Program, ROOT, startCommand, until, within } from '../../testing/programs.ts'
 import { withoutOwnSettings } from '../../testing/project.ts'
@@ -13,6 +14,16 @@ import { describeEachEngine } from '../../testing/system.ts'
 import { startReceiver } from '../../testing/webhook-receiver.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
+
+/** Of the metrics of a process, those that Deno can tell. */
+const SEEN_ON_DENO = [
+  'b2b_build_info',
+  'b2b_holds_open',
+  'http_server_request_duration_seconds',
+  'nodejs_eventloop_delay_seconds',
+  'process_cpu_seconds_total',
+  'process_resident_memory_bytes',
+]
 
 const FREE_PORTS = { CUSTOMERS_PORT: '0', ORDERS_PORT: '0', ORCHESTRATOR_PORT: '0' }
 
@@ -92,6 +103,9 @@ describe.each(runsOnDeno() ? ['Deno'] : [])('on %s', () => {
         expect((await service.get('/docs/swagger-ui-dist/swagger-ui.css')).status).toBe(200)
         expect((await service.get('/openapi.json')).body).toMatchObject({ openapi: '3.1.0' })
       }
+      const page = await scrape(orchestrator.base)
+      expect(page.status).toBe(200)
+      expect(familiesIn(page)).toEqual(expect.arrayContaining(SEEN_ON_DENO))
     })
   })
 

@@ -111,6 +111,11 @@ describe('the packages', () => {
     for (const bytes of files) expect(bytes.includes(project.folder)).toBe(false)
   })
 
+  it('when they are searched, then they have nothing that only metrics need', () => {
+    const code = FUNCTIONS.map((name) => readZip(zipOf(packages, name))[`.build/${name}/app.mjs`]?.toString())
+    for (const text of code) expect(text).not.toMatch(/openmetrics-text|monitorEventLoopDelay/)
+  })
+
   it('when they are packed beside a `.env`, then the code is the same, byte for byte', () => {
     for (const name of FUNCTIONS) expect(zipOf(turnedOn, name).equals(zipOf(packages, name))).toBe(true)
   })

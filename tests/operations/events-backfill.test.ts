@@ -2,8 +2,9 @@ import { sql } from 'kysely'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { sweepFeed } from '../../src/events/keeper.ts'
 import { backfillEvents } from '../../src/orders/backfill-events.ts'
+import { readClock } from '../../src/platform/database/clock.ts'
 import { endOfFeed, eventsOf, type ListedEvent, readOn, typesOf } from '../../testing/feed.ts'
-import { variablesOf } from '../../testing/fixture.ts'
+import { readBooks, variablesOf } from '../../testing/fixture.ts'
 import { runProgram } from '../../testing/programs.ts'
 import { atOnce, newKey, newOrder, newProduct } from '../../testing/rows.ts'
 import { describeEachEngine, startSystem, type TestSystem, useSystem } from '../../testing/system.ts'
@@ -141,6 +142,21 @@ describeEachEngine('npm run events:backfill', (engine) => {
       expect(await backfillEvents(system.db, { all: true, after: 0 }, () => {})).toMatchObject({ events: 0 })
     })
 
+    it('when an older version changed products and customers, then the books balance after it', async () => {
+      const { system, stop } = await startSystem(engine)
+      onTestFinished(stop)
+      const product = await newProduct(system, { stock: 10 })
+      const customer = await system.customers.post('/customers', { name: 'A', email: 'a@example.com' })
+      await asOlderVersion(system, { product: product.id, customer: customer.body.id })
+      const differing = async () =>
+        new Set((await readBooks(system.db, system.env)).differences.map(({ check }) => check))
+      expect(await differing()).toEqual(new Set(['event_versions', 'stock_events']))
+      await backfillEvents(system.db, { all: false, after: 0 }, () => {})
+      expect(await differing()).toEqual(new Set())
+      await asOlderVersion(system, { product: product.id, customer: customer.body.id })
+      expect(await differing()).toEqual(new Set(['stock_events']))
+    })
+
     it('when old events were deleted, then they are not made again', async () => {
       const { system, stop } = await startSystem(engine)
       onTestFinished(stop)
@@ -175,6 +191,25 @@ async function fromBeforeTheFeed({ db }: TestSystem, id: number): Promise<void> 
   const { started_at } = await db.selectFrom('event_feed').select('started_at').executeTakeFirstOrThrow()
   const created_at = `2025${started_at.slice(4)}`
   await db.updateTable('orders').set({ created_at }).where('id', '=', id).execute()
+}
+
+/** Adjusts a product's stock and changes a customer as an older version does, without events. */
+async function asOlderVersion(
+  { db }: TestSystem,
+  { product: product_id, customer }: { product: number; customer: number },
+): Promise<void> {
+  const entry = { product_id, delta: 5, reason: 'counted', principal: 'client:demo', created_at: await readClock(db) }
+  await db.insertInto('stock_adjustments').values(entry).execute()
+  await db
+    .updateTable('products')
+    .set((eb) => ({ stock: eb('stock', '+', 5) }))
+    .where('id', '=', product_id)
+    .execute()
+  await db
+    .updateTable('customers')
+    .set((eb) => ({ version: eb('version', '+', 1) }))
+    .where('id', '=', customer)
+    .execute()
 }
 
 /** Orders as an older version places them, without events. */

@@ -263,7 +263,7 @@ async function blockFeed(system: WatchedSystem): Promise<void> {
   await locking.query('begin')
   await locking.query('select position from event_feed where id = 1 for update')
   const age = `update events set occurred_at = utc_timestamp(3) - interval 10 minute
-    where position is null order by id limit 1`
+    where position = 0 order by id limit 1`
   const aged = async () => JSON.stringify(await other.query(age))
   await expect.poll(aged, { timeout: PATIENCE_MS }).toContain('"changedRows":1')
 }

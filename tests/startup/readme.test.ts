@@ -99,6 +99,9 @@ describe.each(READMES)('%s', (file) => {
     const [shown = ''] = blocks(file, 'text')
     expect(line).toMatch(new RegExp(`^${shown.trim().replace(/[.+]/g, '\\$&').replace(/\d+/g, '\\d+')}$`))
     expect(line).toContain(`order ${id} `)
+    expect((await orchestrator.get(curlWith(file, '/metrics').path)).text).toContain(
+      'b2b_orders_total{outcome="confirmed"} ',
+    )
     const feed = await orders.get(curlWith(file, '/events?').path.replace(/"$/, ''))
     const resource = { type: 'order', id, version: 1 }
     expect(feed.body.data).toContainEqual(expect.objectContaining({ type: 'order.placed', resource }))

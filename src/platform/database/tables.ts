@@ -22,8 +22,8 @@ export interface Tables {
   }
   events: {
     id: Generated<number>
-    /** Its place in the feed. Null until it is numbered, after the commit. */
-    position: Generated<number | null>
+    /** Its place in the feed. 0 until it is numbered, after the commit. */
+    position: Generated<number>
     type: string
     resource_type: string
     resource_id: number
@@ -38,7 +38,7 @@ export interface Tables {
     occurred_at: DbTime
   }
   /** One row: the last position that was given. */
-  event_feed: { id: number; position: number; started_at: DbTime }
+  event_feed: { id: number; position: number; started_at: DbTime; backfilled_at: DbTime | null }
 }
 
 /** The platform's tables that hold data. Which server is written is no data, nor is the last position of the feed. */

@@ -6,9 +6,6 @@ import type { Database } from '../database/types.ts'
 
 export type EventRow = Selectable<Tables['events']>
 
-/** An event that has its place in the feed. */
-export type NumberedEvent = EventRow & { position: number }
-
 export interface ResourceName {
   type: string
   id: number
@@ -33,7 +30,7 @@ const MAX_SCANNED = 5_000
 const MAX_READ_BY_RESOURCE = 1_000
 
 export interface FeedPage {
-  events: NumberedEvent[]
+  events: EventRow[]
   /** The position up to which the feed was read: the next page begins after it. */
   end: number
   /** The last position that was given when the page was read. */
@@ -73,10 +70,10 @@ export interface HistoryPlace {
 export function readHistory(
   db: Database,
   { after, limit, ...filter }: EventFilter & { resource: ResourceName; after: HistoryPlace | undefined; limit: number },
-): Promise<NumberedEvent[]> {
+): Promise<EventRow[]> {
   const { keysetAfter } = dialectOf(db)
   return selectEvents(db, BY_RESOURCE, filter)
-    .where('position', 'is not', null)
+    .where('position', '>', 0)
     .$if(after !== undefined, (query) =>
       query.where(keysetAfter(['resource_version', 'type'], '>', [after?.version ?? 0, after?.type ?? ''])),
     )
@@ -114,6 +111,7 @@ export async function firstPosition(db: Database): Promise<number | undefined> {
   const { first } = await db
     .selectFrom('events')
     .select((eb) => eb.fn.min<number | null>('position').as('first'))
+    .where('position', '>', 0)
     .executeTakeFirstOrThrow()
   return first ?? undefined
 }
@@ -122,7 +120,7 @@ const BY_POSITION = 'events_position'
 const BY_RESOURCE = 'events_resource'
 
 function eventsByIndex(db: Database, index: string) {
-  return db.selectFrom(sql<NumberedEvent>`events`.as<'e'>(sql`e ${dialectOf(db).forceIndex(index)}`))
+  return db.selectFrom(sql<EventRow>`events`.as<'e'>(sql`e ${dialectOf(db).forceIndex(index)}`))
 }
 
 /** Finds a row if the resource has more events than are read by its index. */

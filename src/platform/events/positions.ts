@@ -61,19 +61,15 @@ function lockFeedQuery(trx: Database) {
     .compile()
 }
 
-/**
- * The index has them in the order of ids. They are not asked for in that order: the MySQL family would not see that a unique
- * index has it, and sort all of them for each call.
- */
 function unnumberedQuery(db: Database, limit: number): CompiledQuery<UnnumberedEvent> {
-  return unnumbered(db, 'events_position').limit(limit).compile()
+  return unnumbered(db, 'events_position').orderBy('id').limit(limit).compile()
 }
 
 function unnumbered(db: Database, index: string) {
   return db
     .selectFrom(sql<UnnumberedEvent>`events`.as<'e'>(sql`e ${dialectOf(db).forceIndex(index)}`))
     .select(['id', 'resource_type', 'resource_id', 'resource_version'])
-    .where(sql<boolean>`position is null`)
+    .where(sql<boolean>`position = 0`)
 }
 
 /**

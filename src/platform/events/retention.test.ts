@@ -20,7 +20,7 @@ describeEachEngine('the retention of events', (engine) => {
     const rows = daysOld.map((days, i) => ({
       ...about,
       resource_id: i + 1,
-      position: days < 0 ? null : i + 1,
+      position: days < 0 ? 0 : i + 1,
       occurred_at: addDays(now, -Math.abs(days)),
     }))
     for (let i = 0; i < rows.length; i += 1_000) {

@@ -1,11 +1,14 @@
-import { sql } from 'kysely'
-import { addDays, type DbTime, laterOf } from '../core/time.ts'
+import { type Selectable, sql } from 'kysely'
+import { addDays, addMinutes, type DbTime, laterOf } from '../core/time.ts'
 import { readClock } from '../database/clock.ts'
 import { dialectOf } from '../database/dialect.ts'
+import type { Tables } from '../database/tables.ts'
 import type { Database } from '../database/types.ts'
 
 /** Few rows for each statement, so that its locks are short. */
 const PAGE_SIZE = 500
+/** Old events are deleted by their positions, which are not quite in the order of their times. */
+const SPAN_MARGIN_MINUTES = 60
 
 /**
  * Deletes the events that are older than so many days, up to the first position that is not: the feed begins later, but it
@@ -36,7 +39,7 @@ function findOldest(db: Database, limit: number): Promise<OldEvent[]> {
   return db
     .selectFrom(sql<OldEvent>`events`.as<'e'>(sql`e ${dialectOf(db).forceIndex('events_position')}`))
     .select(['id', 'position', 'occurred_at'])
-    .where(sql<boolean>`position is not null`)
+    .where(sql<boolean>`position > 0`)
     .orderBy(sql`position`)
     .limit(limit)
     .execute()
@@ -47,14 +50,32 @@ async function deleteAll(db: Database, events: readonly OldEvent[]): Promise<voi
   await db.deleteFrom('events').where('id', 'in', ids).execute()
 }
 
-/** The time from which on the feed tells of every change, but for those that an older version made. */
-export async function completeSince(db: Database): Promise<DbTime> {
-  const { position, started_at } = await db
-    .selectFrom('event_feed')
-    .select(['position', 'started_at'])
-    .where('id', '=', 1)
-    .executeTakeFirstOrThrow()
+/** The times from which on the feed has the event of every change. */
+export interface FeedSpan {
+  /** Of what a backfill adds where an older version wrote no events. */
+  since: DbTime
+  /** Of all else. */
+  sinceBackfill: DbTime
+}
+
+export async function readFeedSpan(db: Database): Promise<FeedSpan> {
+  const feed = await db.selectFrom('event_feed').selectAll().where('id', '=', 1).executeTakeFirstOrThrow()
   const [first] = await findOldest(db, 1)
+  const since = await completeSince(db, feed, first)
+  return { since, sinceBackfill: laterOf(since, feed.backfilled_at ?? since) }
+}
+
+async function completeSince(
+  db: Database,
+  { position, started_at }: Selectable<Tables['event_feed']>,
+  first: OldEvent | undefined,
+): Promise<DbTime> {
+  // Without any event nobody knows what was deleted.
   if (first === undefined) return position === 0 ? started_at : readClock(db)
-  return first.position === 1 ? started_at : laterOf(started_at, first.occurred_at)
+  return first.position === 1 ? started_at : laterOf(started_at, addMinutes(first.occurred_at, SPAN_MARGIN_MINUTES))
+}
+
+/** Notes that a backfill is complete for what was done before a time. */
+export async function noteBackfill(db: Database, at: DbTime): Promise<void> {
+  await db.updateTable('event_feed').set({ backfilled_at: at }).where('id', '=', 1).execute()
 }

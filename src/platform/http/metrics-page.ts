@@ -10,8 +10,8 @@ import { ALWAYS } from './response.ts'
 import type { Connection } from './server.ts'
 
 export interface MetricsSource {
-  /** The bearer token that a scrape needs; undefined: none. */
-  token: string | undefined
+  /** A scrape needs one of these bearer tokens; without any, none. */
+  tokens: readonly string[]
   expose(format: ExpositionFormat): Promise<string>
   contentTypes: Readonly<Record<ExpositionFormat, string>>
 }
@@ -32,7 +32,7 @@ export function withMetrics(app: App, source: MetricsSource, countRefusal: Count
   return {
     fetch(request, connection) {
       if (getPath(request) !== PATH) return app.fetch(request, connection)
-      const refusal = refusalOf(request, source.token)
+      const refusal = refusalOf(request, source.tokens)
       if (refusal === undefined) return sendMetrics(request, source)
       if (refusal.status === 401) countRefusal('401', connection.incoming.socket.remoteAddress)
       return refuse(refusal)
@@ -58,12 +58,13 @@ async function sendMetrics({ method, headers }: Request, { expose, contentTypes 
   return new Response(body, { headers: { ...ALWAYS, 'content-type': contentTypes[format], vary: 'accept' } })
 }
 
-function refusalOf({ method, headers }: Request, token: string | undefined): AppError | undefined {
+function refusalOf({ method, headers }: Request, tokens: readonly string[]): AppError | undefined {
   if (method !== 'GET' && method !== 'HEAD') return GET_ALONE
-  if (token === undefined) return undefined
+  if (tokens.length === 0) return undefined
   const [, given] = /^Bearer +(\S+)$/i.exec(headers.get('authorization') ?? '') ?? []
   if (given === undefined) return NO_TOKEN
-  return sameSecret(given, token) ? undefined : WRONG_TOKEN
+  // All are compared, so that the time does not tell which one it is.
+  return tokens.map((token) => sameSecret(given, token)).includes(true) ? undefined : WRONG_TOKEN
 }
 
 /** OpenMetrics for callers that prefer it to plain text; text for all others. */

@@ -52,17 +52,39 @@ export function createExporter(): Exporter {
   }
 }
 
-/** Looks a child up by its labels and makes it at first use. The library would check and sort the labels each time. */
+/** The children of a family, by the value of one label after the other: to join the values would take longer. */
+interface Branch<C> {
+  child: C | undefined
+  branches: Map<string, Branch<C>>
+}
+
+/** Looks a child up by its labels, and makes it at first use. */
 function createChildren<S extends AnySeries, C>(open: (series: S) => (labels: Labels) => C) {
-  const families = new Map<string, { make: (labels: Labels) => C; children: Map<string, C> }>()
-  return (series: S, values: readonly string[]): C => {
-    const family = families.get(series.name) ?? { make: open(series), children: new Map<string, C>() }
-    if (family.children.size === 0) families.set(series.name, family)
-    const key = values.join('\n')
-    const child = family.children.get(key) ?? family.make(labelsOf(series, values))
-    family.children.set(key, child)
-    return child
+  const families = new Map<S, { make: (labels: Labels) => C; root: Branch<C> }>()
+
+  function openFamily(series: S) {
+    const family = { make: open(series), root: newBranch<C>() }
+    families.set(series, family)
+    return family
   }
+
+  return (series: S, values: readonly string[]): C => {
+    const { make, root } = families.get(series) ?? openFamily(series)
+    let branch = root
+    for (const value of values) branch = branch.branches.get(value) ?? grow(branch, value)
+    branch.child ??= make(labelsOf(series, values))
+    return branch.child
+  }
+}
+
+function grow<C>({ branches }: Branch<C>, value: string): Branch<C> {
+  const branch = newBranch<C>()
+  branches.set(value, branch)
+  return branch
+}
+
+function newBranch<C>(): Branch<C> {
+  return { child: undefined, branches: new Map() }
 }
 
 function labelsOf({ labels }: AnySeries, values: readonly string[]): Labels {
