@@ -31,8 +31,6 @@ import {
 export interface WatchedSystem {
   prometheus: Prometheus
   processes: readonly ServiceProcess[]
-  /** Of the metrics of each service. */
-  metricsPorts: Ports
   orders: ApiClient
   callers: Callers
   /** Between the services and their database. */
@@ -97,7 +95,6 @@ export async function startWatchedSystem(
     return {
       prometheus,
       processes,
-      metricsPorts,
       orders,
       callers,
       network,

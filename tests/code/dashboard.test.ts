@@ -82,7 +82,7 @@ describe('the picture of the dashboard', () => {
 
   it('when a panel has lines, then they are at their values, with gaps, names and limits', () => {
     const svg = draw('timeseries', series([100, '0'], [150, 'NaN'], [200, '1']))
-    expect(svg).toContain('d="M50 144.0M392 24.0"')
+    expect(svg).toContain('d="M62 192.0M388 84.0"')
     expect(svg).toContain('>a &#38; b &#60;1&#62;<')
     expect(svg).toContain('class="limit red"')
     expect(svg).toContain('>500 ms<')

@@ -38,6 +38,13 @@ describe('the rules of Prometheus', () => {
     }
   })
 
+  it('when a runbook sends somebody to a line of the log, then there is such a line', () => {
+    const lines = [...SECTION.matchAll(/\blines? `([^`]+)`/g)].map(([, line]) => line)
+    expect(lines.length).toBeGreaterThan(6)
+    const [, watched = ''] = TEXT.split('\n## What to watch\n')
+    expect(lines.filter((line) => !watched.includes(`\n| \`${line}\``))).toEqual([])
+  })
+
   it('when durations are shortened, then names, labels and thresholds stay', () => {
     const rules = [
       '      - record: a:ratio_5m',

@@ -1,8 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { ERRORS } from '../../src/compose/modules.ts'
+import { anchorsOf } from '../../testing/anchors.ts'
 import { LOOPBACK } from '../../testing/deployment.ts'
 import { variablesOf } from '../../testing/fixture.ts'
 import { runProgram } from '../../testing/programs.ts'
@@ -64,7 +66,9 @@ describe('docs/operations.md', () => {
     const named = [...TEXT.matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name ?? '')
     expect(named.filter((name) => MANIFEST.scripts[name] === undefined)).toEqual([])
     const linked = [...TEXT.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path]) => path ?? '')
-    expect(linked.filter((path) => !readdirSync('docs').includes(path))).toEqual([])
+    expect(linked.filter((path) => !existsSync(join('docs', path)))).toEqual([])
+    const sections = [...TEXT.matchAll(/\]\((?!http)([^)#]*)#([\w-]+)\)/g)]
+    for (const [, file = '', anchor] of sections) expect(anchorsOf(file || 'operations.md'), file).toContain(anchor)
   })
 })
 

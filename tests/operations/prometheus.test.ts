@@ -8,14 +8,12 @@ import { onSigusr2, runProgram } from '../../testing/programs.ts'
 import {
   metricsIn,
   type Prometheus,
-  promtool,
   RULES_FILE,
   readRules,
   runsPrometheus,
   shortenRules,
 } from '../../testing/prometheus.ts'
 import { newKey } from '../../testing/rows.ts'
-import { urlAt } from '../../testing/service-processes.ts'
 import { startWatchedSystem, type WatchedSystem } from '../../testing/watched-system.ts'
 import { LOOPBACK } from '../../testing/webhooks.ts'
 
@@ -35,9 +33,6 @@ const DASHBOARD = 'ops/grafana/b2b-orders.json'
 const RUNBOOKS = readFileSync('docs/operations.md', 'utf8')
 /** The queries of the runbooks, each on a line of its own. */
 const PRINTED = [...RUNBOOKS.matchAll(/```promql\n(.*?)```/gs)].flatMap(([, text = '']) => text.trim().split('\n'))
-
-/** The name is of the semantic conventions (`db.client.connection.count`). */
-const KNOWN_FINDING = 'db_client_connection_count non-histogram and non-summary metrics should not have "_count" suffix'
 
 const VARIABLES = {
   ...LOOPBACK,
@@ -60,14 +55,6 @@ describe.runIf(runsPrometheus() && inject('mysql') !== null)('Prometheus', () =>
     expect(await prometheus.failedRules()).toEqual([])
     expect(await latest(prometheus, 'sum(service:http_served:rate5m)')).toBeGreaterThan(1)
     expect(await latest(prometheus, 'b2b_webhook_endpoints{status="disabled"}')).toBe(2)
-  })
-
-  it('when promtool checks what is scraped, then it finds nothing wrong', async () => {
-    const pages = Object.values(system.metricsPorts).map(async (port) => (await fetch(`${urlAt(port)}/metrics`)).text())
-    for (const page of await Promise.all(pages)) {
-      const { printed } = promtool(['check', 'metrics'], page)
-      expect(printed.split('\n').filter((line) => line !== '' && line !== KNOWN_FINDING)).toEqual([])
-    }
   })
 
   it('when the database is away, then callers and gauges tell', async () => {
