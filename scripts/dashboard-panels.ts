@@ -366,7 +366,7 @@ export const ROWS: readonly Row[] = [
           },
         ],
         'The longest of the last ten seconds. Every request of the process waited that long.',
-        { width: 6, limits: { warn: 0.1, bad: 0.25 } },
+        { width: 6, limits: { warn: 0.1, bad: 0.5 } },
       ),
       lines(
         'In flight',

@@ -37,11 +37,11 @@ const PRINTED = [...RUNBOOKS.matchAll(/```promql\n(.*?)```/gs)].flatMap(([, text
 const VARIABLES = {
   ...LOOPBACK,
   // Few, so that a handful of callers reaches the limits.
-  MAX_REQUESTS: '40',
+  MAX_REQUESTS: '100',
   DB_POOL: '5',
   // After the one at the start, no sweep comes in this run.
   ORDER_SWEEP_SECONDS: '3600',
-  ...onSigusr2('const end = Date.now() + 300; while (Date.now() < end) {}'),
+  ...onSigusr2('const end = Date.now() + 700; while (Date.now() < end) {}'),
 }
 
 describe.runIf(runsPrometheus() && inject('mysql') !== null)('Prometheus', () => {
@@ -72,7 +72,7 @@ describe.runIf(runsPrometheus() && inject('mysql') !== null)('Prometheus', () =>
     await breakBooks(system)
     await refuseOrders(system)
     await blockFeed(system)
-    again(1_000, () => ordersOf(system).kill('SIGUSR2'))
+    again(1_500, () => ordersOf(system).kill('SIGUSR2'))
     await firing(
       prometheus,
       'WebhookEndpointDisabled',
@@ -95,7 +95,7 @@ describe.runIf(runsPrometheus() && inject('mysql') !== null)('Prometheus', () =>
     system.network.heal()
     system.network.delay(400, Number.POSITIVE_INFINITY, ['responses'])
     onTestFinished(() => system.network.heal())
-    again(100, () => system.callers.burst(10))
+    again(100, () => system.callers.burst(20))
     await firing(system.prometheus, 'OrdersSlow', 'DatabasePoolWait', 'RequestsRejected')
   })
 
