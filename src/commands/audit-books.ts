@@ -85,12 +85,16 @@ function trustOf(text: string | undefined): Fix['trust'] | undefined {
 }
 
 /** @throws UsageError for an option that has no effect without another one */
-function refuseUnfit({ fix, explain, limit, trust, reason, yes }: Record<string, string | boolean | undefined>): void {
+function refuseUnfit(given: Record<string, string | boolean | undefined>): void {
+  const { fix, explain, limit, trust, reason, yes, record } = given
   if (fix !== undefined && trust !== 'ledger' && trust !== 'stock') {
     throw new UsageError('--fix needs --trust ledger or --trust stock.', HELP)
   }
   if (fix === undefined && (trust !== undefined || reason !== undefined || yes === true)) {
     throw new UsageError('--trust, --reason and --yes belong to --fix.', HELP)
+  }
+  if ((fix ?? explain) !== undefined && record === true) {
+    throw new UsageError('--record belongs to the whole audit.', HELP)
   }
   if (explain === undefined && limit !== undefined) throw new UsageError('--limit belongs to --explain.', HELP)
   if (reason !== undefined && trust !== 'stock') throw new UsageError('--reason belongs to --trust stock.', HELP)

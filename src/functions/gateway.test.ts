@@ -14,11 +14,11 @@ const SERVICE_TOKEN = 'x'.repeat(43)
 const JSON_TYPE = 'application/json'
 const LOOKUP = { path: '/internal/customers/1', headers: { Authorization: `Bearer ${SERVICE_TOKEN}` } }
 
-async function customersBehindGateway() {
+async function customersBehindGateway(own: Record<string, string> = {}) {
   const { db, variables, drop } = await createTestDatabase('sqlite')
   onTestFinished(drop)
   await seed(db)
-  const env = parseEnv({ ...variables, SERVICE_TOKEN })
+  const env = parseEnv({ ...variables, SERVICE_TOKEN, ...own })
   const { app } = composeCustomers(env, db, pino({ level: 'silent' }), { draining: false })
   const handle = behindGateway(app, ['/customers-api'], env.serviceTokens)
   return async (event: unknown) =>
@@ -57,6 +57,14 @@ it.each(OTHER_WAYS)('when a customer is created and searched through $title, the
   const found = await ask('GET', '/customers', { query: 'search=n%C3%A4h&limit=1', token })
   expect(found).toMatchObject({ status: 200, body: { data: [{ id: made.body.id }], next_cursor: null } })
   expect(await ask('GET', '/customers', { query: 'serach=x', token })).toMatchObject({ status: 400 })
+})
+
+it.each(ALL_WAYS)('when metrics are asked for through $title, then the path does not exist', async (way) => {
+  const handle = await customersBehindGateway({ METRICS_TOKEN: SERVICE_TOKEN })
+  const headers = { Authorization: `Bearer ${SERVICE_TOKEN}` }
+  const path = `${way.prefixed ? '/customers-api' : ''}/metrics`
+  const { statusCode, body } = await handle(way.eventOf({ method: 'GET', path, headers }))
+  expect([statusCode, JSON.parse(body).code]).toEqual([404, 'route_not_found'])
 })
 
 it('when a function is invoked directly, then the service token opens internal paths', async () => {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { sql } from 'kysely'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { SCOPES } from '../../src/compose/modules.ts'
 import { signToken } from '../../src/identity/service.ts'
@@ -21,11 +21,14 @@ import {
   addressOf,
   freshDatabase,
   logged,
+  migratedDatabase,
+  onSigusr2,
   type Program,
   runProgram,
   startProgram,
   until,
 } from '../../testing/programs.ts'
+import { openProxy } from '../../testing/proxy.ts'
 import { atOnce, newKey } from '../../testing/rows.ts'
 import { describeEachEngine } from '../../testing/system.ts'
 import { startReceiver } from '../../testing/webhook-receiver.ts'
@@ -201,6 +204,25 @@ describeEachEngine('metrics', (engine) => {
   })
 })
 
+describe.each(inject('mysql') === null ? [] : ['MySQL'])('metrics of a silent %s', () => {
+  it('when the database does not answer, then the page comes without its gauges', async () => {
+    const variables = await migratedDatabase('mysql')
+    const { host = '', port } = parseEnv(variables).database
+    const proxy = await openProxy({ host, port })
+    onTestFinished(() => proxy.close())
+    const own = { PORT: '0', METRICS_PORT: '0', DB_HOST: proxy.host, DB_PORT: String(proxy.port) }
+    const program = startProgram('start:orders', { ...variables, ...own })
+    const { metrics } = await logged(program, ({ msg }) => msg === 'listening')
+    proxy.swallow(60_000)
+    const start = performance.now()
+    const page = await scrape(`http://127.0.0.1:${metrics}`)
+    expect(performance.now() - start).toBeLessThan(5_000)
+    expect([page.status, valueIn(page, 'b2b_holds_open')]).toEqual([200, undefined])
+    expect(valueIn(page, 'db_client_connection_count')).toBeGreaterThan(0)
+    proxy.heal()
+  })
+})
+
 /** The labels of a family, without those of its buckets. */
 function labelsOf({ samples }: Scrape, family: string): string[] {
   const own = samples.filter(({ name }) => name === family || name === `${family}_count`)
@@ -330,6 +352,23 @@ describe('who may read the metrics', () => {
       expect(plain.text).toContain('# TYPE b2b_orders_total counter\n')
       expect(familiesIn(plain)).toHaveLength(familiesIn(open).length)
     }
+  })
+})
+
+describe('the metrics of the process', () => {
+  it('when it works and then blocks, then its processor time, memory and longest delay are told', async () => {
+    const block = onSigusr2('const end = Date.now() + 400; while (Date.now() < end);')
+    const program = startProgram('start:orchestrator', { PORT: '0', METRICS_PORT: '0', ...block })
+    const { metrics } = await logged(program, ({ msg }) => msg === 'listening')
+    const base = `http://127.0.0.1:${metrics}`
+    const before = await scrape(base)
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
+    expect(valueIn(before, 'b2b_build_info', { version })).toBe(1)
+    expect(valueIn(before, 'process_resident_memory_bytes')).toBeGreaterThan(10_000_000)
+    process.kill(program.pid, 'SIGUSR2')
+    const after = await untilValue(base, 'nodejs_eventloop_delay_seconds', (value = 0) => value >= 0.35)
+    const cpu = (page: Scrape) => valueIn(page, 'process_cpu_seconds_total') ?? Number.NaN
+    expect(cpu(after) - cpu(before)).toBeGreaterThan(0.3)
   })
 })
 

@@ -164,6 +164,7 @@ it.each([
   [['--fix', 'product', '1'], '--fix needs --trust ledger or --trust stock.'],
   [['--fix', 'product', '1', '--trust', 'me'], '--fix needs --trust ledger or --trust stock.'],
   [['--trust', 'stock'], '--trust, --reason and --yes belong to --fix.'],
+  [['--explain', 'product', '1', '--record'], '--record belongs to the whole audit.'],
   [['--explain', 'product', '1', '--fix', 'product'], '--explain and --fix exclude each other.'],
 ])('when it gets %j, then it is refused: %s', async (args, message) => {
   const { code, stderr } = await runProgram('audit:books', {}, args)

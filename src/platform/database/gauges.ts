@@ -8,19 +8,19 @@ import { pipeline } from './pipeline.ts'
 import type { Database } from './types.ts'
 
 /**
- * A gauge whose value is in the database. Its select must be cheap however many rows there are: it is plain SQL for both
- * engines, by an index that it names.
+ * A gauge whose value is in the database. Its select is plain SQL for both engines. It must be cheap however many rows there
+ * are, so it names its index.
  */
 export interface DatabaseGauge {
   series: Gauge<readonly string[]>
   /**
-   * What its rows have as `value`: a number, or a time that is told as an age or since 1970. An age without a row is 0:
-   * nothing waits. Other values without a row are absent.
+   * What `value` of its rows is: a number, a time that is shown as an age, or a time that is shown as seconds since 1970. An
+   * age without a row is 0, because nothing waits. Other gauges without a row are absent.
    */
   kind: 'number' | 'age' | 'time'
   /**
    * Selects `value`, and `label` where the series has one.
-   * @param byIndex is written after a table's alias: read it by this index and no other
+   * @param byIndex the text after a table's alias that makes the engine read it by this index and no other
    */
   select(byIndex: (name: string) => string): string
 }
@@ -90,6 +90,6 @@ function samplesOf({ kind, series }: DatabaseGauge, rows: readonly Row[], now: D
 
 function numberOf(kind: DatabaseGauge['kind'], value: string | number, now: DbTime): number {
   if (kind === 'number') return Number(value)
-  const seconds = msOf(String(value)) / 1_000
-  return kind === 'time' ? seconds : Math.max(0, msOf(now) / 1_000 - seconds)
+  const ms = msOf(String(value))
+  return (kind === 'time' ? ms : Math.max(0, msOf(now) - ms)) / 1_000
 }

@@ -54,7 +54,7 @@ function watchEventLoop(): (() => number) | undefined {
   if (histogram === undefined) return undefined
   let [before, began] = [0, performance.now()]
   return () => {
-    // The library's value is the time between two looks, of which the loop caused what is more than the pause.
+    // The histogram has the times between two looks. What exceeds the pause between them is the loop's delay.
     const longest = Math.max(0, histogram.max / 1e6 - RESOLUTION_MS) / 1_000
     const told = Math.max(before, longest)
     if (performance.now() - began >= WINDOW_MS) {

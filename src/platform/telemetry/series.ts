@@ -100,7 +100,7 @@ export const DATABASE_CONNECTIONS = {
 export const CONNECTION_WAIT_SECONDS = {
   kind: 'histogram',
   name: 'db_client_connection_wait_seconds',
-  help: 'Time that work waited for a connection, or in vain.',
+  help: 'Time that work waited for a connection, whether it got one or not.',
   labels: [],
   buckets: SHORT_BUCKETS,
 } as const
