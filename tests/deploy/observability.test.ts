@@ -31,6 +31,9 @@ describe(FILE, () => {
     expect(added.map(([name]) => name)).toEqual(['prometheus', 'grafana', 'otel-collector'])
     expect(ours.map(([name]) => name)).toEqual(['customers-api', 'orders-api', 'orchestrator'])
     for (const [, service] of ours) expect(Object.keys(service)).toEqual(['environment'])
+    // Those of OpenTelemetry have the names of its specification.
+    const variables = ours.flatMap(([, { environment = {} }]) => Object.keys(environment))
+    expect(variables.filter((name) => !VARIABLES.includes(name) && !name.startsWith('OTEL_'))).toEqual([])
   })
 
   it('when its images are read, then each has an exact version', () => {
@@ -67,8 +70,7 @@ describe(FILE, () => {
     const { receivers, processors, exporters, service } = readYaml('ops/otel-collector.yml')
     const [, port] = /:(\d+)$/.exec(receivers.otlp.protocols.http.endpoint) ?? []
     for (const [, { environment = {} }] of ours) {
-      expect(environment.OTEL_EXPORTER_OTLP_ENDPOINT).toContain(`http://otel-collector:${port}`)
-      expect(Object.keys(environment).filter((name) => !VARIABLES.includes(name))).toEqual([])
+      expect(environment.OTEL_EXPORTER_OTLP_ENDPOINT).toBe(`http://otel-collector:${port}`)
     }
     const known = { receivers, processors, exporters }
     for (const [kind, names] of Object.entries<string[]>(service.pipelines.traces)) {
