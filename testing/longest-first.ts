@@ -8,6 +8,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 export const LONG_FILES = [
   'tests/contract/docs-page.test.ts',
   'tests/database/galera.test.ts',
+  'tests/operations/prometheus.test.ts',
   'tests/concurrency/orphaned-transactions.test.ts',
   'tests/operations/commands.test.ts',
   'tests/model/model.test.ts',

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi }
 import { parseEnv } from '../../src/compose/env.ts'
 import { SCOPES } from '../../src/compose/modules.ts'
 import { signToken } from '../../src/identity/service.ts'
+import { anchorsOf } from '../../testing/anchors.ts'
 import { type ApiClient, apiClient } from '../../testing/api-client.ts'
 import { readBanner } from '../../testing/banner.ts'
 import {
@@ -44,17 +45,6 @@ describe('docs/incidents.md', () => {
     for (const [, script] of text.matchAll(/npm run ([\w:]+)/g)) expect(scripts).toHaveProperty([script ?? ''])
   })
 })
-
-/** The headings of a document as GitHub's anchors. */
-function anchorsOf(file: string): string[] {
-  const headings = readFileSync(`docs/${file}`, 'utf8').matchAll(/^#+ (.+)$/gm)
-  return [...headings].map(([, heading = '']) =>
-    heading
-      .toLowerCase()
-      .replace(/[^\w -]/g, '')
-      .replaceAll(' ', '-'),
-  )
-}
 
 const CREATE_AND_CONFIRM = '/orchestrator/create-and-confirm-order'
 const ORDER = { customer_id: 1, items: [{ product_id: 1, qty: 1 }] }

@@ -1,8 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { parseEnv } from '../../src/compose/env.ts'
 import { ERRORS } from '../../src/compose/modules.ts'
+import { anchorsOf } from '../../testing/anchors.ts'
 import { LOOPBACK } from '../../testing/deployment.ts'
 import { variablesOf } from '../../testing/fixture.ts'
 import { runProgram } from '../../testing/programs.ts'
@@ -63,7 +65,9 @@ describe('docs/operations.md', () => {
     const named = [...TEXT.matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name ?? '')
     expect(named.filter((name) => MANIFEST.scripts[name] === undefined)).toEqual([])
     const linked = [...TEXT.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path]) => path ?? '')
-    expect(linked.filter((path) => !readdirSync('docs').includes(path))).toEqual([])
+    expect(linked.filter((path) => !existsSync(join('docs', path)))).toEqual([])
+    const sections = [...TEXT.matchAll(/\]\((?!http)([^)#]*)#([\w-]+)\)/g)]
+    for (const [, file = '', anchor] of sections) expect(anchorsOf(file || 'operations.md'), file).toContain(anchor)
   })
 })
 
@@ -109,5 +113,18 @@ describeEachEngine('the printed SQL about webhooks', (engine) => {
     expect((await rows())[1]).toContainEqual(expect.objectContaining({ id: endpoint.id, status: 'enabled', behind: 1 }))
     await system.dispatch()
     expect((await rows())[2]).toContainEqual({ endpoint_id: endpoint.id, pending: 1, since: expect.any(String) })
+  })
+})
+
+describeEachEngine('the printed SQL of the alerts', (engine) => {
+  const system = useSystem(engine)
+  const [, section = ''] = /\n## Alerts\n(.*?)\n## /s.exec(TEXT) ?? []
+  const blocks = [...section.matchAll(/```sql\n(.*?)```/gs)].map(([, text = '']) => text)
+
+  it.each(blocks)('when somebody looks, then the database understands: %s', async (text) => {
+    expect(blocks.length).toBeGreaterThan(4)
+    await expect(sql.raw(text.replace(/;\s*$/, '')).execute(system.db)).resolves.toMatchObject({
+      rows: expect.any(Array),
+    })
   })
 })
