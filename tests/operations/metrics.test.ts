@@ -357,7 +357,7 @@ describe('who may read the metrics', () => {
 
 describe('the metrics of the process', () => {
   it('when it works and then blocks, then its processor time, memory and longest delay are told', async () => {
-    const block = onSigusr2('const end = Date.now() + 400; while (Date.now() < end);')
+    const block = onSigusr2('const begin = process.cpuUsage(); while (process.cpuUsage(begin).user < 400_000);')
     const program = startProgram('start:orchestrator', { PORT: '0', METRICS_PORT: '0', ...block })
     const { metrics } = await logged(program, ({ msg }) => msg === 'listening')
     const base = `http://127.0.0.1:${metrics}`
