@@ -99,7 +99,7 @@ export const ROWS: readonly Row[] = [
         'Orders that were placed, over five minutes.',
       ),
       stat(
-        'One order in a hundred takes',
+        'Orders: 99 % within',
         's',
         'max(service:order_duration_seconds:p99_5m{service=~"$service"})',
         'The 99th percentile of placing, confirming and canceling, of the slowest service.',

@@ -27,7 +27,10 @@ const SPEED = 60
 const HEALTHY_SECONDS = 15
 /** Until an alert must fire: its `for`, the window of its rates, and the 10 s for which gauges of the database are kept. */
 const PATIENCE_MS = 45_000
+const POLL = { timeout: PATIENCE_MS, interval: 250 }
 const ALERTS = [...new Set(readRules().flatMap(({ alert }) => alert ?? []))]
+
+const WEBHOOK_ALERTS = ['WebhooksPending', 'WebhookEndpointDisabled']
 
 const DASHBOARD = 'ops/grafana/b2b-orders.json'
 const RUNBOOKS = readFileSync('docs/operations.md', 'utf8')
@@ -50,7 +53,7 @@ describe.runIf(runsPrometheus() && inject('mysql') !== null)('Prometheus', () =>
   it('when callers order from the demo shop, then no alert fires, and none is without data', async () => {
     const { prometheus } = system
     const scrapes = () => latest(prometheus, 'min(count_over_time(up[10m]))')
-    await expect.poll(scrapes, { timeout: PATIENCE_MS }).toBeGreaterThanOrEqual(HEALTHY_SECONDS)
+    await expect.poll(scrapes, POLL).toBeGreaterThanOrEqual(HEALTHY_SECONDS)
     expect(await fired(prometheus)).toEqual([])
     expect(await prometheus.failedRules()).toEqual([])
     expect(await latest(prometheus, 'sum(service:http_served:rate5m)')).toBeGreaterThan(1)
@@ -58,49 +61,44 @@ describe.runIf(runsPrometheus() && inject('mysql') !== null)('Prometheus', () =>
   })
 
   it('when the database is away, then callers and gauges tell', async () => {
-    system.network.leadTo({ host: '127.0.0.1', port: await freePort() })
-    system.network.cut()
-    await firing(system.prometheus, 'AvailabilityBurnsFast', 'DatabaseGaugesAbsent')
+    await expectFiring(system.prometheus, ['AvailabilityBurnsFast', 'DatabaseGaugesAbsent'], async () => {
+      system.network.leadTo({ host: '127.0.0.1', port: await freePort() })
+      system.network.cut()
+    })
     system.network.leadTo(system.server)
     await served(system)
   })
 
-  it('when holds, books, feed, webhooks, stock and event loop have faults, then each is told', async () => {
-    const { prometheus } = system
-    await spoilWebhooks(system)
-    await forgetHold(system)
-    await breakBooks(system)
-    await refuseOrders(system)
-    await blockFeed(system)
-    again(1_500, () => ordersOf(system).kill('SIGUSR2'))
-    await firing(
-      prometheus,
-      'WebhookEndpointDisabled',
-      'WebhooksPending',
-      'HoldsOverdue',
-      'BooksUnbalanced',
-      'BooksUnchecked',
-      'OrdersRefused',
-      'FeedLag',
-      'EventLoopSlow',
-    )
+  it('when books, holds, feed, webhooks, stock and loop have faults, then each is told', async () => {
+    const alerts = ['BooksUnbalanced', 'BooksUnchecked', 'HoldsOverdue', 'FeedLag', ...WEBHOOK_ALERTS]
+    await expectFiring(system.prometheus, [...alerts, 'OrdersRefused', 'EventLoopSlow'], async () => {
+      await spoilWebhooks(system)
+      await forgetHold(system)
+      await breakBooks(system)
+      await refuseOrders(system)
+      await blockFeed(system)
+      again(1_500, () => ordersOf(system).kill('SIGUSR2'))
+    })
   })
 
   it('when connections are lost at commits, then retries tell', async () => {
-    again(200, () => system.network.watch({ texts: ['commit'], at: 'arrival', act: () => cutAll(system) }))
-    await firing(system.prometheus, 'TransactionRetries')
+    await expectFiring(system.prometheus, ['TransactionRetries'], () =>
+      again(200, () => system.network.watch({ texts: ['commit'], at: 'arrival', act: () => cutAll(system) })),
+    )
   })
 
   it('when the database is slow and many call, then duration, pool and limits tell', async () => {
-    system.network.heal()
-    system.network.delay(400, Number.POSITIVE_INFINITY, ['responses'])
     onTestFinished(() => system.network.heal())
-    again(100, () => system.callers.burst(20))
-    await firing(system.prometheus, 'OrdersSlow', 'DatabasePoolWait', 'RequestsRejected')
+    await expectFiring(system.prometheus, ['OrdersSlow', 'DatabasePoolWait', 'RequestsRejected'], () => {
+      system.network.heal()
+      system.network.delay(400, Number.POSITIVE_INFINITY, ['responses'])
+      again(100, () => system.callers.burst(20))
+    })
   })
 
-  it('when failures go on for an hour, then the slow burn is told too', async () => {
-    await firing(system.prometheus, 'AvailabilityBurnsSlowly')
+  it('when there were failures half an hour ago, then the slow burn has been told too', async () => {
+    const slow = async () => (await fired(system.prometheus)).includes('AvailabilityBurnsSlowly')
+    await expect.poll(slow, POLL).toBe(true)
   })
 
   it('when rules, dashboard and documents name a metric, then it was there', async () => {
@@ -128,8 +126,7 @@ describe.runIf(runsPrometheus() && inject('mysql') !== null)('Prometheus', () =>
   })
 
   it('when the process ends, then somebody is woken up', async () => {
-    ordersOf(system).kill('SIGKILL')
-    await firing(system.prometheus, 'ServiceDown')
+    await expectFiring(system.prometheus, ['ServiceDown'], () => ordersOf(system).kill('SIGKILL'))
     expect(await fired(system.prometheus)).toEqual([...ALERTS].sort())
   })
 })
@@ -161,24 +158,37 @@ async function latest(prometheus: Prometheus, expr: string): Promise<number> {
 }
 
 /** The alerts that have fired so far. */
-async function fired(prometheus: Prometheus): Promise<string[]> {
-  const all = await prometheus.query('count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[10m]))')
+function fired(prometheus: Prometheus): Promise<string[]> {
+  return alertsOf(prometheus, 'max_over_time(ALERTS{alertstate="firing"}[10m])')
+}
+
+async function alertsOf(prometheus: Prometheus, expr: string): Promise<string[]> {
+  const all = await prometheus.query(`count by (alertname) (${expr})`)
   return all.map(({ metric }) => metric.alertname ?? '').sort()
 }
 
-/** Waits until each of these has fired. */
-async function firing(prometheus: Prometheus, ...names: string[]): Promise<void> {
-  const silent = async () => {
-    const known = await fired(prometheus)
-    return names.filter((name) => !known.includes(name))
+/** Waits until none of these fires any more, makes their fault, and waits until each of them fires. */
+async function expectFiring(
+  prometheus: Prometheus,
+  names: readonly string[],
+  makeFault: () => unknown = () => {},
+): Promise<void> {
+  const firing = () => alertsOf(prometheus, 'ALERTS{alertstate="firing"}')
+  const before = async () => (await firing()).filter((name) => names.includes(name))
+  await expect.poll(before, { ...POLL, message: 'these alerts fire before their fault' }).toEqual([])
+  await makeFault()
+  const silent = new Set(names)
+  const missing = async () => {
+    for (const name of await firing()) silent.delete(name)
+    return [...silent]
   }
-  await expect.poll(silent, { timeout: PATIENCE_MS, message: 'these alerts do not fire' }).toEqual([])
+  await expect.poll(missing, { ...POLL, message: 'these alerts do not fire' }).toEqual([])
 }
 
 /** Waits until the services reach their database again. */
 async function served({ orders }: WatchedSystem): Promise<void> {
   const status = async () => (await orders.get('/products/1')).status
-  await expect.poll(status, { timeout: PATIENCE_MS }).toBe(200)
+  await expect.poll(status, POLL).toBe(200)
 }
 
 /** Does it again and again, until the test ends. */
@@ -197,11 +207,11 @@ async function spoilWebhooks(system: WatchedSystem): Promise<void> {
   const gone = await newEndpoint(system, 410)
   const failing = await newEndpoint(system, 500)
   const statusOf = async (id: number) => (await system.orders.get(`/webhook-endpoints/${id}`)).body.status
-  await expect.poll(() => statusOf(gone), { timeout: PATIENCE_MS }).toBe('disabled')
+  await expect.poll(() => statusOf(gone), POLL).toBe('disabled')
   const session = await system.openSession()
   const age = 'update webhook_deliveries set created_at = utc_timestamp(3) - interval 2 hour where endpoint_id = ?'
   const aged = async () => JSON.stringify(await session.query(age, [failing]))
-  await expect.poll(aged, { timeout: PATIENCE_MS }).toMatch(/"changedRows":[1-9]/)
+  await expect.poll(aged, POLL).toMatch(/"changedRows":[1-9]/)
 }
 
 /** @returns the id of an endpoint whose receiver answers with this status until the test ends */
@@ -252,5 +262,5 @@ async function blockFeed(system: WatchedSystem): Promise<void> {
   const age = `update events set occurred_at = utc_timestamp(3) - interval 10 minute
     where position = 0 order by id limit 1`
   const aged = async () => JSON.stringify(await other.query(age))
-  await expect.poll(aged, { timeout: PATIENCE_MS }).toContain('"changedRows":1')
+  await expect.poll(aged, POLL).toContain('"changedRows":1')
 }

@@ -109,7 +109,8 @@ export function createBatcher<C, R>(
       // without this, each command would get a transaction of its own.
       await nextTurn()
       const batch = queue.take()
-      for (const { since } of batch) meter.waited(secondsSince(since))
+      // In the order of their arrival, so that the first has waited longest. One value for each command would cost more.
+      if (batch[0]) meter.waited(secondsSince(batch[0].since))
       await meter.timed(batch.length, () => runBatch(batch, { waitsForLocks: !mayMeetKnownLock(batch) }))
     }
     running = false

@@ -1,4 +1,4 @@
-import { secondsSince } from '../telemetry/metrics.ts'
+import { NO_METRICS, secondsSince } from '../telemetry/metrics.ts'
 import { DATABASE_OPERATION_SECONDS } from '../telemetry/series.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
@@ -19,5 +19,7 @@ export function operationOf(sql: string): string {
 
 /** @returns tells the time of a statement since `start`, a moment of `performance.now()` */
 export function createStatementTimer({ metrics }: Telemetry): (sql: string, start: number) => void {
+  // Off, not even the operation is looked for.
+  if (metrics === NO_METRICS) return () => {}
   return (sql, start) => metrics.histogram(DATABASE_OPERATION_SECONDS, operationOf(sql))(secondsSince(start))
 }

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { routePath } from 'hono/route'
-import { secondsSince } from '../telemetry/metrics.ts'
+import { NO_METRICS, secondsSince } from '../telemetry/metrics.ts'
 import { REQUEST_SECONDS } from '../telemetry/series.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
@@ -13,6 +13,8 @@ const UNMATCHED = 'unmatched'
 
 /** @returns tells of a request that has its response, and came at `start`, a moment of `performance.now()` */
 export function createRequestMeter({ metrics }: Telemetry): (c: Context, start: number) => void {
+  // Off, not even the labels are made.
+  if (metrics === NO_METRICS) return () => {}
   return (c, start) => {
     const seconds = secondsSince(start)
     metrics.histogram(REQUEST_SECONDS, methodOf(c), routeOf(c), String(c.res.status))(seconds)

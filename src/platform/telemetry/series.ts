@@ -64,7 +64,7 @@ export const BATCH_SECONDS = {
 export const BATCH_WAIT_SECONDS = {
   kind: 'histogram',
   name: 'b2b_batch_wait_seconds',
-  help: 'Time that a command waited for its batch to start.',
+  help: 'Time that the command of a batch which came first waited for the batch to start.',
   labels: ['batcher'],
   buckets: SHORT_BUCKETS,
 } as const
