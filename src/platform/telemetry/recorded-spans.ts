@@ -25,10 +25,10 @@ export function tracerOf(tracer: OtelTracer, service: string, ratio: number): Tr
   return {
     service,
     start(name, parent, options) {
-      const caller = parent === undefined ? undefined : contextIn(parent)
-      if (parent !== undefined && caller && !isSampled(caller)) return unrecorded(parent)
+      const caller = parent !== undefined && namesSpan(parent) ? parent : undefined
+      if (caller !== undefined && !isSampled(caller)) return unrecorded(caller)
       if (caller === undefined && Math.random() >= ratio) return startUnrecorded()
-      const context = caller ? trace.setSpanContext(ROOT_CONTEXT, caller) : ROOT_CONTEXT
+      const context = caller === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, contextOf(caller))
       return recorded(tracer, tracer.startSpan(name, optionsOf(options), context))
     },
     startLinked(name, causes, options) {
@@ -59,21 +59,24 @@ function end(span: OtelSpan, error: string | undefined): void {
   span.end()
 }
 
-const NOTHING = {
-  isRecorded: false,
-  startChild(this: Span) {
-    return this
-  },
-  link() {},
-  set() {},
-  rename() {},
-  end() {},
-}
-
 /** Passes a trace on that is not sampled. */
 function unrecorded(traceparent: string): Span {
-  return { ...NOTHING, traceparent }
+  return {
+    traceparent,
+    isRecorded: false,
+    startChild: returnThis,
+    link: ignore,
+    set: ignore,
+    rename: ignore,
+    end: ignore,
+  }
 }
+
+function returnThis(this: Span): Span {
+  return this
+}
+
+function ignore() {}
 
 const KINDS = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: SpanKind.INTERNAL }
 
@@ -85,22 +88,35 @@ function optionsOf({ kind = 'internal', attributes = {} }: SpanOptions = {}): {
 }
 
 function linksTo(traceparent: string | undefined): { context: SpanContext }[] {
-  const context = traceparent === undefined ? undefined : contextIn(traceparent)
-  return context && isSampled(context) ? [{ context }] : []
+  const isLinked = traceparent !== undefined && namesSpan(traceparent) && isSampled(traceparent)
+  return isLinked ? [{ context: contextOf(traceparent) }] : []
 }
 
-/** A version, a trace or a span that no `traceparent` may have. */
-const INVALID = /^ff|-0{32}-|-0{16}-/
+// The parts of a `traceparent`: version-trace-span-flags. TRACEPARENT holds its form.
+const [TRACE_AT, SPAN_AT, LAST_AT] = [3, 36, 54]
+const NO_VERSION = 'ff'
+const NO_TRACE = '0'.repeat(32)
+const NO_SPAN = '0'.repeat(16)
+/** The last digits of flags with the bit `sampled`. */
+const SAMPLED = new Set('13579bdf')
 
-/** @returns undefined for a `traceparent` that names no span: then a trace begins, as W3C Trace Context asks for */
-function contextIn(traceparent: string): SpanContext | undefined {
-  if (INVALID.test(traceparent)) return undefined
-  const [, traceId = '', spanId = '', flags = ''] = traceparent.split('-')
-  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & TraceFlags.SAMPLED, isRemote: true }
+/** A `traceparent` that names none counts as absent, as W3C Trace Context asks for. */
+function namesSpan(traceparent: string): boolean {
+  return (
+    !traceparent.startsWith(NO_TRACE, TRACE_AT) &&
+    !traceparent.startsWith(NO_SPAN, SPAN_AT) &&
+    !traceparent.startsWith(NO_VERSION)
+  )
 }
 
-function isSampled({ traceFlags }: SpanContext): boolean {
-  return (traceFlags & TraceFlags.SAMPLED) !== 0
+function isSampled(traceparent: string): boolean {
+  return SAMPLED.has(traceparent.charAt(LAST_AT))
+}
+
+function contextOf(traceparent: string): SpanContext {
+  const [, traceId = '', spanId = ''] = traceparent.split('-')
+  const traceFlags = isSampled(traceparent) ? TraceFlags.SAMPLED : TraceFlags.NONE
+  return { traceId, spanId, traceFlags, isRemote: true }
 }
 
 function startUnrecorded(): Span {
