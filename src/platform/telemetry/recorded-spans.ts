@@ -68,8 +68,14 @@ function beginner(service: string, record: RecordSpan) {
   }
 }
 
+const ANCHORED_EVERY_MS = 60_000
+let anchor = { at: Number.NEGATIVE_INFINITY, dateMs: 0 }
+
+/** The date with the precision of `performance.now()`, which drifts from it in a long life. */
 function nowMs(): number {
-  return performance.timeOrigin + performance.now()
+  const now = performance.now()
+  if (now - anchor.at > ANCHORED_EVERY_MS) anchor = { at: now, dateMs: Date.now() }
+  return anchor.dateMs + (now - anchor.at)
 }
 
 const KINDS = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: SpanKind.INTERNAL }
