@@ -282,8 +282,7 @@ describe('which traces are recorded', () => {
     await stop(orders)
     expect(collector.spans).toEqual([])
     const line = orders.program.log().find(({ correlation_id }) => correlation_id === 'by-chance')
-    expect(line?.trace_id).toMatch(/^[\da-f]{32}$/)
-    expect(line).not.toHaveProperty('span_id')
+    for (const field of ['trace_id', 'span_id']) expect(line).not.toHaveProperty(field)
   })
 
   it('when a request fails, then its span has failed, with its code', async () => {

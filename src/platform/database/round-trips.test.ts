@@ -15,7 +15,7 @@ describeEachEngine('a transaction below a span', (engine) => {
     return { db, parent, ended, namesBelow }
     function namesBelow({ spanId }: { spanId: string }) {
       return ended()
-        .filter(({ parentSpanContext }) => parentSpanContext?.spanId === spanId)
+        .filter(({ parent: above }) => above?.spanId === spanId)
         .map(({ name }) => name)
     }
   }
@@ -29,7 +29,7 @@ describeEachEngine('a transaction below a span', (engine) => {
     }
     expect(await transact(db, work, parent)).toBe('done')
     const transactions = ended().filter(({ name }) => name === 'transaction')
-    expect(transactions.map(({ attributes }) => attributes['error.type'])).toEqual(['restart', undefined])
+    expect(transactions.map(({ error }) => error)).toEqual(['restart', undefined])
   })
 
   it('when statements are sent together, then they are one step, without their values', async () => {
@@ -39,7 +39,7 @@ describeEachEngine('a transaction below a span', (engine) => {
     const [transaction] = ended().filter(({ name }) => name === 'transaction')
     if (transaction === undefined) throw new Error('no span of the transaction')
     const steps = engine === 'mysql' ? ['begin; select; select', 'commit'] : ['select; select', 'commit']
-    expect(namesBelow(transaction.spanContext())).toEqual(steps)
+    expect(namesBelow(transaction.context)).toEqual(steps)
     expect(JSON.stringify(ended().map(({ name, attributes }) => [name, attributes]))).not.toContain('hidden')
   })
 
@@ -47,10 +47,10 @@ describeEachEngine('a transaction below a span', (engine) => {
     const { db, parent, ended } = await traced()
     const work = (trx: typeof db) => runPipeline(trx, [CompiledQuery.raw('select * from nothing_here', [])])
     await expect(transact(db, work, parent)).rejects.toThrow('nothing_here')
-    const failed = ended().filter(({ attributes }) => attributes['error.type'] !== undefined)
+    const failed = ended().filter(({ error }) => error !== undefined)
     expect(failed.length).toBeGreaterThan(0)
     const code = engine === 'mysql' ? 'ER_NO_SUCH_TABLE' : 'ERR_SQLITE_ERROR'
-    expect(new Set(failed.map(({ attributes }) => attributes['error.type']))).toEqual(new Set([code]))
+    expect(new Set(failed.map(({ error }) => error))).toEqual(new Set([code]))
   })
 
   it('when the transaction is over, then statements of another one are not below it', async () => {

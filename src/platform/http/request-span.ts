@@ -11,7 +11,8 @@ export function startRequestSpan(c: Context<AppEnv>, tracer: Tracer | undefined)
   if (tracer === undefined || PROBE.test(c.req.path)) return undefined
   const trace = c.get('trace')
   const span = tracer.start(methodOf(c), trace.traceparent, { kind: 'server' })
-  c.set('trace', within(trace, span))
+  // What is not recorded, and came from no caller's trace, has no name that anybody could look up.
+  c.set('trace', span.isRecorded ? within(trace, span) : { ...trace, span })
   return span
 }
 

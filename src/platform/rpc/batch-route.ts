@@ -61,7 +61,10 @@ export async function handleEach<C extends BatchedCall>(
   }
 }
 
-/** The trace of one call. A lone call has that of its request. Of several, each has a span below its own caller's. */
+/**
+ * The trace of one call. A lone call has that of its request. Of several, each has a span below its own caller's; one that
+ * brings no trace is not recorded, which the calling service has decided.
+ */
 function startCallSpan(
   c: Context<AppEnv>,
   path: string,
@@ -69,7 +72,7 @@ function startCallSpan(
   isAlone: boolean,
 ): { trace: Trace; span?: Span } {
   const { tracer } = c.get('telemetry')
-  if (tracer === undefined) return { trace: { correlationId, traceparent } }
+  if (tracer === undefined || traceparent === undefined) return { trace: { correlationId, traceparent } }
   if (isAlone && traceparent === c.req.header('traceparent')) return { trace: { ...c.get('trace'), correlationId } }
   const span = tracer.start(`call ${path}`, traceparent, { kind: 'server' })
   return { trace: within({ correlationId, traceparent }, span), span }

@@ -255,7 +255,7 @@ async function reachTogether(
   const items = calls.map(({ shared, trace }, i) => ({
     ...shared,
     correlation_id: trace.correlationId,
-    ...traceparentOf({ span: spans[i], trace }),
+    ...traceparentOf(spans[i]?.isRecorded ? { span: spans[i] } : { trace }),
   }))
   const trace = calls.length === 1 ? calls[0]?.trace : undefined
   // The request of several callers is part of no caller's trace: each call has its own.

@@ -1,62 +1,87 @@
-import {
-  type Attributes,
-  type Span as OtelSpan,
-  type Tracer as OtelTracer,
-  ROOT_CONTEXT,
-  type SpanContext,
-  SpanKind,
-  SpanStatusCode,
-  TraceFlags,
-  trace,
-} from '@opentelemetry/api'
-import { RandomIdGenerator } from '@opentelemetry/sdk-trace'
+import { randomBytes } from 'node:crypto'
+import { type Attributes, type SpanContext, SpanKind, TraceFlags } from '@opentelemetry/api'
 import type { Span, SpanOptions, Tracer } from './spans.ts'
 
 // Loaded only where traces are recorded, see open-tracing.ts.
 
-const ids = new RandomIdGenerator()
+/** A span that has ended. Times are in ms since 1970. */
+export interface EndedSpan {
+  service: string
+  name: string
+  kind: SpanKind
+  context: SpanContext
+  parent: SpanContext | undefined
+  links: { context: SpanContext }[]
+  attributes: Attributes
+  error: string | undefined
+  startMs: number
+  endMs: number
+}
+
+/** Takes a span when it ends. */
+export type RecordSpan = (span: EndedSpan) => void
 
 /**
- * The context is always an argument: nothing here asks which span is active. What is recorded is decided here too, before the
- * SDK is asked for a span: most requests are not recorded, and must cost next to nothing.
+ * The context is always an argument: nothing here asks which span is active. A span is a plain object until it is sent:
+ * requests wait for what is done here, and nobody waits for the sending.
  * @param ratio the share of traces without a caller that are recorded
  */
-export function tracerOf(tracer: OtelTracer, service: string, ratio: number): Tracer {
+export function tracerOf(service: string, ratio: number, record: RecordSpan): Tracer {
+  const begin = beginner(service, record)
   return {
     service,
     start(name, parent, options) {
       const caller = parent !== undefined && namesSpan(parent) ? parent : undefined
       if (caller !== undefined && !isSampled(caller)) return unrecorded(caller)
       if (caller === undefined && Math.random() >= ratio) return startUnrecorded()
-      const context = caller === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, contextOf(caller))
-      return recorded(tracer, tracer.startSpan(name, optionsOf(options), context))
+      return begin(name, caller === undefined ? undefined : contextOf(caller), [], options)
     },
     startLinked(name, causes, options) {
       const links = causes.flatMap(linksTo)
-      if (links.length === 0) return startUnrecorded()
-      return recorded(tracer, tracer.startSpan(name, { ...optionsOf(options), links }, ROOT_CONTEXT))
+      return links.length === 0 ? startUnrecorded() : begin(name, undefined, links, options)
     },
     startUnrecorded,
   }
 }
 
-function recorded(tracer: OtelTracer, span: OtelSpan): Span {
-  const { traceId, spanId } = span.spanContext()
-  const context = trace.setSpan(ROOT_CONTEXT, span)
-  return {
-    traceparent: `00-${traceId}-${spanId}-01`,
-    isRecorded: true,
-    startChild: (name, options) => recorded(tracer, tracer.startSpan(name, optionsOf(options), context)),
-    link: (to) => void span.addLinks(linksTo(to.traceparent)),
-    set: (attributes) => void span.setAttributes(attributes),
-    rename: (name) => void span.updateName(name),
-    end: (error) => end(span, error),
+function beginner(service: string, record: RecordSpan) {
+  return function begin(
+    name: string,
+    parent: SpanContext | undefined,
+    links: EndedSpan['links'],
+    { kind = 'internal', attributes }: SpanOptions = {},
+  ): Span {
+    const context = newContext(parent?.traceId)
+    const span = { service, name, kind: KINDS[kind], context, parent, links, attributes: { ...attributes } }
+    const startMs = nowMs()
+    return {
+      traceparent: `00-${context.traceId}-${context.spanId}-01`,
+      isRecorded: true,
+      startChild: (childName, options) => begin(childName, context, [], options),
+      link: (to) => void span.links.push(...linksTo(to.traceparent)),
+      set: (more) => void Object.assign(span.attributes, more),
+      rename(newName) {
+        span.name = newName
+      },
+      end: (error) => record({ ...span, error, startMs, endMs: nowMs() }),
+    }
   }
 }
 
-function end(span: OtelSpan, error: string | undefined): void {
-  if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR }).setAttribute('error.type', error)
-  span.end()
+const ANCHORED_EVERY_MS = 60_000
+let anchor = { at: Number.NEGATIVE_INFINITY, dateMs: 0 }
+
+/** The date with the precision of `performance.now()`, which drifts from it in a long life. */
+function nowMs(): number {
+  const now = performance.now()
+  if (now - anchor.at > ANCHORED_EVERY_MS) anchor = { at: now, dateMs: Date.now() }
+  return anchor.dateMs + (now - anchor.at)
+}
+
+const KINDS = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: SpanKind.INTERNAL }
+
+function newContext(traceId = randomDigits(TRACE_DIGITS)): SpanContext {
+  return { traceId, spanId: randomDigits(SPAN_DIGITS), traceFlags: TraceFlags.SAMPLED }
 }
 
 /** Passes a trace on that is not sampled. */
@@ -78,13 +103,8 @@ function returnThis(this: Span): Span {
 
 function ignore() {}
 
-const KINDS = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: SpanKind.INTERNAL }
-
-function optionsOf({ kind = 'internal', attributes = {} }: SpanOptions = {}): {
-  kind: SpanKind
-  attributes: Attributes
-} {
-  return { kind: KINDS[kind], attributes }
+function startUnrecorded(): Span {
+  return unrecorded(`00-${randomDigits(TRACE_DIGITS)}-${randomDigits(SPAN_DIGITS)}-00`)
 }
 
 function linksTo(traceparent: string | undefined): { context: SpanContext }[] {
@@ -94,9 +114,10 @@ function linksTo(traceparent: string | undefined): { context: SpanContext }[] {
 
 // The parts of a `traceparent`: version-trace-span-flags. TRACEPARENT holds its form.
 const [TRACE_AT, SPAN_AT, LAST_AT] = [3, 36, 54]
+const [TRACE_DIGITS, SPAN_DIGITS] = [32, 16]
 const NO_VERSION = 'ff'
-const NO_TRACE = '0'.repeat(32)
-const NO_SPAN = '0'.repeat(16)
+const NO_TRACE = '0'.repeat(TRACE_DIGITS)
+const NO_SPAN = '0'.repeat(SPAN_DIGITS)
 /** The last digits of flags with the bit `sampled`. */
 const SAMPLED = new Set('13579bdf')
 
@@ -113,12 +134,22 @@ function isSampled(traceparent: string): boolean {
   return SAMPLED.has(traceparent.charAt(LAST_AT))
 }
 
+/** Of another process, or of this one: who reads a trace need not know. */
 function contextOf(traceparent: string): SpanContext {
   const [, traceId = '', spanId = ''] = traceparent.split('-')
-  const traceFlags = isSampled(traceparent) ? TraceFlags.SAMPLED : TraceFlags.NONE
-  return { traceId, spanId, traceFlags, isRemote: true }
+  return { traceId, spanId, traceFlags: isSampled(traceparent) ? TraceFlags.SAMPLED : TraceFlags.NONE, isRemote: true }
 }
 
-function startUnrecorded(): Span {
-  return unrecorded(`00-${ids.generateTraceId()}-${ids.generateSpanId()}-00`)
+const POOLED_BYTES = 4_096
+let pool = ''
+let used = 0
+
+/** Digits of many ids are made at once: one call for each id would cost more than the rest of a span. */
+function randomDigits(count: number): string {
+  if (used + count > pool.length) {
+    pool = randomBytes(POOLED_BYTES).toString('hex')
+    used = 0
+  }
+  used += count
+  return pool.slice(used - count, used)
 }
