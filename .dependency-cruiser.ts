@@ -17,7 +17,7 @@ const TESTS = ['^tests/', '\\.test\\.ts$']
 const HONO = '(?:^|node_modules/)(?:hono|@hono/[^/]+|hono-rate-limiter)(?:/|$)'
 const JWT = 'hono/(?:dist/middleware/)?jwt'
 const OPEN_TELEMETRY = '(?:^|node_modules/)@opentelemetry/'
-const LOADED_LATE = 'src/platform/telemetry/(?:otlp|recorded-spans)\\.ts$'
+const LOADED_LATE = 'src/platform/telemetry/(?:otlp|recorded-spans|span-queue)\\.ts$'
 const SQL = '(?:^|node_modules/)(?:kysely|mysql2)(?:/|$)|^node:sqlite$'
 
 const file = (names: string) => `/(?:${names})\\.ts$`
