@@ -158,10 +158,11 @@ describeEachEngine('webhook endpoints', (engine) => {
       }
     })
 
-    it('when a customer has 50, then the next is refused until one is deleted', async () => {
+    it('when more than 50 are made for a customer at once, then 50 are, until one is deleted', async () => {
       const { id: customer_id } = await newCustomer(system)
-      const created = await Promise.all(Array.from({ length: 50 }, () => createEndpoint(system, { customer_id })))
-      expect(new Set(created.map(({ status }) => status))).toEqual(new Set([201]))
+      const responses = await Promise.all(Array.from({ length: 60 }, () => createEndpoint(system, { customer_id })))
+      const created = responses.filter(({ status }) => status === 201)
+      expect(created).toHaveLength(50)
       const refused = await createEndpoint(system, { customer_id })
       expectProblem(refused, 409, 'too_many_endpoints')
       expect(refused.body).toMatchObject({ max_endpoints: 50 })

@@ -8,8 +8,7 @@ import { readClock } from '../platform/database/clock.ts'
 import { pipeline } from '../platform/database/pipeline.ts'
 import { transactAlone } from '../platform/database/transaction.ts'
 import type { Database } from '../platform/database/types.ts'
-import { lastPosition } from '../platform/events/feed.ts'
-import { numberEvents } from '../platform/events/positions.ts'
+import { lockFeedEnd, numberEvents } from '../platform/events/positions.ts'
 import type { Caller } from '../platform/http/app.ts'
 import { type Preconditions, requireVersion } from '../platform/http/etag.ts'
 import { cutPage, type Page, type PageRequest, readCursor } from '../platform/http/pagination.ts'
@@ -109,10 +108,12 @@ export function createWebhooksService(
       }
       const secret = generateSecret()
       const response = await runIdempotent(db, claim, idempotencyTtlMinutes, caller.trace, async (trx, now) => {
+        // One endpoint is made at a time, so that no two count the same number of others.
+        const cursor = await lockFeedEnd(trx)
         await requireOwner(trx, customerId)
         const { url, description = null, event_types } = input
         const fields = { url, description, event_types: JSON.stringify(event_types), customer_id: customerId }
-        const id = await insertEndpoint(trx, { ...fields, cursor: await lastPosition(trx) }, now)
+        const id = await insertEndpoint(trx, { ...fields, cursor }, now)
         await noteOnEndpoint(trx, id, { secret: box.seal(secret, id) })
         return withoutSecret(found(await findEndpoint(trx, id), id))
       })

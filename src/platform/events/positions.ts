@@ -51,6 +51,15 @@ async function numberSome(trx: Database): Promise<number> {
   return ids.length
 }
 
+/**
+ * Locks the end of the feed until the transaction ends: no event gets a position meanwhile.
+ * @returns the last position that was given
+ */
+export async function lockFeedEnd(trx: Database): Promise<number> {
+  const [[feed]] = await pipeline(trx, lockFeedQuery(trx))
+  return feed?.position ?? 0
+}
+
 /** Writers of events never touch this row. */
 function lockFeedQuery(trx: Database) {
   return trx
