@@ -15,7 +15,7 @@ export interface ReceiverPlan {
 }
 
 interface Pending {
-  id: string
+  id: number
   next_attempt_at: string | null
 }
 
@@ -138,8 +138,8 @@ export async function createWebhookReceiver(
         const pending = await readPending(api, id)
         waiting = pending?.length
         if (waiting === 0 && (await isAtEnd(api, heard, eventTypes, begin))) return goAway()
-        for (const { id } of (pending ?? []).filter(isPaused)) {
-          await api.post(`/webhook-deliveries/${id}/redeliver`, undefined, bounded()).catch(() => {})
+        for (const delivery of (pending ?? []).filter(isPaused)) {
+          await api.post(`/webhook-deliveries/${delivery.id}/redeliver`, undefined, bounded()).catch(() => {})
         }
         if (heard.length > known) [known, knownAt] = [heard.length, Date.now()]
         // To read all that waits takes the services' time from sending it.
@@ -158,10 +158,10 @@ export async function createWebhookReceiver(
 }
 
 /** All that an endpoint has not got yet. @returns undefined when the services could not answer */
-async function readPending(api: ApiClient, id: string): Promise<Pending[] | undefined> {
+async function readPending(api: ApiClient, endpointId: number): Promise<Pending[] | undefined> {
   const found: Pending[] = []
   for (let cursor = ''; ; ) {
-    const page = await read(api, `/webhook-endpoints/${id}/deliveries?status=pending&limit=100${cursor}`)
+    const page = await read(api, `/webhook-endpoints/${endpointId}/deliveries?status=pending&limit=100${cursor}`)
     if (page === undefined) return undefined
     found.push(...page.data)
     if (!page.next_cursor) return found
