@@ -8,6 +8,7 @@ import { AppError, isRefusal, PLATFORM_ERRORS } from '../core/errors.ts'
 import { msSince } from '../core/time.ts'
 import { unsafeCast } from '../core/unsafe-cast.ts'
 import { type DatabaseFault, DatabaseUnavailable, databaseFaultOf } from '../database/errors.ts'
+import type { EmbeddedMetric } from '../telemetry/embedded.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { CORRELATION_ID, TRACEPARENT, type Trace, traceFieldsOf } from '../telemetry/trace.ts'
@@ -225,13 +226,9 @@ function receive(
     await receiveWhole(c, () => serve(c, next))
     measure(c, start)
     if (span) endRequestSpan(c, span)
-    const line = {
-      event: 'request',
-      ...lineOf(c, start),
-      ...refusedCallerOf(c, trustedProxies),
-      ...added,
-      ...embedded(telemetry, c, start),
-    }
+    const own = lineOf(c, start)
+    const embedded = telemetry.embed?.(metricsOf(own))
+    const line = { event: 'request', ...own, ...refusedCallerOf(c, trustedProxies), ...added, ...embedded }
     // Probes come every few seconds: at `info` their lines would hide all others.
     if (PROBE.test(c.req.path) && !REFUSED_STATUS.has(c.res.status)) requests.debug(line, 'request')
     else requests.info(line, 'request')
@@ -274,12 +271,12 @@ function lineOf(c: Context<AppEnv>, start: number) {
   }
 }
 
-/** The metrics of a request's line. `ms` is there anyway. */
-function embedded({ embed }: Telemetry, c: Context<AppEnv>, start: number) {
-  return embed?.([
-    { name: 'ms', unit: 'Milliseconds', value: msSince(start) },
-    { name: 'faults', unit: 'Count', value: c.res.status >= 500 ? 1 : 0 },
-  ])
+/** The metrics that a request's line carries, where it does. */
+function metricsOf({ ms, status }: { ms: number; status: number }): EmbeddedMetric[] {
+  return [
+    { name: 'ms', unit: 'Milliseconds', value: ms },
+    { name: 'faults', unit: 'Count', value: status >= 500 ? 1 : 0 },
+  ]
 }
 
 const REFUSED_STATUS = new Set([401, 403, 429])
