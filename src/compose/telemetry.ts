@@ -7,6 +7,7 @@ import { openTracing } from '../platform/telemetry/open-tracing.ts'
 import type { Tracing } from '../platform/telemetry/spans.ts'
 import { NO_TELEMETRY, type Telemetry } from '../platform/telemetry/telemetry.ts'
 import type { Env } from './env.ts'
+import { stopGracefully, urlOf } from './process.ts'
 import type { ServiceName } from './signposts.ts'
 
 /** A process and what is seen of it. */
@@ -42,11 +43,6 @@ export function telemetryOf({ telemetry, tracing }: Watched, service: ServiceNam
   return tracing === undefined ? telemetry : { ...telemetry, tracer: tracing.tracerOf(service) }
 }
 
-/** Sends the last spans, when everything else has stopped. */
-export async function closeTelemetry({ tracing }: Watched): Promise<void> {
-  await tracing?.close(MAX_LAST_SPANS_MS)
-}
-
 type App = Parameters<typeof serve>[0]
 
 /** Serves an app, and its metrics on the same port unless they have a port of their own. */
@@ -62,9 +58,44 @@ export function serveWatched(
   return serve(all, port, env.serving, logger, telemetry)
 }
 
+/** What a program made on its way to serve. */
+interface Program {
+  env: Env
+  logger: Logger
+  lifecycle: { draining: boolean }
+  watched: Watched
+}
+
+/**
+ * Lets a signal stop a program: first what it serves, then the rest, and at last what watches it.
+ * @returns the port of the metrics, where they have one of their own
+ */
+export async function stopOnSignal(
+  { env, logger, lifecycle, watched }: Program,
+  servings: readonly Serving[],
+  closeRest: () => Promise<void>,
+): Promise<number | undefined> {
+  const metrics = await serveMetrics(env, logger, watched)
+  const close = async () => {
+    await closeRest()
+    await watched.tracing?.close(MAX_LAST_SPANS_MS)
+  }
+  stopGracefully(lifecycle, metrics ? [...servings, metrics] : servings, close, logger)
+  return metrics?.port
+}
+
+/** {@link stopOnSignal} for a program that is one service. It says where it listens. */
+export async function runAlone(program: Program, serving: Serving, closeRest = async () => {}): Promise<void> {
+  const metrics = await stopOnSignal(program, [serving], closeRest)
+  const { env, logger } = program
+  const { port } = serving
+  const docs = `${urlOf(env, port)}/docs`
+  logger.info({ event: 'listening', host: env.serving.host, port, docs, metrics }, 'listening')
+}
+
 /** Serves the metrics of the process on the port of their own, where they have one. */
-export async function serveMetrics(env: Env, logger: Logger, { telemetry, source }: Watched): Promise<Serving[]> {
-  if (source === undefined || env.metrics.port === undefined) return []
+async function serveMetrics(env: Env, logger: Logger, { telemetry, source }: Watched): Promise<Serving | undefined> {
+  if (source === undefined || env.metrics.port === undefined) return undefined
   const app = createMetricsApp(source, createRefusalCount(telemetry, logger))
-  return [await serve(app, env.metrics.port, env.serving, logger, telemetry)]
+  return serve(app, env.metrics.port, env.serving, logger, telemetry)
 }

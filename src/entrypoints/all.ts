@@ -1,10 +1,10 @@
 import { type Env, EnvError } from '../compose/env.ts'
 import { SCOPES } from '../compose/modules.ts'
-import { audienceOf, describeDatabase, openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
+import { audienceOf, describeDatabase, openPreparedDatabase, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { composeCustomers, composeOrchestrator, composeOrders, SERVICE_IN_URL } from '../compose/services.ts'
 import { demoCurl } from '../compose/signposts.ts'
-import { closeTelemetry, openTelemetry, serveMetrics, serveWatched, telemetryOf } from '../compose/telemetry.ts'
+import { openTelemetry, serveWatched, stopOnSignal, telemetryOf } from '../compose/telemetry.ts'
 import { signToken } from '../identity/service.ts'
 import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
@@ -51,17 +51,13 @@ async function serveAll(env: Env): Promise<void> {
     await serveWatched(orchestrator, env.ports.orchestrator, env, loggerOf('orchestrator'), watched),
   ] as const
   const stopJobs = startJobs(orders.jobs, logger, telemetry)
-  const close = async () => {
+  const metrics = await stopOnSignal({ env, logger, lifecycle, watched }, servings, async () => {
     await stopJobs()
     await db.destroy()
-    await closeTelemetry(watched)
-  }
-  const metrics = await serveMetrics(env, logger, watched)
-  stopGracefully(lifecycle, [...servings, ...metrics], close, logger)
+  })
   const [atCustomers, atOrders, atOrchestrator] = servings.map(({ port }) => urlOf(env, port))
-  const atMetrics = metrics[0] ? urlOf(env, metrics[0].port) : atOrchestrator
-  if (env.production)
-    logger.info({ event: 'listening', atCustomers, atOrders, atOrchestrator, metrics: metrics[0]?.port }, 'listening')
+  const atMetrics = metrics === undefined ? atOrchestrator : urlOf(env, metrics)
+  if (env.production) logger.info({ event: 'listening', atCustomers, atOrders, atOrchestrator, metrics }, 'listening')
   else process.stderr.write(await banner(env, { atCustomers, atOrders, atOrchestrator, atMetrics }))
 }
 

@@ -1,7 +1,7 @@
-import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
+import { openPreparedDatabase } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { composeCustomers } from '../compose/services.ts'
-import { closeTelemetry, openTelemetry, serveMetrics, serveWatched, telemetryOf } from '../compose/telemetry.ts'
+import { openTelemetry, runAlone, serveWatched, telemetryOf } from '../compose/telemetry.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the Customers API alone. Takes no options.
@@ -24,19 +24,5 @@ await runService(HELP, async (env) => {
     logger,
     watched,
   )
-  const metrics = await serveMetrics(env, logger, watched)
-  const close = async () => {
-    await db.destroy()
-    await closeTelemetry(watched)
-  }
-  stopGracefully(lifecycle, [serving, ...metrics], close, logger)
-  const { port } = serving
-  const told = {
-    event: 'listening',
-    host: env.serving.host,
-    port,
-    docs: `${urlOf(env, port)}/docs`,
-    metrics: metrics[0]?.port,
-  }
-  logger.info(told, 'listening')
+  await runAlone({ env, logger, lifecycle, watched }, serving, () => db.destroy())
 })

@@ -1,8 +1,7 @@
-import { stopGracefully, urlOf } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrchestrator } from '../compose/services.ts'
-import { closeTelemetry, openTelemetry, serveMetrics, serveWatched, telemetryOf } from '../compose/telemetry.ts'
+import { openTelemetry, runAlone, serveWatched, telemetryOf } from '../compose/telemetry.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
 const HELP = `Runs the orchestrator alone. Takes no options.
@@ -19,15 +18,5 @@ await runService(HELP, async (env) => {
   const telemetry = telemetryOf(watched, 'orchestrator')
   const app = composeOrchestrator(env, findServiceUrls(env, ['customers', 'orders']), logger, lifecycle, telemetry)
   const serving = await serveWatched(app, env.ports.own ?? env.ports.orchestrator, env, logger, watched)
-  const metrics = await serveMetrics(env, logger, watched)
-  stopGracefully(lifecycle, [serving, ...metrics], () => closeTelemetry(watched), logger)
-  const { port } = serving
-  const told = {
-    event: 'listening',
-    host: env.serving.host,
-    port,
-    docs: `${urlOf(env, port)}/docs`,
-    metrics: metrics[0]?.port,
-  }
-  logger.info(told, 'listening')
+  await runAlone({ env, logger, lifecycle, watched }, serving)
 })

@@ -1,8 +1,8 @@
-import { openPreparedDatabase, stopGracefully, urlOf } from '../compose/process.ts'
+import { openPreparedDatabase } from '../compose/process.ts'
 import { runService } from '../compose/program.ts'
 import { findServiceUrls } from '../compose/service-urls.ts'
 import { composeOrders } from '../compose/services.ts'
-import { closeTelemetry, openTelemetry, serveMetrics, serveWatched, telemetryOf } from '../compose/telemetry.ts'
+import { openTelemetry, runAlone, serveWatched, telemetryOf } from '../compose/telemetry.ts'
 import { startJobs } from '../platform/jobs/jobs.ts'
 import { createLogger } from '../platform/telemetry/logger.ts'
 
@@ -23,20 +23,8 @@ await runService(HELP, async (env) => {
   const { app, jobs } = composeOrders(env, db, upstreams.customers, logger, lifecycle, telemetry)
   const serving = await serveWatched(app, env.ports.own ?? env.ports.orders, env, logger, watched)
   const stopJobs = startJobs(jobs, logger, telemetry)
-  const close = async () => {
+  await runAlone({ env, logger, lifecycle, watched }, serving, async () => {
     await stopJobs()
     await db.destroy()
-    await closeTelemetry(watched)
-  }
-  const metrics = await serveMetrics(env, logger, watched)
-  stopGracefully(lifecycle, [serving, ...metrics], close, logger)
-  const { port } = serving
-  const told = {
-    event: 'listening',
-    host: env.serving.host,
-    port,
-    docs: `${urlOf(env, port)}/docs`,
-    metrics: metrics[0]?.port,
-  }
-  logger.info(told, 'listening')
+  })
 })
